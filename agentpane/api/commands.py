@@ -1,0 +1,372 @@
+"""Everything that a client can ask of the engine.
+
+References to a project, task or approval are strings that the engine resolves: a whole id or a unique
+prefix of one; a project also by its name or path. `environment` carries the client's own ANTHROPIC_*
+variables; they are used for that run, in memory only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from agentpane.api.command import Command
+from agentpane.domain.agents import Agent, AgentConfig, BackendName, ModelChoice
+from agentpane.domain.approvals import Approval
+from agentpane.domain.audit import AuditEntry, AuditVerdict
+from agentpane.domain.board import Column
+from agentpane.domain.demo import DemoReady
+from agentpane.domain.engine import DoctorReport, EngineStatus, KeyStatus, Settings
+from agentpane.domain.policy import Policy
+from agentpane.domain.projects import Project, ProjectConfig
+from agentpane.domain.review import ApproveOutcome, DiffSummary, MergeStrategy, PatchChunk, ReviewComment
+from agentpane.domain.runs import AgentType
+from agentpane.domain.sessions import SessionEvent
+from agentpane.domain.tasks import Task, TaskCard
+
+Environment = Mapping[str, str]
+
+
+# Projects
+
+
+@dataclass(frozen=True, slots=True)
+class AddProject(Command[Project]):
+    """Raises PROJECT_PATH_INVALID, _NOT_A_GIT_REPO, _EMPTY_REPO, _PATH_EXISTS, VALIDATION_ERROR, GIT_FILTER_REQUIRED."""
+
+    path: str
+    name: str | None = None
+    base_branch: str | None = None
+    description: str = ""
+    trust: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ListProjects(Command[tuple[Project, ...]]):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class GetProject(Command[Project]):
+    project: str
+
+
+@dataclass(frozen=True, slots=True)
+class EditProject(Command[Project]):
+    """None leaves a field as it is."""
+
+    project: str
+    name: str | None = None
+    description: str | None = None
+    max_concurrent_agents: int | None = None
+    config: ProjectConfig | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrustProject(Command[Project]):
+    """Trust the repository's own configuration as it stands on the base branch."""
+
+    project: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveProject(Command[Project]):
+    """Make recovery snapshots, remove the worktrees and hide the project; `purge` deletes its rows too, never the audit."""
+
+    project: str
+    purge: bool = False
+
+
+# Agents
+
+
+@dataclass(frozen=True, slots=True)
+class ListAgents(Command[tuple[Agent, ...]]):
+    project: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddAgent(Command[Agent]):
+    project: str
+    name: str
+    backend: BackendName
+    type: AgentType = AgentType.TASK
+    config: AgentConfig = field(default_factory=AgentConfig)
+    default: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EditAgent(Command[Agent]):
+    """None leaves a field as it is."""
+
+    agent: str
+    name: str | None = None
+    config: AgentConfig | None = None
+    default: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListModels(Command[tuple[ModelChoice, ...]]):
+    """The models that the SDK knows, with prices where they are known."""
+
+
+# Tasks
+
+
+@dataclass(frozen=True, slots=True)
+class AddTask(Command[Task]):
+    project: str
+    title: str
+    description: str = ""
+    labels: tuple[str, ...] = ()
+    agent: str | None = None
+    start: bool = False
+    environment: Environment = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ListTasks(Command[tuple[TaskCard, ...]]):
+    """The cards of a project, by column and position."""
+
+    project: str
+    column: Column | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GetTask(Command[Task]):
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class EditTask(Command[Task]):
+    """None leaves a field as it is. Title and description may be changed in the backlog only."""
+
+    task: str
+    title: str | None = None
+    description: str | None = None
+    labels: tuple[str, ...] | None = None
+    agent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteTask(Command[Task]):
+    """Delete a card of the backlog that was never run; others are kept for their history (TASK_NOT_IN_COLUMN)."""
+
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class MoveTask(Command[Task]):
+    """Put a card at `position` of `column`, as a drag does. Into In Progress it starts a run; out of it, it cancels."""
+
+    task: str
+    column: Column
+    position: int | None = None  # None: the end of the column
+    environment: Environment = field(default_factory=dict)
+
+
+# Runs
+
+
+@dataclass(frozen=True, slots=True)
+class StartRun(Command[Task]):
+    task: str
+    agent: str | None = None
+    policy: Policy | None = None  # None: the project's
+    environment: Environment = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeRun(Command[Task]):
+    """Go on with a paused, failed or interrupted run. `finish`: take what is there as the result."""
+
+    task: str
+    turns: int | None = None
+    finish: bool = False
+    afresh: bool = False
+    environment: Environment = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PauseRun(Command[Task]):
+    """Pause after the block that is being written; nothing is lost."""
+
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Command[Task]):
+    """Say something to the task's agent: it reads it before its next turn, and a waiting run goes on."""
+
+    task: str
+    text: str
+    environment: Environment = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTask(Command[Task]):
+    """Stop the run and everything it started, keep a recovery snapshot, put the card back in the backlog."""
+
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListApprovals(Command[tuple[Approval, ...]]):
+    """The tool calls that wait for a decision, oldest first."""
+
+    task: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DecideApproval(Command[Approval]):
+    """Allow or deny a tool call. `always`: allow this tool for the rest of this project too."""
+
+    approval: str
+    allow: bool
+    always: bool = False
+    message: str = ""
+    environment: Environment = field(default_factory=dict)
+
+
+# Review
+
+
+@dataclass(frozen=True, slots=True)
+class GetDiff(Command[DiffSummary]):
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class GetPatch(Command[PatchChunk]):
+    """git's patch from `offset` on, at most 1 MiB of it. `snapshot` must be the one that GetDiff named."""
+
+    task: str
+    snapshot: str
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Approve(Command[ApproveOutcome]):
+    """Merge exactly the reviewed commit. `sha`: what was reviewed; None takes the pinned snapshot."""
+
+    task: str
+    sha: str | None = None
+    strategy: MergeStrategy | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reject(Command[Task]):
+    """Send the card back to the same agent in the same worktree, with the reason and the comments."""
+
+    task: str
+    reason: str
+    comments: tuple[ReviewComment, ...] = ()
+    environment: Environment = field(default_factory=dict)
+
+
+# Sessions and audit
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSession(Command[tuple[SessionEvent, ...]]):
+    """At most `limit` events after number `after`, in order."""
+
+    task: str
+    after: int = 0
+    limit: int = 500
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOutput(Command[PatchChunk]):
+    """A long output that an event refers to by `blob`, from `offset` on, at most 1 MiB of it."""
+
+    task: str
+    blob: str
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ListAudit(Command[tuple[AuditEntry, ...]]):
+    """At most `limit` entries after number `after`, in order."""
+
+    project: str
+    after: int = 0
+    limit: int = 500
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyAudit(Command[AuditVerdict]):
+    pass
+
+
+# The engine itself
+
+
+@dataclass(frozen=True, slots=True)
+class GetStatus(Command[EngineStatus]):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class StopEngine(Command[EngineStatus]):
+    """Pause the runs and end the engine; `now`: end it at once."""
+
+    now: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Doctor(Command[DoctorReport]):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class CheckDatabase(Command[tuple[str, ...]]):
+    """What is wrong with the database; empty when nothing is."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackupDatabase(Command[str]):
+    """Copy the database to `file` (which must not exist), consistent at one moment. Returns the absolute path."""
+
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreDatabase(Command[str]):
+    """Put a backup in the database's place; what was there is kept in the backups folder. Returns where."""
+
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareDemo(Command[DemoReady]):
+    """Make the sample project if it is not there, and say which card the demo plays."""
+
+    fresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GetSettings(Command[Settings]):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSettings(Command[Settings]):
+    settings: Settings
+
+
+@dataclass(frozen=True, slots=True)
+class GetKeyStatus(Command[KeyStatus]):
+    environment: Environment = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreKey(Command[KeyStatus]):
+    """Keep the key in the system keyring, else in a file of mode 0600. An empty key is forgotten."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class RaiseWindow(Command[int]):
+    """Bring the newest window to the front. Returns how many windows are connected."""

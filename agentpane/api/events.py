@@ -1,0 +1,124 @@
+"""What the engine announces. What is announced has been committed, deltas aside, which are shown and never stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agentpane.domain.agents import Agent
+from agentpane.domain.approvals import Approval
+from agentpane.domain.engine import KeyStatus, Settings
+from agentpane.domain.projects import Project
+from agentpane.domain.sessions import SessionEvent
+from agentpane.domain.tasks import TaskCard
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectChanged:
+    project: Project
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectRemoved:
+    project_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentChanged:
+    agent: Agent
+
+
+@dataclass(frozen=True, slots=True)
+class TaskChanged:
+    """The card as it stands. `renumbered`: other cards of the column whose positions changed with it."""
+
+    card: TaskCard
+    renumbered: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRemoved:
+    task_id: str
+    project_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionAppended:
+    task_id: str
+    events: tuple[SessionEvent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionDelta:
+    """Text that an agent is writing now. `stream`: "text", "thinking" or "output"; `call_id` names the tool call of an output."""
+
+    task_id: str
+    turn: int
+    stream: str
+    text: str
+    call_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunActivity:
+    """One line about what a run is doing this moment. `retry_in`: seconds until the next try, while it waits for one."""
+
+    task_id: str
+    line: str
+    retry_in: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalChanged:
+    approval: Approval
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsChanged:
+    settings: Settings
+
+
+@dataclass(frozen=True, slots=True)
+class KeyChanged:
+    status: KeyStatus
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRaised:
+    """Somebody started the program again: the newest window comes to the front."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStopping:
+    reason: str
+
+
+Event = (
+    ProjectChanged
+    | ProjectRemoved
+    | AgentChanged
+    | TaskChanged
+    | TaskRemoved
+    | SessionAppended
+    | SessionDelta
+    | RunActivity
+    | ApprovalChanged
+    | SettingsChanged
+    | KeyChanged
+    | WindowRaised
+    | EngineStopping
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """An event with its number in this engine's life. Numbers grow by one."""
+
+    seq: int
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class CatchUp:
+    """Events were missed (a slow client, or another engine's life): read what is shown anew. `seq` is where the stream goes on."""
+
+    seq: int

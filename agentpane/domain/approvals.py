@@ -1,0 +1,34 @@
+"""The approval of one tool call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from agentpane.domain.ids import ApprovalId, ProjectId, RunId, TaskId
+from agentpane.domain.json import JsonObject
+
+
+class ApprovalState(StrEnum):
+    PENDING = "pending"
+    ALLOWED = "allowed"
+    DENIED = "denied"
+    WITHDRAWN = "withdrawn"  # its run was cancelled before anybody decided
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    id: ApprovalId
+    project_id: ProjectId
+    task_id: TaskId
+    run_id: RunId
+    call_id: str  # the model's own id of the tool call
+    tool: str
+    input: JsonObject
+    summary: str  # one line: the command, or the path
+    state: ApprovalState
+    message: str | None  # what the agent reads when it is denied
+    requested_at: datetime
+    decided_at: datetime | None
+    decided_by: str | None

@@ -1,0 +1,95 @@
+"""The board's rules: which column a card may be in, and what may put it there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from agentpane.errors import AgentPaneError, ErrorCode
+
+
+class Column(StrEnum):
+    BACKLOG = "backlog"
+    IN_PROGRESS = "in_progress"
+    WAITING_APPROVAL = "waiting_approval"
+    VERIFIED = "verified"
+
+
+COLUMN_TITLES: Mapping[Column, str] = {
+    Column.BACKLOG: "Backlog",
+    Column.IN_PROGRESS: "In Progress",
+    Column.WAITING_APPROVAL: "Waiting Approval",
+    Column.VERIFIED: "Verified",
+}
+
+
+class BoardEvent(StrEnum):
+    """What can happen to a card besides being reordered."""
+
+    START = "start"
+    COMPLETE = "complete"
+    CANCEL = "cancel"
+    APPROVE = "approve"
+    REJECT = "reject"
+
+
+TRANSITIONS: Mapping[tuple[Column, BoardEvent], Column] = {
+    (Column.BACKLOG, BoardEvent.START): Column.IN_PROGRESS,
+    (Column.IN_PROGRESS, BoardEvent.COMPLETE): Column.WAITING_APPROVAL,
+    (Column.IN_PROGRESS, BoardEvent.CANCEL): Column.BACKLOG,
+    (Column.WAITING_APPROVAL, BoardEvent.APPROVE): Column.VERIFIED,
+    (Column.WAITING_APPROVAL, BoardEvent.REJECT): Column.IN_PROGRESS,
+    (Column.WAITING_APPROVAL, BoardEvent.CANCEL): Column.BACKLOG,
+}
+
+# A card reaches VERIFIED only by merging, and WAITING_APPROVAL only by an agent's work, so no drag may put it there.
+MAY_DRAG_TO: Mapping[Column, frozenset[Column]] = {
+    Column.BACKLOG: frozenset({Column.IN_PROGRESS}),
+    Column.IN_PROGRESS: frozenset({Column.BACKLOG}),
+    Column.WAITING_APPROVAL: frozenset({Column.BACKLOG}),
+    Column.VERIFIED: frozenset(),
+}
+
+
+def after(column: Column, event: BoardEvent) -> Column:
+    """The column that `event` takes a card of `column` to.
+
+    Raises AgentPaneError with TASK_INVALID_TRANSITION, naming the allowed moves.
+    """
+    target = TRANSITIONS.get((column, event))
+    if target is None:
+        raise invalid_transition(column, f"“{event}” does not apply to a card in {COLUMN_TITLES[column]}.")
+    return target
+
+
+def drag_refusal(source: Column, target: Column) -> str | None:
+    """Why a card of `source` may not be dragged to `target`, or None if it may. Reordering is always allowed."""
+    if source == target or target in MAY_DRAG_TO[source]:
+        return None
+    if target == Column.VERIFIED and source == Column.WAITING_APPROVAL:
+        return "A card becomes Verified by approving its diff: open the review."
+    if target == Column.VERIFIED:
+        return "Only a merged card is Verified."
+    if target == Column.WAITING_APPROVAL:
+        return "A card comes here when its agent has finished."
+    if source == Column.VERIFIED:
+        return "This card is merged; it stays in Verified."
+    return "Reject the diff with a reason to send the card back to its agent."
+
+
+def check_drag(source: Column, target: Column) -> None:
+    """Raises AgentPaneError with TASK_INVALID_TRANSITION if a drag from `source` to `target` is not allowed."""
+    refusal = drag_refusal(source, target)
+    if refusal is not None:
+        raise invalid_transition(source, refusal)
+
+
+def invalid_transition(column: Column, message: str) -> AgentPaneError:
+    allowed = sorted(MAY_DRAG_TO[column])
+    where = ", ".join(COLUMN_TITLES[Column(name)] for name in allowed) or "nowhere"
+    return AgentPaneError(
+        ErrorCode.TASK_INVALID_TRANSITION,
+        message,
+        hint=f"From {COLUMN_TITLES[column]} a card may be moved to: {where}. Nothing has changed.",
+        details={"from": column.value, "allowed": [str(name) for name in allowed]},
+    )

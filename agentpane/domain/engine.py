@@ -1,0 +1,60 @@
+"""What the engine says of itself and of its surroundings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class KeySource(StrEnum):
+    KEYRING = "keyring"
+    ENVIRONMENT = "environment"
+    FILE = "file"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatus:
+    running: bool
+    pid: int | None
+    version: str
+    clients: int
+    runs: int  # queued, starting and running
+    maintenance: str | None = None  # why only doctor and db commands work
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it should be. `fix` says what would mend it; it is empty when only a person can."""
+
+    code: str
+    what: str
+    where: str
+    fix: str
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorReport:
+    ok: bool
+    findings: tuple[Finding, ...]
+    sandbox_tier: str
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The person's own settings; everything else has its default."""
+
+    theme: str = "system"  # system, light or dark
+    default_model: str = ""  # empty: the program's default
+    base_url: str = ""  # of the Messages API; empty: the environment's, else the public one
+    merge_strategy: str = "merge"
+    approved_by: str = ""  # the name that approvals are signed with; empty: the login name
+
+
+@dataclass(frozen=True, slots=True)
+class KeyStatus:
+    """Where the key for the model API comes from. The key itself never leaves the engine."""
+
+    source: KeySource
+    warning: str  # why the place is not the best one; may be empty

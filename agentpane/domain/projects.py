@@ -1,0 +1,58 @@
+"""A project as the program shows it, and its configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from agentpane.domain.ids import ProjectId
+
+DEFAULT_TOOLS: tuple[str, ...] = ("Read", "Write", "Edit", "Bash", "Glob", "Grep")
+DEFAULT_WORKTREE_ROOT = ".worktrees"
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectConfig:
+    """How worktrees of a project are made and what its agents start from.
+
+    worktree_root: a folder, relative to the repository unless absolute.
+    env_file, copy_files: paths relative to the repository, copied into each worktree and never into a snapshot.
+    install_command, init_script: shell commands run in a new worktree (limits: 5 and 10 minutes).
+    """
+
+    worktree_root: str = DEFAULT_WORKTREE_ROOT
+    env_file: str | None = None
+    copy_files: tuple[str, ...] = ()
+    install_command: str | None = None
+    init_script: str | None = None
+    allowed_tools: tuple[str, ...] = DEFAULT_TOOLS
+    max_turns: int = 50
+    model: str | None = None  # None: the program's default model
+    policy: str = "balanced"
+    network: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectCounts:
+    """What is happening in a project, for the rail."""
+
+    running: int = 0
+    queued: int = 0
+    waiting: int = 0  # cards that wait for a person: diffs to review, questions, approvals, pauses
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    id: ProjectId
+    name: str
+    path: str
+    description: str
+    base_branch: str
+    trusted: bool  # the repository's own configuration is trusted as it stands, or it has none
+    trust_pending: tuple[str, ...]  # what waits for trust, one line each
+    recorded: bool  # the sample project: its model's replies are recorded
+    max_concurrent_agents: int
+    config: ProjectConfig
+    created_at: datetime
+    counts: ProjectCounts = field(default_factory=ProjectCounts)

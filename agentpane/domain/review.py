@@ -1,0 +1,71 @@
+"""What a person reviews, and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class MergeStrategy(StrEnum):
+    MERGE = "merge"
+    SQUASH = "squash"
+    FF = "ff"
+
+
+class ApproveResult(StrEnum):
+    MERGED = "merged"
+    CONFLICTED = "conflicted"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class FileDiff:
+    """One changed file. Paths may hold surrogate escapes; counts are None for a binary file."""
+
+    path: str
+    old_path: str | None
+    status: str  # A, M, D, R, C or T
+    added: int | None
+    removed: int | None
+    binary: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DiffSummary:
+    """The snapshot of a task against its merge base."""
+
+    base: str
+    snapshot: str
+    files: tuple[FileDiff, ...]
+    target: str  # the branch that approving merges into
+
+
+@dataclass(frozen=True, slots=True)
+class PatchChunk:
+    """A part of git's patch, byte for byte. `next_offset` is None at the end."""
+
+    data: bytes
+    next_offset: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewComment:
+    """A remark on one line. `line` counts from 1 in the new file, or in the old one for a removed line; None: the whole file."""
+
+    path: str
+    line: int | None
+    body: str
+    old_side: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ApproveOutcome:
+    """What approving did. Nothing has changed unless `result` is MERGED."""
+
+    task_id: str
+    result: ApproveResult
+    merge_commit: str | None
+    paths: tuple[str, ...]
+    code: str | None
+    message: str
+    hint: str

@@ -1,0 +1,70 @@
+"""A task: as a card on the board, and whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from agentpane.domain.board import Column
+from agentpane.domain.ids import AgentId, ProjectId, SessionId, TaskId
+from agentpane.domain.runs import PauseReason, Run, RunStatus
+
+
+@dataclass(frozen=True, slots=True)
+class RunBrief:
+    """What a card shows of its newest run."""
+
+    status: RunStatus
+    turns: int
+    turn_limit: int
+    cost_usd: float | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    queue_place: int | None  # 1 is next
+    pause_reason: PauseReason | None
+    sandbox_tier: str | None
+    error_code: str | None
+    error_message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCard:
+    """A task as the board shows it: a plain value, safe on any thread."""
+
+    id: TaskId
+    project_id: ProjectId
+    title: str
+    labels: tuple[str, ...]
+    column: Column
+    position: int  # 0 is the top
+    agent_id: AgentId | None
+    agent: str | None
+    run: RunBrief | None
+    files_changed: int | None
+    lines_added: int | None
+    lines_removed: int | None
+    rejection_count: int
+    conflict_paths: tuple[str, ...]
+    code: str | None  # TASK_NO_DIFF and the like
+    approvals_pending: int
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Everything about one task."""
+
+    card: TaskCard
+    description: str
+    branch: str | None
+    base_branch: str | None
+    base_sha: str | None
+    worktree: str | None  # absolute path
+    snapshot: str | None
+    merge_commit: str | None
+    rejection_reason: str | None
+    session_id: SessionId | None
+    created_at: datetime
+    approved_at: datetime | None
+    approved_by: str | None
+    runs: tuple[Run, ...]  # oldest first

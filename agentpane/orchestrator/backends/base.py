@@ -1,0 +1,259 @@
+"""The Protocol that every agent backend speaks, and the values that pass through it.
+
+A backend thinks; it decides nothing about what may be done. It yields events in order, and its consumer
+has stored one before it asks for the next, so an effect that follows a yielded event happens
+after that event is on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from agentpane.domain.json import JsonObject
+from agentpane.domain.policy import Verdict
+from agentpane.domain.runs import PauseReason
+from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.orchestrator.tools import ToolContext, ToolResult
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call that the model asked for, whole and parsed."""
+
+    id: str
+    name: str
+    input: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one model call. `input` excludes what the cache read and wrote."""
+
+    input: int = 0
+    output: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+
+    @property
+    def total_input(self) -> int:
+        return self.input + self.cache_read + self.cache_write
+
+
+# Events that a backend yields
+
+
+@dataclass(frozen=True, slots=True)
+class TurnStarted:
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    turn: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkingDelta:
+    turn: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextBlock:
+    """A finished block of the answer."""
+
+    turn: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkingBlock:
+    """A finished thought; `signature` must be sent back with it. A redacted thought has its data in `redacted`."""
+
+    turn: int
+    text: str
+    signature: str
+    redacted: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCalled:
+    """The model asked for a call; it is executed only if the turn finishes with stop_reason "tool_use"."""
+
+    turn: int
+    call: ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class TurnDiscarded:
+    """The blocks of this turn do not count: the stream was cut, and the turn is asked for again."""
+
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFinished:
+    """The model's answer is whole. latency_ms: from the request to its end."""
+
+    turn: int
+    stop_reason: str
+    model: str
+    usage: Usage
+    cost_usd: float | None
+    latency_ms: int
+    request_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolStarted:
+    """The call has been allowed and is about to have its effect. `rule`: who or which rule allowed it."""
+
+    turn: int
+    call: ToolCall
+    summary: str
+    mutates: bool
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolOutput:
+    """Output of a running call, as it comes; shown, never stored."""
+
+    turn: int
+    call_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolFinished:
+    """The call's outcome. `denied`: the rule or person that denied it, in which case it had no effect."""
+
+    turn: int
+    call: ToolCall
+    result: ToolResult
+    duration_ms: int
+    denied: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying:
+    """A fault that passes: the next try comes after `wait_s` seconds."""
+
+    turn: int
+    attempt: int
+    of: int
+    wait_s: float
+    code: ErrorCode
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The agent says that it is done; `text` is its last answer."""
+
+    text: str
+
+
+BackendEvent = (
+    TurnStarted
+    | TextDelta
+    | ThinkingDelta
+    | TextBlock
+    | ThinkingBlock
+    | ToolCalled
+    | TurnDiscarded
+    | TurnFinished
+    | ToolStarted
+    | ToolOutput
+    | ToolFinished
+    | Retrying
+    | Ended
+)
+
+
+class RunPaused(Exception):
+    """The run must wait for a person. Raised by the host inside a backend, which lets it pass."""
+
+    def __init__(self, reason: PauseReason, error: AgentPaneError | None = None) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+        self.error = error
+
+
+class Host(Protocol):
+    """What a backend asks of the program around it."""
+
+    async def may_start_turn(self, turn: int) -> tuple[str, ...]:
+        """Called before each request. Returns messages that the person has sent meanwhile, to be read now.
+
+        Raises RunPaused when a limit is reached or a person asked for a pause.
+        """
+        ...
+
+    async def authorize(self, turn: int, call: ToolCall, summary: str) -> Verdict:
+        """May this call be made? Never answers ASK: it raises RunPaused instead, and the call is asked again on resume.
+
+        A denial's `rule` is what the agent reads.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A call of the last finished turn that has no result. `started`: its effect may have happened; it is not to be repeated."""
+
+    call: ToolCall
+    started: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where the model is. The key is kept out of every representation."""
+
+    base_url: str | None
+    api_key: str | None = field(repr=False, default=None)
+    auth_token: str | None = field(repr=False, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """Everything that a backend needs for one run.
+
+    history: Messages-API messages (role, content) up to now; it ends with a user message, or with an assistant
+        message whose tool calls are `pending` or answered in `results`.
+    results: API tool_result blocks already known for the calls of that last assistant message.
+    first_turn: the number of the next turn; it goes on where an earlier run of the session ended.
+    """
+
+    run_id: str
+    task_id: str
+    model: str
+    system: str
+    history: tuple[Mapping[str, object], ...]
+    results: tuple[Mapping[str, object], ...]
+    pending: tuple[Pending, ...]
+    first_turn: int
+    tools: tuple[str, ...]
+    context: ToolContext
+    endpoint: Endpoint
+
+
+class Backend(Protocol):
+    """Plays a run. One instance serves many runs at once."""
+
+    name: str
+
+    def play(self, brief: Brief, host: Host) -> AsyncIterator[BackendEvent]:
+        """Yield what happens until `Ended`.
+
+        Raises RunPaused (from the host), or AgentPaneError with a BACKEND_ code when the fault does not pass.
+        When the iteration is cancelled or closed, everything that the backend started is ended first.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections and helpers."""
+        ...
