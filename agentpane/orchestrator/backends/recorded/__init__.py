@@ -1,0 +1,1 @@
+"""The recorded model: the same harness and SDK, spoken to by a small server that plays turns kept in files."""
