@@ -1,1 +1,1 @@
-"""Speed, always next to a floor measured in the same run. Rows are numbered as in docs/speed.md."""
+"""Speed, always next to a floor measured in the same run. `python -m benchmarks` says which rows there are."""

@@ -41,8 +41,10 @@ def main(arguments: Sequence[str]) -> int:
     wanted = [int(argument) for argument in arguments if argument.isdecimal()] or list(there)
     unknown = [argument for argument in arguments if not argument.isdecimal() or int(argument) not in there]
     if unknown:
-        print(f"no such row: {', '.join(unknown)}; there are {', '.join(map(str, there))}", file=sys.stderr)
+        print(f"no such row: {', '.join(unknown)}; there are: {', '.join(map(str, there)) or 'none'}", file=sys.stderr)
         return 2
+    if not wanted:
+        print("there are no rows")
     for number in wanted:
         module = importlib.import_module(there[number])
         print(f"\n{number}. {(module.__doc__ or '').strip().splitlines()[0]}")

@@ -73,8 +73,15 @@ def compare(
     if rounds < LEAST_ROUNDS:
         raise ValueError(f"at least {LEAST_ROUNDS} rounds, not {rounds}")
     ours(), floor()
-    pairs = [(floor(), ours()) if number % 2 else (ours(), floor())[::-1] for number in range(rounds)]
-    return figure(name, [pair[1] for pair in pairs], [pair[0] for pair in pairs], target, unit)
+    of_ours, of_floor = [], []
+    for number in range(rounds):
+        if number % 2:  # whoever goes second may find the caches warm
+            of_floor.append(floor())
+            of_ours.append(ours())
+        else:
+            of_ours.append(ours())
+            of_floor.append(floor())
+    return figure(name, of_ours, of_floor, target, unit)
 
 
 def figure(name: str, ours: list[float], floor: list[float], target: Target, unit: str) -> Figure:
