@@ -12,7 +12,6 @@ import importlib.util
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from pathlib import Path
 
 from devtools import system
 from devtools.needs import Lack
+from devtools.processes import quietly, starts
 from devtools.words import SetupError, say
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,7 +66,7 @@ def fingerprints() -> dict[str, str]:
 def find_uv() -> str | None:
     """A uv that starts; a shim of a version manager may be on PATH and not work."""
     for candidate in (shutil.which("uv"), str(VENV / "bin" / "uv")):
-        if candidate and _starts([candidate, "--version"]):
+        if candidate and starts([candidate, "--version"]):
             return candidate
     return None
 
@@ -84,7 +84,7 @@ def _alone() -> Iterator[None]:
 
 
 def _usable() -> bool:
-    return PYTHON.exists() and _starts([str(PYTHON), "-c", "import sys; sys.exit(sys.version_info < (3, 11))"])
+    return PYTHON.exists() and starts([str(PYTHON), "-c", "import sys; sys.exit(sys.version_info < (3, 11))"])
 
 
 def _make() -> None:
@@ -93,8 +93,7 @@ def _make() -> None:
         shutil.rmtree(VENV)
     if importlib.util.find_spec("ensurepip") is None or importlib.util.find_spec("venv") is None:
         system.supply(Lack("Python's venv module", (f"python3.{sys.version_info.minor}-venv",)))
-    done = subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=False)
-    if done.returncode != 0:
+    if not quietly([sys.executable, "-m", "venv", str(VENV)]):
         shutil.rmtree(VENV, ignore_errors=True)
         raise SetupError("could not make .venv; what Python said stands above.")
 
@@ -119,8 +118,8 @@ def _install_project() -> None:
 
 
 def _pip() -> list[str]:
-    if not _starts([str(PYTHON), "-m", "pip", "--version"]):
-        subprocess.run([str(PYTHON), "-m", "ensurepip"], check=False, stdout=subprocess.DEVNULL)
+    if not starts([str(PYTHON), "-m", "pip", "--version"]):
+        _run([str(PYTHON), "-m", "ensurepip"])
     return [str(PYTHON), "-m", "pip", "--disable-pip-version-check"]
 
 
@@ -134,11 +133,4 @@ def _stamp() -> dict[str, str]:
 
 def _run(command: Sequence[str]) -> bool:
     environment = {name: value for name, value in os.environ.items() if name not in {"VIRTUAL_ENV", "PYTHONPATH"}}
-    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
-
-
-def _starts(command: Sequence[str]) -> bool:
-    try:
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0
-    except OSError:
-        return False
+    return quietly(command, ROOT, environment)

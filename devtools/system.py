@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from devtools.needs import FONT_PACKAGES, Lack, Use, lacking
+from devtools.processes import quietly, starts
 from devtools.words import SetupError, say
 
 APT_ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_MODE": "a"}
@@ -61,8 +62,7 @@ def _root_prefix() -> list[str] | None:
         return []
     if shutil.which("sudo") is None:
         return None
-    allowed = subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode == 0
-    return ["sudo", "-n"] if allowed else None
+    return ["sudo", "-n"] if starts(["sudo", "-n", "true"]) else None
 
 
 def _installed(lacks: Sequence[Lack]) -> bool:
@@ -73,20 +73,10 @@ def _installed(lacks: Sequence[Lack]) -> bool:
     packages = packages_for(lacks)
     say("installing " + " ".join(packages))
     prefix = [*root, "env", *(f"{name}={value}" for name, value in APT_ENVIRONMENT.items())]
-    if not _quietly([*prefix, "apt-get", "update", "-q"]):
+    if not quietly([*prefix, "apt-get", "update", "-q"]):
         say("apt-get update failed; going on with the lists that are there")
     there = [package for package in packages if package not in FONT_PACKAGES or _offered(package)]
-    return _quietly([*prefix, "apt-get", "install", "-y", "-q", "--no-install-recommends", *there])
-
-
-def _quietly(command: Sequence[str]) -> bool:
-    """Run it, and show what it printed only when it fails."""
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
-    )
-    if done.returncode != 0:
-        sys.stderr.write(done.stdout.decode(errors="replace"))
-    return done.returncode == 0
+    return quietly([*prefix, "apt-get", "install", "-y", "-q", "--no-install-recommends", *there])
 
 
 def _offered(package: str) -> bool:
