@@ -12,6 +12,11 @@ class MergeStrategy(StrEnum):
     FF = "ff"
 
 
+class ReviewVerdict(StrEnum):
+    APPROVED = "approved"
+    REJECTED = "rejected"
+
+
 class ApproveResult(StrEnum):
     MERGED = "merged"
     CONFLICTED = "conflicted"

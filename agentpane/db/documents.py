@@ -1,0 +1,83 @@
+"""What the JSON columns hold, as Pydantic models; each is checked whenever it is written or read."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from agentpane.domain.agents import AgentConfig
+from agentpane.domain.policy import Policy
+from agentpane.domain.projects import DEFAULT_TOOLS, DEFAULT_WORKTREE_ROOT, ProjectConfig
+
+MOST_TURNS = 10_000
+Turns = Annotated[int, Field(ge=1, le=MOST_TURNS)]
+
+
+class Document(BaseModel):
+    """Unknown keys are dropped: a newer program may have written them."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class ProjectConfigDocument(Document):
+    worktree_root: Annotated[str, Field(min_length=1)] = DEFAULT_WORKTREE_ROOT
+    env_file: str | None = None
+    copy_files: tuple[str, ...] = ()
+    install_command: str | None = None
+    init_script: str | None = None
+    allowed_tools: tuple[str, ...] = DEFAULT_TOOLS
+    max_turns: Turns = 50
+    model: str | None = None
+    policy: Policy = Policy.BALANCED
+    network: bool = False
+
+    @staticmethod
+    def of(config: ProjectConfig) -> dict[str, Any]:
+        return asdict(config)
+
+    def value(self) -> ProjectConfig:
+        fields = self.model_dump()
+        return ProjectConfig(**{**fields, "policy": self.policy.value})
+
+
+class AgentConfigDocument(Document):
+    model: str | None = None
+    allowed_tools: tuple[str, ...] | None = None
+    max_turns: Turns | None = None
+    system_prompt: str | None = None
+
+    @staticmethod
+    def of(config: AgentConfig) -> dict[str, Any]:
+        return asdict(config)
+
+    def value(self) -> AgentConfig:
+        return AgentConfig(**self.model_dump())
+
+
+class ToolTally(Document):
+    """How often a run called a tool, and how long that took in milliseconds."""
+
+    tool: str
+    count: Annotated[int, Field(ge=0)]
+    total_duration: Annotated[int, Field(ge=0)]
+
+
+class ActiveUser(Document):
+    """A window that shows the session. Times are microseconds since 1970."""
+
+    user_id: str
+    joined_at: int
+    last_seen: int
+
+
+STRINGS: TypeAdapter[tuple[str, ...]] = TypeAdapter(tuple[str, ...])
+LABELS: TypeAdapter[tuple[str, ...]] = TypeAdapter(Annotated[tuple[str, ...], Field(max_length=10)])
+OBJECT: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
+ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
+PERMISSIONS: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
+PROJECT_CONFIG: TypeAdapter[ProjectConfigDocument] = TypeAdapter(ProjectConfigDocument)
+AGENT_CONFIG: TypeAdapter[AgentConfigDocument] = TypeAdapter(AgentConfigDocument)
+TOOL_TALLIES: TypeAdapter[tuple[ToolTally, ...]] = TypeAdapter(tuple[ToolTally, ...])
+ACTIVE_USERS: TypeAdapter[tuple[ActiveUser, ...]] = TypeAdapter(tuple[ActiveUser, ...])

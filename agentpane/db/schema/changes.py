@@ -1,0 +1,140 @@
+"""The tables of what comes back: worktrees, reviews, merges and recovery snapshots."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Boolean, Index, Integer, Text, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from agentpane.db.columns import ExactPath, Words, one_of
+from agentpane.db.schema.base import Base, Times, identifier, moment, moment_now, refers
+from agentpane.domain.merges import MergeState
+from agentpane.domain.review import MergeStrategy, ReviewVerdict
+from agentpane.domain.worktrees import WorktreeStatus
+
+
+class WorktreeRecord(Times, Base):
+    """A worktree that AgentPane made; only what has a row here is ever removed."""
+
+    __tablename__ = "worktrees"
+
+    id: Mapped[str] = identifier()
+    project_id: Mapped[str] = mapped_column(Text, refers("projects.id", "CASCADE"), nullable=False)
+    task_id: Mapped[str | None] = mapped_column(Text, refers("tasks.id", "SET NULL"))
+    branch: Mapped[str] = mapped_column(Text, nullable=False)
+    base_branch: Mapped[str] = mapped_column(Text, nullable=False, server_default=text("'main'"))
+    base_sha: Mapped[str | None] = mapped_column(Text)
+    path: Mapped[str] = mapped_column(Text, nullable=False)
+    git_dir: Mapped[str | None] = mapped_column(Text)
+    status: Mapped[WorktreeStatus] = mapped_column(
+        one_of(WorktreeStatus, "status"), nullable=False, server_default=text("'creating'")
+    )
+    env_copied: Mapped[bool] = mapped_column(
+        Boolean(create_constraint=True, name="env_copied"), nullable=False, server_default=text("0")
+    )
+    deps_installed: Mapped[bool] = mapped_column(
+        Boolean(create_constraint=True, name="deps_installed"), nullable=False, server_default=text("0")
+    )
+    init_script_run: Mapped[bool] = mapped_column(
+        Boolean(create_constraint=True, name="init_script_run"), nullable=False, server_default=text("0")
+    )
+    last_error: Mapped[str | None] = mapped_column(Words)
+    merged_at: Mapped[datetime | None] = moment()
+    removed_at: Mapped[datetime | None] = moment()
+
+    __table_args__ = (
+        Index("worktrees_project_idx", "project_id"),
+        Index("worktrees_task_idx", "task_id"),
+        Index("worktrees_branch_idx", "branch"),
+        Index("worktrees_status_idx", "status"),
+        Index("worktrees_path_idx", "path"),
+    )
+
+
+class ReviewRow(Base):
+    """What a person said about one snapshot."""
+
+    __tablename__ = "reviews"
+
+    id: Mapped[str] = identifier()
+    task_id: Mapped[str] = mapped_column(Text, refers("tasks.id", "CASCADE"), nullable=False)
+    snapshot: Mapped[str] = mapped_column(Text, nullable=False)
+    verdict: Mapped[ReviewVerdict] = mapped_column(one_of(ReviewVerdict, "verdict"), nullable=False)
+    reason: Mapped[str | None] = mapped_column(Words)
+    reviewer: Mapped[str | None] = mapped_column(Words)
+    created_at: Mapped[datetime] = moment_now()
+
+    __table_args__ = (Index("reviews_task_idx", "task_id", "created_at"),)
+
+
+class ReviewCommentRow(Base):
+    """A remark on a line of the snapshot, or on a whole file."""
+
+    __tablename__ = "review_comments"
+
+    id: Mapped[str] = identifier()
+    review_id: Mapped[str] = mapped_column(Text, refers("reviews.id", "CASCADE"), nullable=False)
+    task_id: Mapped[str] = mapped_column(Text, refers("tasks.id", "CASCADE"), nullable=False)
+    ordinal: Mapped[int] = mapped_column(Integer, nullable=False)
+    path: Mapped[str] = mapped_column(ExactPath, nullable=False)
+    line: Mapped[int | None] = mapped_column(Integer)
+    old_side: Mapped[bool] = mapped_column(
+        Boolean(create_constraint=True, name="old_side"), nullable=False, server_default=text("0")
+    )
+    body: Mapped[str] = mapped_column(Words, nullable=False)
+    created_at: Mapped[datetime] = moment_now()
+
+    __table_args__ = (
+        Index("review_comments_review_idx", "review_id", "ordinal"),
+        Index("review_comments_task_idx", "task_id"),
+    )
+
+
+class MergeRow(Base):
+    """The journal of merges: the intent is written before a ref or a checkout moves."""
+
+    __tablename__ = "merges"
+
+    id: Mapped[str] = identifier()
+    project_id: Mapped[str] = mapped_column(Text, refers("projects.id", "CASCADE"), nullable=False)
+    task_id: Mapped[str | None] = mapped_column(Text, refers("tasks.id", "SET NULL"))
+    strategy: Mapped[MergeStrategy] = mapped_column(one_of(MergeStrategy, "strategy"), nullable=False)
+    target_ref: Mapped[str] = mapped_column(Text, nullable=False)
+    old_sha: Mapped[str] = mapped_column(Text, nullable=False)
+    new_sha: Mapped[str] = mapped_column(Text, nullable=False)
+    reviewed_sha: Mapped[str] = mapped_column(Text, nullable=False)
+    checkout_path: Mapped[str | None] = mapped_column(Text)
+    state: Mapped[MergeState] = mapped_column(
+        one_of(MergeState, "state"), nullable=False, server_default=text("'intent'")
+    )
+    started_at: Mapped[datetime] = moment_now()
+    finished_at: Mapped[datetime | None] = moment()
+
+    __table_args__ = (
+        Index("merges_project_idx", "project_id"),
+        Index("merges_task_idx", "task_id"),
+        Index("merges_state_idx", "state"),
+    )
+
+
+class RecoveryRow(Base):
+    """A recovery snapshot, kept under its ref until it expires."""
+
+    __tablename__ = "recoveries"
+
+    id: Mapped[str] = identifier()
+    project_id: Mapped[str] = mapped_column(Text, refers("projects.id", "CASCADE"), nullable=False)
+    task_id: Mapped[str | None] = mapped_column(Text, refers("tasks.id", "SET NULL"))
+    ref: Mapped[str] = mapped_column(Text, nullable=False)
+    sha: Mapped[str] = mapped_column(Text, nullable=False)
+    reason: Mapped[str] = mapped_column(Words, nullable=False)
+    size_bytes: Mapped[int] = mapped_column(Integer, nullable=False, server_default=text("0"))
+    created_at: Mapped[datetime] = moment_now()
+    expires_at: Mapped[datetime] = moment_now()
+
+    __table_args__ = (
+        Index("recoveries_project_idx", "project_id", "created_at"),
+        Index("recoveries_task_idx", "task_id"),
+        Index("recoveries_expires_idx", "expires_at"),
+    )

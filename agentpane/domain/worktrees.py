@@ -1,0 +1,41 @@
+"""A worktree that AgentPane made, as the database remembers it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from agentpane.domain.ids import ProjectId, TaskId, WorktreeId
+
+
+class WorktreeStatus(StrEnum):
+    CREATING = "creating"
+    ACTIVE = "active"
+    MERGING = "merging"
+    REMOVING = "removing"
+    REMOVED = "removed"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class WorktreeRow:
+    """`path` and `git_dir` are absolute. The three flags say how far the setup came."""
+
+    id: WorktreeId
+    project_id: ProjectId
+    task_id: TaskId | None
+    branch: str
+    base_branch: str
+    base_sha: str | None
+    path: str
+    git_dir: str | None
+    status: WorktreeStatus
+    env_copied: bool
+    deps_installed: bool
+    init_script_run: bool
+    last_error: str | None
+    created_at: datetime
+    updated_at: datetime
+    merged_at: datetime | None
+    removed_at: datetime | None
