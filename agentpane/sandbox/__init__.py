@@ -1,0 +1,24 @@
+"""Running a command that we do not trust, and ending all of it.
+
+`detect` gives the best sandbox of this machine; `tool_environment` what a command may know of it. Nothing
+here decides whether a command may run: that is the policy's part.
+"""
+
+from agentpane.sandbox.bare import BareSandbox
+from agentpane.sandbox.bubblewrap import BubblewrapSandbox, find_bubblewrap
+from agentpane.sandbox.command import OUTPUT_LIMIT, Outcome, Sandbox, SandboxCommand
+from agentpane.sandbox.detect import detect, why_not_confined
+from agentpane.sandbox.environment import tool_environment
+
+__all__ = [
+    "OUTPUT_LIMIT",
+    "BareSandbox",
+    "BubblewrapSandbox",
+    "Outcome",
+    "Sandbox",
+    "SandboxCommand",
+    "detect",
+    "find_bubblewrap",
+    "tool_environment",
+    "why_not_confined",
+]
