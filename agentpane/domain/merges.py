@@ -33,6 +33,7 @@ class MergeRecord:
     new_sha: str
     reviewed_sha: str
     checkout_path: str | None
+    approved_by: str | None
     state: MergeState
     started_at: datetime
     finished_at: datetime | None

@@ -20,7 +20,10 @@ class WorktreeStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WorktreeRow:
-    """`path` and `git_dir` are absolute. The three flags say how far the setup came."""
+    """`path` and `git_dir` are absolute. The three flags say how far the setup came.
+
+    copied: paths, relative to the worktree, that were asked to be copied into it and never get into a snapshot.
+    """
 
     id: WorktreeId
     project_id: ProjectId
@@ -34,6 +37,7 @@ class WorktreeRow:
     env_copied: bool
     deps_installed: bool
     init_script_run: bool
+    copied: tuple[str, ...]
     last_error: str | None
     created_at: datetime
     updated_at: datetime

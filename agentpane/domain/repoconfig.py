@@ -1,0 +1,95 @@
+"""What a repository says about itself in `.agentpane/config.toml`, and what of it needs the person's trust."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from agentpane.domain.projects import ProjectConfig
+from agentpane.errors import AgentPaneError, ErrorCode
+
+CONFIG_PATH = ".agentpane/config.toml"
+INSTRUCTION_PATHS = ("AGENTS.md", "CLAUDE.md")
+
+
+@dataclass(frozen=True, slots=True)
+class RepoConfig:
+    """The file's content; None or empty where it says nothing. `digest` identifies its exact bytes."""
+
+    digest: str
+    env_file: str | None = None
+    copy_files: tuple[str, ...] = ()
+    install_command: str | None = None
+    init_script: str | None = None
+    allowed_tools: tuple[str, ...] | None = None
+
+    def needs_trust(self) -> tuple[str, ...]:
+        """What can run a command, widen a grant or hand a private file to an agent, one line each."""
+        lines = []
+        if self.install_command is not None:
+            lines.append(f"install: {self.install_command}")
+        if self.init_script is not None:
+            lines.append(f"init_script: {self.init_script}")
+        if self.allowed_tools is not None:
+            lines.append(f"allowed_tools: {', '.join(self.allowed_tools)}")
+        if self.env_file is not None:
+            lines.append(f"env_file: {self.env_file}")
+        if self.copy_files:
+            lines.append(f"copy_files: {', '.join(self.copy_files)}")
+        return tuple(lines)
+
+
+_KEYS: Mapping[str, tuple[str, type]] = {
+    "env_file": ("env_file", str),
+    "copy_files": ("copy_files", list),
+    "install": ("install_command", str),
+    "init_script": ("init_script", str),
+    "allowed_tools": ("allowed_tools", list),
+}
+
+
+def parse(content: bytes) -> RepoConfig:
+    """Read the file's bytes. Keys that are not known are left for later versions.
+
+    Raises AgentPaneError with PROJECT_CONFIG_INVALID, naming the key or the place at fault.
+    """
+    try:
+        table = tomllib.loads(content.decode("utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
+        raise _invalid(str(fault)) from fault
+    fields: dict[str, object] = {}
+    for key, (name, kind) in _KEYS.items():
+        if key not in table:
+            continue
+        value = table[key]
+        if not isinstance(value, kind):
+            raise _invalid(f"“{key}” must be {'a list of strings' if kind is list else 'a string'}")
+        if isinstance(value, list):
+            if not all(isinstance(item, str) for item in value):
+                raise _invalid(f"“{key}” must be a list of strings")
+            value = tuple(value)
+        fields[name] = value
+    return replace(RepoConfig(hashlib.sha256(content).hexdigest()), **fields)  # type: ignore[arg-type]
+
+
+def merged(project: ProjectConfig, repository: RepoConfig | None, trusted: bool) -> ProjectConfig:
+    """The project's configuration over the repository's: the repository fills what the person has left at its default."""
+    if repository is None or not trusted:
+        return project
+    default = ProjectConfig()
+    changes: dict[str, object] = {}
+    for name in ("env_file", "copy_files", "install_command", "init_script", "allowed_tools"):
+        said = getattr(repository, name)
+        if said and getattr(project, name) == getattr(default, name):
+            changes[name] = said
+    return replace(project, **changes)  # type: ignore[arg-type]
+
+
+def _invalid(what: str) -> AgentPaneError:
+    return AgentPaneError(
+        ErrorCode.PROJECT_CONFIG_INVALID,
+        f"The repository's {CONFIG_PATH} cannot be read: {what}.",
+        hint="Correct the file on the base branch and commit it. Nothing has been changed.",
+    )

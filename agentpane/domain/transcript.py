@@ -1,0 +1,164 @@
+"""A session's events, turned back into the conversation that the model must be sent.
+
+Only whole turns count: blocks of a turn that never finished are left out, for a cut answer is never acted on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from agentpane.domain.json import JsonObject, JsonValue
+from agentpane.domain.sessions import EventKind, SessionEvent
+
+# States that an event of kind STATE may name and that matter to the conversation.
+TOOL_STARTED = "tool_started"
+TURN_DISCARDED = "turn_discarded"
+AFRESH = "afresh"
+
+UNKNOWN_OUTCOME = "The outcome of this call is unknown. Look at the present state before you repeat it."
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCall:
+    """A call of the last whole turn that has no result. `started`: its effect may have happened."""
+
+    id: str
+    name: str
+    input: JsonObject
+    started: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """history: Messages-API messages. results, pending: about the tool calls of its last assistant message.
+
+    read_up_to: the number of the last event that the history takes in; a person's message after it is still to be read.
+    """
+
+    history: tuple[Mapping[str, object], ...]
+    results: tuple[Mapping[str, object], ...]
+    pending: tuple[OpenCall, ...]
+    next_turn: int
+    read_up_to: int
+
+
+@dataclass(slots=True)
+class _Builder:
+    messages: list[dict[str, object]] = field(default_factory=list)
+    blocks: list[dict[str, object]] = field(default_factory=list)
+    calls: dict[str, OpenCall] = field(default_factory=dict)
+    results: list[dict[str, object]] = field(default_factory=list)
+    held: list[tuple[int, dict[str, object]]] = field(default_factory=list)  # what a person said since the last turn began
+    last_turn: int = 0
+    last_seq: int = 0
+
+    def take(self, event: SessionEvent) -> None:
+        self.last_turn = max(self.last_turn, event.turn)
+        self.last_seq = event.seq
+        data = event.data
+        match event.kind:
+            case EventKind.TURN_STARTED:
+                self.blocks = []
+                self.settle()
+            case EventKind.TEXT:
+                self.blocks.append({"type": "text", "text": data["text"]})
+            case EventKind.THINKING:
+                self.blocks.append(_thought(data))
+            case EventKind.TOOL_CALL:
+                self.blocks.append(
+                    {"type": "tool_use", "id": data["call_id"], "name": data["name"], "input": data["input"]}
+                )
+            case EventKind.TURN_FINISHED:
+                self.finish_turn()
+            case EventKind.TOOL_RESULT:
+                self.result(str(data["call_id"]), data["content"], data.get("is_error") is True)
+            case EventKind.USER_MESSAGE | EventKind.ANSWER:
+                self.held.append((event.seq, {"type": "text", "text": data["text"]}))
+            case EventKind.STATE:
+                self.state(data)
+            case _:
+                pass
+
+    def finish_turn(self) -> None:
+        if not self.blocks:
+            return
+        self.messages.append({"role": "assistant", "content": self.blocks})
+        self.calls = {
+            str(block["id"]): OpenCall(str(block["id"]), str(block["name"]), _object(block["input"]), started=False)
+            for block in self.blocks
+            if block["type"] == "tool_use"
+        }
+        self.results = []
+        self.blocks = []
+
+    def result(self, call_id: str, content: JsonValue, is_error: bool) -> None:
+        if self.calls.pop(call_id, None) is not None:
+            self.results.append(
+                {"type": "tool_result", "tool_use_id": call_id, "content": content, "is_error": is_error}
+            )
+
+    def state(self, data: JsonObject) -> None:
+        name = data.get("state")
+        call = self.calls.get(str(data.get("call_id")))
+        if name == TOOL_STARTED and call is not None:
+            self.calls[call.id] = OpenCall(call.id, call.name, call.input, started=True)
+        elif name == TURN_DISCARDED:
+            self.blocks = []
+        elif name == AFRESH:
+            self.messages, self.blocks, self.calls, self.results, self.held = [], [], {}, [], []
+
+    def settle(self) -> None:
+        """Close the last assistant message: every call gets its result, an unknown one where none is known.
+
+        What a person said meanwhile follows the results, as the model read it.
+        """
+        for call in tuple(self.calls.values()):
+            self.result(call.id, UNKNOWN_OUTCOME, is_error=True)
+        for result in self.results:
+            self.say(result)
+        self.results = []
+        for _, block in self.held:
+            self.say(block)
+        self.held = []
+
+    def end(self) -> int:
+        """Take in what is left, unless calls are open; returns the number of the last event taken in."""
+        if self.calls or self.results:
+            return self.held[0][0] - 1 if self.held else self.last_seq
+        self.settle()
+        return self.last_seq
+
+    def say(self, block: dict[str, object]) -> None:
+        last = self.messages[-1] if self.messages else None
+        if last is not None and last["role"] == "user":
+            content = last["content"]
+            assert isinstance(content, list)
+            content.append(block)
+        else:
+            self.messages.append({"role": "user", "content": [block]})
+
+
+def rebuild(events: Iterable[SessionEvent]) -> Conversation:
+    """The conversation that these events record, in order and with whole data (long values put back)."""
+    builder = _Builder()
+    for event in events:
+        builder.take(event)
+    read_up_to = builder.end()
+    return Conversation(
+        tuple(builder.messages),
+        tuple(builder.results),
+        tuple(builder.calls.values()),
+        builder.last_turn + 1,
+        read_up_to,
+    )
+
+
+def _thought(data: JsonObject) -> dict[str, object]:
+    if data.get("redacted") is not None:
+        return {"type": "redacted_thinking", "data": data["redacted"]}
+    return {"type": "thinking", "thinking": data["text"], "signature": data["signature"]}
+
+
+def _object(value: object) -> JsonObject:
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,113 @@
+"""Cards: made, changed, put in order. A move that means more than order is handed to whoever tells that story."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agentpane.api import commands as c
+from agentpane.api.events import TaskRemoved
+from agentpane.db import agents, projects, tasks
+from agentpane.domain.board import Column, check_drag
+from agentpane.domain.limits import TASK_DESCRIPTION, TASK_TITLE, check_labels, check_line, check_text, invalid
+from agentpane.domain.tasks import Task, TaskCard
+from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.orchestrator.core import Core
+from agentpane.orchestrator.dispatch import Dispatcher
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """The board of every project."""
+
+    core: Core
+    dispatcher: Dispatcher
+
+    async def add(self, command: c.AddTask) -> Task:
+        """Make a card at the top of the backlog, and start it if wanted."""
+        title = check_line("title", command.title, TASK_TITLE)
+        description = check_text("description", command.description, TASK_DESCRIPTION, least=0)
+        labels = check_labels(command.labels)
+
+        def store(connection: tasks.Connection) -> tuple[Task, tuple[tuple[str, int], ...]]:
+            project_id = projects.resolve(connection, command.project)
+            agent_id = agents.resolve(connection, command.agent, project_id) if command.agent else None
+            new = tasks.NewTask(project_id, title, description, labels, agent_id)
+            made = tasks.create(connection, new, self.core.clock.now())
+            moved = tasks.move(connection, made.card.id, Column.BACKLOG, 0, self.core.clock.now())
+            return tasks.get(connection, made.card.id), moved.renumbered
+
+        task, renumbered = await self.core.db.write(store)
+        await self.core.announce_task(task.card.id, renumbered)
+        if command.start:
+            start = c.StartRun(task.card.id, command.agent, environment=command.environment)
+            return await self.dispatcher.start(start)
+        return task
+
+    async def cards(self, command: c.ListTasks) -> tuple[TaskCard, ...]:
+        return await self.core.db.read(
+            lambda db: tasks.cards(db, projects.resolve(db, command.project), command.column)
+        )
+
+    async def get(self, command: c.GetTask) -> Task:
+        return await self.core.task(command.task)
+
+    async def edit(self, command: c.EditTask) -> Task:
+        """Change a card. Title and description are what an agent was given, so they change in the backlog only."""
+        task = await self.core.task(command.task)
+        if (command.title is not None or command.description is not None) and task.card.column is not Column.BACKLOG:
+            raise AgentPaneError(
+                ErrorCode.TASK_NOT_IN_COLUMN,
+                "The title and description can be changed only while the card is in the backlog.",
+                hint="Send the agent a message, or reject its diff with a reason. Nothing has changed.",
+            )
+        changes: dict[str, object] = {}
+        if command.title is not None:
+            changes["title"] = check_line("title", command.title, TASK_TITLE)
+        if command.description is not None:
+            changes["description"] = check_text("description", command.description, TASK_DESCRIPTION, least=0)
+        if command.labels is not None:
+            changes["labels"] = check_labels(command.labels)
+
+        def store(connection: tasks.Connection) -> Task:
+            if command.agent is not None:
+                changes["agent_id"] = agents.resolve(connection, command.agent, task.card.project_id)
+            tasks.set_fields(connection, task.card.id, self.core.clock.now(), **changes)
+            return tasks.get(connection, task.card.id)
+
+        edited = await self.core.db.write(store)
+        await self.core.announce_task(task.card.id, counts=False)
+        return edited
+
+    async def delete(self, command: c.DeleteTask) -> Task:
+        task = await self.core.task(command.task)
+        if task.card.column is not Column.BACKLOG or task.runs:
+            raise AgentPaneError(
+                ErrorCode.TASK_NOT_IN_COLUMN,
+                "Only a card of the backlog that was never run can be deleted; this one has a history.",
+                hint="Leave it in the backlog. Nothing has changed.",
+            )
+        await self.core.db.write(tasks.delete, task.card.id, self.core.clock.now())
+        self.core.bus.publish(TaskRemoved(task.card.id, task.card.project_id))
+        await self.core.announce_project(task.card.project_id)
+        return task
+
+    async def move(self, command: c.MoveTask) -> Task:
+        """Carry out a drag. Raises TASK_INVALID_TRANSITION when the rules forbid it; then nothing has moved."""
+        if command.position is not None and command.position < 0:
+            raise invalid("position", "A position is 0 (the top) or greater.")
+        task = await self.core.task(command.task)
+        source = task.card.column
+        check_drag(source, command.column)
+        if source == command.column:
+            return await self._reorder(task, command.position)
+        if command.column is Column.IN_PROGRESS:
+            start = c.StartRun(task.card.id, environment=command.environment)
+            return await self.dispatcher.start(start, position=command.position)
+        return await self.dispatcher.cancel(c.CancelTask(task.card.id), position=command.position)
+
+    async def _reorder(self, task: Task, position: int | None) -> Task:
+        moved = await self.core.db.write(
+            tasks.move, task.card.id, task.card.column, position, self.core.clock.now()
+        )
+        await self.core.announce_task(task.card.id, moved.renumbered, counts=False)
+        return await self.core.task(task.card.id)

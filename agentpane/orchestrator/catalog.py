@@ -1,0 +1,227 @@
+"""Projects and agents: added, changed, trusted, taken away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from agentpane.api import commands as c
+from agentpane.api.events import ProjectRemoved
+from agentpane.db import agents, projects, tasks
+from agentpane.domain.agents import Agent, AgentConfig, BackendName
+from agentpane.domain.board import Column
+from agentpane.domain.ids import ProjectId
+from agentpane.domain.limits import (
+    AGENT_NAME,
+    PROJECT_DESCRIPTION,
+    PROJECT_NAME,
+    check_concurrency,
+    check_line,
+    check_text,
+    invalid,
+)
+from agentpane.domain.policy import Policy
+from agentpane.domain.projects import DEFAULT_TOOLS, Project, ProjectConfig
+from agentpane.domain.runs import ACTIVE, RunStatus
+from agentpane.domain.tasks import TaskCard
+from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.orchestrator import trust
+from agentpane.orchestrator.backends.registry import Backends
+from agentpane.orchestrator.core import Core
+from agentpane.orchestrator.dispatch import Dispatcher
+
+FIRST_AGENT = "Claude"
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    core: Core
+    backends: Backends
+    dispatcher: Dispatcher
+
+    async def add(self, command: c.AddProject, *, recorded: bool = False) -> Project:
+        """Open the repository, and store the project with its first agent.
+
+        Raises a PROJECT_ code, GIT_FILTER_REQUIRED or VALIDATION_ERROR; then nothing has been stored.
+        """
+        path = _absolute(command.path)
+        name = check_line("name", command.name if command.name is not None else path.name, PROJECT_NAME)
+        description = check_text("description", command.description, PROJECT_DESCRIPTION, least=0)
+        repository = await self.core.git.open_repository(path)
+        tip = await self.core.git.base_branch(repository, command.base_branch)
+        config = await trust.read_config(self.core, repository, tip.sha)
+        needs = config.needs_trust() if config else ()
+        digest = config.digest if config and command.trust else None
+
+        def store(connection: projects.Connection) -> Project:
+            now = self.core.clock.now()
+            new = projects.NewProject(
+                name=name, path=str(repository.path), description=description, base_branch=tip.branch, recorded=recorded
+            )
+            made = projects.create(connection, new, now)
+            projects.set_trust(connection, made.id, digest, () if digest else needs, now)
+            if not agents.list_for(connection, made.id):
+                backend = BackendName.RECORDED if recorded else BackendName.ANTHROPIC
+                first = agents.NewAgent(made.id, "Recorded" if recorded else FIRST_AGENT, backend, is_default=True)
+                agents.create(connection, first, now)
+            return projects.get(connection, made.id)
+
+        project = await self.core.db.write(store)
+        await self.core.audit(
+            self.core.record("project.add", project.id, input={"path": project.path, "trusted": project.trusted})
+        )
+        await self.core.announce_project(project.id)
+        return project
+
+    async def listed(self, command: c.ListProjects) -> tuple[Project, ...]:
+        return await self.core.db.read(projects.list_all)
+
+    async def get(self, command: c.GetProject) -> Project:
+        return await self._project(command.project)
+
+    async def edit(self, command: c.EditProject) -> Project:
+        project = await self._project(command.project)
+        changes: dict[str, object] = {}
+        if command.name is not None:
+            changes["name"] = check_line("name", command.name, PROJECT_NAME)
+        if command.description is not None:
+            changes["description"] = check_text("description", command.description, PROJECT_DESCRIPTION, least=0)
+        if command.max_concurrent_agents is not None:
+            changes["max_concurrent_agents"] = check_concurrency(command.max_concurrent_agents)
+        if command.config is not None:
+            changes["config"] = check_config(command.config)
+        await self.core.db.write(projects.edit, project.id, self.core.clock.now(), **changes)
+        told = {key: str(value) for key, value in changes.items()}
+        await self.core.audit(self.core.record("setting", project.id, input=told))
+        await self.core.announce_project(project.id)
+        self.dispatcher.wake()
+        return await self._project(project.id)
+
+    async def trust(self, command: c.TrustProject) -> Project:
+        """Trust the exact bytes of the repository's configuration on the base branch."""
+        project = await self._project(command.project)
+        repository = await self.core.git.open_repository(Path(project.path))
+        tip = await self.core.git.base_branch(repository, project.base_branch)
+        config = await trust.read_config(self.core, repository, tip.sha)
+        digest = config.digest if config else None
+        await self.core.db.write(projects.set_trust, project.id, digest, (), self.core.clock.now())
+        await self.core.audit(self.core.record("project.trust", project.id, input={"digest": digest}))
+        await self.core.announce_project(project.id)
+        return await self._project(project.id)
+
+    async def remove(self, command: c.RemoveProject) -> Project:
+        """Take the project off the board. Worktrees go after a recovery snapshot; the repository is left as it is.
+
+        Raises PROJECT_HAS_RUNNING_AGENTS while a run is alive; then nothing has changed.
+        """
+        project = await self._project(command.project)
+        cards = await self.core.db.read(tasks.cards, project.id, None)
+        alive = [card for card in cards if _is_alive(card)]
+        if alive:
+            raise AgentPaneError(
+                ErrorCode.PROJECT_HAS_RUNNING_AGENTS,
+                f"{len(alive)} card(s) of this project have an agent at work or in the queue.",
+                hint="Wait for them or cancel them first. Nothing has changed.",
+                details={"tasks": [card.id for card in alive]},
+            )
+        for card in cards:
+            if card.column in {Column.IN_PROGRESS, Column.WAITING_APPROVAL}:
+                await self.dispatcher.cancel(c.CancelTask(card.id))
+        await self.core.audit(
+            self.core.record("project.remove", project.id, input={"path": project.path, "purge": command.purge})
+        )
+        await self.core.db.write(projects.purge if command.purge else projects.archive, project.id, self.core.clock.now())
+        self.core.bus.publish(ProjectRemoved(project.id))
+        return project
+
+    async def agents(self, command: c.ListAgents) -> tuple[Agent, ...]:
+        project = await self._project(command.project)
+        listed = await self.core.db.read(agents.list_for, project.id)
+        return tuple([await self.core.agent(agent.id) for agent in listed])
+
+    async def add_agent(self, command: c.AddAgent) -> Agent:
+        project = await self._project(command.project)
+        self.backends.check(command.backend)
+        if command.backend is BackendName.RECORDED and not project.recorded:
+            raise invalid("backend", "Recorded replies exist for the sample project only.")
+        new = agents.NewAgent(
+            project_id=project.id,
+            name=check_line("name", command.name, AGENT_NAME),
+            backend=command.backend,
+            type=command.type,
+            config=check_agent_config(command.config),
+            is_default=command.default,
+        )
+        made = await self.core.db.write(agents.create, new, self.core.clock.now())
+        await self.core.audit(
+            self.core.record("agent.add", project.id, agent_id=made.id, input={"name": made.name, "backend": made.backend.value})
+        )
+        await self.core.announce_agent(made.id)
+        return await self.core.agent(made.id)
+
+    async def edit_agent(self, command: c.EditAgent) -> Agent:
+        agent = await self.core.db.read(lambda db: agents.get(db, agents.resolve(db, command.agent, None)))
+        changes: dict[str, object] = {}
+        if command.name is not None:
+            changes["name"] = check_line("name", command.name, AGENT_NAME)
+        if command.config is not None:
+            changes["config"] = check_agent_config(command.config)
+        if command.default is not None:
+            changes["is_default"] = command.default
+        await self.core.db.write(agents.edit, agent.id, self.core.clock.now(), **changes)
+        told = {key: str(value) for key, value in changes.items()}
+        await self.core.audit(self.core.record("setting", agent.project_id, agent_id=agent.id, input=told))
+        await self.core.announce_agent(agent.id)
+        return await self.core.agent(agent.id)
+
+    async def _project(self, ref: str) -> Project:
+        return await self.core.db.read(lambda db: projects.get(db, projects.resolve(db, ref)))
+
+
+def check_config(config: ProjectConfig) -> ProjectConfig:
+    """Raises AgentPaneError with VALIDATION_ERROR naming the field."""
+    if config.policy not in set(Policy):
+        raise invalid("policy", f"“{config.policy}” is no policy.")
+    if not 1 <= config.max_turns <= 1_000:
+        raise invalid("max_turns", "The turn limit must be from 1 to 1,000.")
+    if not config.worktree_root.strip():
+        raise invalid("worktree_root", "The folder for worktrees is empty.")
+    _check_tools(config.allowed_tools)
+    for name in (*((config.env_file,) if config.env_file else ()), *config.copy_files):
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise invalid("copy_files", f"“{name}” must be a path inside the repository.")
+    return config
+
+
+def check_agent_config(config: AgentConfig) -> AgentConfig:
+    """Raises AgentPaneError with VALIDATION_ERROR naming the field."""
+    if config.max_turns is not None and not 1 <= config.max_turns <= 1_000:
+        raise invalid("max_turns", "The turn limit must be from 1 to 1,000.")
+    if config.allowed_tools is not None:
+        _check_tools(config.allowed_tools)
+    if config.model is not None:
+        check_line("model", config.model, 200)
+    return config
+
+
+def _check_tools(names: tuple[str, ...]) -> None:
+    unknown = [name for name in names if name not in DEFAULT_TOOLS]
+    if unknown:
+        raise invalid("allowed_tools", f"There is no tool called {', '.join(unknown)}.")
+
+
+def _absolute(path: str) -> Path:
+    if not path.strip() or "\0" in path:
+        raise AgentPaneError(
+            ErrorCode.PROJECT_PATH_INVALID, "The path is empty or not a path.", hint="Name the folder of a git repository."
+        )
+    absolute = Path(path).expanduser()
+    if not absolute.is_absolute():
+        raise AgentPaneError(
+            ErrorCode.PROJECT_PATH_INVALID, f"“{path}” is not an absolute path.", hint="Name the folder by its whole path."
+        )
+    return absolute
+
+
+def _is_alive(card: TaskCard) -> bool:
+    return card.run is not None and card.run.status in ACTIVE | {RunStatus.QUEUED}

@@ -1,0 +1,47 @@
+"""The ANTHROPIC_* variables that came with a request: kept for its run, in memory only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from agentpane.db import settings
+from agentpane.domain.agents import BackendName
+from agentpane.domain.ids import RunId
+from agentpane.orchestrator.backends.base import Endpoint
+from agentpane.orchestrator.core import Core
+from agentpane.orchestrator.keys import KeyChain
+
+PREFIX = "ANTHROPIC_"
+
+
+class Credentials:
+    """Says where each run's model is, and with which key."""
+
+    def __init__(self, core: Core, keys: KeyChain) -> None:
+        self._core = core
+        self._keys = keys
+        self._came_with: dict[RunId, dict[str, str]] = {}
+
+    def keep(self, run_id: RunId, environment: Mapping[str, str]) -> None:
+        """Remember what came with the newest request for this run; an empty one leaves the earlier in place."""
+        own = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
+        if own:
+            self._came_with[run_id] = own
+
+    def forget(self, run_id: RunId) -> None:
+        self._came_with.pop(run_id, None)
+
+    async def check(self, backend: BackendName, environment: Mapping[str, str]) -> None:
+        """Raises AgentPaneError with BACKEND_AUTH if a run of this backend would have no key."""
+        if backend is BackendName.ANTHROPIC:
+            await self._endpoint(environment)
+
+    async def endpoint(self, run_id: RunId, backend: BackendName) -> Endpoint:
+        """Raises AgentPaneError with BACKEND_AUTH when there is no key."""
+        if backend is BackendName.RECORDED:
+            return Endpoint(None)
+        return await self._endpoint(self._came_with.get(run_id, {}))
+
+    async def _endpoint(self, environment: Mapping[str, str]) -> Endpoint:
+        chosen = await self._core.db.read(settings.get)
+        return await self._keys.endpoint(environment, chosen.base_url)

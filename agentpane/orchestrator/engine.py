@@ -1,0 +1,299 @@
+"""The engine: every service of the orchestrator, put together behind the door's one protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from agentpane import __version__
+from agentpane.api import commands as c
+from agentpane.api.command import Command
+from agentpane.api.events import CatchUp, EngineStopping, KeyChanged, Published, SettingsChanged, WindowRaised
+from agentpane.clock import Clock
+from agentpane.db import approvals, audit, projects, runs, sessions, settings
+from agentpane.db.connection import Database
+from agentpane.domain.approvals import Approval
+from agentpane.domain.audit import AuditEntry, AuditVerdict
+from agentpane.domain.engine import DoctorReport, EngineStatus, KeyStatus, Settings
+from agentpane.domain.ids import RunId
+from agentpane.domain.limits import check_line, invalid
+from agentpane.domain.agents import ModelChoice
+from agentpane.domain.review import MergeStrategy, PatchChunk
+from agentpane.domain.runs import PauseReason, RunStatus
+from agentpane.domain.sessions import EventKind, SessionEvent
+from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.orchestrator.backends.messages_api import MessagesBackend, models
+from agentpane.orchestrator.backends.recorded import RecordedBackend
+from agentpane.orchestrator.backends.registry import Backends
+from agentpane.orchestrator.blobs import BlobStore
+from agentpane.orchestrator.board import Board
+from agentpane.orchestrator.bus import EventBus
+from agentpane.orchestrator.catalog import Catalog
+from agentpane.orchestrator.completion import Completion
+from agentpane.orchestrator.core import Core
+from agentpane.orchestrator.credentials import Credentials
+from agentpane.orchestrator.dispatch import Dispatcher
+from agentpane.orchestrator.doctor import Examination
+from agentpane.orchestrator.keys import KeyChain
+from agentpane.orchestrator.patches import CHUNK, Patches
+from agentpane.orchestrator.recovery import Recovery
+from agentpane.orchestrator.review import Review
+from agentpane.orchestrator.runner import Runner
+from agentpane.orchestrator.sample import Sample
+from agentpane.orchestrator.sessions import Recorder
+from agentpane.orchestrator.supervisor import Supervisor
+from agentpane.orchestrator.workspace import Workspaces
+from agentpane.paths import DataFolder
+from agentpane.sandbox import Sandbox
+from agentpane.worktrees import Worktrees
+
+log = logging.getLogger(__name__)
+R = TypeVar("R")
+Handler = Callable[[Any], Awaitable[Any]]
+
+
+class Engine:
+    """Implements `Workbench`. Make it with `Engine.open`, `serve` it, and `close` it at the end."""
+
+    def __init__(self, folder: DataFolder, db: Database, clock: Clock, sandbox: Sandbox) -> None:
+        self._core = Core(folder, db, EventBus(), Worktrees(), clock, models.DEFAULT_MODEL)
+        self._sandbox = sandbox
+        self._blobs = BlobStore(folder.blobs)
+        self._keys = KeyChain(folder.root)
+        self._backends = Backends((MessagesBackend(), RecordedBackend()))
+        self._patches = Patches(self._core)
+        credentials = Credentials(self._core, self._keys)
+        workspaces = Workspaces(self._core, sandbox)
+        completion = Completion(self._core, credentials)
+        runner = Runner(
+            self._core, self._blobs, sandbox, self._backends, workspaces, credentials, completion
+        )
+        self._supervisor = Supervisor(self._core, runner.play, self._runs_changed)
+        dispatcher = Dispatcher(
+            self._core, self._blobs, self._backends, runner, self._supervisor, workspaces, credentials, completion
+        )
+        self._catalog = Catalog(self._core, self._backends, dispatcher)
+        self._review = Review(self._core, self._blobs, dispatcher, workspaces, self._patches)
+        self._board = Board(self._core, dispatcher)
+        self._dispatcher = dispatcher
+        self._sample = Sample(self._core, self._catalog)
+        self._recovery = Recovery(self._core, self._blobs, self._review)
+        self._clients: Callable[[], int] = lambda: 0
+        self._windows: Callable[[], int] = lambda: 0
+        self.on_runs_changed: Callable[[], None] = lambda: None
+        self.on_stop: Callable[[bool], None] = lambda now: None
+        self._restoring = False
+        self._handlers = self._table()
+
+    @classmethod
+    async def open(cls, folder: DataFolder, clock: Clock, sandbox: Sandbox) -> Engine:
+        """Open the data folder. Raises AgentPaneError with a STORE_ code."""
+        folder.make()
+        return cls(folder, await Database.open(folder), clock, sandbox)
+
+    @property
+    def active_runs(self) -> int:
+        return self._supervisor.active
+
+    def count_with(self, clients: Callable[[], int], windows: Callable[[], int]) -> None:
+        """Say how the connected clients are counted."""
+        self._clients, self._windows = clients, windows
+
+    async def serve(self) -> None:
+        """Mend what the last engine left, then play runs until cancelled."""
+        await self._recovery.run()
+        await self._supervisor.run()
+
+    async def close(self) -> None:
+        """Pause what runs, and let go of everything."""
+        await self.pause_all()
+        await self._backends.close()
+        self._patches.close()
+        await self._core.db.close()
+
+    async def pause_all(self) -> None:
+        """End every run's job; each run is stored as paused and can be resumed."""
+        await self._supervisor.stop_all()
+        for active in await self._core.db.read(runs.active):
+            await self._core.db.write(
+                runs.set_status, active.id, RunStatus.PAUSED, self._core.clock.now(), pause_reason=PauseReason.PERSON
+            )
+            row = await self._core.db.read(runs.row, active.id)
+            recorder = Recorder(self._core, self._blobs, row.task_id, row.session_id, RunId(active.id))
+            recorder.add(EventKind.STATE, {"state": "paused", "reason": "engine_stop"})
+            await recorder.close()
+
+    async def do(self, command: Command[R]) -> R:
+        """See `Workbench.do`."""
+        if self._restoring:
+            raise AgentPaneError(
+                ErrorCode.RESOURCE_LOCKED, "The database is being restored.", hint="Try again in a moment."
+            )
+        return cast(R, await self._handlers[type(command)](command))
+
+    def events(self, after: int | None = None) -> AsyncIterator[Published | CatchUp]:
+        """See `Workbench.events`."""
+        return self._core.bus.read(after)
+
+    def _table(self) -> dict[type[Command[Any]], Handler]:
+        return {
+            c.AddProject: self._catalog.add,
+            c.ListProjects: self._catalog.listed,
+            c.GetProject: self._catalog.get,
+            c.EditProject: self._catalog.edit,
+            c.TrustProject: self._catalog.trust,
+            c.RemoveProject: self._catalog.remove,
+            c.ListAgents: self._catalog.agents,
+            c.AddAgent: self._catalog.add_agent,
+            c.EditAgent: self._catalog.edit_agent,
+            c.ListModels: self._models,
+            c.AddTask: self._board.add,
+            c.ListTasks: self._board.cards,
+            c.GetTask: self._board.get,
+            c.EditTask: self._board.edit,
+            c.DeleteTask: self._board.delete,
+            c.MoveTask: self._board.move,
+            c.StartRun: self._dispatcher.start,
+            c.ResumeRun: self._dispatcher.resume,
+            c.PauseRun: self._dispatcher.pause,
+            c.Answer: self._dispatcher.answer,
+            c.CancelTask: self._dispatcher.cancel,
+            c.ListApprovals: self._approvals,
+            c.DecideApproval: self._dispatcher.decide,
+            c.GetDiff: self._review.diff,
+            c.GetPatch: self._review.patch,
+            c.Approve: self._review.approve,
+            c.Reject: self._review.reject,
+            c.ReadSession: self._read_session,
+            c.ReadOutput: self._read_output,
+            c.ListAudit: self._list_audit,
+            c.VerifyAudit: self._verify_audit,
+            c.GetStatus: self._status,
+            c.StopEngine: self._stop,
+            c.RaiseWindow: self._raise_window,
+            c.Doctor: self._doctor,
+            c.CheckDatabase: self._check_database,
+            c.BackupDatabase: self._backup,
+            c.RestoreDatabase: self._restore,
+            c.PrepareDemo: self._sample.prepare,
+            c.GetSettings: self._settings,
+            c.ChangeSettings: self._change_settings,
+            c.GetKeyStatus: self._key_status,
+            c.StoreKey: self._store_key,
+        }
+
+    def _runs_changed(self) -> None:
+        self.on_runs_changed()
+
+    async def _models(self, command: c.ListModels) -> tuple[ModelChoice, ...]:
+        return await asyncio.to_thread(models.models)
+
+    async def _approvals(self, command: c.ListApprovals) -> tuple[Approval, ...]:
+        task = await self._core.task(command.task) if command.task else None
+        return await self._core.db.read(approvals.pending, task.card.id if task else None)
+
+    async def _read_session(self, command: c.ReadSession) -> tuple[SessionEvent, ...]:
+        task = await self._core.task(command.task)
+        if not 1 <= command.limit <= 5_000:
+            raise invalid("limit", "Between 1 and 5,000 events can be read at once.")
+        if task.session_id is None:
+            raise AgentPaneError(
+                ErrorCode.SESSION_NOT_FOUND, "This card has no session yet.", hint="It gets one with its first run."
+            )
+        return await self._core.db.read(sessions.read, task.session_id, command.after, command.limit)
+
+    async def _read_output(self, command: c.ReadOutput) -> PatchChunk:
+        await self._core.task(command.task)
+        data = await asyncio.to_thread(self._blobs.read, command.blob, command.offset, CHUNK)
+        return PatchChunk(data, command.offset + len(data) if len(data) == CHUNK else None)
+
+    async def _list_audit(self, command: c.ListAudit) -> tuple[AuditEntry, ...]:
+        # The audit outlives its project, so a whole project id is enough to read it.
+        def read(connection: projects.Connection) -> tuple[AuditEntry, ...]:
+            try:
+                project_id = projects.resolve(connection, command.project)
+            except AgentPaneError:
+                entries = audit.read(connection, command.project, command.after, command.limit)
+                if not entries:
+                    raise
+                return entries
+            return audit.read(connection, project_id, command.after, command.limit)
+
+        return await self._core.db.read(read)
+
+    async def _verify_audit(self, command: c.VerifyAudit) -> AuditVerdict:
+        return await self._core.db.read(audit.verify)
+
+    async def _status(self, command: c.GetStatus) -> EngineStatus:
+        waiting = len(await self._core.db.read(runs.queued))
+        return EngineStatus(True, os.getpid(), __version__, self._clients(), waiting + self._supervisor.active)
+
+    async def _stop(self, command: c.StopEngine) -> EngineStatus:
+        status = await self._status(c.GetStatus())
+        self._core.bus.publish(EngineStopping("stopped by command"))
+        self.on_stop(command.now)
+        return status
+
+    async def _raise_window(self, command: c.RaiseWindow) -> int:
+        count = self._windows()
+        if count:
+            self._core.bus.publish(WindowRaised())
+        return count
+
+    async def _doctor(self, command: c.Doctor) -> DoctorReport:
+        return await Examination(self._core, self._sandbox).report()
+
+    async def _check_database(self, command: c.CheckDatabase) -> tuple[str, ...]:
+        return await self._core.db.check()
+
+    async def _backup(self, command: c.BackupDatabase) -> str:
+        target = Path(command.file).expanduser()
+        if not target.is_absolute():
+            raise invalid("file", "The backup's path must be absolute.")
+        await self._core.db.backup(target)
+        return str(target)
+
+    async def _restore(self, command: c.RestoreDatabase) -> str:
+        source = Path(command.file).expanduser()
+        if self._supervisor.active:
+            raise AgentPaneError(
+                ErrorCode.PROJECT_HAS_RUNNING_AGENTS,
+                "Agents are at work; the database cannot be replaced under them.",
+                hint="Pause or cancel the runs first. Nothing has changed.",
+            )
+        self._restoring = True
+        try:
+            kept = await self._core.db.replace_with(source)
+        finally:
+            self._restoring = False
+        self._core.bus.forget()
+        return str(kept)
+
+    async def _settings(self, command: c.GetSettings) -> Settings:
+        return await self._core.db.read(settings.get)
+
+    async def _change_settings(self, command: c.ChangeSettings) -> Settings:
+        wanted = command.settings
+        if wanted.theme not in {"system", "light", "dark"}:
+            raise invalid("theme", "The theme is system, light or dark.")
+        if wanted.merge_strategy not in set(MergeStrategy):
+            raise invalid("merge_strategy", "The merge strategy is merge, squash or ff.")
+        if wanted.base_url:
+            if not wanted.base_url.startswith(("http://", "https://")):
+                raise invalid("base_url", "The address must begin with http:// or https://.")
+            check_line("base_url", wanted.base_url, 500)
+        await self._core.db.write(settings.put, wanted, self._core.clock.now())
+        self._core.bus.publish(SettingsChanged(wanted))
+        return wanted
+
+    async def _key_status(self, command: c.GetKeyStatus) -> KeyStatus:
+        return await self._keys.status(command.environment)
+
+    async def _store_key(self, command: c.StoreKey) -> KeyStatus:
+        status = await self._keys.store(command.key)
+        self._core.bus.publish(KeyChanged(status))
+        return status

@@ -1,0 +1,99 @@
+"""What stands between a run and its effects: limits before each request, the policy before each tool call."""
+
+from __future__ import annotations
+
+from agentpane.api.events import ApprovalChanged
+from agentpane.db import approvals, runs, sessions
+from agentpane.domain.approvals import Approval, ApprovalState
+from agentpane.domain.policy import Judgement, Policy, Verdict, judge
+from agentpane.domain.projects import Project
+from agentpane.domain.runs import PauseReason
+from agentpane.domain.sandbox import Tier
+from agentpane.domain.sessions import EventKind
+from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.orchestrator.backends.base import RunPaused, ToolCall
+from agentpane.orchestrator.core import Core
+from agentpane.orchestrator.sessions import Recorder
+
+
+class Gate:
+    """The host of one run. It implements `backends.base.Host`."""
+
+    def __init__(
+        self,
+        core: Core,
+        recorder: Recorder,
+        run: runs.RunRow,
+        project: Project,
+        tools: tuple[str, ...],
+        policy: Policy,
+        tier: Tier,
+        read_up_to: int,
+    ) -> None:
+        self._core = core
+        self._recorder = recorder
+        self._run = run
+        self._project = project
+        self._tools = tools
+        self._policy = policy
+        self._tier = tier
+        self._read_up_to = read_up_to  # a person's messages up to this event are in the conversation
+        self.pause_wanted = False
+
+    async def may_start_turn(self, turn: int) -> tuple[str, ...]:
+        """The messages that came since the last turn. Raises RunPaused at the turn limit or on the person's wish."""
+        self._stop_if_asked()
+        row = await self._core.db.read(runs.row, self._run.id)
+        if row.turns >= row.turn_limit:
+            error = AgentPaneError(
+                ErrorCode.AGENT_TURN_LIMIT,
+                f"The run has used its {row.turn_limit} turns.",
+                hint="Continue with more turns, finish here with what is done, or stop.",
+            )
+            raise RunPaused(PauseReason.TURN_LIMIT, error)
+        await self._recorder.flush()
+        last = await self._core.db.read(sessions.last_seq, self._run.session_id)
+        since, self._read_up_to = self._read_up_to, last
+        if last <= since:
+            return ()
+        events = await self._core.db.read(sessions.read, self._run.session_id, since, last - since)
+        return tuple(str(event.data["text"]) for event in events if event.kind is EventKind.ANSWER)
+
+    async def authorize(self, turn: int, call: ToolCall, summary: str) -> Verdict:
+        """Allow or deny; raises RunPaused when a person must say, after storing the question."""
+        self._stop_if_asked()
+        always = await self._core.db.read(approvals.always, self._project.id)
+        verdict = judge(call.name, self._policy, self._tier, self._tools, always)
+        if verdict.judgement is not Judgement.ASK:
+            return verdict
+        decided = await self._core.db.read(approvals.for_call, self._run.id, call.id)
+        if decided is None:
+            await self._ask(turn, call, summary)
+        elif decided.state is ApprovalState.ALLOWED:
+            return Verdict(Judgement.ALLOW, f"approved by {decided.decided_by}")
+        elif decided.state is ApprovalState.DENIED:
+            return Verdict(Judgement.DENY, decided.message or "The person denied this call.")
+        raise RunPaused(PauseReason.APPROVAL)
+
+    async def _ask(self, turn: int, call: ToolCall, summary: str) -> None:
+        asked: Approval = await self._core.db.write(
+            approvals.request,
+            approvals.NewApproval(
+                project_id=self._project.id,
+                task_id=self._run.task_id,
+                run_id=self._run.id,
+                call_id=call.id,
+                tool=call.name,
+                input=call.input,
+                summary=summary,
+            ),
+            self._core.clock.now(),
+        )
+        data = {"approval_id": asked.id, "call_id": call.id, "tool": call.name, "input": call.input, "summary": summary}
+        self._recorder.add(EventKind.APPROVAL_REQUESTED, data, turn)
+        await self._recorder.flush()
+        self._core.bus.publish(ApprovalChanged(asked))
+
+    def _stop_if_asked(self) -> None:
+        if self.pause_wanted:
+            raise RunPaused(PauseReason.PERSON)

@@ -1,0 +1,167 @@
+"""Turns what a backend says into the session's events, the run's figures and the audit log."""
+
+from __future__ import annotations
+
+from agentpane.api.events import RunActivity
+from agentpane.db import audit, model_calls, runs
+from agentpane.domain import transcript
+from agentpane.domain.agents import Agent
+from agentpane.domain.sessions import EventKind
+from agentpane.domain.tasks import TaskCard
+from agentpane.orchestrator.backends import base
+from agentpane.orchestrator.core import Core
+from agentpane.orchestrator.sessions import Recorder
+
+AUDIT_TEXT = 4_000  # characters of an input value or an outcome that an audit entry holds
+
+
+class Narrator:
+    """Stores one run's events in the order in which they come. `take` returns when the next may have its effect."""
+
+    def __init__(self, core: Core, recorder: Recorder, run: runs.RunRow, card: TaskCard, agent: Agent) -> None:
+        self._core = core
+        self._recorder = recorder
+        self._run = run
+        self._card = card
+        self._agent = agent
+
+    async def take(self, event: base.BackendEvent) -> str | None:
+        """Store or show an event. Returns the agent's last words when it has ended."""
+        match event:
+            case base.TextDelta(turn, text):
+                self._recorder.show(turn, "text", text)
+            case base.ThinkingDelta(turn, text):
+                self._recorder.show(turn, "thinking", text)
+            case base.ToolOutput(turn, call_id, text):
+                self._recorder.show(turn, "output", text, call_id)
+            case base.TurnStarted(turn):
+                self._recorder.add(EventKind.TURN_STARTED, {}, turn)
+                self._activity("Thinking…")
+            case base.TextBlock(turn, text):
+                self._recorder.add(EventKind.TEXT, {"text": text}, turn)
+                self._activity(text)
+            case base.ThinkingBlock(turn, text, signature, redacted):
+                data = {"text": text, "signature": signature, "redacted": redacted}
+                self._recorder.add(EventKind.THINKING, data, turn)
+            case base.ToolCalled(turn, call):
+                self._recorder.add(
+                    EventKind.TOOL_CALL, {"call_id": call.id, "name": call.name, "input": call.input}, turn
+                )
+            case base.TurnDiscarded(turn):
+                self._recorder.add(EventKind.STATE, {"state": transcript.TURN_DISCARDED}, turn)
+            case base.Retrying():
+                self._retrying(event)
+            case base.TurnFinished():
+                await self._turn_finished(event)
+            case base.ToolStarted():
+                await self._tool_started(event)
+            case base.ToolFinished():
+                await self._tool_finished(event)
+            case base.Ended(text):
+                return text
+        return None
+
+    def _retrying(self, event: base.Retrying) -> None:
+        data = {
+            "attempt": event.attempt,
+            "of": event.of,
+            "wait_s": event.wait_s,
+            "code": event.code.value,
+            "reason": event.reason,
+        }
+        self._recorder.add(EventKind.RETRY, data, event.turn)
+        self._activity(f"{event.reason} Try {event.attempt} of {event.of}.", event.wait_s)
+
+    async def _turn_finished(self, event: base.TurnFinished) -> None:
+        usage = event.usage
+        figures = {
+            "input": usage.input,
+            "output": usage.output,
+            "cache_read": usage.cache_read,
+            "cache_write": usage.cache_write,
+            "cost_usd": event.cost_usd,
+            "latency_ms": event.latency_ms,
+        }
+        self._recorder.add(
+            EventKind.TURN_FINISHED, {"stop_reason": event.stop_reason, "model": event.model}, event.turn
+        )
+        self._recorder.add(EventKind.USAGE, figures, event.turn)
+        await self._recorder.flush()
+        call = model_calls.NewModelCall(
+            run_id=self._run.id,
+            task_id=self._run.task_id,
+            agent_id=self._run.agent_id,
+            project_id=self._run.project_id,
+            turn=event.turn,
+            model=event.model,
+            input_tokens=usage.input,
+            output_tokens=usage.output,
+            cache_read_tokens=usage.cache_read,
+            cache_write_tokens=usage.cache_write,
+            cost_usd=event.cost_usd,
+            latency_ms=event.latency_ms,
+            stop_reason=event.stop_reason,
+            request_id=event.request_id,
+            at=self._core.clock.now(),
+        )
+        await self._core.db.write(model_calls.add_many, (call,))
+        await self._core.db.write(
+            runs.add_usage, self._run.id, 1, usage.total_input, usage.output, event.cost_usd, self._core.clock.now()
+        )
+        await self._core.announce_task(self._run.task_id, counts=False)
+
+    async def _tool_started(self, event: base.ToolStarted) -> None:
+        self._recorder.add(
+            EventKind.STATE,
+            {"state": transcript.TOOL_STARTED, "call_id": event.call.id, "summary": event.summary, "rule": event.rule},
+            event.turn,
+        )
+        if event.mutates:
+            await self._recorder.flush()
+        self._activity(f"{event.call.name} {event.summary}")
+
+    async def _tool_finished(self, event: base.ToolFinished) -> None:
+        result = event.result
+        data = {
+            "call_id": event.call.id,
+            "name": event.call.name,
+            "content": result.content,
+            "is_error": result.is_error,
+            "summary": result.summary,
+            "duration_ms": event.duration_ms,
+            "denied": event.denied,
+            "data": dict(result.data),
+        }
+        self._recorder.add(EventKind.TOOL_RESULT, data, event.turn)
+        await self._recorder.flush()
+        output = {"summary": result.summary, "content": result.content[:AUDIT_TEXT]}
+        if result.error_code is not None:
+            output["code"] = result.error_code.value
+        entry = self._core.record(
+            event.call.name,
+            self._run.project_id,
+            actor=f"rule: {event.denied}" if event.denied else "agent",
+            task_id=self._run.task_id,
+            agent_id=self._run.agent_id,
+            run_id=self._run.id,
+            input=_shortened(event.call.input),
+            output=output,
+            error=f"denied: {event.denied}" if event.denied else (result.summary if result.is_error else None),
+            duration_ms=event.duration_ms,
+            turn=event.turn,
+        )
+        await self._core.db.write(audit.append, (entry,))
+        await self._core.db.write(runs.count_tool_call, self._run.id, event.call.name, event.duration_ms)
+
+    def _activity(self, line: str, retry_in: float | None = None) -> None:
+        self._core.bus.publish(RunActivity(self._run.task_id, " ".join(line.split())[:200], retry_in))
+
+
+def _shortened(values: base.JsonObject) -> base.JsonObject:
+    """An input for the audit log: long texts are cut, and it is said how long they were."""
+    return {
+        key: f"{value[:AUDIT_TEXT]}… ({len(value):,} characters)"
+        if isinstance(value, str) and len(value) > AUDIT_TEXT
+        else value
+        for key, value in values.items()
+    }

@@ -1,0 +1,285 @@
+"""A person's review of a snapshot: the diff, the approval that merges exactly it, the rejection that sends it back."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from agentpane.api import commands as c
+from agentpane.db import merges, projects, reviews, settings, tasks
+from agentpane.domain.board import COLUMN_TITLES, BoardEvent, Column, after
+from agentpane.domain.limits import REASON, check_text
+from agentpane.domain.projects import Project
+from agentpane.domain.review import ApproveOutcome, ApproveResult, DiffSummary, FileDiff, MergeStrategy, PatchChunk
+from agentpane.domain.sessions import EventKind
+from agentpane.domain.tasks import Task
+from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.orchestrator import prompts
+from agentpane.orchestrator.blobs import BlobStore
+from agentpane.orchestrator.core import Core, login_name
+from agentpane.orchestrator.dispatch import Dispatcher
+from agentpane.orchestrator.patches import Patches
+from agentpane.orchestrator.sessions import Recorder
+from agentpane.orchestrator.workspace import Workspaces
+from agentpane.worktrees import Conflicted, Merged, MergeIntent, MergePlan, MergeRefused, Repository
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    core: Core
+    blobs: BlobStore
+    dispatcher: Dispatcher
+    workspaces: Workspaces
+    patches: Patches
+
+    async def diff(self, command: c.GetDiff) -> DiffSummary:
+        """The files that the snapshot changes. Raises TASK_NO_DIFF when there is no snapshot."""
+        task = await self.core.task(command.task)
+        base, snapshot = reviewable(task)
+        repository = await self._repository(task)
+        files = await self.core.git.diff_files(repository, base, snapshot)
+        shown = tuple(
+            FileDiff(file.path, file.old_path, file.status, file.added, file.removed, file.binary) for file in files
+        )
+        return DiffSummary(base, snapshot, shown, task.base_branch or "")
+
+    async def patch(self, command: c.GetPatch) -> PatchChunk:
+        task = await self.core.task(command.task)
+        base, snapshot = reviewable(task)
+        if command.snapshot != snapshot:
+            raise stale(snapshot)
+        repository = await self._repository(task)
+        return await self.patches.chunk(repository, base, snapshot, command.offset)
+
+    async def approve(self, command: c.Approve) -> ApproveOutcome:
+        """Merge exactly the reviewed commit. Anything but MERGED has changed nothing."""
+        task = await self.core.task(command.task)
+        async with self.core.task_locks.of(task.card.id):
+            task = await self.core.task(task.card.id)
+            try:
+                _, snapshot = self._approvable(task, command.sha)
+            except AgentPaneError as error:
+                return _outcome(task, ApproveResult.REFUSED, error.code, error.message, error.hint)
+            project = await self.core.db.read(projects.get, task.card.project_id)
+            repository = await self._repository(task)
+            return await self._merge(task, project, repository, snapshot, command.strategy)
+
+    async def reject(self, command: c.Reject) -> Task:
+        """Send the card back to its agent with the reason. Raises TASK_NOT_WAITING_APPROVAL, VALIDATION_ERROR or BACKEND_AUTH."""
+        reason = check_text("reason", command.reason, REASON)
+        task = await self.core.task(command.task)
+        async with self.core.task_locks.of(task.card.id):
+            task = await self.core.task(task.card.id)
+            if task.card.column is not Column.WAITING_APPROVAL:
+                raise not_waiting(task)
+            _, snapshot = reviewable(task)
+            prompt = prompts.rejection_prompt(reason, command.comments)
+
+            def store(connection: tasks.Connection) -> None:
+                now = self.core.clock.now()
+                reviews.add(connection, task.card.id, snapshot, "rejected", reason, command.comments, now)
+                tasks.set_fields(
+                    connection,
+                    task.card.id,
+                    now,
+                    rejection_reason=reason,
+                    rejection_count=task.card.rejection_count + 1,
+                    snapshot=None,
+                    files_changed=None,
+                    lines_added=None,
+                    lines_removed=None,
+                    conflict_paths=(),
+                    code=None,
+                )
+
+            again = await self.dispatcher.send_back(task, prompt, command.environment, store)
+            entry = self.core.record(
+                "reject",
+                task.card.project_id,
+                task=task.card,
+                run_id=again.runs[-1].id,
+                input={"snapshot": snapshot, "reason": reason, "comments": len(command.comments)},
+            )
+            await self.core.audit(entry)
+        await self.core.announce_task(task.card.id)
+        return await self.core.task(task.card.id)
+
+    def _approvable(self, task: Task, sha: str | None) -> tuple[str, str]:
+        if task.card.column is Column.VERIFIED:
+            raise AgentPaneError(
+                ErrorCode.TASK_ALREADY_APPROVED,
+                "This card is merged already.",
+                hint=f"The merge commit is {task.merge_commit}. Nothing has changed.",
+            )
+        if task.card.column is not Column.WAITING_APPROVAL:
+            raise not_waiting(task)
+        base, snapshot = reviewable(task)
+        if sha is not None and (len(sha) < 7 or not snapshot.startswith(sha.lower())):
+            raise stale(snapshot)
+        return base, snapshot
+
+    async def _merge(
+        self, task: Task, project: Project, repository: Repository, snapshot: str, strategy: MergeStrategy | None
+    ) -> ApproveOutcome:
+        chosen = await self.core.db.read(settings.get)
+        how = strategy or MergeStrategy(chosen.merge_strategy)
+        target = task.base_branch or project.base_branch
+        name = login_name(chosen.approved_by, os.environ)
+        plan = MergePlan(
+            target=target,
+            reviewed=snapshot,
+            run_id=task.runs[-1].id,
+            strategy=how.value,
+            message=f"{task.card.title}\n\nTask: {task.card.id}\nReviewed: {snapshot}\nApproved-by: {name}\n",
+        )
+        intents: list[str] = []
+
+        async def journal(intent: MergeIntent) -> None:
+            new = merges.NewMerge(
+                task_id=task.card.id,
+                project_id=project.id,
+                target=intent.target,
+                old_sha=intent.old,
+                new_sha=intent.new,
+                reviewed_sha=snapshot,
+                strategy=how.value,
+                checkout=str(intent.checkout) if intent.checkout else None,
+                approved_by=name,
+            )
+            intents.append(await self.core.db.write(merges.intend, new, self.core.clock.now()))
+
+        outcome = await self.core.git.merge(repository, plan, journal)
+        for abandoned in intents[:-1] if isinstance(outcome, Merged) else intents:
+            await self.core.db.write(merges.finish, abandoned, "rolled_back", self.core.clock.now())
+        match outcome:
+            case Merged():
+                return await self.merged(task, outcome.commit, intents[-1], name, how.value, repository)
+            case Conflicted():
+                return await self._conflicted(task, outcome, target)
+            case MergeRefused():
+                return await self._refused(task, outcome)
+
+    async def merged(
+        self, task: Task, commit: str, intent: str, name: str, strategy: str, repository: Repository
+    ) -> ApproveOutcome:
+        """Write down a merge that git has made, then take the worktree and branch away."""
+
+        def store(connection: tasks.Connection) -> tuple[tuple[str, int], ...]:
+            now = self.core.clock.now()
+            merges.finish(connection, intent, "done", now)
+            if task.snapshot is not None:
+                reviews.add(connection, task.card.id, task.snapshot, "approved", "", (), now)
+            tasks.set_fields(
+                connection,
+                task.card.id,
+                now,
+                merge_commit=commit,
+                approved_at=now,
+                approved_by=name,
+                code=None,
+                conflict_paths=(),
+            )
+            target = after(Column.WAITING_APPROVAL, BoardEvent.APPROVE)
+            return tasks.move(connection, task.card.id, target, 0, now).renumbered
+
+        renumbered = await self.core.db.write(store)
+        entry = self.core.record(
+            "approve",
+            task.card.project_id,
+            actor=name,
+            task=task.card,
+            input={"snapshot": task.snapshot, "strategy": strategy, "target": task.base_branch},
+            output={"merge_commit": commit},
+        )
+        await self.core.audit(entry)
+        await self._note(task, {"state": "merged", "commit": commit, "target": task.base_branch, "strategy": strategy})
+        await self.core.announce_task(task.card.id, renumbered)
+        await self._tidy(task, repository)
+        message = f"Merged into {task.base_branch} as {commit[:10]}."
+        return ApproveOutcome(task.card.id, ApproveResult.MERGED, commit, (), None, message, "")
+
+    async def _tidy(self, task: Task, repository: Repository) -> None:
+        # The merge stands; a worktree that cannot be removed is listed and reported, and takes nothing back.
+        try:
+            await self.workspaces.discard(task, repository, "approve", delete_branch_at=task.snapshot)
+        except AgentPaneError as error:
+            log.warning("the worktree of task %s stays: %s", task.card.id, error.message)
+            await self._note(task, {"state": "worktree_stays", "code": error.code.value, "message": error.message})
+        await self.core.announce_task(task.card.id, counts=False)
+
+    async def _conflicted(self, task: Task, outcome: Conflicted, target: str) -> ApproveOutcome:
+        paths = tuple(conflict.path for conflict in outcome.paths)
+        await self._store_refusal(task, ErrorCode.MERGE_CONFLICT, paths)
+        message = f"{target} has changed in the same places: {len(paths)} path(s) conflict. Both sides are kept."
+        hint = "Reject the card with a word about the conflict, and its agent merges; nothing has been changed."
+        return _outcome(task, ApproveResult.CONFLICTED, ErrorCode.MERGE_CONFLICT, message, hint, paths)
+
+    async def _refused(self, task: Task, outcome: MergeRefused) -> ApproveOutcome:
+        await self._store_refusal(task, outcome.code, ())
+        return _outcome(task, ApproveResult.REFUSED, outcome.code, outcome.message, outcome.hint, outcome.paths)
+
+    async def _store_refusal(self, task: Task, code: ErrorCode, paths: tuple[str, ...]) -> None:
+        await self.core.db.write(
+            tasks.set_fields, task.card.id, self.core.clock.now(), code=code.value, conflict_paths=paths
+        )
+        entry = self.core.record(
+            "approve",
+            task.card.project_id,
+            task=task.card,
+            input={"snapshot": task.snapshot, "target": task.base_branch},
+            output={"paths": list(paths)},
+            error=code.value,
+        )
+        await self.core.audit(entry)
+        await self._note(task, {"state": "merge_refused", "code": code.value, "paths": list(paths)})
+        await self.core.announce_task(task.card.id, counts=False)
+
+    async def _repository(self, task: Task) -> Repository:
+        project = await self.core.db.read(projects.get, task.card.project_id)
+        return await self.core.git.open_repository(Path(project.path))
+
+    async def _note(self, task: Task, data: dict[str, object]) -> None:
+        if task.session_id is None:
+            return
+        recorder = Recorder(self.core, self.blobs, task.card.id, task.session_id, task.runs[-1].id)
+        recorder.add(EventKind.STATE, data)  # type: ignore[arg-type]
+        await recorder.close()
+
+
+def reviewable(task: Task) -> tuple[str, str]:
+    """The base and the snapshot of a card. Raises TASK_NO_DIFF when it has none."""
+    if task.snapshot is None or task.base_sha is None:
+        raise AgentPaneError(
+            ErrorCode.TASK_NO_DIFF,
+            "This card has no diff.",
+            hint=f"It is in {COLUMN_TITLES[task.card.column]}; a diff is there when its agent has finished.",
+        )
+    return task.base_sha, task.snapshot
+
+
+def stale(snapshot: str) -> AgentPaneError:
+    return AgentPaneError(
+        ErrorCode.MERGE_REVIEW_STALE,
+        "The card has another snapshot than the one that was reviewed.",
+        hint=f"Review {snapshot[:10]} and approve that. Nothing has been changed.",
+        details={"snapshot": snapshot},
+    )
+
+
+def not_waiting(task: Task) -> AgentPaneError:
+    return AgentPaneError(
+        ErrorCode.TASK_NOT_WAITING_APPROVAL,
+        f"The card is in {COLUMN_TITLES[task.card.column]}, not in Waiting Approval.",
+        hint="Nothing has changed.",
+        details={"column": task.card.column.value},
+    )
+
+
+def _outcome(
+    task: Task, result: ApproveResult, code: ErrorCode, message: str, hint: str, paths: tuple[str, ...] = ()
+) -> ApproveOutcome:
+    return ApproveOutcome(task.card.id, result, None, paths, code.value, message, hint)

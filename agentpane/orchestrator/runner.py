@@ -1,0 +1,225 @@
+"""One run, from its place in the queue to its pause or end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from agentpane.db import agents, projects, runs
+from agentpane.domain import transcript
+from agentpane.domain.agents import Agent
+from agentpane.domain.json import JsonObject
+from agentpane.domain.policy import Policy
+from agentpane.domain.projects import DEFAULT_TOOLS, Project, ProjectConfig
+from agentpane.domain.repoconfig import merged
+from agentpane.domain.runs import PauseReason, RunError, RunStatus
+from agentpane.domain.ids import RunId
+from agentpane.domain.sessions import EventKind
+from agentpane.domain.tasks import Task
+from agentpane.domain.transcript import Conversation
+from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.orchestrator import prompts, trust
+from agentpane.orchestrator.backends.base import Brief, Pending, RunPaused, ToolCall
+from agentpane.orchestrator.backends.registry import Backends
+from agentpane.orchestrator.blobs import BlobStore
+from agentpane.orchestrator.completion import Completion
+from agentpane.orchestrator.core import Core
+from agentpane.orchestrator.credentials import Credentials
+from agentpane.orchestrator.gate import Gate
+from agentpane.orchestrator.narrator import Narrator
+from agentpane.orchestrator.sessions import Recorder, read_whole
+from agentpane.orchestrator.tools import ToolContext
+from agentpane.orchestrator.workspace import Workspaces
+from agentpane.sandbox import Sandbox, tool_environment
+from agentpane.worktrees import Repository, Worktree
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Everything that a run is about, read once at its start."""
+
+    run: runs.RunRow
+    task: Task
+    project: Project
+    agent: Agent
+    config: ProjectConfig  # the project's, with what is trusted of the repository's
+    repository: Repository
+    words: tuple[tuple[str, str], ...]  # the repository's instruction files
+
+
+class Runner:
+    """Plays runs. It holds nothing of a run but the person's wish to pause it."""
+
+    def __init__(
+        self,
+        core: Core,
+        blobs: BlobStore,
+        sandbox: Sandbox,
+        backends: Backends,
+        workspaces: Workspaces,
+        credentials: Credentials,
+        completion: Completion,
+    ) -> None:
+        self._core = core
+        self._blobs = blobs
+        self._sandbox = sandbox
+        self._backends = backends
+        self._workspaces = workspaces
+        self._credentials = credentials
+        self._completion = completion
+        self._gates: dict[RunId, Gate] = {}
+
+    def ask_to_pause(self, run_id: RunId) -> bool:
+        """Pause a run at its next safe moment. False if it is not being played."""
+        gate = self._gates.get(run_id)
+        if gate is not None:
+            gate.pause_wanted = True
+        return gate is not None
+
+    async def play(self, run_id: RunId) -> None:
+        """Play a run that is `starting`. Its outcome is stored; only cancellation passes through."""
+        row = await self._core.db.read(runs.row, run_id)
+        recorder = Recorder(self._core, self._blobs, row.task_id, row.session_id, run_id)
+        try:
+            async with self._core.task_locks.of(f"run:{row.task_id}"):
+                await self._play(row, recorder)
+        except RunPaused as pause:
+            await self._paused(row, recorder, pause)
+        except AgentPaneError as error:
+            await self._failed(row, recorder, error)
+        except asyncio.CancelledError:
+            await recorder.close()
+            raise
+        except Exception as bug:
+            log.exception("run %s failed", run_id)
+            problem = AgentPaneError(
+                ErrorCode.INTERNAL,
+                f"AgentPane failed while it played this run: {type(bug).__name__}.",
+                hint="The worktree is as the agent left it. Resume the run; if it fails again, report the log.",
+            )
+            await self._failed(row, recorder, problem)
+        finally:
+            self._gates.pop(run_id, None)
+
+    async def _play(self, row: runs.RunRow, recorder: Recorder) -> None:
+        cast = await self._cast(row)
+        worktree = await self._workspaces.ready(cast.task, cast.project, cast.config, cast.repository, row.id, recorder)
+        conversation = await self._conversation(cast, recorder)
+        gate = Gate(
+            self._core,
+            recorder,
+            cast.run,
+            cast.project,
+            self._tools(cast),
+            Policy(cast.run.policy or cast.config.policy),
+            self._sandbox.tier,
+            conversation.read_up_to,
+        )
+        self._gates[row.id] = gate
+        brief = await self._brief(cast, worktree, conversation)
+        narrator = Narrator(self._core, recorder, cast.run, cast.task.card, cast.agent)
+        await self._core.db.write(runs.set_status, row.id, RunStatus.RUNNING, self._now(), sandbox_tier=self._sandbox.tier.value)
+        recorder.add(EventKind.STATE, {"state": "running", "sandbox_tier": self._sandbox.tier.value})
+        await self._core.announce_task(row.task_id)
+        backend = self._backends.get(cast.agent.backend)
+        result = ""
+        async with aclosing(backend.play(brief, gate)) as events:  # type: ignore[type-var]
+            async for event in events:
+                result = await narrator.take(event) or result
+        await recorder.flush()
+        await self._completion.complete(cast.run, cast.task, cast.project, cast.repository, worktree, result, recorder)
+        await recorder.close()
+
+    async def _cast(self, row: runs.RunRow) -> Cast:
+        task = await self._core.task(row.task_id)
+        project = await self._core.db.read(projects.get, row.project_id)
+        agent = await self._core.db.read(agents.get, row.agent_id)
+        repository = await self._core.git.open_repository(Path(project.path))
+        base = task.base_sha or (await self._core.git.base_branch(repository, project.base_branch)).sha
+        stand = await trust.standing(self._core, project.id, repository, base)
+        words = await trust.instructions(self._core, repository, base)
+        config = merged(project.config, stand.config, stand.trusted)
+        return Cast(row, task, project, agent, config, repository, words)
+
+    async def _conversation(self, cast: Cast, recorder: Recorder) -> Conversation:
+        conversation = await self._rebuilt(cast, recorder)
+        if not conversation.history:
+            text = prompts.task_prompt(cast.task.card.title, cast.task.description)
+            recorder.add(EventKind.USER_MESSAGE, {"text": text, "from": "task"})
+        elif conversation.history[-1]["role"] == "assistant" and not conversation.results and not conversation.pending:
+            recorder.add(EventKind.USER_MESSAGE, {"text": prompts.GO_ON, "from": "engine"})
+        else:
+            return conversation
+        return await self._rebuilt(cast, recorder)
+
+    async def _rebuilt(self, cast: Cast, recorder: Recorder) -> Conversation:
+        await recorder.flush()
+        return transcript.rebuild([event async for event in read_whole(self._core, self._blobs, cast.run.session_id)])
+
+    async def _brief(self, cast: Cast, worktree: Worktree, conversation: Conversation) -> Brief:
+        context = ToolContext(
+            worktree=worktree.path,
+            sandbox=self._sandbox,
+            readable=(cast.repository.common_dir,),
+            environment=tool_environment(worktree.path),
+            network=cast.config.network,
+        )
+        endpoint = await self._credentials.endpoint(cast.run.id, cast.agent.backend)
+        return Brief(
+            run_id=cast.run.id,
+            task_id=cast.task.card.id,
+            model=cast.run.model,
+            system=prompts.system_prompt(
+                str(worktree.path), cast.config.network, cast.agent.config.system_prompt, cast.words
+            ),
+            history=conversation.history,
+            results=conversation.results,
+            pending=tuple(
+                Pending(ToolCall(call.id, call.name, call.input), call.started) for call in conversation.pending
+            ),
+            first_turn=conversation.next_turn,
+            tools=self._tools(cast),
+            context=context,
+            endpoint=endpoint,
+        )
+
+    def _tools(self, cast: Cast) -> tuple[str, ...]:
+        wanted = cast.agent.config.allowed_tools or cast.config.allowed_tools
+        return tuple(tool for tool in wanted if tool in DEFAULT_TOOLS)
+
+    async def _paused(self, row: runs.RunRow, recorder: Recorder, pause: RunPaused) -> None:
+        error = pause.error
+        data: dict[str, object] = {"state": "paused", "reason": pause.reason.value}
+        if error is not None:
+            data |= {"code": error.code.value, "message": error.message, "hint": error.hint}
+        recorder.add(EventKind.STATE, data)  # type: ignore[arg-type]
+        await recorder.close()
+        stored = RunError(error.code.value, error.message, error.hint) if error else None
+        await self._core.db.write(
+            runs.set_status, row.id, RunStatus.PAUSED, self._now(), pause_reason=pause.reason, error=stored
+        )
+        await self._core.announce_task(row.task_id)
+        await self._core.announce_agent(row.agent_id)
+
+    async def _failed(self, row: runs.RunRow, recorder: Recorder, error: AgentPaneError) -> None:
+        if error.code is ErrorCode.BACKEND_AUTH:
+            return await self._paused(row, recorder, RunPaused(PauseReason.KEY, error))
+        if error.details.get("spend_limit") is True:
+            return await self._paused(row, recorder, RunPaused(PauseReason.SPEND_LIMIT, error))
+        data: JsonObject = {"code": error.code.value, "message": error.message, "hint": error.hint}
+        recorder.add(EventKind.ERROR, data)
+        await recorder.close()
+        stored = RunError(error.code.value, error.message, error.hint)
+        await self._core.db.write(runs.set_status, row.id, RunStatus.ERROR, self._now(), error=stored)
+        await self._core.announce_task(row.task_id)
+        await self._core.announce_agent(row.agent_id)
+        return None
+
+    def _now(self) -> datetime:
+        return self._core.clock.now()

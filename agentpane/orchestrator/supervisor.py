@@ -1,0 +1,106 @@
+"""Which run goes on when: a queue for each project, first in, first out, and one job for each active run."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from agentpane.db import runs
+from agentpane.domain.ids import RunId
+from agentpane.domain.runs import PAUSED_PLACE_SECONDS
+from agentpane.orchestrator.core import Core
+
+log = logging.getLogger(__name__)
+
+
+class Player(Protocol):
+    """Plays one run to its pause or end. It stores the outcome itself and raises only on cancellation."""
+
+    def __call__(self, run_id: RunId) -> Awaitable[None]: ...
+
+
+class Supervisor:
+    """Starts queued runs when a place is free, and ends their jobs when asked."""
+
+    def __init__(self, core: Core, play: Player, on_change: Callable[[], None]) -> None:
+        self._core = core
+        self._play = play
+        self._on_change = on_change
+        self._jobs: dict[RunId, asyncio.Task[None]] = {}
+        self._news = asyncio.Event()
+        self._accepting = True
+        self._barred: set[RunId] = set()  # cancelled, and never to be started
+
+    @property
+    def active(self) -> int:
+        """How many runs have a job at this moment."""
+        return len(self._jobs)
+
+    def wake(self) -> None:
+        """A run was queued, or a place may be free."""
+        self._news.set()
+
+    async def run(self) -> None:
+        """Serve until cancelled; then every job is ended first."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._news.clear()
+                if self._accepting:
+                    await self._start_what_fits(group)
+                try:
+                    # A paused run gives its place up after a while, which nothing else announces.
+                    await asyncio.wait_for(self._news.wait(), PAUSED_PLACE_SECONDS / 20)
+                except TimeoutError:
+                    continue
+
+    async def stop(self, run_id: RunId) -> None:
+        """End a run's job, if it has one, and everything that it started; it is never started again."""
+        self._barred.add(run_id)
+        job = self._jobs.get(run_id)
+        if job is not None:
+            job.cancel()
+            await asyncio.wait([job])
+
+    async def stop_all(self) -> None:
+        """End every job and start no more."""
+        self._accepting = False
+        jobs = tuple(self._jobs.values())
+        for job in jobs:
+            job.cancel()
+        if jobs:
+            await asyncio.wait(jobs)
+
+    async def _start_what_fits(self, group: asyncio.TaskGroup) -> None:
+        now = self._core.clock.now()
+        full: set[str] = set()
+        for waiting in await self._core.db.read(runs.queued):
+            if waiting.project_id in full or waiting.run_id in self._jobs or waiting.run_id in self._barred:
+                continue
+            if await self._core.db.read(runs.occupying, waiting.project_id, now) >= waiting.max_concurrent:
+                full.add(waiting.project_id)
+                continue
+            if not await self._core.db.write(runs.start, waiting.run_id, now):
+                continue
+            await self._core.announce_task(waiting.task_id)
+            if waiting.run_id in self._barred or not self._accepting:
+                continue  # whoever stopped it says what became of it
+            job = group.create_task(self._guarded(waiting.run_id), name=f"run-{waiting.run_id}")
+            self._jobs[waiting.run_id] = job
+            job.add_done_callback(lambda _, run_id=waiting.run_id: self._ended(run_id))
+            self._on_change()
+
+    async def _guarded(self, run_id: RunId) -> None:
+        # A failure that escapes one run must not reach its siblings through the task group.
+        try:
+            await self._play(run_id)
+        except asyncio.CancelledError:
+            return
+        except Exception:
+            log.exception("run %s ended with a failure that it did not store", run_id)
+
+    def _ended(self, run_id: RunId) -> None:
+        self._jobs.pop(run_id, None)
+        self._on_change()
+        self.wake()

@@ -1,0 +1,50 @@
+"""The repository's own configuration and instructions, read from the base commit, never from a worktree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agentpane.db import projects
+from agentpane.domain.ids import ProjectId
+from agentpane.domain.repoconfig import CONFIG_PATH, INSTRUCTION_PATHS, RepoConfig, parse
+from agentpane.orchestrator.core import Core
+from agentpane.worktrees import Repository
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The repository's configuration at one commit, and whether the person has trusted those exact bytes."""
+
+    config: RepoConfig | None
+    trusted: bool
+    pending: tuple[str, ...]
+
+
+async def read_config(core: Core, repository: Repository, commit: str) -> RepoConfig | None:
+    """Raises AgentPaneError with PROJECT_CONFIG_INVALID."""
+    content = await core.git.read_file(repository, commit, CONFIG_PATH)
+    return None if content is None else parse(content)
+
+
+async def standing(core: Core, project_id: ProjectId, repository: Repository, commit: str) -> Standing:
+    """Compare the configuration at `commit` with what was trusted, and remember what waits for trust."""
+    config = await read_config(core, repository, commit)
+    trusted_hash = await core.db.read(projects.trusted_hash, project_id)
+    needs = config.needs_trust() if config else ()
+    trusted = not needs or (config is not None and config.digest == trusted_hash)
+    pending = () if trusted else needs
+    before = await core.db.read(projects.get, project_id)
+    if (before.trusted, before.trust_pending) != (trusted, pending):
+        await core.db.write(projects.set_trust, project_id, trusted_hash, pending, core.clock.now())
+        await core.announce_project(project_id)
+    return Standing(config, trusted, pending)
+
+
+async def instructions(core: Core, repository: Repository, commit: str) -> tuple[tuple[str, str], ...]:
+    """The repository's words to agents: (path, text) for each file that is there."""
+    found = []
+    for path in INSTRUCTION_PATHS:
+        content = await core.git.read_file(repository, commit, path)
+        if content is not None:
+            found.append((path, content.decode("utf-8", "replace")))
+    return tuple(found)

@@ -1,0 +1,248 @@
+"""The worktree of a task: made ready for a run, and taken away again without losing anything."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from agentpane.db import recoveries, tasks, worktrees
+from agentpane.domain.branches import branch_name
+from agentpane.domain.ids import RunId, TaskId
+from agentpane.domain.projects import Project, ProjectConfig
+from agentpane.domain.sessions import EventKind
+from agentpane.domain.tasks import Task
+from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
+from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.orchestrator.core import Core
+from agentpane.orchestrator.sessions import Recorder
+from agentpane.sandbox import Sandbox, SandboxCommand, tool_environment
+from agentpane.worktrees import CreatedWorktree, Repository, Worktree, WorktreePlan
+
+log = logging.getLogger(__name__)
+
+INSTALL_SECONDS = 300.0
+INIT_SECONDS = 600.0
+
+
+class Workspaces:
+    """Makes, finds and removes worktrees; every one has a row, and only those are touched."""
+
+    def __init__(self, core: Core, sandbox: Sandbox) -> None:
+        self._core = core
+        self._sandbox = sandbox
+
+    async def ready(
+        self,
+        task: Task,
+        project: Project,
+        config: ProjectConfig,
+        repository: Repository,
+        run_id: RunId,
+        recorder: Recorder,
+    ) -> Worktree:
+        """The task's worktree, made and set up where it is not there yet.
+
+        Raises AgentPaneError with a WORKTREE_ code; what was half made is recorded as `error`.
+        """
+        row = await self._core.db.read(worktrees.for_task, task.card.id)
+        if row is not None and row.status is WorktreeStatus.ACTIVE:
+            worktree = await self._found(row, repository, recorder)
+        else:
+            row, worktree = await self._made(task, project, config, repository, recorder)
+        await self._set_up(row, worktree, config, repository, recorder)
+        return worktree
+
+    async def existing(self, task: Task) -> Worktree:
+        """The task's worktree as it stands. Raises AgentPaneError with WORKTREE_NOT_FOUND."""
+        row = await self._core.db.read(worktrees.for_task, task.card.id)
+        if row is None or row.status is not WorktreeStatus.ACTIVE or not Path(row.path).is_dir():
+            raise AgentPaneError(
+                ErrorCode.WORKTREE_NOT_FOUND,
+                "The card's worktree is not there.",
+                hint="Resume the run: the worktree is made again from its branch. Nothing has changed.",
+            )
+        return as_worktree(row)
+
+    async def discard(self, task: Task, repository: Repository, reason: str, *, delete_branch_at: str | None) -> str | None:
+        """Keep a recovery snapshot, then remove the task's worktree. Returns the recovery's ref, if anything was to keep.
+
+        delete_branch_at: delete the branch too, if it is at this commit; None keeps it.
+        Raises AgentPaneError with WORKTREE_REMOVAL_FAILED; then everything is still there.
+        """
+        row = await self._core.db.read(worktrees.for_task, task.card.id)
+        if row is None or row.status in {WorktreeStatus.REMOVED, WorktreeStatus.CREATING}:
+            return None
+        worktree = as_worktree(row)
+        ref = None
+        now = self._core.clock.now
+        if worktree.path.is_dir():
+            ref = await self._keep(task, row, worktree, repository, reason)
+            await self._core.db.write(worktrees.set_fields, row.id, now(), status=WorktreeStatus.REMOVING)
+        try:
+            await self._core.git.remove_worktree(repository, worktree, delete_branch_at)
+        except AgentPaneError as error:
+            await self._core.db.write(
+                worktrees.set_fields, row.id, now(), status=WorktreeStatus.ERROR, last_error=error.message
+            )
+            raise
+        await self._core.db.write(
+            worktrees.set_fields, row.id, now(), status=WorktreeStatus.REMOVED, removed_at=now()
+        )
+        entry = self._core.record(
+            "worktree.remove",
+            task.card.project_id,
+            actor="engine",
+            task=task.card,
+            input={"path": row.path, "branch": row.branch, "reason": reason},
+            output={"recovery": ref, "branch_deleted_at": delete_branch_at},
+        )
+        await self._core.audit(entry)
+        return ref
+
+    async def _keep(
+        self, task: Task, row: WorktreeRow, worktree: Worktree, repository: Repository, reason: str
+    ) -> str | None:
+        recovery_id = f"{row.id}-{self._core.clock.now():%Y%m%d%H%M%S}"
+        kept = await self._core.git.recovery_snapshot(repository, worktree, recovery_id, row.copied)
+        if kept is None:
+            return None
+        new = recoveries.NewRecovery(
+            project_id=task.card.project_id, task_id=task.card.id, ref=kept.ref, sha=kept.sha, reason=reason
+        )
+        await self._core.db.write(recoveries.add, new, self._core.clock.now())
+        return kept.ref
+
+    async def _found(self, row: WorktreeRow, repository: Repository, recorder: Recorder) -> Worktree:
+        worktree = as_worktree(row)
+        if worktree.path.is_dir():
+            return worktree
+        again = await self._core.git.attach_worktree(repository, worktree.path, row.branch)
+        recorder.add(EventKind.WORKTREE, {"state": "made_again", "path": str(again.path), "branch": again.branch})
+        await self._core.db.write(
+            worktrees.set_fields, row.id, self._core.clock.now(), path=str(again.path), git_dir=str(again.git_dir)
+        )
+        return Worktree(again.path, again.git_dir, again.branch)
+
+    async def _made(
+        self, task: Task, project: Project, config: ProjectConfig, repository: Repository, recorder: Recorder
+    ) -> tuple[WorktreeRow, Worktree]:
+        tip = await self._core.git.base_branch(repository, project.base_branch)
+        branch = branch_name(task.card.title, task.card.id)
+        path = worktree_root(project, config) / branch.split("/", 1)[-1]
+        new = worktrees.NewWorktree(
+            project_id=project.id,
+            task_id=task.card.id,
+            branch=branch,
+            base_branch=tip.branch,
+            base_sha=tip.sha,
+            path=str(path),
+        )
+        row = await self._core.db.write(worktrees.create, new, self._core.clock.now())
+        copies = tuple(dict.fromkeys((*((config.env_file,) if config.env_file else ()), *config.copy_files)))
+        try:
+            made = await self._core.git.create_worktree(repository, WorktreePlan(path, branch, tip.sha, copies))
+        except AgentPaneError as error:
+            await self._core.db.write(
+                worktrees.set_fields,
+                row.id,
+                self._core.clock.now(),
+                status=WorktreeStatus.ERROR,
+                last_error=error.message,
+            )
+            raise
+        row = await self._core.db.write(self._store_made, row, made, task.card.id, copies)
+        data = {"state": "created", "path": row.path, "branch": row.branch, "base": tip.sha, "copied": list(made.copied)}
+        recorder.add(EventKind.WORKTREE, data)
+        entry = self._core.record("worktree.create", project.id, actor="engine", task=task.card, input=data)
+        await self._core.audit(entry)
+        await self._core.announce_task(task.card.id, counts=False)
+        return row, Worktree(made.path, made.git_dir, made.branch)
+
+    def _store_made(
+        self,
+        connection: worktrees.Connection,
+        row: WorktreeRow,
+        made: CreatedWorktree,
+        task_id: TaskId,
+        copies: tuple[str, ...],
+    ) -> WorktreeRow:
+        now = self._core.clock.now()
+        stored = worktrees.set_fields(
+            connection,
+            row.id,
+            now,
+            status=WorktreeStatus.ACTIVE,
+            path=str(made.path),
+            git_dir=str(made.git_dir),
+            branch=made.branch,
+            copied=copies,
+            env_copied=bool(made.copied),
+        )
+        tasks.set_fields(
+            connection,
+            task_id,
+            now,
+            branch=made.branch,
+            base_branch=row.base_branch,
+            base_sha=row.base_sha,
+            worktree_id=row.id,
+        )
+        return stored
+
+    async def _set_up(
+        self, row: WorktreeRow, worktree: Worktree, config: ProjectConfig, repository: Repository, recorder: Recorder
+    ) -> None:
+        steps = (
+            ("install", config.install_command, row.deps_installed, "deps_installed", INSTALL_SECONDS),
+            ("init_script", config.init_script, row.init_script_run, "init_script_run", INIT_SECONDS),
+        )
+        for name, script, done, flag, seconds in steps:
+            if script is None or done:
+                continue
+            await self._run_step(name, script, seconds, worktree, config, repository, recorder)
+            await self._core.db.write(worktrees.set_fields, row.id, self._core.clock.now(), **{flag: True})
+
+    async def _run_step(
+        self,
+        name: str,
+        script: str,
+        seconds: float,
+        worktree: Worktree,
+        config: ProjectConfig,
+        repository: Repository,
+        recorder: Recorder,
+    ) -> None:
+        command = SandboxCommand(
+            script=script,
+            worktree=worktree.path,
+            readable=(repository.common_dir,),
+            environment=tool_environment(worktree.path),
+            timeout_s=seconds,
+            network=config.network,
+        )
+        show: Callable[[bytes], None] = lambda part: recorder.show(0, "output", part.decode("utf-8", "replace"), name)
+        outcome = await self._sandbox.run(command, show)
+        output = outcome.output.decode("utf-8", "replace")
+        recorder.add(
+            EventKind.TERMINAL_OUTPUT,
+            {"step": name, "command": script, "output": output, "exit_code": outcome.exit_code},
+        )
+        if outcome.timed_out or outcome.exit_code != 0:
+            how = f"took longer than {seconds:.0f} s" if outcome.timed_out else f"ended with status {outcome.exit_code}"
+            raise AgentPaneError(
+                ErrorCode.WORKTREE_INIT_SCRIPT_FAILED,
+                f"The {name.replace('_', ' ')} command {how}.",
+                hint="Its output is in the session. Correct it in the project's settings, then resume the run.",
+                details={"step": name, "output": output[-2_000:]},
+            )
+
+
+def as_worktree(row: WorktreeRow) -> Worktree:
+    return Worktree(Path(row.path), Path(row.git_dir or ""), row.branch)
+
+
+def worktree_root(project: Project, config: ProjectConfig) -> Path:
+    """The folder that holds the project's worktrees, absolute."""
+    root = Path(config.worktree_root).expanduser()
+    return root if root.is_absolute() else Path(project.path) / root
