@@ -1,0 +1,179 @@
+"""One turn: a request, its streamed answer, and the request again when the wire fails.
+
+Yields the answer's blocks as they come; what had been shown of a failed try is taken back with TurnDiscarded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from agentpane.orchestrator.backends.base import (
+    BackendEvent,
+    Endpoint,
+    Host,
+    Retrying,
+    TextBlock,
+    TextDelta,
+    ThinkingBlock,
+    ThinkingDelta,
+    ToolCalled,
+    TurnDiscarded,
+    TurnFinished,
+    TurnStarted,
+)
+from agentpane.orchestrator.backends.messages_api.accumulator import (
+    Accumulator,
+    Block,
+    RawCall,
+    Text,
+    TextPiece,
+    Thought,
+    ThoughtPiece,
+)
+from agentpane.orchestrator.backends.messages_api.calls import as_call
+from agentpane.orchestrator.backends.messages_api.clients import Heavy
+from agentpane.orchestrator.backends.messages_api.conversation import Conversation
+from agentpane.orchestrator.backends.messages_api.faults import Patience, RequestFailed
+from agentpane.orchestrator.backends.messages_api.models import MAX_TOKENS
+
+if TYPE_CHECKING:
+    from anthropic import AsyncAnthropic
+
+    from agentpane.orchestrator.backends.messages_api.sdk import Stream
+
+DRAIN_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is the same in every request of a run."""
+
+    model: str
+    system: Sequence[Mapping[str, object]]
+    tools: Sequence[Mapping[str, object]]
+
+
+class Asker:
+    """Asks for a turn until its answer is whole; `answer` is the last one."""
+
+    def __init__(
+        self, client: AsyncAnthropic, heavy: Heavy, endpoint: Endpoint, request: Request, patience: Patience
+    ) -> None:
+        self.answer = Accumulator()
+        self._client = client
+        self._heavy = heavy
+        self._endpoint = endpoint
+        self._request = request
+        self._patience = patience
+        self._request_id: str | None = None
+
+    async def ask(self, turn: int, conversation: Conversation, host: Host) -> AsyncIterator[BackendEvent]:
+        """Raises RunPaused from the host, or AgentPaneError with the code of a fault that does not pass."""
+        attempt = 0
+        while True:
+            for message in await host.may_start_turn(turn):
+                conversation.say(message)
+            if attempt == 0:
+                yield TurnStarted(turn)
+            attempt += 1
+            began = time.perf_counter()
+            shown = False
+            try:
+                async with aclosing(self._stream(turn, conversation)) as events:
+                    async for event in events:
+                        shown = True
+                        yield event
+            except RequestFailed as failure:
+                fault = failure.fault
+                tries = self._patience.tries_for(fault)
+                if shown:
+                    yield TurnDiscarded(turn)
+                if attempt >= tries:
+                    raise fault.error(attempt) from failure
+                wait = self._patience.wait(attempt, fault)
+                yield Retrying(turn, attempt, tries, wait, fault.code, fault.message)
+                await self._patience.sleep(wait)
+                continue
+            yield self._finished(turn, began)
+            return
+
+    async def _stream(self, turn: int, conversation: Conversation) -> AsyncIterator[BackendEvent]:
+        """One try. Raises RequestFailed for whatever the wire may do."""
+        self.answer = answer = Accumulator()
+        patience, wire_errors = self._patience, self._heavy.wire_errors
+        messages = conversation.messages()
+        stream = None
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(patience.silence_s):
+                        if stream is None:
+                            stream = await self._open(messages)
+                            self._request_id = stream.response.headers.get("request-id")
+                            events = stream.__aiter__()
+                        raw = await anext(events, None)
+                    event = None if raw is None else _event_of(turn, answer.take(raw))
+                    if raw is None or answer.stopped:
+                        answer.check_whole()
+                        await self._drain(events)
+                        return
+                except TimeoutError as error:
+                    raise RequestFailed(self._heavy.silent(patience.silence_s, self._endpoint)) from error
+                except wire_errors as error:
+                    raise RequestFailed(self._heavy.fault_of(error, self._endpoint)) from error
+                if event is not None:
+                    yield event
+        finally:
+            if stream is not None:
+                await stream.close()
+
+    async def _open(self, messages: list[dict[str, object]]) -> Stream:
+        request = self._request
+        body: dict[str, Any] = {"model": request.model, "max_tokens": MAX_TOKENS, "messages": messages}
+        if request.system:
+            body["system"] = request.system
+        if request.tools:
+            body["tools"] = request.tools
+        stream: Stream = await self._client.messages.create(**body, stream=True)
+        return stream
+
+    async def _drain(self, events: AsyncIterator[object]) -> None:
+        """Read what is left of a response whose answer is whole, so that its connection can be used again."""
+        with suppress(TimeoutError, *self._heavy.wire_errors):
+            async with asyncio.timeout(DRAIN_S):
+                async for _ in events:
+                    pass
+
+    def _finished(self, turn: int, began: float) -> TurnFinished:
+        answer = self.answer
+        assert answer.stop_reason is not None
+        return TurnFinished(
+            turn,
+            answer.stop_reason,
+            answer.model,
+            answer.usage,
+            self._heavy.cost_of(answer.model, answer.raw_usage),
+            round((time.perf_counter() - began) * 1000),
+            self._request_id,
+        )
+
+
+def _event_of(turn: int, news: TextPiece | ThoughtPiece | Block | None) -> BackendEvent | None:
+    match news:
+        case TextPiece():
+            return TextDelta(turn, news.text)
+        case ThoughtPiece():
+            return ThinkingDelta(turn, news.text)
+        case Text():
+            return TextBlock(turn, news.text)
+        case Thought():
+            return ThinkingBlock(turn, news.text, news.signature, news.redacted)
+        case RawCall():
+            return ToolCalled(turn, as_call(news))
+        case None:
+            return None
