@@ -49,10 +49,9 @@ def main(arguments: Sequence[str]) -> int:
 def run(arguments: list[str]) -> int:
     uses = Use.GIT | Use.AGENTS
     if opens_window(arguments):
+        require_display(os.environ)
         uses |= (Use.QT | Use.X11) if on_x11(os.environ) else Use.QT
     system.require(uses)
-    if opens_window(arguments):
-        require_display(os.environ)
     return _become([str(environment.ready()), "-m", "agentpane", *arguments], os.environ)
 
 
