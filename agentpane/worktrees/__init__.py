@@ -1,0 +1,58 @@
+"""Worktrees, snapshots, diffs and merges: the only package that starts git."""
+
+from agentpane.domain.diff import DiffStat, FileChange
+from agentpane.worktrees.git import GitError
+from agentpane.worktrees.merge import Journal
+from agentpane.worktrees.recovery import recovery_ref
+from agentpane.worktrees.service import Worktrees
+from agentpane.worktrees.snapshot import reviewed_ref
+from agentpane.worktrees.values import (
+    BranchTip,
+    Conflicted,
+    ConflictPath,
+    CreatedWorktree,
+    ListedWorktree,
+    Merged,
+    MergeIntent,
+    MergeOutcome,
+    MergePlan,
+    MergeRecovery,
+    MergeRefused,
+    MergeStrategy,
+    NothingChanged,
+    Recovery,
+    RecoveryOutcome,
+    Repository,
+    Snapshot,
+    Worktree,
+    WorktreePlan,
+)
+
+__all__ = [
+    "BranchTip",
+    "ConflictPath",
+    "Conflicted",
+    "CreatedWorktree",
+    "DiffStat",
+    "FileChange",
+    "GitError",
+    "Journal",
+    "ListedWorktree",
+    "MergeIntent",
+    "MergeOutcome",
+    "MergePlan",
+    "MergeRecovery",
+    "MergeRefused",
+    "MergeStrategy",
+    "Merged",
+    "NothingChanged",
+    "Recovery",
+    "RecoveryOutcome",
+    "Repository",
+    "Snapshot",
+    "Worktree",
+    "WorktreePlan",
+    "Worktrees",
+    "recovery_ref",
+    "reviewed_ref",
+]

@@ -1,0 +1,194 @@
+"""Which settings are forced on every call of git, and which of the repository's must be blanked for it.
+
+Reads the output of `git config --list`; starts nothing itself.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+# Whatever the configuration says, these hold.
+ALWAYS: Mapping[str, str] = {
+    "core.hooksPath": os.devnull,
+    "core.fsmonitor": "false",
+    "core.untrackedCache": "false",
+    "core.splitIndex": "false",
+    "core.sshCommand": "false",
+    "core.editor": ":",
+    "core.pager": "cat",
+    "core.askPass": "",
+    "core.alternateRefsCommand": "",
+    "credential.helper": "",
+    "diff.external": "",
+    "protocol.allow": "never",
+    "commit.gpgSign": "false",
+    "tag.gpgSign": "false",
+    "gpg.program": "false",
+    "gpg.ssh.program": "false",
+    "gpg.ssh.defaultKeyCommand": "",
+    "gpg.x509.program": "false",
+    "log.showSignature": "false",
+    "merge.verifySignatures": "false",
+    "merge.autoStash": "false",
+    "gc.auto": "0",
+    "maintenance.auto": "false",
+    "submodule.recurse": "false",
+    "i18n.commitEncoding": "UTF-8",
+    "checkout.workers": "4",
+}
+
+FALLBACK_NAME = "AgentPane"
+FALLBACK_EMAIL = "agentpane@localhost"
+
+# What git does with text by itself, in the place of a driver's own command.
+_TEXT_MERGE = "git merge-file --marker-size=%L %A %O %B"
+_COMMANDS = re.compile(
+    r"(?P<kind>filter|diff|merge|hook)\.(?P<name>.*)\.(?P<key>clean|smudge|process|required|command|textconv|driver)",
+    re.DOTALL,
+)
+_PERSONS_SCOPES = frozenset({"system", "global"})
+
+
+@dataclass(frozen=True, slots=True)
+class Pins:
+    """Settings to hand to one call of git, and the configuration they were made from."""
+
+    config: Mapping[str, str] = field(default_factory=lambda: dict(ALWAYS))
+    values: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    scope: str
+    origin: str
+    key: str  # section and name in lower case, the part between as written
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole configuration of a repository, in the order in which git applies it."""
+
+    settings: tuple[Setting, ...]
+
+    def values(self) -> dict[str, str]:
+        return {setting.key: setting.value for setting in self.settings}
+
+    def required_filters(self) -> frozenset[str]:
+        """Filters without which git refuses to store or to check out a file."""
+        values = self.values()
+        names = {found["name"] for key in values if (found := _COMMANDS.fullmatch(key)) and found["kind"] == "filter"}
+        return frozenset(name for name in names if values.get(f"filter.{name}.required", "false").lower() in _TRUE)
+
+    def pins(self, own_filters: bool, allowed_filters: frozenset[str]) -> Pins:
+        """The settings to force, with every configured command blanked by name.
+
+        own_filters: keep the filters that the person has configured outside of the repository, for the step
+            that updates their own checkout; what the repository's own configuration says of them is undone.
+        """
+        config = dict(ALWAYS)
+        values = self.values()
+        for setting in self.settings:
+            found = _COMMANDS.fullmatch(setting.key)
+            if found is None:
+                continue
+            kind, name = found["kind"], found["name"]
+            if kind == "filter" and name in allowed_filters:
+                continue
+            if kind == "filter" and own_filters:
+                config[setting.key] = self._persons_own(setting.key)
+            elif kind == "merge":
+                config[setting.key] = _TEXT_MERGE
+            elif kind == "hook":
+                config[f"hook.{name}.enabled"] = "false"
+            else:
+                config[setting.key] = "false" if found["key"] == "required" else ""
+        if not values.get("user.email") and not values.get("author.email"):
+            config["user.email"] = FALLBACK_EMAIL
+        if not values.get("user.name") and not values.get("author.name"):
+            config["user.name"] = FALLBACK_NAME
+        return Pins(config, values)
+
+    def _persons_own(self, key: str) -> str:
+        own = [setting.value for setting in self.settings if setting.key == key and setting.scope in _PERSONS_SCOPES]
+        return own[-1] if own else ("false" if key.endswith(".required") else "")
+
+
+_TRUE = frozenset({"true", "yes", "on", "1", ""})
+
+
+def parse_config(output: bytes) -> Config:
+    """Read what `git config --list --show-scope --show-origin -z` prints.
+
+    A record is `SCOPE\\0ORIGIN\\0KEY\\nVALUE\\0`; a key without a value has no newline and means "true".
+    Source: git-config(1), --show-scope, --show-origin and -z.
+    """
+    parts = output.decode("utf-8", "surrogateescape").split("\0")[:-1]
+    settings: list[Setting] = []
+    for at in range(0, len(parts) - 2, 3):
+        if parts[at] == "command":
+            continue  # what we force on the call itself
+        key, newline, value = parts[at + 2].partition("\n")
+        settings.append(Setting(parts[at], parts[at + 1], key, value if newline else "true"))
+    return Config(tuple(settings))
+
+
+_Fingerprint = tuple[tuple[str, tuple[int, int, int, int] | None], ...]
+
+
+class ConfigCache:
+    """Keeps a repository's configuration for as long as none of the files that it came from has changed.
+
+    A file that was written within the second before it was read may change again without a trace, so
+    nothing is kept then; nor where files include one another, since git decides anew which.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[_Fingerprint, Config]] = {}
+
+    @staticmethod
+    def clock() -> int:
+        return time.time_ns()
+
+    def get(self, git_dir: Path, common_dir: Path) -> Config | None:
+        known = self._known.get(git_dir)
+        if known is None or _fingerprint([path for path, _ in known[0]]) != known[0]:
+            return None
+        return known[1]
+
+    def put(self, git_dir: Path, common_dir: Path, output: bytes, read_at: int) -> Config:
+        config = parse_config(output)
+        self._known.pop(git_dir, None)
+        if any(setting.key.startswith(("include.", "includeif.")) for setting in config.settings):
+            return config
+        origins = {setting.origin.removeprefix("file:") for setting in config.settings}
+        candidates = {str(common_dir / "config"), str(git_dir / "config.worktree"), *_persons_files()}
+        files = sorted(candidates | {origin for origin in origins if os.path.isabs(origin)})
+        fingerprint = _fingerprint(files)
+        newest = max((stat[1] for _, stat in fingerprint if stat is not None), default=0)
+        if newest < read_at - 1_000_000_000:
+            self._known[git_dir] = fingerprint, config
+        return config
+
+
+def _persons_files() -> tuple[str, ...]:
+    home = os.path.expanduser("~")
+    config_home = os.environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
+    return os.path.join(home, ".gitconfig"), os.path.join(config_home, "git", "config")
+
+
+def _fingerprint(files: list[str]) -> _Fingerprint:
+    found: list[tuple[str, tuple[int, int, int, int] | None]] = []
+    for path in files:
+        try:
+            stat = os.stat(path)
+        except OSError:
+            found.append((path, None))
+        else:
+            found.append((path, (stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino)))
+    return tuple(found)

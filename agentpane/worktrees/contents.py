@@ -1,0 +1,106 @@
+"""Gathering what a worktree holds into a tree, through a private index; the worktree's own is only read.
+
+What git would be asked to add is listed first, so that a nested repository, a huge file or a copied secret
+never reaches the object store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import stat
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from agentpane.domain.diff import decode_path, encode_path, parse_raw, split_z
+from agentpane.worktrees.git import LONG_TIMEOUT, GitError, GitRunner, Place
+
+# The text is stored as it is rather than refused: core.safecrlf only warns of, or forbids, what autocrlf would do.
+_ADDING = {"core.safecrlf": "false", "core.sparseCheckout": "false"}
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What differs from HEAD, before anything of it is stored."""
+
+    paths: tuple[str, ...]  # files that were changed, added or removed
+    nested: tuple[str, ...]  # repositories inside the worktree, which git would record as bare pointers
+
+    def without(self, excluded: Iterable[str]) -> Listing:
+        """The same without these files and what lies in these folders."""
+        left_out = tuple(path.rstrip("/") for path in excluded)
+        if not left_out:
+            return self
+        files = frozenset(left_out)
+        folders = tuple(f"{path}/" for path in left_out)
+        return Listing(
+            tuple(path for path in self.paths if path not in files and not path.startswith(folders)),
+            tuple(path for path in self.nested if path not in files and not f"{path}/".startswith(folders)),
+        )
+
+
+async def start_index(git: GitRunner, place: Place, index: Path, commit: str) -> None:
+    """Fill the private `index` with a commit, keeping what the worktree's own index knows about unchanged files.
+
+    Marks that hide a file from git (assume-unchanged, skip-worktree) are not taken over.
+    """
+    own = place.git_dir / "index"
+    with suppress(OSError, GitError):
+        if await asyncio.to_thread(_copy_index, own, index):
+            listed = await git.run(place, "ls-files", "-v", "-z", index=index)
+            if not any(record[:1] == b"S" or record[:1].islower() for record in listed.stdout.split(b"\0")):
+                await git.run(place, "read-tree", "--reset", commit, index=index, config=_ADDING)
+                return
+    index.unlink(missing_ok=True)
+    await git.run(place, "read-tree", commit, index=index, config=_ADDING)
+
+
+def _copy_index(own: Path, index: Path) -> bool:
+    descriptor = os.open(own, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as source, open(index, "wb") as copy:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode):
+            return False
+        shutil.copyfileobj(source, copy, 1024 * 1024)
+        # Git compares a file's time with the index's own to know whether it can be trusted.
+        os.utime(index, ns=(about.st_atime_ns, about.st_mtime_ns))
+    return True
+
+
+async def list_changes(git: GitRunner, place: Place, index: Path) -> Listing:
+    """Everything in the worktree that differs from the index and that git does not ignore; submodules aside."""
+    changed, others = await asyncio.gather(
+        git.run(place, "diff-files", "--raw", "-z", "--no-abbrev", "--ignore-submodules=all", "--no-ext-diff",
+                "--no-renames", index=index, config=_ADDING),
+        git.run(place, "ls-files", "--others", "--exclude-standard", "-z", index=index, config=_ADDING),
+    )  # fmt: skip
+    paths = {change.path for change in parse_raw(changed.stdout)}
+    names = [decode_path(name) for name in split_z(others.stdout)]
+    paths.update(name for name in names if not name.endswith("/"))
+    return Listing(tuple(sorted(paths)), tuple(sorted(name.rstrip("/") for name in names if name.endswith("/"))))
+
+
+def too_large(root: Path, paths: Iterable[str], limit: int) -> tuple[str, ...]:
+    """Which of the files are larger than `limit` bytes."""
+    found: list[str] = []
+    for path in paths:
+        with suppress(OSError):
+            about = os.lstat(root / path)
+            if stat.S_ISREG(about.st_mode) and about.st_size > limit:
+                found.append(path)
+    return tuple(found)
+
+
+async def add(git: GitRunner, place: Place, index: Path, paths: Iterable[str]) -> None:
+    """Put these files into the index as they are on disk; those that are gone leave it."""
+    names = b"".join(encode_path(path) + b"\0" for path in paths)
+    if names:
+        arguments = ("update-index", "--add", "--remove", "--replace", "-z", "--stdin")
+        await git.run(place, *arguments, stdin=names, index=index, config=_ADDING, timeout=LONG_TIMEOUT)
+
+
+async def write_tree(git: GitRunner, place: Place, index: Path) -> str:
+    return (await git.run(place, "write-tree", index=index)).line

@@ -1,0 +1,102 @@
+"""Copying the env file and the listed ignored files from the person's checkout into a fresh worktree.
+
+Never reads outside of the checkout and never writes outside of the worktree, whatever links lie in either.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+
+from agentpane.domain.diff import display_path
+from agentpane.errors import AgentPaneError, ErrorCode
+
+
+def copy_listed(source_root: Path, target_root: Path, listed: tuple[str, ...]) -> tuple[str, ...]:
+    """Copy the files and folders `listed`, with their modes; returns those that exist in the source.
+
+    A missing one is no error. Raises WORKTREE_ENV_COPY_FAILED for a path that leads out, or a failing disk.
+    """
+    copied: list[str] = []
+    for name in listed:
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or not path.parts or path.parts[0] == ".git":
+            raise _failed(name, "it is not a path inside of the repository")
+        if not os.path.lexists(source_root / path):
+            continue
+        source = Path(os.path.realpath(source_root / path))
+        if not source.is_relative_to(os.path.realpath(source_root)):
+            raise _failed(name, "it leads out of the repository through a link")
+        if not source.exists():
+            continue
+        try:
+            _copy(source, target_root, path)
+        except OSError as error:
+            raise _failed(name, error.strerror or str(error)) from error
+        copied.append(str(path))
+    return tuple(copied)
+
+
+def _copy(source: Path, target_root: Path, path: PurePosixPath) -> None:
+    if not source.is_dir():
+        _copy_file(source, target_root, path)
+        return
+    for folder, folders, files in os.walk(source):
+        inner = PurePosixPath(folder).relative_to(source)
+        if ".git" in folders:
+            folders.remove(".git")
+        with _folder(target_root, path / inner):
+            pass
+        for entry in [*files, *(name for name in folders if os.path.islink(os.path.join(folder, name)))]:
+            _copy_file(Path(folder, entry), target_root, path / inner / entry)
+
+
+def _copy_file(source: Path, target_root: Path, path: PurePosixPath) -> None:
+    """Copy one file over whatever has its name in the target; a link is made anew, not followed."""
+    with _folder(target_root, path.parent) as parent:
+        temporary = f".agentpane-{os.getpid()}-{path.name[:100]}"
+        kind = source.lstat().st_mode
+        if stat.S_ISLNK(kind):
+            os.symlink(os.readlink(source), temporary, dir_fd=parent)
+        elif stat.S_ISREG(kind):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            read = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            with (
+                os.fdopen(read, "rb") as original,
+                os.fdopen(os.open(temporary, flags, 0o600, dir_fd=parent), "wb") as copy,
+            ):
+                shutil.copyfileobj(original, copy, 1024 * 1024)
+                os.fchmod(copy.fileno(), stat.S_IMODE(kind))
+        else:
+            return  # a socket, a device or a pipe is nothing that a worktree needs
+        os.rename(temporary, path.name, src_dir_fd=parent, dst_dir_fd=parent)
+
+
+@contextmanager
+def _folder(root: Path, path: PurePosixPath) -> Iterator[int]:
+    """A folder inside `root`, made where it is missing and opened step by step, so that no link is followed."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    current = os.open(root, flags)
+    try:
+        for part in path.parts:
+            with suppress(FileExistsError):
+                os.mkdir(part, dir_fd=current)
+            inner = os.open(part, flags, dir_fd=current)
+            os.close(current)
+            current = inner
+        yield current
+    finally:
+        os.close(current)
+
+
+def _failed(name: str, why: str) -> AgentPaneError:
+    return AgentPaneError(
+        ErrorCode.WORKTREE_ENV_COPY_FAILED,
+        f"{display_path(name)} could not be copied into the worktree: {why}.",
+        "Correct the project's env file or its list of ignored files, then start the task again.",
+        {"path": display_path(name)},
+    )

@@ -1,0 +1,146 @@
+"""Making a worktree: a branch of its own, the files of its base, and the listed files that git ignores.
+
+What fails half-way is taken back: no folder, no branch, no record stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from agentpane.domain.branches import free_branch
+from agentpane.domain.diff import decode_path
+from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.worktrees import exclude
+from agentpane.worktrees.ageing import age_files
+from agentpane.worktrees.copying import copy_listed
+from agentpane.worktrees.git import LONG_TIMEOUT, GitError, GitRunner
+from agentpane.worktrees.places import inside, objects_of, registered_git_dir
+from agentpane.worktrees.values import CreatedWorktree, Repository, Worktree, WorktreePlan
+
+# A worktree of ours holds every file of its branch, whatever the person's own checkout leaves out.
+_WHOLE = {"core.sparseCheckout": "false"}
+
+
+async def create_worktree(git: GitRunner, lock: asyncio.Lock, repo: Repository, plan: WorktreePlan) -> CreatedWorktree:
+    """Make the worktree of a plan, on a new branch that starts at the plan's base.
+
+    Raises WORKTREE_CREATION_FAILED or WORKTREE_ENV_COPY_FAILED; nothing is left behind then.
+    """
+    async with lock:
+        branch = free_branch(plan.branch, await _branches(git, repo))
+        path, parents = await asyncio.to_thread(_prepare, plan.path)
+        try:
+            await _add(git, repo, "-b", branch, "--no-track", "--", str(path), plan.base_sha)
+        except BaseException:
+            await asyncio.shield(_take_back(git, repo, path, branch, plan.base_sha, parents))
+            raise
+    try:
+        return await _fill(git, repo, path, branch, plan.copy_files)
+    except BaseException:
+        await asyncio.shield(_take_back(git, repo, path, branch, plan.base_sha, parents))
+        raise
+
+
+async def attach_worktree(
+    git: GitRunner, lock: asyncio.Lock, repo: Repository, path: Path, branch: str, copy_files: tuple[str, ...] = ()
+) -> CreatedWorktree:
+    """Make a worktree for a branch that exists. Raises WORKTREE_CREATION_FAILED; the branch is never touched."""
+    async with lock:
+        path, parents = await asyncio.to_thread(_prepare, path)
+        try:
+            # Twice: a record of a folder that was deleted may still be there, and may be locked.
+            await _add(git, repo, "--force", "--force", "--", str(path), branch)
+        except BaseException:
+            await asyncio.shield(_take_back(git, repo, path, None, "", parents))
+            raise
+    try:
+        return await _fill(git, repo, path, branch, copy_files)
+    except BaseException:
+        await asyncio.shield(_take_back(git, repo, path, None, "", parents))
+        raise
+
+
+async def _branches(git: GitRunner, repo: Repository) -> list[str]:
+    listed = await git.run(objects_of(repo), "for-each-ref", "--format=%(refname)", "refs/heads/")
+    return [decode_path(line).removeprefix("refs/heads/") for line in listed.stdout.splitlines()]
+
+
+def _prepare(path: Path) -> tuple[Path, tuple[Path, ...]]:
+    """The path to use, and the parent folders that were made for it, innermost first."""
+    if os.path.lexists(path) and not (path.is_dir() and not path.is_symlink() and not any(path.iterdir())):
+        raise AgentPaneError(
+            ErrorCode.WORKTREE_CREATION_FAILED,
+            f"{path} exists already, so no worktree was made there.",
+            "Move it away, or set another folder for worktrees in the project.",
+        )
+    missing: list[Path] = []
+    parent = path.parent
+    while not parent.exists():
+        missing.append(parent)
+        parent = parent.parent
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AgentPaneError(
+            ErrorCode.WORKTREE_CREATION_FAILED,
+            f"The folder {path.parent} cannot be made: {error.strerror}.",
+            "Set another folder for worktrees in the project.",
+        ) from error
+    return Path(os.path.realpath(path.parent)) / path.name, tuple(missing)
+
+
+async def _add(git: GitRunner, repo: Repository, *arguments: str) -> None:
+    """Record a worktree, without its files: this part is short, and needs the lock."""
+    try:
+        await git.run(objects_of(repo), "worktree", "add", "--quiet", "--no-checkout", *arguments)
+    except GitError as error:
+        raise _failed(error) from error
+
+
+async def _fill(
+    git: GitRunner, repo: Repository, path: Path, branch: str, copy_files: tuple[str, ...]
+) -> CreatedWorktree:
+    git_dir = await asyncio.to_thread(registered_git_dir, repo, path)
+    if git_dir is None:
+        raise AgentPaneError(ErrorCode.WORKTREE_CREATION_FAILED, f"Git has no record of the worktree {path}.")
+    place = inside(repo, Worktree(path, git_dir, branch))
+    try:
+        await git.run(place, "reset", "--hard", "--quiet", config=_WHOLE, timeout=LONG_TIMEOUT)
+    except GitError as error:
+        raise _failed(error) from error
+    await asyncio.to_thread(age_files, path, git_dir / "index", 20 if repo.object_format == "sha1" else 32)
+    if not repo.bare:
+        await exclude.keep_out(git, repo, path)
+    copied: tuple[str, ...] = ()
+    if copy_files and not repo.bare:
+        copied = await asyncio.to_thread(copy_listed, repo.path, path, copy_files)
+    return CreatedWorktree(path, branch, git_dir, copied)
+
+
+async def _take_back(
+    git: GitRunner, repo: Repository, path: Path, branch: str | None, sha: str, parents: tuple[Path, ...]
+) -> None:
+    """Undo a creation that failed; what cannot be undone is left for `doctor` to find."""
+    registered = await asyncio.to_thread(registered_git_dir, repo, path)
+    await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+    with suppress(GitError):
+        if registered is not None:
+            await git.run(objects_of(repo), "worktree", "remove", "--force", "--force", "--", str(path))
+        if branch is not None and registered is not None:
+            await git.run(objects_of(repo), "update-ref", "-d", f"refs/heads/{branch}", sha)
+    for parent in parents:
+        with suppress(OSError):
+            parent.rmdir()
+
+
+def _failed(error: GitError) -> AgentPaneError:
+    return AgentPaneError(
+        ErrorCode.WORKTREE_CREATION_FAILED,
+        f"Git could not make the worktree: {error.stderr or error.message}",
+        "Nothing was left behind. Check the disk's free space and the branch, then try again.",
+        error.details,
+    )

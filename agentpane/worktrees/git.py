@@ -1,0 +1,292 @@
+"""The one place that starts git, always pinned, so that nothing an agent planted can run.
+
+A call names the git folders and the work tree it means (`Place`); git discovers nothing. Hooks, file system
+monitors, external diffs, filters, drivers and every protocol are off whatever the configuration says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import tempfile
+import weakref
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.worktrees.config import ConfigCache, Pins
+
+CHUNK = 64 * 1024
+TIMEOUT = 120.0
+LONG_TIMEOUT = 1800.0  # for checkouts and for adding what an agent left
+
+# Variables that redirect git, or let a child of it run something.
+_DROPPED = frozenset({"SSH_ASKPASS", "PAGER", "LESSOPEN", "EDITOR", "VISUAL"})
+
+
+class GitError(AgentPaneError):
+    """Git ran and refused, took too long, or could not be started."""
+
+    def __init__(
+        self,
+        message: str,
+        command: Sequence[str],
+        exit_code: int | None,
+        stderr: bytes = b"",
+        code: ErrorCode = ErrorCode.INTERNAL,
+        hint: str = "",
+    ) -> None:
+        self.stderr = stderr.decode("utf-8", "replace").strip()
+        details = {"command": list(command), "exit_code": exit_code, "stderr": self.stderr[-4000:]}
+        super().__init__(code, message, hint, details)
+        self.command = tuple(command)
+        self.exit_code = exit_code  # None: it never ended by itself
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What one call of git may see. Without a work tree it gets an empty private folder."""
+
+    git_dir: Path
+    common_dir: Path
+    work_tree: Path | None = None
+    # The configuration whose filters stay in force: none, or those of the person outside of the repository.
+    own_filters: bool = False
+    allowed_filters: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class GitOutput:
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def line(self) -> str:
+        """The one line that was printed, such as a commit's name."""
+        return self.stdout.decode("utf-8", "surrogateescape").rstrip("\n")
+
+
+class GitRunner:
+    """Starts git: at most one child a core, read in chunks, ended with its process group when nobody waits."""
+
+    def __init__(self, program: str = "git", at_once: int | None = None) -> None:
+        self._program = program
+        places = at_once or os.cpu_count() or 1
+        self._slots = asyncio.Semaphore(places)
+        # A stream lasts as long as its reader likes, so it may not hold up other calls.
+        self._streams = asyncio.Semaphore(places)
+        self._config = ConfigCache()
+        self._private = Path(tempfile.mkdtemp(prefix="agentpane-git-"))
+        (self._private / "empty").mkdir()
+        self._remove_private = weakref.finalize(self, shutil.rmtree, self._private, ignore_errors=True)
+
+    def close(self) -> None:
+        self._remove_private()
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A private folder for an index and the like, gone afterwards."""
+        folder = Path(tempfile.mkdtemp(dir=self._private))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    async def run(
+        self,
+        place: Place | None,
+        *arguments: str,
+        stdin: bytes = b"",
+        ok: Collection[int] = (0,),
+        index: Path | None = None,
+        config: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        timeout: float = TIMEOUT,
+        error: ErrorCode = ErrorCode.INTERNAL,
+    ) -> GitOutput:
+        """Run git to its end. Raises GitError with code `error` if it exits with anything not in `ok`.
+
+        place: None only for what needs no repository (`--version`, `init`).
+        index: the index file to use in place of the place's own.
+        """
+        pins = await self._pins(place)
+        async with self._slots:
+            process = await self._start(place, arguments, pins, index, config, cwd)
+            output = await _finish(process, (self._program, *arguments), stdin, timeout)
+        if output.exit_code not in ok:
+            raise GitError(
+                _refusal(arguments, output), (self._program, *arguments), output.exit_code, output.stderr, error
+            )
+        return output
+
+    async def stream(
+        self,
+        place: Place,
+        *arguments: str,
+        ok: Collection[int] = (0,),
+        config: Mapping[str, str] | None = None,
+        timeout: float = LONG_TIMEOUT,
+    ) -> AsyncIterator[bytes]:
+        """Yield git's output as it comes, at most 64 KiB at once; ends git when the reader stops early."""
+        pins = await self._pins(place)
+        async with self._streams:
+            process = await self._start(place, arguments, pins, None, config, None)
+            assert process.stdout is not None and process.stderr is not None and process.stdin is not None
+            process.stdin.close()
+            errors = asyncio.ensure_future(_read(process.stderr))
+            try:
+                async with asyncio.timeout(timeout):
+                    while chunk := await process.stdout.read(CHUNK):
+                        yield chunk
+                    code = await process.wait()
+            finally:
+                await _end_group(process)
+                stderr = await errors
+        if code not in ok:
+            output = GitOutput(code, b"", stderr)
+            raise GitError(_refusal(arguments, output), (self._program, *arguments), code, stderr)
+
+    async def configuration(self, place: Place) -> Mapping[str, str]:
+        """The configuration in force, the last value of each key."""
+        return (await self._pins(place)).values
+
+    async def _pins(self, place: Place | None) -> Pins:
+        if place is None:
+            return Pins()
+        config = self._config.get(place.git_dir, place.common_dir)
+        if config is None:
+            before = self._config.clock()
+            async with self._slots:
+                command = ("config", "--list", "--show-scope", "--show-origin", "--includes", "-z")
+                process = await self._start(place, command, Pins(), None, None, None)
+                output = await _finish(process, (self._program, *command), b"", TIMEOUT)
+            if output.exit_code != 0:
+                raise GitError(_refusal(command, output), (self._program, *command), output.exit_code, output.stderr)
+            config = self._config.put(place.git_dir, place.common_dir, output.stdout, before)
+        return config.pins(place.own_filters, place.allowed_filters)
+
+    async def _start(
+        self,
+        place: Place | None,
+        arguments: Sequence[str],
+        pins: Pins,
+        index: Path | None,
+        config: Mapping[str, str] | None,
+        cwd: Path | None,
+    ) -> asyncio.subprocess.Process:
+        environment = scrubbed_environment()
+        folder = cwd or self._private / "empty"
+        pinned: list[str] = []
+        if place is not None:
+            folder = place.work_tree or self._private / "empty"
+            environment["GIT_COMMON_DIR"] = str(place.common_dir)
+            pinned = [f"--git-dir={place.git_dir}", f"--work-tree={folder}"]
+            if index is not None:
+                environment["GIT_INDEX_FILE"] = str(index)
+            elif place.work_tree is None:
+                environment["GIT_INDEX_FILE"] = str(self._private / "empty" / "index")
+        _add_config(environment, {**pins.config, **(config or {})})
+        try:
+            return await asyncio.create_subprocess_exec(
+                self._program, "--no-pager", "--literal-pathspecs", *pinned, *arguments,
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+                cwd=folder, env=environment, start_new_session=True, limit=4 * CHUNK,
+            )  # fmt: skip
+        except FileNotFoundError as error:
+            if not folder.is_dir():
+                message = f"The folder {folder} is gone."
+                raise GitError(message, (self._program, *arguments), None, code=ErrorCode.WORKTREE_NOT_FOUND) from error
+            raise AgentPaneError(
+                ErrorCode.GIT_MISSING, "Git is not installed, or not on PATH.", "Install git 2.38 or newer."
+            ) from error
+        except NotADirectoryError as error:
+            message = f"{folder} is not a folder."
+            raise GitError(message, (self._program, *arguments), None, code=ErrorCode.WORKTREE_NOT_FOUND) from error
+
+
+def scrubbed_environment() -> dict[str, str]:
+    """The person's environment without anything that redirects git or answers in its place."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") and name not in _DROPPED}
+    kept.update(
+        {
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_OPTIONAL_LOCKS": "0",
+            "GIT_ALLOW_PROTOCOL": "none",  # overrides protocol.<name>.allow, which protocol.allow does not
+            "GIT_NO_REPLACE_OBJECTS": "1",
+            "GIT_NO_LAZY_FETCH": "1",
+            "GIT_GRAFT_FILE": os.devnull,
+            "GIT_EDITOR": ":",
+            "GIT_PAGER": "cat",
+            "LC_ALL": "C",
+        }
+    )
+    return kept
+
+
+def _add_config(environment: dict[str, str], config: Mapping[str, str]) -> None:
+    """Hand configuration over by number: unlike `-c`, this takes any name of a filter or driver."""
+    environment["GIT_CONFIG_COUNT"] = str(len(config))
+    for number, (key, value) in enumerate(config.items()):
+        environment[f"GIT_CONFIG_KEY_{number}"] = key
+        environment[f"GIT_CONFIG_VALUE_{number}"] = value
+
+
+def _refusal(arguments: Sequence[str], output: GitOutput) -> str:
+    said = output.stderr.decode("utf-8", "replace").strip()
+    return f"git {arguments[0]} ended with {output.exit_code}" + (f": {said[:500]}" if said else ".")
+
+
+async def _read(stream: asyncio.StreamReader) -> bytes:
+    parts = bytearray()
+    while chunk := await stream.read(CHUNK):
+        parts += chunk
+    return bytes(parts)
+
+
+async def _feed(stream: asyncio.StreamWriter, data: bytes) -> None:
+    with suppress(BrokenPipeError, ConnectionResetError):
+        for start in range(0, len(data), CHUNK):
+            stream.write(data[start : start + CHUNK])
+            await stream.drain()
+    stream.close()
+    with suppress(BrokenPipeError, ConnectionResetError):
+        await stream.wait_closed()
+
+
+async def _finish(
+    process: asyncio.subprocess.Process, command: Sequence[str], stdin: bytes, timeout: float
+) -> GitOutput:
+    assert process.stdout is not None and process.stderr is not None and process.stdin is not None
+    pumps = asyncio.gather(_read(process.stdout), _read(process.stderr), _feed(process.stdin, stdin), process.wait())
+    try:
+        async with asyncio.timeout(timeout):
+            stdout, stderr, _, code = await asyncio.shield(pumps)
+    except TimeoutError as error:
+        message = f"git {command[1]} took longer than {timeout:.0f} s and was stopped."
+        raise GitError(message, command, None) from error
+    finally:
+        if not pumps.done():
+            await _end_group(process)
+            await pumps
+    return GitOutput(code, stdout, stderr)
+
+
+async def _end_group(process: asyncio.subprocess.Process) -> None:
+    """End git and its children: first politely, so that it removes its lock files."""
+    for number, patience in ((signal.SIGTERM, 2.0), (signal.SIGKILL, 10.0)):
+        if process.returncode is not None:
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                if process.stdout is not None:
+                    # An unread pipe would keep a child from ending, and the loop from noticing that it did.
+                    while await process.stdout.read(CHUNK):
+                        pass
+                await process.wait()

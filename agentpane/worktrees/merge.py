@@ -1,0 +1,206 @@
+"""Merging exactly the reviewed commit, in object space, without touching what the person has not committed.
+
+The sequence: merge the trees, make the commit, write the intent down, then move the branch by
+compare-and-swap, or, where it is checked out, by git's own fast-forward of that checkout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from agentpane.domain.diff import display_path
+from agentpane.errors import ErrorCode
+from agentpane.worktrees.checkout import fast_forward, lock_of, locked
+from agentpane.worktrees.git import LONG_TIMEOUT, GitRunner
+from agentpane.worktrees.merge_tree import parse_merge_tree
+from agentpane.worktrees.places import Checkout, checkouts, objects_of
+from agentpane.worktrees.repository import branch_tip, commit_tree, is_ancestor, ref_tip
+from agentpane.worktrees.snapshot import reviewed_ref
+from agentpane.worktrees.values import (
+    Conflicted,
+    ConflictPath,
+    Merged,
+    MergeIntent,
+    MergeOutcome,
+    MergePlan,
+    MergeRefused,
+    MergeStrategy,
+    Repository,
+)
+
+TRIES = 3
+Journal = Callable[[MergeIntent], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A merge whose commit exists in the object store and is named by nothing yet."""
+
+    old: str
+    new: str
+    tree: str
+
+
+class _TargetMoved:
+    """The branch changed between looking at it and moving it."""
+
+
+async def merge(git: GitRunner, repo: Repository, plan: MergePlan, journal: Journal) -> MergeOutcome:
+    """Merge the reviewed commit into the target. Expected failures are values; nothing has changed then.
+
+    journal: awaited before a ref or a checkout is touched; what it raises stops the merge.
+    A target that merely advanced is merged onto, at most three times.
+    """
+    seen: str | None = None
+    for _ in range(TRIES):
+        old = await branch_tip(git, repo, plan.target)
+        refused = await _check(git, repo, plan, old, seen)
+        if refused is not None or old is None:
+            return refused or _gone(plan)
+        ready = await _prepare(git, repo, plan, old)
+        if not isinstance(ready, _Ready):
+            return ready
+        outcome = await _apply(git, repo, plan, ready, journal)
+        if not isinstance(outcome, _TargetMoved):
+            return outcome
+        seen = old
+    return MergeRefused(
+        ErrorCode.MERGE_BASE_MOVED,
+        f"{plan.target} changed {TRIES} times while it was being merged into. Nothing has been changed.",
+        "Approve again when nothing else works on that branch.",
+    )
+
+
+async def _check(
+    git: GitRunner, repo: Repository, plan: MergePlan, old: str | None, seen: str | None
+) -> MergeRefused | None:
+    """Whether the target still holds what the work was based on, and the review is still of this commit."""
+    if old is None:
+        return _gone(plan)
+    pinned = await ref_tip(git, repo, reviewed_ref(plan.run_id))
+    if pinned != plan.reviewed:
+        return MergeRefused(
+            ErrorCode.MERGE_REVIEW_STALE,
+            f"The commit {plan.reviewed[:12]} is not the one that waits for review. Nothing has been changed.",
+            "Look at the newest diff, then approve that.",
+        )
+    for known in {plan.base_sha, seen} - {None, old}:
+        if known is not None and not await is_ancestor(git, repo, known, old):
+            return MergeRefused(
+                ErrorCode.MERGE_BASE_MOVED,
+                f"{plan.target} has been rewound: it no longer holds {known[:12]}, where this work began. "
+                "Nothing has been changed.",
+                "Put the branch back, or start the task anew from what the branch is now.",
+            )
+    return None
+
+
+def _gone(plan: MergePlan) -> MergeRefused:
+    return MergeRefused(
+        ErrorCode.MERGE_BASE_MOVED,
+        f"There is no branch {display_path(plan.target)!r} any more. Nothing has been changed.",
+        "Make the branch again, or give the project another base branch.",
+    )
+
+
+async def _prepare(
+    git: GitRunner, repo: Repository, plan: MergePlan, old: str
+) -> _Ready | Conflicted | Merged | MergeRefused:
+    """Merge the trees and make the commit; nothing that has a name changes."""
+    place = objects_of(repo)
+    if plan.strategy == MergeStrategy.FF:
+        if await is_ancestor(git, repo, plan.reviewed, old):
+            return Merged(old, old, await commit_tree(git, repo, old))
+        if not await is_ancestor(git, repo, old, plan.reviewed):
+            return MergeRefused(
+                ErrorCode.MERGE_BASE_MOVED,
+                f"{plan.target} has gone on since this work began, so it cannot be fast-forwarded. "
+                "Nothing has been changed.",
+                "Approve with the strategy merge or squash.",
+            )
+        return _Ready(old, plan.reviewed, await commit_tree(git, repo, plan.reviewed))
+    merged, contained = await asyncio.gather(
+        git.run(
+            place, "merge-tree", "--write-tree", "-z", "--messages", old, plan.reviewed, ok=(0, 1), timeout=LONG_TIMEOUT
+        ),
+        is_ancestor(git, repo, plan.reviewed, old),
+    )
+    if contained:
+        return Merged(old, old, await commit_tree(git, repo, old))
+    tree, conflicts = parse_merge_tree(merged.stdout)
+    if merged.exit_code == 1:
+        return Conflicted(tuple(ConflictPath(path, kind) for path, kind in conflicts), old)
+    parents = ["-p", old] if plan.strategy == MergeStrategy.SQUASH else ["-p", old, "-p", plan.reviewed]
+    text = plan.message.encode("utf-8", "replace")
+    return _Ready(old, (await git.run(place, "commit-tree", tree, *parents, stdin=text)).line, tree)
+
+
+async def _apply(
+    git: GitRunner, repo: Repository, plan: MergePlan, ready: _Ready, journal: Journal
+) -> Merged | MergeRefused | _TargetMoved:
+    held = await asyncio.to_thread(checkouts, repo, plan.target)
+    refused = _refuse_checkouts(plan, held)
+    if refused is not None:
+        return refused
+    checkout = held[0] if held else None
+    intent = MergeIntent(
+        plan.run_id, plan.target, ready.old, ready.new, plan.reviewed,
+        checkout.path if checkout else None, checkout.git_dir if checkout else None,
+    )  # fmt: skip
+    await journal(intent)
+    # Cut off here, a branch or a checkout would be half changed: whoever cancels waits for the end of it.
+    step = asyncio.ensure_future(_move(git, repo, intent, checkout))
+    try:
+        moved = await asyncio.shield(step)
+    except asyncio.CancelledError:
+        await asyncio.wait({step})
+        raise
+    if moved is None:
+        return Merged(ready.new, ready.old, ready.tree)
+    return moved
+
+
+async def _move(
+    git: GitRunner, repo: Repository, intent: MergeIntent, checkout: Checkout | None
+) -> MergeRefused | _TargetMoved | None:
+    if checkout is not None:
+        refused = await fast_forward(git, repo, checkout, intent)
+        return (
+            _TargetMoved() if refused is None and await branch_tip(git, repo, intent.target) != intent.new else refused
+        )
+    lines = [
+        "start",
+        f"update refs/heads/{intent.target} {intent.new} {intent.old}",
+        f"verify {reviewed_ref(intent.run_id)} {intent.reviewed}",
+        "prepare",
+        "commit",
+        "",
+    ]
+    message = f"agentpane: merge {intent.reviewed[:12]}"
+    swap = await git.run(
+        objects_of(repo), "update-ref", "-m", message, "--stdin", ok=(0, 128),
+        stdin="\n".join(lines).encode("utf-8", "surrogateescape"),
+    )  # fmt: skip
+    return None if swap.exit_code == 0 else _TargetMoved()
+
+
+def _refuse_checkouts(plan: MergePlan, held: list[Checkout]) -> MergeRefused | None:
+    if len(held) > 1:
+        paths = tuple(str(checkout.path) for checkout in held)
+        return MergeRefused(
+            ErrorCode.MERGE_CHECKOUT_DIRTY,
+            f"{plan.target} is checked out in more than one place ({', '.join(paths)}). Nothing has been changed.",
+            "Switch all but one of them to another branch, then approve again.",
+            paths,
+        )
+    if held and held[0].busy:
+        return MergeRefused(
+            ErrorCode.MERGE_CHECKOUT_DIRTY,
+            f"A rebase of {plan.target} is under way in {held[0].path}. Nothing has been changed.",
+            "Finish or abort the rebase, then approve again.",
+            (str(held[0].path),),
+        )
+    # None may be there before the intent is written: recovery takes one that it finds for ours.
+    return locked(held[0]) if held and lock_of(held[0].git_dir).exists() else None

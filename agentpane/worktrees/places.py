@@ -1,0 +1,106 @@
+"""Where a call of git is pinned to, for each thing that it may be about, and which checkout holds a branch.
+
+Reads the files that git keeps about worktrees; follows nothing that lies inside a worktree.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.worktrees.git import Place
+from agentpane.worktrees.values import Repository, Worktree
+
+
+def objects_of(repo: Repository) -> Place:
+    """For what touches objects and refs alone: no index, no checkout."""
+    return Place(repo.common_dir, repo.common_dir, allowed_filters=repo.allowed_filters)
+
+
+def checkout_of(repo: Repository) -> Place:
+    """The person's own checkout, whose attributes say how a difference is shown; for a bare one, no checkout."""
+    work_tree = None if repo.bare else repo.path
+    return Place(repo.git_dir, repo.common_dir, work_tree, allowed_filters=repo.allowed_filters)
+
+
+def inside(repo: Repository, worktree: Worktree) -> Place:
+    """A worktree of ours, by its recorded git folder. Raises WORKTREE_NOT_FOUND when either is not what it was."""
+    try:
+        kind = worktree.path.lstat().st_mode
+    except OSError:
+        kind = 0
+    known = worktree.git_dir.parent == repo.common_dir / "worktrees" and (worktree.git_dir / "HEAD").is_file()
+    if not stat.S_ISDIR(kind) or not known or worktree.git_dir.is_symlink():
+        raise AgentPaneError(
+            ErrorCode.WORKTREE_NOT_FOUND,
+            f"The worktree {worktree.path} is gone, or is not the folder that was made.",
+            "Its branch still holds every snapshot; retry the task to get a new worktree.",
+        )
+    return Place(worktree.git_dir, repo.common_dir, worktree.path, allowed_filters=repo.allowed_filters)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """A work tree that has a branch checked out, or is in the middle of rebasing it."""
+
+    path: Path
+    git_dir: Path
+    busy: bool
+
+
+def checkouts(repo: Repository, branch: str) -> list[Checkout]:
+    """Every existing work tree of the repository that `branch` is checked out in."""
+    found: list[Checkout] = []
+    for git_dir, path in _work_trees(repo):
+        busy = any(
+            _read_line(git_dir / state / "head-name") == f"refs/heads/{branch}"
+            for state in ("rebase-merge", "rebase-apply")
+        )
+        if (busy or head_branch(git_dir) == branch) and path.is_dir():
+            found.append(Checkout(path, git_dir, busy))
+    return found
+
+
+def head_branch(git_dir: Path) -> str | None:
+    """The branch that a git folder's HEAD names; None when it is detached."""
+    head = _read_line(git_dir / "HEAD")
+    prefix = "ref: refs/heads/"
+    return head.removeprefix(prefix).strip() if head.startswith(prefix) else None
+
+
+def registered(repo: Repository) -> Iterator[tuple[Path, Path]]:
+    """The git folder and the path of each linked worktree that the repository has a record of."""
+    folder = repo.common_dir / "worktrees"
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return
+    for name in names:
+        pointer = _read_line(folder / name / "gitdir")
+        if pointer:
+            yield folder / name, Path(os.path.normpath(folder / name / pointer)).parent
+
+
+def registered_git_dir(repo: Repository, path: Path) -> Path | None:
+    """The git folder of the linked worktree at exactly this path."""
+    return next((git_dir for git_dir, known in registered(repo) if known == path), None)
+
+
+def _work_trees(repo: Repository) -> Iterator[tuple[Path, Path]]:
+    if not repo.bare:
+        if repo.git_dir == repo.common_dir:
+            yield repo.common_dir, repo.path
+        elif repo.common_dir.name == ".git":
+            yield repo.common_dir, repo.common_dir.parent
+    yield from registered(repo)
+
+
+def _read_line(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", "surrogateescape").removesuffix("\n")
+    except OSError:
+        return ""

@@ -1,0 +1,151 @@
+"""Taking a worktree away: at once for whoever looks, while its files are deleted in the background.
+
+Only a folder that the repository has a record of, at exactly the recorded path, is ever touched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shutil
+import stat
+from pathlib import Path
+
+from agentpane.domain.diff import decode_path, split_z
+from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.worktrees.git import GitError, GitRunner
+from agentpane.worktrees.places import objects_of, registered
+from agentpane.worktrees.repository import branch_tip
+from agentpane.worktrees.values import ListedWorktree, Repository, Worktree
+
+
+async def remove_worktree(
+    git: GitRunner,
+    lock: asyncio.Lock,
+    repo: Repository,
+    worktree: Worktree,
+    delete_branch: bool,
+    expected_sha: str | None = None,
+) -> Path | None:
+    """Take the worktree away; returns the folder that is left to delete, if there is one.
+
+    delete_branch: also delete its branch, only if it still names `expected_sha` (or, without one, what it names now).
+    Raises WORKTREE_REMOVAL_FAILED; what was not done then is as it was.
+    """
+    async with lock:
+        await asyncio.to_thread(_check, repo, worktree)
+        trash = await asyncio.to_thread(_to_trash, repo, worktree.path)
+        try:
+            # The folder is gone from its place, so git only drops its own record of it.
+            await git.run(
+                objects_of(repo), "worktree", "remove", "--force", "--force", "--", str(worktree.path),
+                error=ErrorCode.WORKTREE_REMOVAL_FAILED,
+            )  # fmt: skip
+        except BaseException:
+            if trash is not None:
+                os.rename(trash, worktree.path)
+            raise
+        if delete_branch:
+            await _delete_branch(git, repo, worktree.branch, expected_sha)
+    return trash
+
+
+def _check(repo: Repository, worktree: Worktree) -> None:
+    if dict(registered(repo)).get(worktree.git_dir) != worktree.path or worktree.git_dir.is_symlink():
+        raise _failed(worktree.path, f"it is not a worktree that {repo.path} has a record of")
+    if worktree.path == repo.path:
+        raise _failed(worktree.path, "it is the repository itself")
+
+
+def _to_trash(repo: Repository, path: Path) -> Path | None:
+    """Rename the folder out of the way, onto the same disk; None when it is gone already."""
+    try:
+        kind = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISDIR(kind):
+        raise _failed(path, "a link or a file lies in its place")
+    if os.path.realpath(path) != str(path):
+        raise _failed(path, "a link leads to it")
+    name = secrets.token_hex(8)
+    bin_ = trash_folder(repo)
+    try:
+        bin_.mkdir(parents=True, exist_ok=True)
+        os.rename(path, bin_ / name)
+        return bin_ / name
+    except OSError:
+        beside = path.with_name(f".agentpane-trash-{name}")
+    try:
+        os.rename(path, beside)
+    except OSError as error:
+        raise _failed(path, error.strerror or str(error)) from error
+    return beside
+
+
+def trash_folder(repo: Repository) -> Path:
+    return repo.common_dir / "agentpane" / "trash"
+
+
+def empty(folder: Path) -> None:
+    """Delete a folder that was put into the trash, also where its own modes forbid that; follows no link."""
+    for _ in range(2):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        for inner, folders, _files in os.walk(folder):
+            os.chmod(inner, 0o700)
+            for entry in folders:
+                path = os.path.join(inner, entry)
+                if not os.path.islink(path):
+                    os.chmod(path, 0o700)
+
+
+async def _delete_branch(git: GitRunner, repo: Repository, branch: str, expected: str | None) -> None:
+    tip = await branch_tip(git, repo, branch)
+    if tip is None:
+        return
+    try:
+        await git.run(objects_of(repo), "update-ref", "-d", f"refs/heads/{branch}", expected or tip)
+    except GitError as error:
+        raise AgentPaneError(
+            ErrorCode.WORKTREE_REMOVAL_FAILED,
+            f"The worktree is gone, but its branch {branch} has changed and was kept.",
+            "Look at what was committed there, then delete the branch with git.",
+            error.details,
+        ) from error
+
+
+def _failed(path: Path, why: str) -> AgentPaneError:
+    return AgentPaneError(
+        ErrorCode.WORKTREE_REMOVAL_FAILED,
+        f"{path} was not removed: {why}.",
+        "Nothing was deleted.",
+        {"path": str(path)},
+    )
+
+
+async def list_worktrees(git: GitRunner, repo: Repository) -> tuple[ListedWorktree, ...]:
+    """Every work tree that git lists for the repository, the main one first."""
+    listed = await git.run(objects_of(repo), "worktree", "list", "--porcelain", "-z")
+    found: list[ListedWorktree] = []
+    about: dict[str, str] = {}
+    for record in split_z(listed.stdout):
+        if record:
+            key, _, value = decode_path(record).partition(" ")
+            about[key] = value
+        elif about:
+            found.append(_listed(about))
+            about = {}
+    return tuple([*found, _listed(about)] if about else found)
+
+
+def _listed(about: dict[str, str]) -> ListedWorktree:
+    branch = about.get("branch")
+    return ListedWorktree(
+        Path(about["worktree"]),
+        about.get("HEAD"),
+        branch.removeprefix("refs/heads/") if branch else None,
+        "prunable" in about,
+        "locked" in about,
+    )

@@ -1,0 +1,239 @@
+"""Opening a repository and reading what it holds: branches, commits, files of a commit.
+
+GitPython finds the repository's parts, once; from then on they are pinned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from agentpane.domain.diff import decode_path, display_path, split_z
+from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.worktrees.config import parse_config
+from agentpane.worktrees.git import GitError, GitRunner, Place
+from agentpane.worktrees.places import checkout_of, head_branch, objects_of
+from agentpane.worktrees.values import BranchTip, Repository
+
+OLDEST_GIT = (2, 38)
+READ_LIMIT = 1024 * 1024
+_SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
+
+
+async def check_git(git: GitRunner) -> str:
+    """Git's version. Raises GIT_MISSING or GIT_TOO_OLD."""
+    said = (await git.run(None, "--version")).line
+    found = re.search(r"(\d+)\.(\d+)[.\d]*", said)
+    if found is None or (int(found[1]), int(found[2])) < OLDEST_GIT:
+        raise AgentPaneError(
+            ErrorCode.GIT_TOO_OLD, f"This is {said or 'not git'}; AgentPane needs git 2.38 or newer.", "Update git."
+        )
+    return found[0]
+
+
+async def open_repository(git: GitRunner, path: Path, allowed_filters: frozenset[str] = frozenset()) -> Repository:
+    """Find and check the repository whose root is `path`.
+
+    Raises PROJECT_PATH_INVALID, PROJECT_NOT_A_GIT_REPO (also for a folder inside of one),
+    PROJECT_EMPTY_REPO, and GIT_FILTER_REQUIRED for a filter that files need and the person has not allowed.
+    """
+    if not path.is_dir():
+        what = "is not a folder" if path.exists() else "does not exist"
+        raise AgentPaneError(
+            ErrorCode.PROJECT_PATH_INVALID, f"{path} {what}.", "Give the path of a folder that is a git repository."
+        )
+    root, git_dir, common_dir, bare = await asyncio.to_thread(_locate, Path(os.path.realpath(path)))
+    place = Place(git_dir, common_dir, None if bare else root)
+    try:
+        object_format = (await git.run(place, "rev-parse", "--show-object-format")).line
+        head = await git.run(place, "rev-parse", "--verify", "--quiet", "HEAD^{commit}", ok=(0, 1, 128))
+    except GitError as error:
+        raise AgentPaneError(
+            ErrorCode.PROJECT_NOT_A_GIT_REPO,
+            f"Git cannot read the repository {root}: {error.stderr}",
+            "",
+            error.details,
+        ) from error
+    repo = Repository(root, git_dir, common_dir, bare, object_format, allowed_filters)
+    if head.exit_code != 0 and not (await git.run(place, "for-each-ref", "--count=1", "refs/heads/")).stdout:
+        raise AgentPaneError(
+            ErrorCode.PROJECT_EMPTY_REPO,
+            f"The repository {root} has no commit yet.",
+            "Make a first commit, then add it.",
+        )
+    await _refuse_required_filters(git, repo, "HEAD" if head.exit_code == 0 else None)
+    return repo
+
+
+def _locate(path: Path) -> tuple[Path, Path, Path, bool]:
+    # Half a second of imports that a window without a new project never needs.
+    from git import InvalidGitRepositoryError, NoSuchPathError, Repo
+
+    try:
+        with Repo(path, expand_vars=False) as found:
+            git_dir, common_dir = Path(os.path.realpath(found.git_dir)), Path(os.path.realpath(found.common_dir))
+            bare = found.bare
+            root = git_dir if bare or found.working_tree_dir is None else Path(os.path.realpath(found.working_tree_dir))
+    except (InvalidGitRepositoryError, NoSuchPathError, ValueError, OSError) as error:
+        raise AgentPaneError(
+            ErrorCode.PROJECT_NOT_A_GIT_REPO, f"{path} is not the root of a git repository.", _root_hint(path)
+        ) from error
+    if root != path:
+        raise AgentPaneError(
+            ErrorCode.PROJECT_NOT_A_GIT_REPO,
+            f"{path} is not the root of a git repository.",
+            f"Its root is {root}: add that folder.",
+            {"root": str(root)},
+        )
+    return root, git_dir, common_dir, bare
+
+
+def _root_hint(path: Path) -> str:
+    for parent in path.parents:
+        if (parent / ".git").exists():
+            return f"The root of its repository is {parent}: add that folder."
+    return "Run `git init` there and make a first commit, or choose another folder."
+
+
+async def _refuse_required_filters(git: GitRunner, repo: Repository, commit: str | None) -> None:
+    place = checkout_of(repo)
+    listed = await git.run(place, "config", "--list", "--show-scope", "--show-origin", "--includes", "-z")
+    config = parse_config(listed.stdout)
+    wanted = config.required_filters() - repo.allowed_filters
+    if not wanted or commit is None:
+        return
+    text = await _attributes(git, repo, commit, config.values())
+    used = sorted(name for name in wanted if re.search(rf"(?m)\sfilter={re.escape(name)}(?:\s|$)", text))
+    if used:
+        raise AgentPaneError(
+            ErrorCode.GIT_FILTER_REQUIRED,
+            f"Files of {repo.path} need the filter {', '.join(used)}, which is a program that git would run.",
+            "AgentPane runs no filter unless you allow it for the project: without it, encrypted or large files would "
+            "be stored as they are.",
+            {"filters": used},
+        )
+
+
+async def _attributes(git: GitRunner, repo: Repository, commit: str, config: Mapping[str, str]) -> str:
+    """The text of everything that gives attributes to the files of a commit."""
+    parts: list[bytes] = []
+    for path in await list_tree(git, repo, commit, ""):
+        if path.rsplit("/", 1)[-1] == ".gitattributes":
+            parts.append(await read_file(git, repo, commit, path) or b"")
+    config_home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    own = config.get("core.attributesfile") or os.path.join(config_home, "git", "attributes")
+    for file in (repo.common_dir / "info" / "attributes", Path(os.path.expanduser(own))):
+        if file.is_file():
+            parts.append(await asyncio.to_thread(file.read_bytes))
+    return b"\n".join(parts).decode("utf-8", "replace")
+
+
+async def base_branch(git: GitRunner, repo: Repository, wanted: str | None) -> BranchTip:
+    """The branch that work starts from: what HEAD names unless `wanted` is given. Raises VALIDATION_ERROR."""
+    branch = wanted or await asyncio.to_thread(head_branch, repo.git_dir)
+    if branch is None:
+        raise _bad_base("The repository's HEAD is detached, so it names no branch.", "Give the base branch by name.")
+    sha = await branch_tip(git, repo, branch)
+    if sha is None:
+        hint = "Give the name of an existing local branch; `git branch` lists them."
+        raise _bad_base(f"There is no branch {display_path(branch)!r} in {repo.path}.", hint)
+    return BranchTip(branch, sha)
+
+
+def _bad_base(message: str, hint: str) -> AgentPaneError:
+    return AgentPaneError(ErrorCode.VALIDATION_ERROR, message, hint, {"field": "base_branch"})
+
+
+async def branch_tip(git: GitRunner, repo: Repository, branch: str) -> str | None:
+    """The commit that a local branch names; None when there is no such branch."""
+    return await ref_tip(git, repo, f"refs/heads/{branch}")
+
+
+async def ref_tip(git: GitRunner, repo: Repository, ref: str) -> str | None:
+    """The commit that a full ref names. A loose ref is a file, which is quicker read than asked for."""
+    if "\0" in ref or "\n" in ref or ".." in ref:
+        return None
+    try:
+        text = (repo.common_dir / ref).read_text("ascii").strip()
+    except (OSError, ValueError):
+        text = ""
+    if _SHA.match(text):
+        return text
+    found = await git.run(objects_of(repo), "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}", ok=(0, 1, 128))
+    return found.line if found.exit_code == 0 else None
+
+
+async def commit_tree(git: GitRunner, repo: Repository, commit: str) -> str:
+    """The tree of a commit."""
+    return (await git.run(objects_of(repo), "rev-parse", "--verify", "--quiet", f"{commit}^{{tree}}")).line
+
+
+async def merge_base(git: GitRunner, repo: Repository, a: str, b: str) -> str:
+    """The commit from which both have gone on. Raises MERGE_BASE_MOVED when they share no history."""
+    found = await git.run(objects_of(repo), "merge-base", a, b, ok=(0, 1))
+    if found.exit_code != 0:
+        raise AgentPaneError(
+            ErrorCode.MERGE_BASE_MOVED,
+            f"{a[:12]} and {b[:12]} share no history.",
+            "The base branch has been replaced; start the task anew from what it is now.",
+        )
+    return found.line
+
+
+async def is_ancestor(git: GitRunner, repo: Repository, old: str, new: str) -> bool:
+    found = await git.run(objects_of(repo), "merge-base", "--is-ancestor", old, new, ok=(0, 1))
+    return found.exit_code == 0
+
+
+async def read_file(git: GitRunner, repo: Repository, commit: str, path: str) -> bytes | None:
+    """A file as a commit holds it; None when it is not there, is no regular file, or is larger than 1 MiB."""
+    place = objects_of(repo)
+    listed = await git.run(place, "ls-tree", "-l", "-z", "--full-tree", commit, "--", path)
+    for record in split_z(listed.stdout):
+        about, _, name = record.partition(b"\t")
+        mode, kind, sha, size = about.split()
+        if decode_path(name) == path and kind == b"blob" and mode != b"120000" and int(size) <= READ_LIMIT:
+            return (await git.run(place, "cat-file", "blob", sha.decode("ascii"))).stdout
+    return None
+
+
+async def list_tree(git: GitRunner, repo: Repository, commit: str, prefix: str) -> tuple[str, ...]:
+    """The paths of all files of a commit that lie in the folder `prefix`; all of them when it is empty."""
+    within = ("--", prefix.rstrip("/") + "/") if prefix else ()
+    listed = await git.run(objects_of(repo), "ls-tree", "-r", "-z", "--full-tree", "--name-only", commit, *within)
+    return tuple(decode_path(name) for name in split_z(listed.stdout))
+
+
+async def make_repository(
+    git: GitRunner,
+    path: Path,
+    files: Mapping[str, bytes],
+    message: str,
+    branch: str = "main",
+    executable: frozenset[str] = frozenset(),
+) -> Repository:
+    """Make a repository with these files as its first commit. Raises PROJECT_PATH_EXISTS."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise AgentPaneError(
+            ErrorCode.PROJECT_PATH_EXISTS, f"{path} exists and is not empty.", "Choose another folder."
+        )
+    await asyncio.to_thread(_write_files, path, files, executable)
+    await git.run(None, "init", "--quiet", "--template=", f"--initial-branch={branch}", ".", cwd=path)
+    root = Path(os.path.realpath(path))
+    place = Place(root / ".git", root / ".git", root)
+    await git.run(place, "add", "--all", "--", ".")
+    tree = (await git.run(place, "write-tree")).line
+    commit = (await git.run(place, "commit-tree", tree, stdin=message.encode())).line
+    await git.run(place, "update-ref", f"refs/heads/{branch}", commit, "")
+    return await open_repository(git, path)
+
+
+def _write_files(path: Path, files: Mapping[str, bytes], executable: frozenset[str]) -> None:
+    for name, content in files.items():
+        file = path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+        file.chmod(0o755 if name in executable else 0o644)

@@ -1,0 +1,168 @@
+"""Everything that AgentPane does with git, behind one object.
+
+It holds what calls share: the places for children, a lock a repository, and the folders still to delete.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+from agentpane.domain.diff import DiffStat, FileChange
+from agentpane.worktrees import create, diffs, merge_recovery, recovery, remove, repository
+from agentpane.worktrees import merge as merging
+from agentpane.worktrees import snapshot as snapshots
+from agentpane.worktrees.git import GitRunner
+from agentpane.worktrees.values import (
+    BranchTip,
+    CreatedWorktree,
+    ListedWorktree,
+    MergeIntent,
+    MergeOutcome,
+    MergePlan,
+    MergeRecovery,
+    NothingChanged,
+    Recovery,
+    Repository,
+    Snapshot,
+    Worktree,
+    WorktreePlan,
+)
+
+
+class Worktrees:
+    """Git for the whole engine. Make one, and close it at the end."""
+
+    def __init__(self, program: str = "git", at_once: int | None = None) -> None:
+        self._git = GitRunner(program, at_once)
+        self._locks: dict[Path, asyncio.Lock] = {}
+        self._deletions: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        """Wait for deletions that are under way."""
+        if self._deletions:
+            await asyncio.wait(self._deletions)
+        self._git.close()
+
+    def _lock(self, repo: Repository) -> asyncio.Lock:
+        return self._locks.setdefault(repo.common_dir, asyncio.Lock())
+
+    async def check_git(self) -> str:
+        """Git's version. Raises GIT_MISSING or GIT_TOO_OLD."""
+        return await repository.check_git(self._git)
+
+    async def open_repository(self, path: Path, allowed_filters: frozenset[str] = frozenset()) -> Repository:
+        """Find and check the repository at `path`; see `repository.open_repository`."""
+        return await repository.open_repository(self._git, path, allowed_filters)
+
+    async def make_repository(
+        self,
+        path: Path,
+        files: Mapping[str, bytes],
+        message: str,
+        branch: str = "main",
+        executable: frozenset[str] = frozenset(),
+    ) -> Repository:
+        """Make a repository with these files as its first commit; see `repository.make_repository`."""
+        return await repository.make_repository(self._git, path, files, message, branch, executable)
+
+    async def base_branch(self, repo: Repository, wanted: str | None) -> BranchTip:
+        """The branch that work starts from. Raises VALIDATION_ERROR for the field base_branch."""
+        return await repository.base_branch(self._git, repo, wanted)
+
+    async def branch_tip(self, repo: Repository, branch: str) -> str | None:
+        """The commit that a local branch names; None when there is no such branch."""
+        return await repository.branch_tip(self._git, repo, branch)
+
+    async def merge_base(self, repo: Repository, a: str, b: str) -> str:
+        """The commit from which both have gone on."""
+        return await repository.merge_base(self._git, repo, a, b)
+
+    async def read_file(self, repo: Repository, commit: str, path: str) -> bytes | None:
+        """A file as a commit holds it; None when it is not there or is larger than 1 MiB."""
+        return await repository.read_file(self._git, repo, commit, path)
+
+    async def list_tree(self, repo: Repository, commit: str, prefix: str) -> tuple[str, ...]:
+        """The paths of all files of a commit in the folder `prefix`, or everywhere when it is empty."""
+        return await repository.list_tree(self._git, repo, commit, prefix)
+
+    async def create_worktree(self, repo: Repository, plan: WorktreePlan) -> CreatedWorktree:
+        """Make a worktree on a new branch; see `create.create_worktree`."""
+        return await create.create_worktree(self._git, self._lock(repo), repo, plan)
+
+    async def attach_worktree(
+        self, repo: Repository, path: Path, branch: str, copy_files: tuple[str, ...] = ()
+    ) -> CreatedWorktree:
+        """Make a worktree for a branch that exists; see `create.attach_worktree`."""
+        return await create.attach_worktree(self._git, self._lock(repo), repo, path, branch, copy_files)
+
+    async def snapshot(
+        self,
+        repo: Repository,
+        worktree: Worktree,
+        base_sha: str,
+        run_id: str,
+        message: str,
+        excluded: tuple[str, ...] = (),
+    ) -> Snapshot | NothingChanged:
+        """Commit what the agent left onto its branch; see `snapshot.snapshot`."""
+        return await snapshots.snapshot(self._git, repo, worktree, base_sha, run_id, message, excluded)
+
+    async def diff_files(self, repo: Repository, base: str, snapshot: str) -> tuple[FileChange, ...]:
+        """The files that differ between two commits."""
+        return await diffs.diff_files(self._git, repo, base, snapshot)
+
+    async def diff_stat(self, repo: Repository, base: str, snapshot: str) -> DiffStat:
+        """How many files differ between two commits, and by how many lines."""
+        return await diffs.diff_stat(self._git, repo, base, snapshot)
+
+    def diff_patch(
+        self, repo: Repository, base: str, snapshot: str, paths: tuple[str, ...] = (), context: int = 3
+    ) -> AsyncIterator[bytes]:
+        """Git's patch in pieces as it comes, byte for byte; see `diffs.diff_patch`."""
+        return diffs.diff_patch(self._git, repo, base, snapshot, paths, context)
+
+    async def merge(self, repo: Repository, plan: MergePlan, journal: merging.Journal) -> MergeOutcome:
+        """Merge the reviewed commit; see `merge.merge`."""
+        async with self._lock(repo):
+            return await merging.merge(self._git, repo, plan, journal)
+
+    async def recover_merge(self, repo: Repository, intent: MergeIntent) -> MergeRecovery:
+        """Settle a merge that was cut short; see `merge_recovery.recover_merge`."""
+        async with self._lock(repo):
+            return await merge_recovery.recover_merge(self._git, repo, intent)
+
+    async def recovery_snapshot(
+        self, repo: Repository, worktree: Worktree | Path, recovery_id: str, listed_ignored: tuple[str, ...] = ()
+    ) -> Recovery | None:
+        """Keep what a worktree holds; see `recovery.recovery_snapshot`."""
+        return await recovery.recovery_snapshot(self._git, repo, worktree, recovery_id, listed_ignored)
+
+    async def find_worktree(self, repo: Repository, path: Path) -> Worktree:
+        """The worktree recorded at exactly this path. Raises WORKTREE_NOT_FOUND."""
+        return await asyncio.to_thread(recovery.find_worktree, repo, path)
+
+    async def remove_worktree(
+        self, repo: Repository, worktree: Worktree, delete_branch: bool, expected_sha: str | None = None
+    ) -> None:
+        """Take a worktree away; its files are deleted in the background. See `remove.remove_worktree`."""
+        trash = await remove.remove_worktree(self._git, self._lock(repo), repo, worktree, delete_branch, expected_sha)
+        if trash is not None:
+            self._delete_later(trash)
+
+    async def empty_trash(self, repo: Repository) -> None:
+        """Delete what an engine that was killed had still to delete."""
+        folder = remove.trash_folder(repo)
+        if folder.is_dir():
+            for left in await asyncio.to_thread(lambda: list(folder.iterdir())):
+                self._delete_later(left)
+
+    async def list_worktrees(self, repo: Repository) -> tuple[ListedWorktree, ...]:
+        """Every work tree that git lists for the repository, the main one first."""
+        return await remove.list_worktrees(self._git, repo)
+
+    def _delete_later(self, folder: Path) -> None:
+        job = asyncio.ensure_future(asyncio.to_thread(remove.empty, folder))
+        self._deletions.add(job)
+        job.add_done_callback(self._deletions.discard)

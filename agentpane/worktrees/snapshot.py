@@ -1,0 +1,154 @@
+"""The commit that a person reviews, made by the host from what the agent left in its worktree."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from agentpane.domain.diff import display_path
+from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.worktrees import contents
+from agentpane.worktrees.diffs import diff_stat
+from agentpane.worktrees.git import GitError, GitRunner, Place
+from agentpane.worktrees.places import head_branch, inside, objects_of
+from agentpane.worktrees.repository import branch_tip, commit_tree, is_ancestor, merge_base
+from agentpane.worktrees.values import NothingChanged, Repository, Snapshot, Worktree
+
+LARGEST_FILE = 50 * 1024 * 1024
+
+
+def reviewed_ref(run_id: str) -> str:
+    """Keeps the commit that is reviewed from being collected, and names what may be merged."""
+    return f"refs/agentpane/run/{run_id}/reviewed"
+
+
+async def snapshot(
+    git: GitRunner,
+    repo: Repository,
+    worktree: Worktree,
+    base_sha: str,
+    run_id: str,
+    message: str,
+    excluded: tuple[str, ...] = (),
+) -> Snapshot | NothingChanged:
+    """Commit everything in the worktree that git does not ignore onto its branch, and pin the commit.
+
+    excluded: files and folders that are never in it, the copied env and ignored files.
+    Commits that the agent made stay below, unless they hold an excluded file: those are kept under
+        `refs/agentpane/run/<run_id>/commits` and the snapshot is made on the base.
+    Raises WORKTREE_NESTED_REPO, VALIDATION_ERROR for files over 50 MB, WORKTREE_NOT_FOUND; nothing changes then.
+    """
+    place = inside(repo, worktree)
+    tip = await branch_tip(git, repo, worktree.branch)
+    parent = await _parent(git, repo, place, tip, base_sha)
+    base = base_sha if parent == base_sha else await merge_base(git, repo, base_sha, parent)
+    with git.scratch() as folder:
+        index = folder / "index"
+        await contents.start_index(git, place, index, parent)
+        listing = (await contents.list_changes(git, place, index)).without(excluded)
+        _refuse(worktree.path, listing)
+        await contents.add(git, place, index, listing.paths)
+        leaked = () if parent == base else await _leaked(git, repo, base, parent, excluded)
+        if leaked:
+            await _restore(git, place, index, base, leaked)
+        tree = await contents.write_tree(git, place, index)
+        if tree == await commit_tree(git, repo, base):
+            return NothingChanged()
+        commit = await _commit(git, place, tree, base if leaked else parent, message)
+        updates = [(f"refs/heads/{worktree.branch}", commit, tip or ""), (reviewed_ref(run_id), commit, None)]
+        if leaked:
+            updates.append((f"refs/agentpane/run/{run_id}/commits", parent, None))
+        await _move_refs(git, place, updates)
+        await _settle(git, place, worktree.branch, index)
+    return Snapshot(commit, tree, await diff_stat(git, repo, base, commit), base)
+
+
+async def _parent(git: GitRunner, repo: Repository, place: Place, tip: str | None, base_sha: str) -> str:
+    """What the snapshot is made on: the branch, or the commits that the agent made on top of it elsewhere."""
+    head = await git.run(place, "rev-parse", "--verify", "--quiet", "HEAD^{commit}", ok=(0, 1, 128))
+    if tip is None:
+        return head.line if head.exit_code == 0 else base_sha
+    if head.exit_code == 0 and head.line != tip and await is_ancestor(git, repo, tip, head.line):
+        return head.line
+    return tip
+
+
+def _refuse(root: Path, listing: contents.Listing) -> None:
+    if listing.nested:
+        names = [display_path(path) for path in listing.nested]
+        raise AgentPaneError(
+            ErrorCode.WORKTREE_NESTED_REPO,
+            f"The agent made a repository inside of the worktree ({', '.join(names[:5])}), "
+            "of which git would record only a pointer.",
+            "Remove its .git folder, or add the folder to .gitignore, and continue the task. Nothing was lost.",
+            {"paths": names},
+        )
+    large = contents.too_large(root, listing.paths, LARGEST_FILE)
+    if large:
+        names = [display_path(path) for path in large]
+        raise AgentPaneError(
+            ErrorCode.VALIDATION_ERROR,
+            f"These files are larger than {LARGEST_FILE // 1024 // 1024} MB: {', '.join(names[:5])}.",
+            "Remove them, or add them to .gitignore, and continue the task. Nothing was lost.",
+            {"field": "files", "paths": names},
+        )
+
+
+async def _leaked(git: GitRunner, repo: Repository, base: str, parent: str, excluded: Iterable[str]) -> tuple[str, ...]:
+    """The excluded paths that a commit of the agent's has touched."""
+    paths = tuple(excluded)
+    if not paths:
+        return ()
+    place = objects_of(repo)
+    touched = await git.run(place, "rev-list", "--full-history", "--max-count=1", f"{base}..{parent}", "--", *paths)
+    return paths if touched.stdout else ()
+
+
+async def _restore(git: GitRunner, place: Place, index: Path, base: str, paths: tuple[str, ...]) -> None:
+    """Give these paths in the index back what the base has of them, which may be nothing."""
+    await git.run(place, "rm", "-r", "--cached", "--quiet", "--ignore-unmatch", "--", *paths, index=index)
+    kept = await git.run(place, "ls-tree", "-r", "-z", "--full-tree", base, "--", *paths)
+    await git.run(place, "update-index", "-z", "--index-info", stdin=kept.stdout, index=index)
+
+
+async def _commit(git: GitRunner, place: Place, tree: str, parent: str, message: str) -> str:
+    """The commit of `tree` on `parent`; the parent itself where it already holds that tree."""
+    before = await git.run(place, "rev-parse", "--verify", f"{parent}^{{tree}}")
+    if before.line == tree:
+        return parent
+    text = message.encode("utf-8", "replace")
+    return (await git.run(place, "commit-tree", tree, "-p", parent, stdin=text)).line
+
+
+async def _move_refs(git: GitRunner, place: Place, updates: list[tuple[str, str, str | None]]) -> None:
+    """Move refs all at once or not at all. An expected old value of None allows any, an empty one none."""
+    zeros = "0" * len(updates[0][1])
+    lines = [b"start"]
+    for ref, new, old in updates:
+        expected = "" if old is None else f" {old or zeros}"
+        lines.append(f"update {ref} {new}{expected}".encode("utf-8", "surrogateescape"))
+    try:
+        await git.run(place, "update-ref", "--stdin", stdin=b"\n".join([*lines, b"prepare", b"commit", b""]))
+    except GitError as error:
+        raise AgentPaneError(
+            ErrorCode.RESOURCE_LOCKED,
+            f"The branch changed while its snapshot was made, so nothing was stored: {error.stderr}",
+            "Try again when nothing else works on that branch.",
+            error.details,
+        ) from error
+
+
+async def _settle(git: GitRunner, place: Place, branch: str, index: Path) -> None:
+    """Let the worktree see its new commit: HEAD names the branch, and the index holds what was committed."""
+    if head_branch(place.git_dir) != branch:
+        await git.run(place, "symbolic-ref", "HEAD", f"refs/heads/{branch}")
+    await asyncio.to_thread(_replace_index, index, place.git_dir / "index")
+
+
+def _replace_index(made: Path, own: Path) -> None:
+    temporary = own.with_name(f"index.agentpane-{os.getpid()}")
+    shutil.copy2(made, temporary)
+    os.replace(temporary, own)

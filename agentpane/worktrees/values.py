@@ -1,0 +1,174 @@
+"""What this package is asked with and answers with: frozen values, safe on any thread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from agentpane.domain.diff import DiffStat
+from agentpane.errors import ErrorCode
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A repository as it was when the person named it; where its parts lie is never asked of a worktree again."""
+
+    path: Path  # the root of the work tree, or the bare folder
+    git_dir: Path
+    common_dir: Path
+    bare: bool
+    object_format: str  # sha1 or sha256
+    allowed_filters: frozenset[str] = frozenset()  # filters that the person allows for this project, such as lfs
+
+
+@dataclass(frozen=True, slots=True)
+class BranchTip:
+    branch: str
+    sha: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorktreePlan:
+    """A worktree to make. `copy_files` are paths relative to the repository's own checkout."""
+
+    path: Path
+    branch: str
+    base_sha: str
+    copy_files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Worktree:
+    """A worktree of ours; `git_dir` is the one recorded when it was made."""
+
+    path: Path
+    git_dir: Path
+    branch: str
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedWorktree:
+    path: Path
+    branch: str
+    git_dir: Path
+    copied: tuple[str, ...]  # of the plan's copy_files those that exist
+
+    @property
+    def worktree(self) -> Worktree:
+        return Worktree(self.path, self.git_dir, self.branch)
+
+
+@dataclass(frozen=True, slots=True)
+class ListedWorktree:
+    """A worktree as git lists it; `branch` is None for a detached HEAD, `head` for a bare repository."""
+
+    path: Path
+    head: str | None
+    branch: str | None
+    prunable: bool
+    locked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The commit that a person reviews, and its size against the merge base."""
+
+    sha: str
+    tree: str
+    stat: DiffStat
+    base: str  # the merge base that it is compared with
+
+
+@dataclass(frozen=True, slots=True)
+class NothingChanged:
+    """The worktree holds what its base holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """A commit that keeps what a worktree held, under a ref of its own."""
+
+    ref: str
+    sha: str
+
+
+class MergeStrategy(StrEnum):
+    MERGE = "merge"  # always a commit with two parents
+    SQUASH = "squash"  # one commit with the target as its only parent
+    FF = "ff"  # the reviewed commit itself, or nothing
+
+
+@dataclass(frozen=True, slots=True)
+class MergePlan:
+    """What to merge where. `reviewed` must be what `refs/agentpane/run/<run_id>/reviewed` names."""
+
+    target: str  # a branch, without refs/heads/
+    reviewed: str
+    run_id: str
+    strategy: MergeStrategy | str
+    message: str
+    base_sha: str | None = None  # where the work began; a target without it has been rewound
+
+
+@dataclass(frozen=True, slots=True)
+class MergeIntent:
+    """Written down before a ref or a checkout is touched, so that a merge cut short can be found and settled."""
+
+    run_id: str
+    target: str
+    old: str
+    new: str
+    reviewed: str
+    checkout: Path | None  # the work tree that has `target` checked out
+    checkout_git_dir: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    commit: str
+    old_target: str
+    tree: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConflictPath:
+    path: str
+    kind: str  # contents, modify/delete, add/add, rename/delete, binary …
+
+
+@dataclass(frozen=True, slots=True)
+class Conflicted:
+    """Both sides changed the same place. Nothing has been touched."""
+
+    paths: tuple[ConflictPath, ...]
+    target_sha: str
+
+
+@dataclass(frozen=True, slots=True)
+class MergeRefused:
+    """The merge was not done, and nothing has been touched."""
+
+    code: ErrorCode
+    message: str
+    hint: str = ""
+    paths: tuple[str, ...] = ()
+
+
+MergeOutcome = Merged | Conflicted | MergeRefused
+
+
+class RecoveryOutcome(StrEnum):
+    COMPLETED = "completed"
+    ROLLED_BACK = "rolled_back"
+    NEEDS_PERSON = "needs_person"
+
+
+@dataclass(frozen=True, slots=True)
+class MergeRecovery:
+    """How a merge that was cut short has been settled."""
+
+    outcome: RecoveryOutcome
+    message: str
+    commit: str | None = None  # set when completed
+    paths: tuple[str, ...] = ()  # what the person has to look at
