@@ -52,7 +52,8 @@ def run(arguments: list[str]) -> int:
         require_display(os.environ)
         uses |= (Use.QT | Use.X11) if on_x11(os.environ) else Use.QT
     system.require(uses)
-    return _become([str(environment.ready()), "-m", "agentpane", *arguments], os.environ)
+    # -P: the person's folder may hold a `git.py` of its own
+    return _become([str(environment.ready()), "-P", "-m", "agentpane", *arguments], os.environ)
 
 
 def test(arguments: list[str]) -> int:
