@@ -62,6 +62,11 @@ class DataFolder:
         digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]
         return runtime_folder() / f"{digest}.sock"
 
+    @property
+    def door(self) -> Path:
+        """Where the running engine wrote down its socket's place, for clients with another runtime folder."""
+        return self.root / "engine.json"
+
     def make(self) -> None:
         """Create the folders, open to their user only."""
         for folder in (self.root, self.logs, self.backups, self.blobs):

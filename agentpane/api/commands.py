@@ -32,7 +32,7 @@ Environment = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class AddProject(Command[Project]):
-    """Raises PROJECT_PATH_INVALID, _NOT_A_GIT_REPO, _EMPTY_REPO, _PATH_EXISTS, VALIDATION_ERROR, GIT_FILTER_REQUIRED."""
+    """Raises PROJECT_PATH_INVALID, _NOT_A_GIT_REPO, _EMPTY_REPO, _PATH_EXISTS, GIT_FILTER_REQUIRED, VALIDATION_ERROR"""
 
     path: str
     name: str | None = None
@@ -71,7 +71,7 @@ class TrustProject(Command[Project]):
 
 @dataclass(frozen=True, slots=True)
 class RemoveProject(Command[Project]):
-    """Make recovery snapshots, remove the worktrees and hide the project; `purge` deletes its rows too, never the audit."""
+    """Make recovery snapshots, remove the worktrees and hide the project; `purge` deletes its rows, never the audit."""
 
     project: str
     purge: bool = False

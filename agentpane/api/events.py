@@ -49,7 +49,7 @@ class SessionAppended:
 
 @dataclass(frozen=True, slots=True)
 class SessionDelta:
-    """Text that an agent is writing now. `stream`: "text", "thinking" or "output"; `call_id` names the tool call of an output."""
+    """Text that an agent is writing now. `stream`: "text", "thinking" or "output"; `call_id` names its tool call."""
 
     task_id: str
     turn: int
@@ -60,7 +60,7 @@ class SessionDelta:
 
 @dataclass(frozen=True, slots=True)
 class RunActivity:
-    """One line about what a run is doing this moment. `retry_in`: seconds until the next try, while it waits for one."""
+    """One line about what a run is doing this moment. `retry_in`: seconds until the next try, while it waits for it."""
 
     task_id: str
     line: str
@@ -119,6 +119,6 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class CatchUp:
-    """Events were missed (a slow client, or another engine's life): read what is shown anew. `seq` is where the stream goes on."""
+    """Events were missed (a slow client, or another engine's life): read what is shown anew. It goes on at `seq`."""
 
     seq: int
