@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -97,7 +98,7 @@ class _Swept:
                     await self.process.wait()
             except TimeoutError:
                 with contextlib.suppress(ProcessLookupError):
-                    self.process.kill()
+                    os.kill(self.process.pid, signal.SIGKILL)
                 await self.process.wait()
             self._read_status()
 

@@ -72,7 +72,9 @@ class _Confined:
 
     def __init__(self) -> None:
         self.ran = False  # the command itself was executed, whatever came of it
-        self._first: int | None = None  # a pidfd
+        # pidfds, since asyncio's own kill() races with asyncio's own waiting for the exit code
+        self._outer: int | None = None
+        self._first: int | None = None
         self._status = bytearray()
         self._status_closed = asyncio.Event()
         self._news = asyncio.Event()  # more status than before
@@ -103,6 +105,8 @@ class _Confined:
         finally:
             os.close(status_in)
             os.close(go_out)
+        with contextlib.suppress(ProcessLookupError):
+            self._outer = os.pidfd_open(self.process.pid)
         asyncio.get_running_loop().add_reader(status_out, self._read_status, status_out)
         try:
             await self._take_hold()
@@ -117,14 +121,13 @@ class _Confined:
         return code if code >= 0 else 128 - code
 
     async def end(self) -> None:
-        if self._first is not None:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._first, signal.SIGKILL)
-            await _exited(self._first)
-            os.close(self._first)
-            self._first = None
-        with contextlib.suppress(ProcessLookupError):
-            self.process.kill()
+        first, self._first = self._first, None
+        outer, self._outer = self._outer, None
+        for pidfd in (first, outer):
+            if pidfd is not None:
+                _kill(pidfd)
+                await _exited(pidfd)
+                os.close(pidfd)
         await self.process.wait()
         await self._status_closed.wait()
         self.ran = "exit-code" in self._reports()
@@ -141,8 +144,8 @@ class _Confined:
                     await self._news.wait()
         pid = self._reports().get("child-pid")
         if pid is None:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.kill()
+            if self._outer is not None:
+                _kill(self._outer)
             return
         with contextlib.suppress(ProcessLookupError):
             first = os.pidfd_open(pid)
@@ -169,6 +172,11 @@ class _Confined:
             with contextlib.suppress(ValueError):
                 told.update(json.loads(line))
         return told
+
+
+def _kill(pidfd: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
 
 
 async def _exited(pidfd: int) -> None:

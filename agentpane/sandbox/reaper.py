@@ -60,9 +60,10 @@ def _start(shell: str, script: str) -> int:
             signal.signal(number, signal.SIG_DFL)
         _limit()
         os.execv(shell, [shell, "-c", "--", script])
-    except BaseException as error:
+    except (OSError, ValueError) as error:
         os.write(2, f"{shell}: {error}\n".encode("utf-8", "replace"))
-    os._exit(127)
+    finally:
+        os._exit(127)
 
 
 def _limit() -> None:

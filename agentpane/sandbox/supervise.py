@@ -42,13 +42,9 @@ async def uninterrupted(work: Awaitable[T]) -> T:
     cancelled: asyncio.CancelledError | None = None
     while not job.done():
         try:
-            await asyncio.shield(job)
+            await asyncio.wait([job])
         except asyncio.CancelledError as error:
-            if job.cancelled():
-                raise
             cancelled = error
-        except BaseException:  # raised again by job.result()
-            break
     if cancelled is not None:
         if not job.cancelled():
             job.exception()  # seen, so that the loop does not report it as lost
@@ -69,7 +65,7 @@ async def supervise(
     try:
         try:
             async with asyncio.timeout(command.timeout_s):
-                exit_code = await child.finished()
+                exit_code = await _finished(child, reading)
         except TimeoutError:
             exit_code = None
         await uninterrupted(child.end())
@@ -93,6 +89,22 @@ async def _started(start: Callable[[], Awaitable[Child]]) -> Child:
             await uninterrupted(child.end())
             _close_pipes(child.process)
         raise
+
+
+async def _finished(child: Child, reading: asyncio.Task[None]) -> int | None:
+    """The command's exit code; None when its output can no longer be read."""
+    finishing = asyncio.create_task(child.finished())
+    try:
+        while not finishing.done():
+            waiting: set[asyncio.Task[None] | asyncio.Task[int]] = {finishing}
+            if not reading.done():
+                waiting.add(reading)
+            elif reading.exception() is not None:
+                return None
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        return finishing.result()
+    finally:
+        finishing.cancel()
 
 
 async def _close(child: Child, *jobs: asyncio.Task[None]) -> None:

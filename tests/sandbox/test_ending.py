@@ -1,0 +1,132 @@
+"""Nothing that a command started outlives it, its time, its run or the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+import uvloop
+
+from agentpane.sandbox import Sandbox
+
+from .conftest import Order, Runaways, ready, until
+
+ENGINE = """
+import asyncio, sys
+from pathlib import Path
+from agentpane.sandbox import BareSandbox, SandboxCommand, find_bubblewrap, tool_environment
+
+tier, worktree, script = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
+sandbox = find_bubblewrap() if tier == "A" else BareSandbox()
+command = SandboxCommand(script, worktree, (), tool_environment(worktree), 600.0, network=False)
+asyncio.run(sandbox.run(command))
+"""
+
+
+async def test_what_runs_on_in_the_background_ends_with_the_command(
+    sandbox: Sandbox, order: Order, runaways: Runaways
+) -> None:
+    outcome = await sandbox.run(order(runaways.script + "echo told"))
+    assert outcome.output.endswith(b"told\n") and outcome.exit_code == 0
+    assert runaways.ready.exists() and runaways.alive() == []
+
+
+async def test_when_the_time_is_over_nothing_is_left(sandbox: Sandbox, order: Order, runaways: Runaways) -> None:
+    outcome = await sandbox.run(order(runaways.script + "wait; sleep 600", timeout_s=3.0))
+    assert outcome.timed_out and outcome.duration_ms < 10_000
+    assert runaways.ready.exists() and runaways.alive() == []
+
+
+async def test_when_a_run_is_cancelled_nothing_is_left(sandbox: Sandbox, order: Order, runaways: Runaways) -> None:
+    job = asyncio.create_task(sandbox.run(order(runaways.script + "sleep 600")))
+    await ready(runaways)
+    assert len(runaways.alive()) >= 4
+    job.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await job
+    assert runaways.alive() == []
+
+
+async def test_cancelling_again_and_again_does_not_cut_the_ending_short(
+    sandbox: Sandbox, order: Order, runaways: Runaways
+) -> None:
+    job = asyncio.create_task(sandbox.run(order(runaways.script + "sleep 600")))
+    await ready(runaways)
+    while not job.done():
+        job.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await job
+    assert runaways.alive() == []
+
+
+async def test_a_run_cancelled_at_any_moment_of_its_start_leaves_nothing(
+    sandbox: Sandbox, order: Order, runaways: Runaways
+) -> None:
+    for turns in range(0, 40, 3):
+        job = asyncio.create_task(sandbox.run(order(runaways.script + "sleep 600")))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        job.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await job
+        assert runaways.alive() == []
+
+
+async def test_an_observer_that_fails_ends_the_command(sandbox: Sandbox, order: Order, runaways: Runaways) -> None:
+    def fail(chunk: bytes) -> None:
+        raise RuntimeError("nobody is listening")
+
+    with pytest.raises(RuntimeError):
+        async with asyncio.timeout(10):
+            await sandbox.run(order("echo something;" + runaways.script + "sleep 600"), fail)
+    assert runaways.alive() == []
+
+
+async def test_a_descriptor_is_not_lost_by_a_run(sandbox: Sandbox, order: Order) -> None:
+    await sandbox.run(order("true"))
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        await sandbox.run(order("true"))
+        await sandbox.run(order("sleep 600", timeout_s=0.05))
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
+async def test_many_commands_at_once_get_their_own_outcome(sandbox: Sandbox, order: Order) -> None:
+    outcomes = await asyncio.gather(*(sandbox.run(order(f"echo {n}; exit {n}")) for n in range(12)))
+    assert [outcome.exit_code for outcome in outcomes] == list(range(12))
+    assert [int(outcome.output) for outcome in outcomes] == list(range(12))
+
+
+def test_it_is_the_same_on_the_fast_loop(sandbox: Sandbox, order: Order, runaways: Runaways) -> None:
+    async def both() -> None:
+        assert (await sandbox.run(order("echo fast; exit 4"))).exit_code == 4
+        job = asyncio.create_task(sandbox.run(order(runaways.script + "sleep 600")))
+        await ready(runaways)
+        job.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await job
+        assert runaways.alive() == []
+
+    uvloop.run(both())
+
+
+@pytest.mark.parametrize("tier", ["A", "C"])
+def test_killing_the_engine_ends_every_command(
+    tier: str, worktree: Path, runaways: Runaways, bubblewrap: object
+) -> None:
+    arguments = [sys.executable, "-c", ENGINE, tier, str(worktree), runaways.script + "sleep 600"]
+    with subprocess.Popen(arguments, stdin=subprocess.DEVNULL) as engine:
+        until(runaways.ready.exists, "the command's processes")
+        assert len(runaways.alive()) >= 4
+        below = psutil.Process(engine.pid).children(recursive=True)
+        engine.send_signal(signal.SIGKILL)
+    until(lambda: runaways.alive() == [], "the end of the command's processes")
+    _, left = psutil.wait_procs(below, timeout=10)
+    assert left == []
