@@ -122,10 +122,8 @@ async def test_an_abstract_socket_of_the_host_cannot_be_reached(bubblewrap: Bubb
     assert outcome.exit_code != 0 and b"ConnectionRefusedError" in outcome.output
 
 
-async def test_git_can_look_but_not_change_anything(
-    bubblewrap: BubblewrapSandbox, order: Order, tmp_path: Path
-) -> None:
-    repository, worktree = tmp_path / "repository", tmp_path / "repository" / ".worktrees" / "one"
+def linked_worktree(repository: Path) -> Path:
+    worktree = repository / ".worktrees" / "one"
     script = f"""
         git init -q {repository} && cd {repository} && echo a > file && git add file && git commit -qm first
         git worktree add -q {worktree} -b task
