@@ -18,7 +18,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 # Spelt in pieces, so that this file does not name what it looks for.
 INDEX = "|".join(["pypi" + r"\.org", "files" + r"\.pythonhosted", r"--(extra-)?index" + "-url", "find" + "-links"])
-MACHINE = "|".join([re.escape(f"{ROOT}/"), re.escape(f"{pwd.getpwuid(os.getuid()).pw_dir}/"), "/wo" + "rk/"])
+HOME = pwd.getpwuid(os.getuid()).pw_dir
+OWN_PLACES = [f"{ROOT}/", "/wo" + "rk/", *([f"{HOME}/"] if HOME != "/root" else [])]  # every Linux has a /root
+MACHINE = "|".join(map(re.escape, OWN_PLACES))
 
 
 def texts() -> Iterator[tuple[str, str]]:
