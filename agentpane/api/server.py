@@ -58,7 +58,7 @@ class Server:
         self._events = EventCache()
         self._clients: dict[Connection, ConnectedClient] = {}
         self._jobs: set[asyncio.Task[None]] = set()
-        self._serving: set[asyncio.Task[None]] = set()
+        self._serving: dict[asyncio.Task[None], Connection] = {}
         self._server: asyncio.Server | None = None
 
     @property
@@ -105,10 +105,8 @@ class Server:
             for job in late:
                 job.cancel()
             await asyncio.gather(*late, return_exceptions=True)
-        await asyncio.gather(*(connection.close() for connection in tuple(self._clients)))
-        serving = self._serving - {asyncio.current_task()}
-        for task in serving:
-            task.cancel()
+        await asyncio.gather(*(connection.close() for connection in self._serving.values()))
+        serving = self._serving.keys() - {asyncio.current_task()}  # they end by themselves once their connection has
         await asyncio.gather(*serving, return_exceptions=True)
         await self._server.wait_closed()
         self._server = None
@@ -127,21 +125,18 @@ class Server:
     async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._serving.add(task)
-        connection = Connection(self, reader, writer)
+        connection = self._serving[task] = Connection(self, reader, writer)
         try:
             await self._serve(connection, writer)
         except (TimeoutError, FrameError, EOFError, OSError) as error:
             log.info("a client was dropped before it was greeted: %s", repr(error))
-        except asyncio.CancelledError:
-            return  # the server closes; nobody awaits this job's outcome
         except Exception:
             log.exception("a client was dropped in a way that nobody foresaw")
         finally:
             if self._clients.pop(connection, None):
                 self._announce_clients()
             await connection.close()
-            self._serving.discard(task)
+            del self._serving[task]
 
     async def _serve(self, connection: Connection, writer: asyncio.StreamWriter) -> None:
         try:
