@@ -74,6 +74,31 @@ class Database:
         """Copy the database to `file`, consistent at one moment. Raises VALIDATION_ERROR if it exists already."""
         return await asyncio.to_thread(files.backup, self._folder, file)
 
+    async def replace_with(self, file: Path) -> Path:
+        """Put the backup `file` in the place of the open database, migrated if it is older; see `files.restore`.
+
+        What was asked for before is answered by the old database, what is asked for after by the new one.
+        Returns where the old one is kept. Raises what `files.restore` and `open` raise; the old one is then open again.
+        """
+        await self._reader.call(self._reader.disconnect)
+        try:
+            return await self._writer.call(self._exchange, file)
+        finally:
+            await self._reader.call(self._reader.connect, self._folder.database, True, BUSY_TIMEOUT_S)
+
+    def _exchange(self, file: Path) -> Path:
+        self._writer.disconnect()
+        try:
+            kept = restore(self._folder, file)
+            try:
+                migrate.prepare(self._folder)
+            except AgentPaneError:
+                restore(self._folder, kept)
+                raise
+            return kept
+        finally:
+            self._writer.connect(self._folder.database, False, BUSY_TIMEOUT_S)
+
     async def close(self) -> None:
         """Finish what is under way and close the file, leaving no journal beside it."""
         await _close(self._reader, self._writer)

@@ -53,8 +53,8 @@ def upgrade(database: Path, revision: str) -> None:
             command.upgrade(config, revision)
     finally:
         engine.dispose()
-    with files.plain_connection(database) as connection:
-        found = files.faults(connection)
+    with files.plain_connection(database) as plain:
+        found = files.faults(plain)
     if found:
         raise corrupt(f"The migrated database is not sound: {found[0]}")
 

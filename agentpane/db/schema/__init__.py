@@ -1,30 +1,30 @@
 """Every table of the database, as declarative models. Alembic's head revision and these show no difference."""
 
-from agentpane.db.schema.audit import AuditHeadRow, AuditRow, SettingRow
+from agentpane.db.schema.audit import AuditHeadTable, AuditTable, SettingTable
 from agentpane.db.schema.base import Base
-from agentpane.db.schema.board import AgentRow, ProjectRow, TaskRow
-from agentpane.db.schema.changes import MergeRow, RecoveryRow, ReviewCommentRow, ReviewRow, WorktreeRecord
-from agentpane.db.schema.github import InstallationRow, RepositoryConfigRow
-from agentpane.db.schema.running import ApprovalRow, EventRow, ModelCallRow, RunRow, SessionRow
+from agentpane.db.schema.board import AgentTable, ProjectTable, TaskTable
+from agentpane.db.schema.changes import MergeTable, RecoveryTable, ReviewCommentTable, ReviewTable, WorktreeTable
+from agentpane.db.schema.github import InstallationTable, RepositoryConfigTable
+from agentpane.db.schema.running import ApprovalTable, EventTable, ModelCallTable, RunTable, SessionTable
 
 __all__ = [
-    "AgentRow",
-    "ApprovalRow",
-    "AuditHeadRow",
-    "AuditRow",
+    "AgentTable",
+    "ApprovalTable",
+    "AuditHeadTable",
+    "AuditTable",
     "Base",
-    "EventRow",
-    "InstallationRow",
-    "MergeRow",
-    "ModelCallRow",
-    "ProjectRow",
-    "RecoveryRow",
-    "RepositoryConfigRow",
-    "ReviewCommentRow",
-    "ReviewRow",
-    "RunRow",
-    "SessionRow",
-    "SettingRow",
-    "TaskRow",
-    "WorktreeRecord",
+    "EventTable",
+    "InstallationTable",
+    "MergeTable",
+    "ModelCallTable",
+    "ProjectTable",
+    "RecoveryTable",
+    "RepositoryConfigTable",
+    "ReviewCommentTable",
+    "ReviewTable",
+    "RunTable",
+    "SessionTable",
+    "SettingTable",
+    "TaskTable",
+    "WorktreeTable",
 ]

@@ -14,7 +14,7 @@ from agentpane.db.schema.base import Base, identifier, moment_now
 from agentpane.domain.audit import GENESIS, ToolStatus
 
 
-class AuditRow(Base):
+class AuditTable(Base):
     """One immutable entry. References are plain ids: an entry outlives what it tells of."""
 
     __tablename__ = "audit_logs"
@@ -51,7 +51,7 @@ class AuditRow(Base):
     )
 
 
-class AuditHeadRow(Base):
+class AuditHeadTable(Base):
     """Where each project's chain ends, and up to where its oldest entries have been pruned."""
 
     __tablename__ = "audit_heads"
@@ -64,7 +64,7 @@ class AuditHeadRow(Base):
     updated_at: Mapped[datetime] = moment_now()
 
 
-class SettingRow(Base):
+class SettingTable(Base):
     """One setting, by its key."""
 
     __tablename__ = "settings"

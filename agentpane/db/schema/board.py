@@ -21,7 +21,7 @@ PROJECT_CONFIG_DEFAULT = asdict(ProjectConfig())
 AGENT_CONFIG_DEFAULT = asdict(AgentConfig())
 
 
-class ProjectRow(Times, Base):
+class ProjectTable(Times, Base):
     """`trusted_hash`: the repository's configuration that the person trusted; `trust_pending`: what waits for that."""
 
     __tablename__ = "projects"
@@ -61,7 +61,7 @@ class ProjectRow(Times, Base):
     )
 
 
-class TaskRow(Times, Base):
+class TaskTable(Times, Base):
     """A card. Positions of a column's cards that are not archived are 0, 1, 2 … without gaps."""
 
     __tablename__ = "tasks"
@@ -113,7 +113,7 @@ class TaskRow(Times, Base):
     )
 
 
-class AgentRow(Times, Base):
+class AgentTable(Times, Base):
     """A named configuration. Its status and `current_` columns follow its newest live run."""
 
     __tablename__ = "agents"

@@ -7,14 +7,15 @@ from datetime import datetime
 from sqlalchemy import Boolean, Index, Integer, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from agentpane.db.columns import ExactPath, Words, one_of
+from agentpane.db import documents
+from agentpane.db.columns import ExactPath, Json, Words, json_default, one_of
 from agentpane.db.schema.base import Base, Times, identifier, moment, moment_now, refers
 from agentpane.domain.merges import MergeState
 from agentpane.domain.review import MergeStrategy, ReviewVerdict
 from agentpane.domain.worktrees import WorktreeStatus
 
 
-class WorktreeRecord(Times, Base):
+class WorktreeTable(Times, Base):
     """A worktree that AgentPane made; only what has a row here is ever removed."""
 
     __tablename__ = "worktrees"
@@ -39,6 +40,9 @@ class WorktreeRecord(Times, Base):
     init_script_run: Mapped[bool] = mapped_column(
         Boolean(create_constraint=True, name="init_script_run"), nullable=False, server_default=text("0")
     )
+    copied: Mapped[tuple[str, ...]] = mapped_column(
+        Json("list of copied files", documents.STRINGS), nullable=False, server_default=json_default([])
+    )
     last_error: Mapped[str | None] = mapped_column(Words)
     merged_at: Mapped[datetime | None] = moment()
     removed_at: Mapped[datetime | None] = moment()
@@ -52,7 +56,7 @@ class WorktreeRecord(Times, Base):
     )
 
 
-class ReviewRow(Base):
+class ReviewTable(Base):
     """What a person said about one snapshot."""
 
     __tablename__ = "reviews"
@@ -68,7 +72,7 @@ class ReviewRow(Base):
     __table_args__ = (Index("reviews_task_idx", "task_id", "created_at"),)
 
 
-class ReviewCommentRow(Base):
+class ReviewCommentTable(Base):
     """A remark on a line of the snapshot, or on a whole file."""
 
     __tablename__ = "review_comments"
@@ -91,7 +95,7 @@ class ReviewCommentRow(Base):
     )
 
 
-class MergeRow(Base):
+class MergeTable(Base):
     """The journal of merges: the intent is written before a ref or a checkout moves."""
 
     __tablename__ = "merges"
@@ -105,6 +109,7 @@ class MergeRow(Base):
     new_sha: Mapped[str] = mapped_column(Text, nullable=False)
     reviewed_sha: Mapped[str] = mapped_column(Text, nullable=False)
     checkout_path: Mapped[str | None] = mapped_column(Text)
+    approved_by: Mapped[str | None] = mapped_column(Words)
     state: Mapped[MergeState] = mapped_column(
         one_of(MergeState, "state"), nullable=False, server_default=text("'intent'")
     )
@@ -118,7 +123,7 @@ class MergeRow(Base):
     )
 
 
-class RecoveryRow(Base):
+class RecoveryTable(Base):
     """A recovery snapshot, kept under its ref until it expires."""
 
     __tablename__ = "recoveries"

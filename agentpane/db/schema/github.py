@@ -20,7 +20,7 @@ class InstallationStatus(StrEnum):
     DELETED = "deleted"
 
 
-class InstallationRow(Base):
+class InstallationTable(Base):
     """An installation of the GitHub App, under GitHub's own id."""
 
     __tablename__ = "github_installations"
@@ -44,7 +44,7 @@ class InstallationRow(Base):
     __table_args__ = (Index("github_installations_account_idx", "account_login"),)
 
 
-class RepositoryConfigRow(Times, Base):
+class RepositoryConfigTable(Times, Base):
     """A repository's configuration as last read from GitHub."""
 
     __tablename__ = "repository_configs"

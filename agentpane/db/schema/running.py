@@ -19,7 +19,7 @@ from agentpane.domain.sessions import EventKind
 LIVE_SQL = f"status IN ({', '.join(repr(status.value) for status in RunStatus if status in LIVE)})"
 
 
-class RunRow(Base):
+class RunTable(Base):
     """One attempt. `number` grows with each run of the database; a task has at most one live run."""
 
     __tablename__ = "agent_runs"
@@ -54,7 +54,7 @@ class RunRow(Base):
     turn_limit: Mapped[int] = mapped_column(Integer, nullable=False, server_default=text("50"))
     cost_usd: Mapped[float | None] = mapped_column(Float)
     pause_reason: Mapped[PauseReason | None] = mapped_column(one_of(PauseReason, "pause_reason"))
-    policy: Mapped[Policy] = mapped_column(one_of(Policy, "policy"), nullable=False, server_default=text("'balanced'"))
+    policy: Mapped[Policy | None] = mapped_column(one_of(Policy, "policy"))
     sandbox_tier: Mapped[str | None] = mapped_column(Text)
     queued_at: Mapped[datetime] = moment_now()
     paused_at: Mapped[datetime | None] = moment()
@@ -68,12 +68,12 @@ class RunRow(Base):
         Index("agent_runs_started_at_idx", "started_at"),
         Index("agent_runs_number_idx", "number", unique=True),
         Index("agent_runs_newest_idx", "task_id", "number"),
-        Index("agent_runs_tally_idx", "agent_id", "status", "task_id"),
+        Index("agent_runs_tally_idx", "agent_id", "status", "task_id", "number"),
         Index("agent_runs_live_idx", "task_id", unique=True, sqlite_where=text(LIVE_SQL)),
     )
 
 
-class ModelCallRow(Base):
+class ModelCallTable(Base):
     """One request to a model, with what it used."""
 
     __tablename__ = "model_calls"
@@ -81,6 +81,7 @@ class ModelCallRow(Base):
     id: Mapped[str] = identifier()
     project_id: Mapped[str] = mapped_column(Text, refers("projects.id", "CASCADE"), nullable=False)
     task_id: Mapped[str | None] = mapped_column(Text, refers("tasks.id", "SET NULL"))
+    agent_id: Mapped[str] = mapped_column(Text, nullable=False)
     run_id: Mapped[str] = mapped_column(Text, refers("agent_runs.id", "CASCADE"), nullable=False)
     turn: Mapped[int] = mapped_column(Integer, nullable=False)
     model: Mapped[str] = mapped_column(Text, nullable=False)
@@ -101,7 +102,7 @@ class ModelCallRow(Base):
     )
 
 
-class ApprovalRow(Base):
+class ApprovalTable(Base):
     """A tool call that a person decides about."""
 
     __tablename__ = "approvals"
@@ -130,7 +131,7 @@ class ApprovalRow(Base):
     )
 
 
-class SessionRow(Times, Base):
+class SessionTable(Times, Base):
     """The record of one task. `last_seq` is the number of its newest event."""
 
     __tablename__ = "sessions"
@@ -161,7 +162,7 @@ class SessionRow(Times, Base):
     )
 
 
-class EventRow(Base):
+class EventTable(Base):
     """One entry of a session, numbered from 1 without gaps. `data` is JSON of at most 64 KiB."""
 
     __tablename__ = "session_events"

@@ -1,0 +1,157 @@
+"""Approvals of tool calls: asked for, decided, withdrawn, and the tools that are allowed for good in a project."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection as Connection
+from sqlalchemy import insert, literal_column, select, update
+
+from agentpane.db import projects
+from agentpane.db.references import AnyRow, AnySelect, by_prefix, new_id
+from agentpane.db.schema import ApprovalTable, ProjectTable
+from agentpane.domain.approvals import Approval, ApprovalState
+from agentpane.domain.ids import ApprovalId, ProjectId, RunId, TaskId
+from agentpane.domain.json import JsonObject
+from agentpane.domain.limits import invalid
+from agentpane.errors import AgentPaneError
+
+_A = ApprovalTable
+
+
+@dataclass(frozen=True, slots=True)
+class NewApproval:
+    project_id: ProjectId
+    task_id: TaskId
+    run_id: RunId
+    call_id: str
+    tool: str
+    input: JsonObject
+    summary: str
+
+
+def request(connection: Connection, new: NewApproval, at: datetime) -> Approval:
+    """Ask for a decision. A call of the same run that was asked about already keeps its first approval."""
+    known = for_call(connection, new.run_id, new.call_id)
+    if known is not None:
+        return known
+    approval_id = ApprovalId(new_id())
+    connection.execute(
+        insert(_A).values(
+            id=approval_id,
+            project_id=new.project_id,
+            task_id=new.task_id,
+            run_id=new.run_id,
+            call_id=new.call_id,
+            tool=new.tool,
+            input=dict(new.input),
+            summary=new.summary,
+            requested_at=at,
+        )
+    )
+    return get(connection, approval_id)
+
+
+def get(connection: Connection, approval_id: ApprovalId) -> Approval:
+    """Raises AgentPaneError with VALIDATION_ERROR if there is none."""
+    row = connection.execute(_approvals().where(_A.id == approval_id)).one_or_none()
+    if row is None:
+        raise _not_found(approval_id)
+    return Approval(*row)
+
+
+def resolve(connection: Connection, ref: str) -> ApprovalId:
+    """The approval that an id or a unique beginning of one means; among several, the one that is still open."""
+    pending = by_prefix(connection, "approval", _A.id, ref, _A.state == ApprovalState.PENDING)
+    approval_id = pending or by_prefix(connection, "approval", _A.id, ref)
+    if approval_id is None:
+        raise _not_found(ref)
+    return ApprovalId(approval_id)
+
+
+def pending(connection: Connection, task_id: TaskId | None = None) -> tuple[Approval, ...]:
+    """What waits for a decision, oldest first."""
+    query = _approvals().where(_A.state == ApprovalState.PENDING)
+    if task_id is not None:
+        query = query.where(_A.task_id == task_id)
+    return _all(connection, query)
+
+
+def for_call(connection: Connection, run_id: RunId, call_id: str) -> Approval | None:
+    row = connection.execute(_approvals().where(_A.run_id == run_id, _A.call_id == call_id)).one_or_none()
+    return None if row is None else Approval(*row)
+
+
+def decisions_for(connection: Connection, run_id: RunId) -> dict[str, Approval]:
+    """What was decided in a run, by the id of the tool call."""
+    query = _approvals().where(_A.run_id == run_id, _A.state.in_((ApprovalState.ALLOWED, ApprovalState.DENIED)))
+    return {approval.call_id: approval for approval in _all(connection, query)}
+
+
+def decide(
+    connection: Connection, approval_id: ApprovalId, state: ApprovalState, message: str | None, by: str, at: datetime
+) -> Approval:
+    """Allow or deny a call. Raises AgentPaneError with VALIDATION_ERROR if that was decided before."""
+    known = get(connection, approval_id)
+    if known.state is not ApprovalState.PENDING:
+        raise invalid(
+            "approval",
+            f"This call is {known.state} already.",
+            "`agentpane approvals` shows what waits. Nothing has changed.",
+        )
+    decided = {"state": state, "message": message, "decided_at": at, "decided_by": by}
+    connection.execute(update(_A).where(_A.id == approval_id).values(**decided))
+    return get(connection, approval_id)
+
+
+def withdraw_for_task(connection: Connection, task_id: TaskId, at: datetime) -> tuple[Approval, ...]:
+    """Take back what a task still asks for, and return it."""
+    open_ones = pending(connection, task_id)
+    withdrawn = {"state": ApprovalState.WITHDRAWN, "decided_at": at}
+    still = _A.state == ApprovalState.PENDING
+    connection.execute(update(_A).where(_A.task_id == task_id, still).values(**withdrawn))
+    return tuple(get(connection, approval.id) for approval in open_ones)
+
+
+def allow_always(connection: Connection, project_id: ProjectId, tool: str, at: datetime) -> None:
+    """Allow a tool in this project from now on."""
+    tools = tuple(sorted({*always(connection, project_id), tool}))
+    values = {"always_allowed": tools, "updated_at": at}
+    connection.execute(update(ProjectTable).where(ProjectTable.id == project_id).values(**values))
+
+
+def always(connection: Connection, project_id: ProjectId) -> frozenset[str]:
+    """The tools that the person has allowed for good in this project."""
+    query = select(ProjectTable.always_allowed).where(ProjectTable.id == project_id)
+    tools = connection.execute(query).scalar_one_or_none()
+    if tools is None:
+        raise projects.not_found(project_id)
+    return frozenset(tools)
+
+
+def _all(connection: Connection, query: AnySelect) -> tuple[Approval, ...]:
+    rows: list[AnyRow] = list(connection.execute(query.order_by(_A.requested_at, literal_column("rowid"))))
+    return tuple(Approval(*row) for row in rows)
+
+
+def _approvals() -> AnySelect:
+    return select(
+        _A.id,
+        _A.project_id,
+        _A.task_id,
+        _A.run_id,
+        _A.call_id,
+        _A.tool,
+        _A.input,
+        _A.summary,
+        _A.state,
+        _A.message,
+        _A.requested_at,
+        _A.decided_at,
+        _A.decided_by,
+    )
+
+
+def _not_found(ref: str) -> AgentPaneError:
+    return invalid("approval", f"There is no approval “{ref}”.", "`agentpane approvals` shows what waits.")

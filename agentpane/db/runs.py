@@ -1,0 +1,373 @@
+"""Runs: queued, started, followed to their end. The derived columns of their agents are kept up here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection as Connection
+from sqlalchemy import and_, func, insert, or_, select, update
+
+from agentpane.db import agents
+from agentpane.db.references import AnyRow, AnySelect, by_prefix, new_id
+from agentpane.db.schema import AgentTable, ProjectTable, RunTable
+from agentpane.domain.ids import AgentId, ProjectId, RunId, SessionId, TaskId
+from agentpane.domain.policy import Policy
+from agentpane.domain.runs import (
+    ACTIVE,
+    LIVE,
+    PAUSED_PLACE_SECONDS,
+    QUEUE_CAP,
+    PauseReason,
+    Run,
+    RunError,
+    RunStatus,
+    check_step,
+)
+from agentpane.errors import AgentPaneError, ErrorCode
+
+_R = RunTable
+_ACTIVE = tuple(status for status in RunStatus if status in ACTIVE)
+_LIVE = tuple(status for status in RunStatus if status in LIVE)
+_ENDED = frozenset({RunStatus.COMPLETED, RunStatus.ERROR, RunStatus.CANCELLED, RunStatus.INTERRUPTED})
+_SETTABLE = frozenset({"pause_reason", "error", "result", "sandbox_tier", "turn_limit", "model", "session_id"})
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """`policy`: None is the project's."""
+
+    task_id: TaskId
+    project_id: ProjectId
+    agent_id: AgentId
+    session_id: SessionId
+    prompt: str
+    model: str
+    turn_limit: int
+    policy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A run with everything that playing it needs."""
+
+    id: RunId
+    number: int
+    task_id: TaskId
+    project_id: ProjectId
+    agent_id: AgentId
+    session_id: SessionId
+    agent: str
+    backend: str
+    model: str
+    prompt: str
+    result: str | None
+    policy: Policy | None
+    status: RunStatus
+    turns: int
+    turn_limit: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None
+    queued_at: datetime
+    started_at: datetime | None
+    paused_at: datetime | None
+    ended_at: datetime | None
+    pause_reason: PauseReason | None
+    sandbox_tier: str | None
+    error: RunError | None
+
+    def value(self) -> Run:
+        """The run as clients see it."""
+        return Run(
+            id=self.id,
+            task_id=self.task_id,
+            agent_id=self.agent_id,
+            agent=self.agent,
+            backend=self.backend,
+            model=self.model,
+            status=self.status,
+            turns=self.turns,
+            turn_limit=self.turn_limit,
+            input_tokens=self.input_tokens,
+            output_tokens=self.output_tokens,
+            cost_usd=self.cost_usd,
+            queued_at=self.queued_at,
+            started_at=self.started_at,
+            ended_at=self.ended_at,
+            pause_reason=self.pause_reason,
+            sandbox_tier=self.sandbox_tier,
+            error=self.error,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedRun:
+    run_id: RunId
+    task_id: TaskId
+    project_id: ProjectId
+    max_concurrent: int
+
+
+def create(connection: Connection, new: NewRun, at: datetime) -> Run:
+    """Queue a run.
+
+    Raises AgentPaneError with AGENT_ALREADY_RUNNING if the task has a live run, QUEUE_FULL if too many wait.
+    """
+    _check_alone(connection, new.task_id)
+    waiting = select(func.count()).where(_R.project_id == new.project_id, _R.status == RunStatus.QUEUED)
+    if connection.execute(waiting).scalar_one() >= QUEUE_CAP:
+        raise AgentPaneError(
+            ErrorCode.QUEUE_FULL,
+            f"{QUEUE_CAP} runs of this project wait already.",
+            hint="Wait until some have started, or allow more agents at once in the project's settings.",
+        )
+    backend = select(AgentTable.backend).where(AgentTable.id == new.agent_id)
+    run_id = RunId(new_id())
+    connection.execute(
+        insert(_R).values(
+            id=run_id,
+            number=select(func.coalesce(func.max(_R.number), 0) + 1).scalar_subquery(),
+            agent_id=new.agent_id,
+            task_id=new.task_id,
+            project_id=new.project_id,
+            session_id=new.session_id,
+            status=RunStatus.QUEUED,
+            prompt=new.prompt,
+            backend=connection.execute(backend).scalar_one().value,
+            model=new.model,
+            turn_limit=new.turn_limit,
+            policy=None if new.policy is None else Policy(new.policy),
+            queued_at=at,
+        )
+    )
+    agents.follow_runs(connection, new.agent_id, at)
+    return get(connection, run_id)
+
+
+def row(connection: Connection, run_id: RunId) -> RunRow:
+    found = connection.execute(_rows().where(_R.id == run_id)).one_or_none()
+    if found is None:
+        raise not_found(run_id)
+    return _row(found)
+
+
+def get(connection: Connection, run_id: RunId) -> Run:
+    return row(connection, run_id).value()
+
+
+def resolve(connection: Connection, ref: str) -> RunId:
+    """The run that an id or a unique beginning of one means."""
+    run_id = by_prefix(connection, "run", _R.id, ref)
+    if run_id is None:
+        raise not_found(ref)
+    return RunId(run_id)
+
+
+def of_task(connection: Connection, task_id: TaskId) -> tuple[Run, ...]:
+    """The runs of a task, oldest first."""
+    found = connection.execute(_rows().where(_R.task_id == task_id).order_by(_R.number)).all()
+    return tuple(_row(one).value() for one in found)
+
+
+def newest_for_task(connection: Connection, task_id: TaskId) -> RunRow | None:
+    query = _rows().where(_R.task_id == task_id).order_by(_R.number.desc()).limit(1)
+    found = connection.execute(query).one_or_none()
+    return None if found is None else _row(found)
+
+
+def live_for_task(connection: Connection, task_id: TaskId) -> RunRow | None:
+    found = connection.execute(_rows().where(_R.task_id == task_id, _R.status.in_(_LIVE))).one_or_none()
+    return None if found is None else _row(found)
+
+
+def start(connection: Connection, run_id: RunId, at: datetime) -> bool:
+    """Take a run out of the queue; False if it is not queued any longer."""
+    if connection.execute(select(_R.status).where(_R.id == run_id)).scalar_one_or_none() is not RunStatus.QUEUED:
+        return False
+    set_status(connection, run_id, RunStatus.STARTING, at)
+    return True
+
+
+def set_status(connection: Connection, /, run_id: RunId, to: RunStatus, at: datetime, **fields: Any) -> Run:
+    """Take a run's next step, with what changes beside it (`pause_reason`, `error`, `result`, `sandbox_tier`,
+    `turn_limit`, `model`, `session_id`). Times, the pause's reason and the agent's columns follow by themselves.
+
+    Raises AgentPaneError with AGENT_NOT_RUNNING if the step is not allowed, AGENT_ALREADY_RUNNING if it would
+    bring a run back to life beside another of its task.
+    """
+    unknown = fields.keys() - _SETTABLE
+    if unknown:
+        raise ValueError(f"not to be set: {', '.join(sorted(unknown))}")
+    before = row(connection, run_id)
+    check_step(before.status, to)
+    if before.status not in LIVE and to in LIVE:
+        _check_alone(connection, before.task_id)
+    values = _consequences(before, to, at) | _columns(fields)
+    connection.execute(update(_R).where(_R.id == run_id).values(status=to, **values))
+    agents.follow_runs(connection, before.agent_id, at)
+    error = fields.get("error")
+    if to is RunStatus.ERROR and isinstance(error, RunError):
+        agents.note_error(connection, before.agent_id, error.message, at)
+    return get(connection, run_id)
+
+
+def add_usage(
+    connection: Connection,
+    run_id: RunId,
+    turns: int,
+    input_tokens: int,
+    output_tokens: int,
+    cost_usd: float | None,
+    at: datetime,
+) -> None:
+    """Add what a model call used. A cost that is unknown once leaves the run's cost unknown."""
+    known = select(_R.turn_count, _R.cost_usd).where(_R.id == run_id)
+    found = connection.execute(known).one_or_none()
+    if found is None:
+        raise not_found(run_id)
+    unknown = cost_usd is None or (found.cost_usd is None and found.turn_count > 0)
+    connection.execute(
+        update(_R)
+        .where(_R.id == run_id)
+        .values(
+            turn_count=_R.turn_count + turns,
+            token_input_count=_R.token_input_count + input_tokens,
+            token_output_count=_R.token_output_count + output_tokens,
+            cost_usd=None if unknown or cost_usd is None else (found.cost_usd or 0.0) + cost_usd,
+        )
+    )
+
+
+def count_tool_call(connection: Connection, run_id: RunId, tool: str, duration_ms: int) -> None:
+    """Add one call to the run's summary of tools."""
+    tallies = connection.execute(select(_R.tool_calls).where(_R.id == run_id)).scalar_one_or_none()
+    if tallies is None:
+        raise not_found(run_id)
+    counted = {one.tool: (one.count, one.total_duration) for one in tallies}
+    count, duration = counted.get(tool, (0, 0))
+    counted[tool] = (count + 1, duration + duration_ms)
+    summary = [{"tool": name, "count": n, "total_duration": ms} for name, (n, ms) in counted.items()]
+    connection.execute(update(_R).where(_R.id == run_id).values(tool_calls=summary))
+
+
+def queued(connection: Connection) -> tuple[QueuedRun, ...]:
+    """The runs that wait, first in first."""
+    query = (
+        select(_R.id, _R.task_id, _R.project_id, ProjectTable.max_concurrent_agents)
+        .join(ProjectTable, ProjectTable.id == _R.project_id)
+        .where(_R.status == RunStatus.QUEUED, _R.task_id.is_not(None))
+        .order_by(_R.queued_at, _R.number)
+    )
+    return tuple(
+        QueuedRun(RunId(one[0]), TaskId(str(one[1])), ProjectId(one[2]), one[3]) for one in connection.execute(query)
+    )
+
+
+def active(connection: Connection) -> tuple[RunRow, ...]:
+    """The runs that are starting or running."""
+    found = connection.execute(_rows().where(_R.status.in_(_ACTIVE)).order_by(_R.number)).all()
+    return tuple(_row(one) for one in found)
+
+
+def live(connection: Connection) -> tuple[RunRow, ...]:
+    """The runs that are queued, starting, running or paused."""
+    found = connection.execute(_rows().where(_R.status.in_(_LIVE)).order_by(_R.number)).all()
+    return tuple(_row(one) for one in found)
+
+
+def occupying(connection: Connection, project_id: ProjectId, now: datetime) -> int:
+    """How many places of a project are taken; a paused run keeps its place for a while only."""
+    since = now - timedelta(seconds=PAUSED_PLACE_SECONDS)
+    held = and_(_R.status == RunStatus.PAUSED, _R.paused_at > since)
+    query = select(func.count()).where(_R.project_id == project_id, or_(_R.status.in_(_ACTIVE), held))
+    return connection.execute(query).scalar_one()
+
+
+def interrupt_orphans(connection: Connection, at: datetime) -> tuple[Run, ...]:
+    """Say of every run that an engine left starting or running that it was interrupted."""
+    return tuple(set_status(connection, one.id, RunStatus.INTERRUPTED, at) for one in active(connection))
+
+
+def not_found(ref: str) -> AgentPaneError:
+    return AgentPaneError(
+        ErrorCode.AGENT_NOT_RUNNING, f"There is no run “{ref}”.", hint="The card shows its runs.", details={"run": ref}
+    )
+
+
+def _check_alone(connection: Connection, task_id: TaskId) -> None:
+    living = live_for_task(connection, task_id)
+    if living is not None:
+        raise AgentPaneError(
+            ErrorCode.AGENT_ALREADY_RUNNING,
+            f"{living.agent} already works on this card ({living.status}).",
+            hint="Wait for it, send it a message, or cancel it. Nothing has changed.",
+            details={"run_id": living.id},
+        )
+
+
+def _consequences(before: RunRow, to: RunStatus, at: datetime) -> dict[str, Any]:
+    """What a step changes besides the status."""
+    values: dict[str, Any] = {"paused_at": None, "pause_reason": None}
+    if to is RunStatus.PAUSED:
+        values["paused_at"] = at
+    elif to is RunStatus.QUEUED:
+        values |= {"queued_at": at, "completed_at": None, "duration": None}
+    elif to is RunStatus.STARTING and before.started_at is None:
+        values["started_at"] = at
+    elif to in _ENDED:
+        began = before.started_at or at
+        values |= {"completed_at": at, "duration": (at - began) // timedelta(milliseconds=1)}
+    return values
+
+
+def _columns(fields: Mapping[str, Any]) -> dict[str, Any]:
+    values = {name: value for name, value in fields.items() if name != "error"}
+    if "error" in fields:
+        error: RunError | None = fields["error"]
+        values |= {
+            "error": error.message if error else None,
+            "error_type": error.code if error else None,
+            "error_hint": error.hint if error else None,
+        }
+    return values
+
+
+def _rows() -> AnySelect:
+    return select(
+        _R.id,
+        _R.number,
+        _R.task_id,
+        _R.project_id,
+        _R.agent_id,
+        _R.session_id,
+        AgentTable.name,
+        _R.backend,
+        _R.model,
+        _R.prompt,
+        _R.result,
+        _R.policy,
+        _R.status,
+        _R.turn_count,
+        _R.turn_limit,
+        _R.token_input_count,
+        _R.token_output_count,
+        _R.cost_usd,
+        _R.queued_at,
+        _R.started_at,
+        _R.paused_at,
+        _R.completed_at,
+        _R.pause_reason,
+        _R.sandbox_tier,
+        _R.error_type,
+        _R.error,
+        _R.error_hint,
+    ).join(AgentTable, AgentTable.id == _R.agent_id)
+
+
+def _row(found: AnyRow) -> RunRow:
+    *plain, code, message, hint = tuple(found)
+    error = None if code is None else RunError(code, message or "", hint or "")
+    return RunRow(*(*plain, error))
