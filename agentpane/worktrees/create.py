@@ -35,8 +35,10 @@ async def create_worktree(git: GitRunner, lock: asyncio.Lock, repo: Repository, 
         path, parents = await asyncio.to_thread(_prepare, plan.path)
         try:
             await _add(git, repo, "-b", branch, "--no-track", "--", str(path), plan.base_sha)
-        except BaseException:
-            await asyncio.shield(_take_back(git, repo, path, branch, plan.base_sha, parents))
+        except BaseException as error:
+            # A branch that somebody else made in this very moment is theirs.
+            ours = None if "already exists" in str(error) else branch
+            await asyncio.shield(_take_back(git, repo, path, ours, plan.base_sha, parents))
             raise
     try:
         return await _fill(git, repo, path, branch, plan.copy_files)
@@ -130,7 +132,8 @@ async def _take_back(
     with suppress(GitError):
         if registered is not None:
             await git.run(objects_of(repo), "worktree", "remove", "--force", "--force", "--", str(path))
-        if branch is not None and registered is not None:
+    with suppress(GitError):
+        if branch is not None:
             await git.run(objects_of(repo), "update-ref", "-d", f"refs/heads/{branch}", sha)
     for parent in parents:
         with suppress(OSError):

@@ -145,7 +145,7 @@ class GitRunner:
                         yield chunk
                     code = await process.wait()
             finally:
-                await _end_group(process)
+                await _end_group(process, drained=process.stdout)
                 stderr = await errors
         if code not in ok:
             output = GitOutput(code, b"", stderr)
@@ -276,8 +276,11 @@ async def _finish(
     return GitOutput(code, stdout, stderr)
 
 
-async def _end_group(process: asyncio.subprocess.Process) -> None:
-    """End git and its children: first politely, so that it removes its lock files."""
+async def _end_group(process: asyncio.subprocess.Process, drained: asyncio.StreamReader | None = None) -> None:
+    """End git and its children: first politely, so that it removes its lock files.
+
+    drained: output that nobody else reads; unread, it would keep the loop from noticing the end.
+    """
     for number, patience in ((signal.SIGTERM, 2.0), (signal.SIGKILL, 10.0)):
         if process.returncode is not None:
             return
@@ -285,8 +288,6 @@ async def _end_group(process: asyncio.subprocess.Process) -> None:
             os.killpg(process.pid, number)
         with suppress(TimeoutError):
             async with asyncio.timeout(patience):
-                if process.stdout is not None:
-                    # An unread pipe would keep a child from ending, and the loop from noticing that it did.
-                    while await process.stdout.read(CHUNK):
-                        pass
+                while drained is not None and await drained.read(CHUNK):
+                    pass
                 await process.wait()

@@ -190,6 +190,8 @@ async def is_ancestor(git: GitRunner, repo: Repository, old: str, new: str) -> b
 
 async def read_file(git: GitRunner, repo: Repository, commit: str, path: str) -> bytes | None:
     """A file as a commit holds it; None when it is not there, is no regular file, or is larger than 1 MiB."""
+    if path.startswith("/") or ".." in path.split("/") or not path:
+        return None
     place = objects_of(repo)
     listed = await git.run(place, "ls-tree", "-l", "-z", "--full-tree", commit, "--", path)
     for record in split_z(listed.stdout):

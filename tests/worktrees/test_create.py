@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.worktrees import Repository, Worktrees, WorktreePlan
+from tests.worktrees.conftest import Bench, bench_of, commit_all, git
+
+
+def plan_in(repo: Repository, name: str, base: str, *copy_files: str) -> WorktreePlan:
+    return WorktreePlan(repo.path / ".worktrees" / name, f"agentpane/{name}-abc123", base, copy_files)
+
+
+async def test_a_worktree_holds_the_base_on_a_branch_of_its_own(bench: Bench) -> None:
+    assert git(bench.path, "branch", "--show-current") == "agentpane/one-abc123"
+    assert git(bench.path, "rev-parse", "HEAD") == bench.base
+    assert git(bench.path, "status", "--porcelain") == ""
+    assert (bench.path / "src/app.py").read_bytes() == (bench.repo.path / "src/app.py").read_bytes()
+    assert stat.S_IMODE((bench.path / "run.sh").stat().st_mode) & 0o111
+    assert bench.made.git_dir.parent == bench.repo.common_dir / "worktrees"
+
+
+async def test_the_repository_stays_clean_through_one_line_in_its_exclude_file(
+    worktrees: Worktrees, bench: Bench
+) -> None:
+    exclude = bench.repo.common_dir / "info" / "exclude"
+    before = exclude.read_text()
+    await worktrees.create_worktree(bench.repo, plan_in(bench.repo, "two", bench.base))
+    assert git(bench.repo.path, "status", "--porcelain") == ""
+    assert exclude.read_text() == before
+    assert before.count("/.worktrees/\n") == 1
+
+
+async def test_nothing_is_excluded_for_a_folder_that_is_ignored_or_outside(
+    worktrees: Worktrees, repo: Repository, tmp_path: Path
+) -> None:
+    (repo.path / ".gitignore").write_text(".worktrees\n")
+    base = commit_all(repo.path)
+    await worktrees.create_worktree(repo, plan_in(repo, "one", base))
+    await worktrees.create_worktree(repo, WorktreePlan(tmp_path / "far" / "two", "agentpane/two-abc123", base))
+    assert not (repo.common_dir / "info" / "exclude").exists()
+
+
+async def test_a_folder_with_tracked_files_is_not_excluded_as_a_whole(worktrees: Worktrees, repo: Repository) -> None:
+    base = git(repo.path, "rev-parse", "HEAD")
+    await worktrees.create_worktree(repo, WorktreePlan(repo.path / "src" / "w[1]", "agentpane/x-abc123", base))
+    (repo.path / "src" / "w1").write_text("visible")
+    assert git(repo.path, "status", "--porcelain") == "?? src/w1"
+
+
+async def test_a_taken_branch_gets_a_number(worktrees: Worktrees, bench: Bench) -> None:
+    plan = replace(plan_in(bench.repo, "two", bench.base), branch="agentpane/one-abc123")
+    assert (await worktrees.create_worktree(bench.repo, plan)).branch == "agentpane/one-abc123-2"
+
+
+async def test_beside_a_branch_called_agentpane_a_dash_is_used(worktrees: Worktrees, repo: Repository) -> None:
+    git(repo.path, "branch", "agentpane")
+    base = git(repo.path, "rev-parse", "HEAD")
+    made = await worktrees.create_worktree(repo, plan_in(repo, "one", base))
+    assert made.branch == "agentpane-one-abc123"
+
+
+async def test_many_worktrees_can_be_made_at_once(worktrees: Worktrees, repo: Repository) -> None:
+    base = git(repo.path, "rev-parse", "HEAD")
+    plans = [replace(plan_in(repo, f"w{n}", base), branch="agentpane/same-abc123") for n in range(8)]
+    made = await asyncio.gather(*(worktrees.create_worktree(repo, plan) for plan in plans))
+    assert len({one.branch for one in made}) == 8
+    assert all((one.path / "readme.md").is_file() for one in made)
+
+
+async def test_a_fresh_worktree_is_trusted_by_its_index_and_an_edit_is_still_seen(bench: Bench) -> None:
+    file = bench.path / "readme.md"
+    before = file.stat()
+    assert git(bench.path, "fsck") == ""
+    file.write_bytes(b"# Sampla\n")  # of the same size
+    assert file.stat().st_size == before.st_size
+    assert git(bench.path, "status", "--porcelain") == " M readme.md"
+
+
+async def test_a_sparse_checkout_of_the_person_does_not_thin_out_ours(worktrees: Worktrees, repo: Repository) -> None:
+    git(repo.path, "sparse-checkout", "set", "--no-cone", "/readme.md")
+    assert not (repo.path / "src").exists()
+    bench = await bench_of(worktrees, await worktrees.open_repository(repo.path))
+    assert (bench.path / "src/app.py").is_file()
+    (bench.path / "run.sh").unlink()
+    changed = await worktrees.diff_files(repo, bench.base, (await bench.snap()).sha)
+    assert [(change.status, change.path) for change in changed] == [("D", "run.sh")]
+
+
+async def test_env_and_ignored_files_are_copied_with_their_modes(worktrees: Worktrees, repo: Repository) -> None:
+    (repo.path / ".env").write_text("KEY=1\n")
+    (repo.path / ".env").chmod(0o600)
+    (repo.path / "cache" / "deep").mkdir(parents=True)
+    (repo.path / "cache" / "deep" / "tool").write_text("#!/bin/sh\n")
+    (repo.path / "cache" / "deep" / "tool").chmod(0o755)
+    (repo.path / "cache" / "link").symlink_to("deep")
+    bench = await bench_of(worktrees, repo, (".env", "cache", "not-there"))
+    assert bench.made.copied == (".env", "cache")
+    assert (bench.path / ".env").read_text() == "KEY=1\n"
+    assert stat.S_IMODE((bench.path / ".env").stat().st_mode) == 0o600
+    assert stat.S_IMODE((bench.path / "cache/deep/tool").stat().st_mode) == 0o755
+    assert os.readlink(bench.path / "cache/link") == "deep"
+
+
+@pytest.mark.parametrize("listed", ["/etc/hostname", "../outside", "way-out", ".git/config", "folder/../.."])
+async def test_a_file_outside_is_never_copied_and_nothing_is_left_behind(
+    worktrees: Worktrees, repo: Repository, listed: str
+) -> None:
+    (repo.path.parent / "outside").write_text("secret")
+    (repo.path / "way-out").symlink_to("../outside")
+    base = git(repo.path, "rev-parse", "HEAD")
+    with pytest.raises(AgentPaneError) as caught:
+        await worktrees.create_worktree(repo, plan_in(repo, "one", base, listed))
+    assert caught.value.code is ErrorCode.WORKTREE_ENV_COPY_FAILED
+    assert not (repo.path / ".worktrees").exists()
+    assert git(repo.path, "branch", "--list", "agentpane/*") == ""
+    assert len(await worktrees.list_worktrees(repo)) == 1
+
+
+async def test_a_link_in_the_base_cannot_lead_a_copy_out_of_the_worktree(
+    worktrees: Worktrees, repo: Repository
+) -> None:
+    outside = repo.path.parent / "outside"
+    outside.mkdir()
+    (repo.path / "config").symlink_to(outside)
+    base = commit_all(repo.path)
+    (repo.path / "config").unlink()
+    (repo.path / "config").mkdir()
+    (repo.path / "config" / "secret").write_text("x")
+    with pytest.raises(AgentPaneError) as caught:
+        await worktrees.create_worktree(repo, plan_in(repo, "one", base, "config/secret"))
+    assert caught.value.code is ErrorCode.WORKTREE_ENV_COPY_FAILED
+    assert os.listdir(outside) == []
+
+
+async def test_a_base_that_does_not_exist_leaves_nothing_behind(worktrees: Worktrees, repo: Repository) -> None:
+    with pytest.raises(AgentPaneError) as caught:
+        await worktrees.create_worktree(repo, plan_in(repo, "one", "1" * 40))
+    assert caught.value.code is ErrorCode.WORKTREE_CREATION_FAILED
+    assert not (repo.path / ".worktrees").exists()
+    assert git(repo.path, "branch", "--list", "agentpane/*") == ""
+
+
+async def test_a_folder_that_is_in_the_way_is_kept(worktrees: Worktrees, bench: Bench) -> None:
+    (bench.path / "note").write_text("mine")
+    with pytest.raises(AgentPaneError) as caught:
+        await worktrees.create_worktree(bench.repo, WorktreePlan(bench.path, "agentpane/b-abc123", bench.base))
+    assert caught.value.code is ErrorCode.WORKTREE_CREATION_FAILED
+    assert (bench.path / "note").read_text() == "mine"
+    assert (await worktrees.branch_tip(bench.repo, "agentpane/b-abc123")) is None
+
+
+async def test_a_branch_that_exists_gets_a_worktree_again(worktrees: Worktrees, bench: Bench) -> None:
+    (bench.path / "new").write_text("x")
+    snapshot = await bench.snap()
+    await worktrees.remove_worktree(bench.repo, bench.made.worktree, delete_branch=False)
+    again = await worktrees.attach_worktree(bench.repo, bench.path, bench.made.branch)
+    assert git(again.path, "rev-parse", "HEAD") == snapshot.sha
+    assert (again.path / "new").read_text() == "x" and again.branch == bench.made.branch
+
+
+async def test_a_worktree_whose_folder_was_deleted_can_be_attached_again(worktrees: Worktrees, bench: Bench) -> None:
+    os.rename(bench.path, bench.path.with_name("moved-away"))
+    listed = await worktrees.list_worktrees(bench.repo)
+    assert [one.prunable for one in listed] == [False, True]
+    again = await worktrees.attach_worktree(bench.repo, bench.path, bench.made.branch)
+    assert (again.path / "readme.md").is_file()
+
+
+async def test_attaching_a_branch_that_is_gone_touches_nothing(worktrees: Worktrees, repo: Repository) -> None:
+    with pytest.raises(AgentPaneError) as caught:
+        await worktrees.attach_worktree(repo, repo.path / ".worktrees" / "one", "agentpane/gone-abc123")
+    assert caught.value.code is ErrorCode.WORKTREE_CREATION_FAILED
+    assert not (repo.path / ".worktrees").exists()
+
+
+async def test_a_creation_that_is_cancelled_leaves_nothing_behind(worktrees: Worktrees, repo: Repository) -> None:
+    base = git(repo.path, "rev-parse", "HEAD")
+    job = asyncio.ensure_future(worktrees.create_worktree(repo, plan_in(repo, "one", base)))
+    while not (repo.path / ".worktrees" / "one").exists():
+        await asyncio.sleep(0)
+    job.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await job
+    assert not (repo.path / ".worktrees").exists()
+    assert git(repo.path, "branch", "--list", "agentpane/*") == ""
+    assert len(await worktrees.list_worktrees(repo)) == 1

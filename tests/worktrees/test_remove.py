@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.worktrees import Recovery, Worktree, Worktrees
+from agentpane.worktrees.remove import trash_folder
+from tests.worktrees.conftest import Bench, git
+
+
+async def test_a_removed_worktree_is_gone_with_its_record_and_branch(bench: Bench) -> None:
+    (bench.path / "new").write_text("x")
+    made = await bench.snap()
+    await bench.worktrees.remove_worktree(bench.repo, bench.made.worktree, delete_branch=True, expected_sha=made.sha)
+    assert not bench.path.exists() and not bench.made.git_dir.exists()
+    assert await bench.worktrees.branch_tip(bench.repo, bench.made.branch) is None
+    await bench.worktrees.close()
+    assert os.listdir(trash_folder(bench.repo)) == []
+
+
+async def test_a_branch_with_something_newer_is_kept(bench: Bench) -> None:
+    (bench.path / "new").write_text("x")
+    made = await bench.snap()
+    with pytest.raises(AgentPaneError) as caught:
+        await bench.worktrees.remove_worktree(bench.repo, bench.made.worktree, True, bench.base)
+    assert caught.value.code is ErrorCode.WORKTREE_REMOVAL_FAILED
+    assert await bench.worktrees.branch_tip(bench.repo, bench.made.branch) == made.sha
+
+
+async def test_only_that_worktree_is_forgotten_not_others_whose_folder_is_away(bench: Bench, tmp_path: Path) -> None:
+    git(bench.repo.path, "worktree", "add", "-q", "-b", "theirs", str(tmp_path / "theirs"))
+    os.rename(tmp_path / "theirs", tmp_path / "on-a-stick")
+    await bench.worktrees.remove_worktree(bench.repo, bench.made.worktree, delete_branch=False)
+    assert [one.branch for one in await bench.worktrees.list_worktrees(bench.repo)] == ["main", "theirs"]
+
+
+async def test_a_locked_worktree_of_ours_goes_all_the_same(bench: Bench) -> None:
+    git(bench.repo.path, "worktree", "lock", str(bench.path))
+    assert (await bench.worktrees.list_worktrees(bench.repo))[1].locked
+    await bench.worktrees.remove_worktree(bench.repo, bench.made.worktree, delete_branch=False)
+    assert not bench.path.exists()
+
+
+async def test_a_worktree_whose_folder_is_gone_can_be_removed(bench: Bench) -> None:
+    os.rename(bench.path, bench.path.with_name("away"))
+    await bench.worktrees.remove_worktree(bench.repo, bench.made.worktree, delete_branch=True)
+    assert len(await bench.worktrees.list_worktrees(bench.repo)) == 1
+
+
+async def test_what_is_no_worktree_of_the_repository_is_refused_and_kept(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "photo").write_text("precious")
+    bench_tree = bench.made.worktree
+    git(bench.repo.path, "worktree", "add", "-q", "-b", "b2", str(tmp_path / "b2"))
+    wrong = [
+        replace(bench_tree, path=tmp_path / "home"),
+        replace(bench_tree, path=tmp_path / "b2"),
+        replace(bench_tree, path=bench.repo.path),
+        replace(bench_tree, git_dir=bench.repo.git_dir),
+        Worktree(bench.repo.path, bench.repo.git_dir, "main"),
+    ]
+    for worktree in wrong:
+        with pytest.raises(AgentPaneError) as caught:
+            await bench.worktrees.remove_worktree(bench.repo, worktree, delete_branch=True)
+        assert caught.value.code is ErrorCode.WORKTREE_REMOVAL_FAILED
+    assert (tmp_path / "home" / "photo").exists() and (tmp_path / "b2" / "readme.md").exists()
+    assert bench.path.exists()
+
+
+async def test_links_are_not_followed(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "photo").write_text("x")
+    (bench.path / "out").symlink_to(tmp_path / "precious")
+    (bench.path / "closed").mkdir()
+    (bench.path / "closed" / "file").write_text("x")
+    (bench.path / "closed").chmod(0o500)
+    await bench.worktrees.remove_worktree(bench.repo, bench.made.worktree, delete_branch=False)
+    await bench.worktrees.close()
+    assert (tmp_path / "precious" / "photo").exists()
+    assert os.listdir(trash_folder(bench.repo)) == []
+
+
+async def test_a_link_in_the_place_of_the_worktree_is_refused(bench: Bench, tmp_path: Path) -> None:
+    os.rename(bench.path, tmp_path / "moved")
+    bench.path.symlink_to(tmp_path / "moved")
+    with pytest.raises(AgentPaneError) as caught:
+        await bench.worktrees.remove_worktree(bench.repo, bench.made.worktree, delete_branch=False)
+    assert caught.value.code is ErrorCode.WORKTREE_REMOVAL_FAILED
+    assert (tmp_path / "moved" / "readme.md").exists()
+
+
+async def test_trash_that_a_killed_engine_left_is_emptied(bench: Bench) -> None:
+    left = trash_folder(bench.repo) / "deadbeef"
+    left.mkdir(parents=True)
+    (left / "file").write_text("x")
+    await bench.worktrees.empty_trash(bench.repo)
+    await bench.worktrees.close()
+    assert not left.exists()
+
+
+async def test_recovery_keeps_tracked_untracked_and_listed_ignored_files(bench: Bench) -> None:
+    (bench.path / ".gitignore").write_text("*.log\n.env\ncache/\n")
+    (bench.path / "readme.md").write_text("edited")
+    (bench.path / "run.sh").unlink()
+    (bench.path / ".env").write_text("KEY=1")
+    (bench.path / "x.log").write_text("not listed")
+    (bench.path / "cache").mkdir()
+    (bench.path / "cache" / "a").write_text("1")
+    nested = bench.path / "nested"
+    nested.mkdir()
+    git(nested, "init", "-q")
+    (nested / "work").write_text("precious")
+    status, index = git(bench.path, "status", "--porcelain"), (bench.made.git_dir / "index").read_bytes()
+    kept = await bench.worktrees.recovery_snapshot(
+        bench.repo, bench.made.worktree, "r1", (".env", "cache", "../outside", "gone")
+    )
+    assert kept is not None and kept.ref == "refs/agentpane/recovery/r1"
+    assert git(bench.repo.path, "rev-parse", kept.ref) == kept.sha
+    assert await bench.worktrees.list_tree(bench.repo, kept.sha, "") == (
+        ".env", ".gitignore", "cache/a", "nested/work", "readme.md", "src/app.py",
+    )  # fmt: skip
+    assert git(bench.path, "rev-parse", "HEAD") == bench.base == git(bench.path, "rev-parse", f"{kept.sha}^")
+    assert (bench.made.git_dir / "index").read_bytes() == index
+    assert git(bench.path, "status", "--porcelain") == status
+
+
+async def test_there_is_nothing_to_recover_where_nothing_differs(bench: Bench) -> None:
+    assert await bench.worktrees.recovery_snapshot(bench.repo, bench.path, "r1") is None
+    (bench.path / "new").write_text("x")
+    assert isinstance(await bench.worktrees.recovery_snapshot(bench.repo, bench.path, "r1"), Recovery)
+
+
+async def test_recovery_of_what_is_no_worktree_says_so(bench: Bench, tmp_path: Path) -> None:
+    with pytest.raises(AgentPaneError) as caught:
+        await bench.worktrees.recovery_snapshot(bench.repo, tmp_path, "r1")
+    assert caught.value.code is ErrorCode.WORKTREE_NOT_FOUND
+
+
+async def test_worktrees_are_listed_with_their_state(bench: Bench, worktrees: Worktrees, tmp_path: Path) -> None:
+    git(bench.repo.path, "worktree", "add", "-q", "--detach", str(tmp_path / "with\nnewline"))
+    listed = await worktrees.list_worktrees(bench.repo)
+    assert [(one.path.name, one.branch, one.head == bench.base) for one in listed] == [
+        ("repo", "main", True), ("one", "agentpane/one-abc123", True), ("with\nnewline", None, True),
+    ]  # fmt: skip
