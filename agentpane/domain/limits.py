@@ -20,7 +20,10 @@ CONCURRENCY = range(1, 11)
 def invalid(field: str, message: str, hint: str = "") -> AgentPaneError:
     """A VALIDATION_ERROR that names the field at fault."""
     return AgentPaneError(
-        ErrorCode.VALIDATION_ERROR, message, hint or "Change it and try again. Nothing has been stored.", {"field": field}
+        ErrorCode.VALIDATION_ERROR,
+        message,
+        hint or "Change it and try again. Nothing has been stored.",
+        {"field": field},
     )
 
 

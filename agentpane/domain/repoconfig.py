@@ -75,7 +75,7 @@ def parse(content: bytes) -> RepoConfig:
 
 
 def merged(project: ProjectConfig, repository: RepoConfig | None, trusted: bool) -> ProjectConfig:
-    """The project's configuration over the repository's: the repository fills what the person has left at its default."""
+    """The project's configuration over the repository's, which fills what the person has left at its default."""
     if repository is None or not trusted:
         return project
     default = ProjectConfig()

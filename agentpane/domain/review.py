@@ -55,7 +55,10 @@ class PatchChunk:
 
 @dataclass(frozen=True, slots=True)
 class ReviewComment:
-    """A remark on one line. `line` counts from 1 in the new file, or in the old one for a removed line; None: the whole file."""
+    """A remark on one line, or on the whole file if `line` is None.
+
+    line: counts from 1 in the new file, or in the old one where `old_side` is set, as for a removed line.
+    """
 
     path: str
     line: int | None

@@ -49,7 +49,9 @@ class _Builder:
     blocks: list[dict[str, object]] = field(default_factory=list)
     calls: dict[str, OpenCall] = field(default_factory=dict)
     results: list[dict[str, object]] = field(default_factory=list)
-    held: list[tuple[int, dict[str, object]]] = field(default_factory=list)  # what a person said since the last turn began
+    held: list[tuple[int, dict[str, object]]] = field(
+        default_factory=list
+    )  # what a person said since the last turn began
     last_turn: int = 0
     last_seq: int = 0
 

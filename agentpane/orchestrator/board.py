@@ -106,8 +106,6 @@ class Board:
         return await self.dispatcher.cancel(c.CancelTask(task.card.id), position=command.position)
 
     async def _reorder(self, task: Task, position: int | None) -> Task:
-        moved = await self.core.db.write(
-            tasks.move, task.card.id, task.card.column, position, self.core.clock.now()
-        )
+        moved = await self.core.db.write(tasks.move, task.card.id, task.card.column, position, self.core.clock.now())
         await self.core.announce_task(task.card.id, moved.renumbered, counts=False)
         return await self.core.task(task.card.id)

@@ -10,7 +10,6 @@ from agentpane.api.events import ProjectRemoved
 from agentpane.db import agents, projects, tasks
 from agentpane.domain.agents import Agent, AgentConfig, BackendName
 from agentpane.domain.board import Column
-from agentpane.domain.ids import ProjectId
 from agentpane.domain.limits import (
     AGENT_NAME,
     PROJECT_DESCRIPTION,
@@ -130,7 +129,9 @@ class Catalog:
         await self.core.audit(
             self.core.record("project.remove", project.id, input={"path": project.path, "purge": command.purge})
         )
-        await self.core.db.write(projects.purge if command.purge else projects.archive, project.id, self.core.clock.now())
+        await self.core.db.write(
+            projects.purge if command.purge else projects.archive, project.id, self.core.clock.now()
+        )
         self.core.bus.publish(ProjectRemoved(project.id))
         return project
 
@@ -154,7 +155,9 @@ class Catalog:
         )
         made = await self.core.db.write(agents.create, new, self.core.clock.now())
         await self.core.audit(
-            self.core.record("agent.add", project.id, agent_id=made.id, input={"name": made.name, "backend": made.backend.value})
+            self.core.record(
+                "agent.add", project.id, agent_id=made.id, input={"name": made.name, "backend": made.backend.value}
+            )
         )
         await self.core.announce_agent(made.id)
         return await self.core.agent(made.id)
@@ -213,12 +216,16 @@ def _check_tools(names: tuple[str, ...]) -> None:
 def _absolute(path: str) -> Path:
     if not path.strip() or "\0" in path:
         raise AgentPaneError(
-            ErrorCode.PROJECT_PATH_INVALID, "The path is empty or not a path.", hint="Name the folder of a git repository."
+            ErrorCode.PROJECT_PATH_INVALID,
+            "The path is empty or not a path.",
+            hint="Name the folder of a git repository.",
         )
     absolute = Path(path).expanduser()
     if not absolute.is_absolute():
         raise AgentPaneError(
-            ErrorCode.PROJECT_PATH_INVALID, f"“{path}” is not an absolute path.", hint="Name the folder by its whole path."
+            ErrorCode.PROJECT_PATH_INVALID,
+            f"“{path}” is not an absolute path.",
+            hint="Name the folder by its whole path.",
         )
     return absolute
 

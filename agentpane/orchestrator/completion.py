@@ -40,9 +40,7 @@ class Completion:
         row = await self._core.db.read(worktrees.for_task, task.card.id)
         assert row is not None and row.base_sha is not None
         message = f"{task.card.title}\n\nTask: {task.card.id}\nAgent: {run.agent}\nRun: {run.id}\n"
-        taken = await self._core.git.snapshot(
-            repository, worktree, row.base_sha, run.id, message, row.copied
-        )
+        taken = await self._core.git.snapshot(repository, worktree, row.base_sha, run.id, message, row.copied)
         if isinstance(taken, NothingChanged):
             await self._nothing_changed(run, task, result, recorder)
         else:
@@ -72,8 +70,8 @@ class Completion:
         result: str,
         recorder: Recorder,
     ) -> None:
-        tip = await self._core.git.branch_tip(repository, project.base_branch)
-        base = await self._core.git.merge_base(repository, tip or taken.sha, taken.sha) if tip else task.base_sha
+        tip = await self._core.git.branch_tip(repository, task.base_branch or project.base_branch)
+        base = await self._core.git.merge_base(repository, tip, taken.sha) if tip else taken.base
         figures = {"files": taken.stat.files, "added": taken.stat.added, "removed": taken.stat.removed}
         recorder.add(EventKind.SNAPSHOT, {"sha": taken.sha, "base": base, **figures})
         recorder.add(EventKind.STATE, {"state": "completed"})

@@ -116,7 +116,10 @@ class Dispatcher:
         return task
 
     async def answer(self, command: c.Answer) -> Task:
-        """Store a message for the card's agent. A run that works reads it before its next turn; one that waits goes on."""
+        """Store a message for the card's agent.
+
+        A run that works reads it before its next turn; one that waits goes on.
+        """
         text = check_text("text", command.text, TASK_DESCRIPTION)
         task = await self._core.task(command.task)
         async with self._core.task_locks.of(task.card.id):
@@ -184,7 +187,12 @@ class Dispatcher:
         message = check_text("message", command.message, 1_000, least=0)
         async with self._core.task_locks.of(wanted.task_id):
             decided = await self._core.db.write(self._store_decision, wanted, command.allow, command.always, message)
-            data = {"approval_id": decided.id, "call_id": decided.call_id, "state": decided.state.value, "message": message}
+            data = {
+                "approval_id": decided.id,
+                "call_id": decided.call_id,
+                "state": decided.state.value,
+                "message": message,
+            }
             task = await self._core.task(wanted.task_id)
             await self._note(task, decided.run_id, EventKind.APPROVAL_DECIDED, data)
             entry = self._core.record(
@@ -272,10 +280,8 @@ class Dispatcher:
         self._supervisor.wake()
         return await self._core.task(task.card.id)
 
-    def _opening(
-        self, task: Task, run_id: RunId, agent: Agent, model: str, prompt: str | None
-    ) -> tuple[NewEvent, ...]:
-        """The events that a new run begins with; a card that comes from the backlog again starts a conversation anew."""
+    def _opening(self, task: Task, run_id: RunId, agent: Agent, model: str, prompt: str | None) -> tuple[NewEvent, ...]:
+        """The events that a new run begins with; a card that comes from the backlog again starts anew."""
         said: list[tuple[EventKind, JsonObject]] = []
         if task.card.column is Column.BACKLOG and task.runs:
             said.append((EventKind.STATE, {"state": AFRESH}))
@@ -383,5 +389,3 @@ def not_resumable(task: Task) -> AgentPaneError:
         f"There is no run of “{task.card.title}” to go on with.",
         hint="Start one by moving the card to In Progress. Nothing has changed.",
     )
-
-

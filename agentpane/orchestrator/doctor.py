@@ -33,7 +33,9 @@ class Examination:
         findings: list[Finding] = []
         database = self.core.folder.database
         for what in await self.core.db.check():
-            findings.append(Finding("STORE_CORRUPT", what, str(database), "Restore a backup with: agentpane db restore FILE"))
+            findings.append(
+                Finding("STORE_CORRUPT", what, str(database), "Restore a backup with: agentpane db restore FILE")
+            )
         if self.sandbox.tier is Tier.NONE:
             findings.append(
                 Finding(
@@ -45,10 +47,9 @@ class Examination:
             )
         for project in await self.core.db.read(projects.list_all):
             findings += await self._project(project)
-        for merge in await self.core.db.read(merges.unfinished):
-            findings.append(
-                Finding("RESOURCE_LOCKED", "A merge was cut off and needs a look.", merge.checkout or merge.target, "")
-            )
+        for merge in await self.core.db.read(merges.needing_person):
+            text = f"A merge into {merge.target_ref} was cut off, and your checkout differs from both sides of it."
+            findings.append(Finding("MERGE_CHECKOUT_DIRTY", text, merge.checkout_path or merge.target_ref, ""))
         versions = {
             "agentpane": __version__,
             "python": platform.python_version(),
@@ -80,12 +81,16 @@ class Examination:
                 found.append(Finding("WORKTREE_NOT_FOUND", text, str(path), ""))
         if project.trust_pending:
             text = "The repository's configuration waits for trust: " + "; ".join(project.trust_pending)
-            found.append(Finding("PROJECT_NOT_TRUSTED", text, project.path, "Read it, then trust it in the project's settings."))
+            found.append(
+                Finding("PROJECT_NOT_TRUSTED", text, project.path, "Read it, then trust it in the project's settings.")
+            )
         return found
 
     async def _row(self, row: WorktreeRow, listed: tuple[ListedWorktree, ...]) -> Finding | None:
         if row.status is WorktreeStatus.ERROR:
-            return Finding("WORKTREE_CREATION_FAILED", row.last_error or "The worktree is in error.", row.path, "Cancel the card.")
+            return Finding(
+                "WORKTREE_CREATION_FAILED", row.last_error or "The worktree is in error.", row.path, "Cancel the card."
+            )
         if row.status not in PRESENT:
             return None
         if not Path(row.path).is_dir():

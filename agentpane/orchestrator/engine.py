@@ -16,17 +16,16 @@ from agentpane.api.events import CatchUp, EngineStopping, KeyChanged, Published,
 from agentpane.clock import Clock
 from agentpane.db import approvals, audit, projects, runs, sessions, settings
 from agentpane.db.connection import Database
+from agentpane.domain.agents import ModelChoice
 from agentpane.domain.approvals import Approval
 from agentpane.domain.audit import AuditEntry, AuditVerdict
 from agentpane.domain.engine import DoctorReport, EngineStatus, KeyStatus, Settings
-from agentpane.domain.ids import RunId
 from agentpane.domain.limits import check_line, invalid
-from agentpane.domain.agents import ModelChoice
 from agentpane.domain.review import MergeStrategy, PatchChunk
 from agentpane.domain.runs import PauseReason, RunStatus
 from agentpane.domain.sessions import EventKind, SessionEvent
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.orchestrator.backends.messages_api import MessagesBackend, models
+from agentpane.orchestrator.backends.messages_api import DEFAULT_MODEL, MessagesApiBackend, models
 from agentpane.orchestrator.backends.recorded import RecordedBackend
 from agentpane.orchestrator.backends.registry import Backends
 from agentpane.orchestrator.blobs import BlobStore
@@ -53,6 +52,7 @@ from agentpane.worktrees import Worktrees
 
 log = logging.getLogger(__name__)
 R = TypeVar("R")
+PAUSE_SECONDS = 5.0  # how long runs may take to reach a safe moment when the engine stops
 Handler = Callable[[Any], Awaitable[Any]]
 
 
@@ -60,18 +60,17 @@ class Engine:
     """Implements `Workbench`. Make it with `Engine.open`, `serve` it, and `close` it at the end."""
 
     def __init__(self, folder: DataFolder, db: Database, clock: Clock, sandbox: Sandbox) -> None:
-        self._core = Core(folder, db, EventBus(), Worktrees(), clock, models.DEFAULT_MODEL)
+        self._core = Core(folder, db, EventBus(), Worktrees(), clock, DEFAULT_MODEL)
         self._sandbox = sandbox
         self._blobs = BlobStore(folder.blobs)
         self._keys = KeyChain(folder.root)
-        self._backends = Backends((MessagesBackend(), RecordedBackend()))
+        self._backends = Backends((MessagesApiBackend(), RecordedBackend()))
         self._patches = Patches(self._core)
         credentials = Credentials(self._core, self._keys)
         workspaces = Workspaces(self._core, sandbox)
         completion = Completion(self._core, credentials)
-        runner = Runner(
-            self._core, self._blobs, sandbox, self._backends, workspaces, credentials, completion
-        )
+        runner = Runner(self._core, self._blobs, sandbox, self._backends, workspaces, credentials, completion)
+        self._runner = runner
         self._supervisor = Supervisor(self._core, runner.play, self._runs_changed)
         dispatcher = Dispatcher(
             self._core, self._blobs, self._backends, runner, self._supervisor, workspaces, credentials, completion
@@ -109,21 +108,22 @@ class Engine:
         await self._supervisor.run()
 
     async def close(self) -> None:
-        """Pause what runs, and let go of everything."""
-        await self.pause_all()
+        """Let go of everything. Runs have been paused or abandoned before."""
+        await self._supervisor.drain(0)
         await self._backends.close()
         self._patches.close()
         await self._core.db.close()
 
     async def pause_all(self) -> None:
-        """End every run's job; each run is stored as paused and can be resumed."""
-        await self._supervisor.stop_all()
+        """Pause every run at its next safe moment, or where it is when that takes too long."""
+        self._runner.ask_all_to_pause()
+        await self._supervisor.drain(PAUSE_SECONDS)
         for active in await self._core.db.read(runs.active):
+            row = await self._core.db.read(runs.row, active.id)
             await self._core.db.write(
                 runs.set_status, active.id, RunStatus.PAUSED, self._core.clock.now(), pause_reason=PauseReason.PERSON
             )
-            row = await self._core.db.read(runs.row, active.id)
-            recorder = Recorder(self._core, self._blobs, row.task_id, row.session_id, RunId(active.id))
+            recorder = Recorder(self._core, self._blobs, row.task_id, row.session_id, active.id)
             recorder.add(EventKind.STATE, {"state": "paused", "reason": "engine_stop"})
             await recorder.close()
 
@@ -190,7 +190,7 @@ class Engine:
         self.on_runs_changed()
 
     async def _models(self, command: c.ListModels) -> tuple[ModelChoice, ...]:
-        return await asyncio.to_thread(models.models)
+        return await asyncio.to_thread(models)
 
     async def _approvals(self, command: c.ListApprovals) -> tuple[Approval, ...]:
         task = await self._core.task(command.task) if command.task else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from agentpane.api.events import ApprovalChanged
 from agentpane.db import approvals, runs, sessions
 from agentpane.domain.approvals import Approval, ApprovalState
+from agentpane.domain.json import JsonValue
 from agentpane.domain.policy import Judgement, Policy, Verdict, judge
 from agentpane.domain.projects import Project
 from agentpane.domain.runs import PauseReason
@@ -89,7 +90,13 @@ class Gate:
             ),
             self._core.clock.now(),
         )
-        data = {"approval_id": asked.id, "call_id": call.id, "tool": call.name, "input": call.input, "summary": summary}
+        data: dict[str, JsonValue] = {
+            "approval_id": asked.id,
+            "call_id": call.id,
+            "tool": call.name,
+            "input": call.input,
+            "summary": summary,
+        }
         self._recorder.add(EventKind.APPROVAL_REQUESTED, data, turn)
         await self._recorder.flush()
         self._core.bus.publish(ApprovalChanged(asked))

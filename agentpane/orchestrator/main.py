@@ -56,7 +56,10 @@ class Life:
 
 
 def run_engine(serve: bool) -> int:
-    """Run the engine in this process until it is not needed. `serve`: until it is told to stop. Returns an exit status."""
+    """Run the engine in this process until it is not needed, or with `serve` until it is told to stop.
+
+    Returns an exit status.
+    """
     folder = data_folder()
     folder.make()
     start_log(folder)
@@ -97,7 +100,8 @@ async def work(folder: DataFolder, engine: Engine, life: Life) -> None:
     await server.start()
     look()
     await life.ended.wait()
-    await engine.pause_all()
+    if not life.at_once:
+        await engine.pause_all()
     runs.cancel()
     await asyncio.gather(runs, return_exceptions=True)
     await server.close()

@@ -6,6 +6,7 @@ from agentpane.api.events import RunActivity
 from agentpane.db import audit, model_calls, runs
 from agentpane.domain import transcript
 from agentpane.domain.agents import Agent
+from agentpane.domain.json import JsonObject, JsonValue
 from agentpane.domain.sessions import EventKind
 from agentpane.domain.tasks import TaskCard
 from agentpane.orchestrator.backends import base
@@ -134,7 +135,7 @@ class Narrator:
         }
         self._recorder.add(EventKind.TOOL_RESULT, data, event.turn)
         await self._recorder.flush()
-        output = {"summary": result.summary, "content": result.content[:AUDIT_TEXT]}
+        output: dict[str, JsonValue] = {"summary": result.summary, "content": result.content[:AUDIT_TEXT]}
         if result.error_code is not None:
             output["code"] = result.error_code.value
         entry = self._core.record(
@@ -157,7 +158,7 @@ class Narrator:
         self._core.bus.publish(RunActivity(self._run.task_id, " ".join(line.split())[:200], retry_in))
 
 
-def _shortened(values: base.JsonObject) -> base.JsonObject:
+def _shortened(values: JsonObject) -> JsonObject:
     """An input for the audit log: long texts are cut, and it is said how long they were."""
     return {
         key: f"{value[:AUDIT_TEXT]}… ({len(value):,} characters)"

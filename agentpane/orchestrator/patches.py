@@ -39,9 +39,12 @@ class Patches:
 
     async def _make(self, repository: Repository, base: str, snapshot: str, key: str) -> Path:
         path = Path(self._folder.name) / key
-        with open(path, "wb") as file:
+        file = await asyncio.to_thread(path.open, "wb")
+        try:
             async for part in self._core.git.diff_patch(repository, base, snapshot):
-                file.write(part)
+                await asyncio.to_thread(file.write, part)
+        finally:
+            await asyncio.to_thread(file.close)
         return path
 
     def _drop_old(self) -> None:

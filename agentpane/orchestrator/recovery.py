@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentpane.db import merges, projects, runs
+from agentpane.domain.merges import MergeRecord, MergeState
 from agentpane.domain.sessions import EventKind
+from agentpane.domain.tasks import Task
 from agentpane.errors import AgentPaneError
 from agentpane.orchestrator.blobs import BlobStore
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.review import Review
 from agentpane.orchestrator.sessions import Recorder
-from agentpane.worktrees import MergeIntent, MergeState
+from agentpane.worktrees import MergeIntent, RecoveryOutcome, Repository
 
 log = logging.getLogger(__name__)
 
@@ -39,17 +41,32 @@ class Recovery:
             except AgentPaneError as error:
                 log.warning("the merge of task %s waits: %s", merge.task_id, error.message)
 
-    async def _merge(self, merge: merges.MergeRow) -> None:
+    async def _merge(self, merge: MergeRecord) -> None:
         project = await self.core.db.read(projects.get, merge.project_id)
         repository = await self.core.git.open_repository(Path(project.path))
-        intent = MergeIntent(
-            merge.target, merge.old_sha, merge.new_sha, Path(merge.checkout) if merge.checkout else None
-        )
-        found = await self.core.git.recover_merge(repository, intent)
-        if found.state is MergeState.COMPLETED:
-            task = await self.core.task(merge.task_id)
-            await self.review.merged(task, merge.new_sha, merge.id, merge.approved_by, merge.strategy, repository)
-        elif found.state is MergeState.ROLLED_BACK:
-            await self.core.db.write(merges.finish, merge.id, "rolled_back", self.core.clock.now())
+        task = await self.core.task(merge.task_id or "")
+        found = await self.core.git.recover_merge(repository, await self._intent(merge, task, repository))
+        if found.outcome is RecoveryOutcome.COMPLETED:
+            name = merge.approved_by or ""
+            await self.review.merged(task, merge.new_sha, merge.id, name, merge.strategy.value, repository)
+        elif found.outcome is RecoveryOutcome.ROLLED_BACK:
+            await self.core.db.write(merges.finish, merge.id, MergeState.ROLLED_BACK, self.core.clock.now())
         else:
-            await self.core.db.write(merges.finish, merge.id, "needs_person", self.core.clock.now())
+            log.warning("the merge of task %s needs a person: %s", merge.task_id, found.message)
+            await self.core.db.write(merges.finish, merge.id, MergeState.NEEDS_PERSON, self.core.clock.now())
+
+    async def _intent(self, merge: MergeRecord, task: Task, repository: Repository) -> MergeIntent:
+        checkout = Path(merge.checkout_path) if merge.checkout_path else None
+        git_dir = None
+        if checkout is not None:
+            main = checkout == repository.path
+            git_dir = repository.git_dir if main else (await self.core.git.find_worktree(repository, checkout)).git_dir
+        return MergeIntent(
+            run_id=task.runs[-1].id,
+            target=merge.target_ref,
+            old=merge.old_sha,
+            new=merge.new_sha,
+            reviewed=merge.reviewed_sha,
+            checkout=checkout,
+            checkout_git_dir=git_dir,
+        )

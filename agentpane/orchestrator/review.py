@@ -69,7 +69,10 @@ class Review:
             return await self._merge(task, project, repository, snapshot, command.strategy)
 
     async def reject(self, command: c.Reject) -> Task:
-        """Send the card back to its agent with the reason. Raises TASK_NOT_WAITING_APPROVAL, VALIDATION_ERROR or BACKEND_AUTH."""
+        """Send the card back to its agent with the reason.
+
+        Raises TASK_NOT_WAITING_APPROVAL, VALIDATION_ERROR, QUEUE_FULL or BACKEND_AUTH; then nothing has changed.
+        """
         reason = check_text("reason", command.reason, REASON)
         task = await self.core.task(command.task)
         async with self.core.task_locks.of(task.card.id):
@@ -135,6 +138,7 @@ class Review:
             run_id=task.runs[-1].id,
             strategy=how.value,
             message=f"{task.card.title}\n\nTask: {task.card.id}\nReviewed: {snapshot}\nApproved-by: {name}\n",
+            base_sha=task.base_sha,
         )
         intents: list[str] = []
 

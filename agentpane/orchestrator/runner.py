@@ -12,12 +12,12 @@ from pathlib import Path
 from agentpane.db import agents, projects, runs
 from agentpane.domain import transcript
 from agentpane.domain.agents import Agent
+from agentpane.domain.ids import RunId
 from agentpane.domain.json import JsonObject
 from agentpane.domain.policy import Policy
 from agentpane.domain.projects import DEFAULT_TOOLS, Project, ProjectConfig
 from agentpane.domain.repoconfig import merged
 from agentpane.domain.runs import PauseReason, RunError, RunStatus
-from agentpane.domain.ids import RunId
 from agentpane.domain.sessions import EventKind
 from agentpane.domain.tasks import Task
 from agentpane.domain.transcript import Conversation
@@ -82,6 +82,10 @@ class Runner:
             gate.pause_wanted = True
         return gate is not None
 
+    def ask_all_to_pause(self) -> None:
+        for gate in self._gates.values():
+            gate.pause_wanted = True
+
     async def play(self, run_id: RunId) -> None:
         """Play a run that is `starting`. Its outcome is stored; only cancellation passes through."""
         row = await self._core.db.read(runs.row, run_id)
@@ -124,12 +128,14 @@ class Runner:
         self._gates[row.id] = gate
         brief = await self._brief(cast, worktree, conversation)
         narrator = Narrator(self._core, recorder, cast.run, cast.task.card, cast.agent)
-        await self._core.db.write(runs.set_status, row.id, RunStatus.RUNNING, self._now(), sandbox_tier=self._sandbox.tier.value)
+        await self._core.db.write(
+            runs.set_status, row.id, RunStatus.RUNNING, self._now(), sandbox_tier=self._sandbox.tier.value
+        )
         recorder.add(EventKind.STATE, {"state": "running", "sandbox_tier": self._sandbox.tier.value})
         await self._core.announce_task(row.task_id)
         backend = self._backends.get(cast.agent.backend)
         result = ""
-        async with aclosing(backend.play(brief, gate)) as events:  # type: ignore[type-var]
+        async with aclosing(backend.play(brief, gate)) as events:
             async for event in events:
                 result = await narrator.take(event) or result
         await recorder.flush()

@@ -9,6 +9,7 @@ from agentpane.api import commands as c
 from agentpane.db import projects, tasks
 from agentpane.domain.board import Column
 from agentpane.domain.demo import DemoReady
+from agentpane.domain.ids import TaskId
 from agentpane.domain.projects import Project
 from agentpane.orchestrator.backends.recorded.sample import SampleCard, sample_cards, sample_files, sample_name
 from agentpane.orchestrator.catalog import Catalog
@@ -49,12 +50,14 @@ class Sample:
         project = await self.catalog.add(command, recorded=True)
         made = [await self._card(project, card, position) for position, card in enumerate(cards)]
         await self.core.announce_project(project.id)
-        return DemoReady(project.id, next(task for card, task in zip(cards, made, strict=True) if card.plays), project.path)
+        return DemoReady(
+            project.id, next(task for card, task in zip(cards, made, strict=True) if card.plays), project.path
+        )
 
-    async def _card(self, project: Project, card: SampleCard, position: int) -> tasks.TaskId:
+    async def _card(self, project: Project, card: SampleCard, position: int) -> TaskId:
         new = tasks.NewTask(project.id, card.title, card.description, card.labels, None)
 
-        def store(connection: tasks.Connection) -> tasks.TaskId:
+        def store(connection: tasks.Connection) -> TaskId:
             made = tasks.create(connection, new, self.core.clock.now())
             tasks.move(connection, made.card.id, Column.BACKLOG, position, self.core.clock.now())
             return made.card.id

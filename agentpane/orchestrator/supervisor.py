@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol
 
 from agentpane.db import runs
@@ -63,14 +64,17 @@ class Supervisor:
             job.cancel()
             await asyncio.wait([job])
 
-    async def stop_all(self) -> None:
-        """End every job and start no more."""
+    async def drain(self, seconds: float) -> None:
+        """Start no more, and give the jobs this long to end by themselves; then end them."""
         self._accepting = False
         jobs = tuple(self._jobs.values())
-        for job in jobs:
+        if not jobs:
+            return
+        _, late = await asyncio.wait(jobs, timeout=seconds)
+        for job in late:
             job.cancel()
-        if jobs:
-            await asyncio.wait(jobs)
+        if late:
+            await asyncio.wait(late)
 
     async def _start_what_fits(self, group: asyncio.TaskGroup) -> None:
         now = self._core.clock.now()
@@ -88,7 +92,7 @@ class Supervisor:
                 continue  # whoever stopped it says what became of it
             job = group.create_task(self._guarded(waiting.run_id), name=f"run-{waiting.run_id}")
             self._jobs[waiting.run_id] = job
-            job.add_done_callback(lambda _, run_id=waiting.run_id: self._ended(run_id))
+            job.add_done_callback(partial(self._ended, waiting.run_id))
             self._on_change()
 
     async def _guarded(self, run_id: RunId) -> None:
@@ -100,7 +104,7 @@ class Supervisor:
         except Exception:
             log.exception("run %s ended with a failure that it did not store", run_id)
 
-    def _ended(self, run_id: RunId) -> None:
+    def _ended(self, run_id: RunId, job: asyncio.Task[None]) -> None:
         self._jobs.pop(run_id, None)
         self._on_change()
         self.wake()

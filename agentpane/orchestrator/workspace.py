@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 from agentpane.db import recoveries, tasks, worktrees
@@ -64,8 +63,10 @@ class Workspaces:
             )
         return as_worktree(row)
 
-    async def discard(self, task: Task, repository: Repository, reason: str, *, delete_branch_at: str | None) -> str | None:
-        """Keep a recovery snapshot, then remove the task's worktree. Returns the recovery's ref, if anything was to keep.
+    async def discard(
+        self, task: Task, repository: Repository, reason: str, *, delete_branch_at: str | None
+    ) -> str | None:
+        """Keep a recovery snapshot, then remove the task's worktree. Returns the recovery's ref, if there is one.
 
         delete_branch_at: delete the branch too, if it is at this commit; None keeps it.
         Raises AgentPaneError with WORKTREE_REMOVAL_FAILED; then everything is still there.
@@ -80,15 +81,13 @@ class Workspaces:
             ref = await self._keep(task, row, worktree, repository, reason)
             await self._core.db.write(worktrees.set_fields, row.id, now(), status=WorktreeStatus.REMOVING)
         try:
-            await self._core.git.remove_worktree(repository, worktree, delete_branch_at)
+            await self._core.git.remove_worktree(repository, worktree, delete_branch_at is not None, delete_branch_at)
         except AgentPaneError as error:
             await self._core.db.write(
                 worktrees.set_fields, row.id, now(), status=WorktreeStatus.ERROR, last_error=error.message
             )
             raise
-        await self._core.db.write(
-            worktrees.set_fields, row.id, now(), status=WorktreeStatus.REMOVED, removed_at=now()
-        )
+        await self._core.db.write(worktrees.set_fields, row.id, now(), status=WorktreeStatus.REMOVED, removed_at=now())
         entry = self._core.record(
             "worktree.remove",
             task.card.project_id,
@@ -117,7 +116,7 @@ class Workspaces:
         worktree = as_worktree(row)
         if worktree.path.is_dir():
             return worktree
-        again = await self._core.git.attach_worktree(repository, worktree.path, row.branch)
+        again = await self._core.git.attach_worktree(repository, worktree.path, row.branch, row.copied)
         recorder.add(EventKind.WORKTREE, {"state": "made_again", "path": str(again.path), "branch": again.branch})
         await self._core.db.write(
             worktrees.set_fields, row.id, self._core.clock.now(), path=str(again.path), git_dir=str(again.git_dir)
@@ -152,7 +151,13 @@ class Workspaces:
             )
             raise
         row = await self._core.db.write(self._store_made, row, made, task.card.id, copies)
-        data = {"state": "created", "path": row.path, "branch": row.branch, "base": tip.sha, "copied": list(made.copied)}
+        data = {
+            "state": "created",
+            "path": row.path,
+            "branch": row.branch,
+            "base": tip.sha,
+            "copied": list(made.copied),
+        }
         recorder.add(EventKind.WORKTREE, data)
         entry = self._core.record("worktree.create", project.id, actor="engine", task=task.card, input=data)
         await self._core.audit(entry)
@@ -221,7 +226,10 @@ class Workspaces:
             timeout_s=seconds,
             network=config.network,
         )
-        show: Callable[[bytes], None] = lambda part: recorder.show(0, "output", part.decode("utf-8", "replace"), name)
+
+        def show(part: bytes) -> None:
+            recorder.show(0, "output", part.decode("utf-8", "replace"), name)
+
         outcome = await self._sandbox.run(command, show)
         output = outcome.output.decode("utf-8", "replace")
         recorder.add(

@@ -7,7 +7,7 @@ after that event is on disk.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -140,7 +140,7 @@ class ToolFinished:
 
 @dataclass(frozen=True, slots=True)
 class Retrying:
-    """A fault that passes: the next try comes after `wait_s` seconds."""
+    """A fault that passes: try number `attempt` comes after `wait_s` seconds."""
 
     turn: int
     attempt: int
@@ -203,7 +203,10 @@ class Host(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A call of the last finished turn that has no result. `started`: its effect may have happened; it is not to be repeated."""
+    """A call of the last finished turn that has no result.
+
+    started: its effect may have happened, so it is not to be repeated.
+    """
 
     call: ToolCall
     started: bool
@@ -246,7 +249,7 @@ class Backend(Protocol):
 
     name: str
 
-    def play(self, brief: Brief, host: Host) -> AsyncIterator[BackendEvent]:
+    def play(self, brief: Brief, host: Host) -> AsyncGenerator[BackendEvent, None]:
         """Yield what happens until `Ended`.
 
         Raises RunPaused (from the host), or AgentPaneError with a BACKEND_ code when the fault does not pass.
