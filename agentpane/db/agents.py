@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import BindParameter, bindparam, case, func, insert, select, update
 from sqlalchemy import Connection as Connection
-from sqlalchemy import case, func, insert, select, update
 
 from agentpane.db.documents import AgentConfigDocument
 from agentpane.db.references import AnyRow, AnySelect, ambiguous, by_prefix, new_id
@@ -21,6 +21,39 @@ from agentpane.errors import AgentPaneError, ErrorCode
 _A = AgentTable
 _PRESENT = _A.archived_at.is_(None)
 _EDITABLE = frozenset({"name", "config", "is_default"})
+
+
+def _agents() -> AnySelect:
+    return select(
+        _A.id,
+        _A.project_id,
+        _A.name,
+        _A.type,
+        _A.backend,
+        _A.status,
+        _A.is_default,
+        _A.config,
+        ProjectTable.config.label("project_config"),
+    ).join(ProjectTable, ProjectTable.id == _A.project_id)
+
+
+_WANTED: BindParameter[Any] = bindparam("wanted")
+_AGENT = _agents().where(_A.id == _WANTED)
+_LIVE_NUMBER = func.max(
+    case((RunTable.status.in_([status for status in RunStatus if status in LIVE]), RunTable.number))
+)
+_TALLY = select(
+    func.coalesce(_LIVE_NUMBER, func.max(RunTable.number)),
+    func.count(RunTable.task_id.distinct()),
+    func.count(case((RunTable.status == RunStatus.COMPLETED, RunTable.task_id)).distinct()),
+    func.count(case((RunTable.status == RunStatus.ERROR, RunTable.task_id)).distinct()),
+).where(RunTable.agent_id == _WANTED)
+_NEWEST = (
+    select(RunTable.status, RunTable.task_id, RunTable.session_id, TaskTable.worktree_id)
+    .outerjoin(TaskTable, TaskTable.id == RunTable.task_id)
+    .where(RunTable.number == _WANTED)
+)
+_UPDATE = update(_A).where(_A.id == _WANTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +98,7 @@ def list_for(connection: Connection, project_id: ProjectId) -> tuple[Agent, ...]
 
 def get(connection: Connection, agent_id: AgentId) -> Agent:
     """The agent, archived or not. Raises AgentPaneError with AGENT_NOT_FOUND."""
-    row = connection.execute(_agents().where(_A.id == agent_id)).one_or_none()
+    row = connection.execute(_AGENT, {"wanted": agent_id}).one_or_none()
     if row is None:
         raise not_found(agent_id)
     return _agent(row)
@@ -129,20 +162,8 @@ def default_for(connection: Connection, project_id: ProjectId) -> Agent:
 
 def follow_runs(connection: Connection, agent_id: AgentId, at: datetime) -> None:
     """Bring the derived columns up to date after a run of the agent has changed."""
-    live = func.max(case((RunTable.status.in_(LIVE), RunTable.number)))
-    tally = connection.execute(
-        select(
-            func.coalesce(live, func.max(RunTable.number)),
-            func.count(RunTable.task_id.distinct()),
-            func.count(case((RunTable.status == RunStatus.COMPLETED, RunTable.task_id)).distinct()),
-            func.count(case((RunTable.status == RunStatus.ERROR, RunTable.task_id)).distinct()),
-        ).where(RunTable.agent_id == agent_id)
-    ).one()
-    newest = connection.execute(
-        select(RunTable.status, RunTable.task_id, RunTable.session_id, TaskTable.worktree_id)
-        .outerjoin(TaskTable, TaskTable.id == RunTable.task_id)
-        .where(RunTable.number == tally[0])
-    ).one_or_none()
+    tally = connection.execute(_TALLY, {"wanted": agent_id}).one()
+    newest = connection.execute(_NEWEST, {"wanted": tally[0]}).one_or_none()
     busy = newest is not None and newest.status in LIVE
     values: dict[str, Any] = {
         "status": agent_status(newest.status if newest else None),
@@ -154,7 +175,7 @@ def follow_runs(connection: Connection, agent_id: AgentId, at: datetime) -> None
         "failed_tasks": tally[3],
         "updated_at": at,
     }
-    connection.execute(update(_A).where(_A.id == agent_id).values(**values))
+    connection.execute(_UPDATE, {"wanted": agent_id, **values})
 
 
 def note_error(connection: Connection, agent_id: AgentId, message: str, at: datetime) -> None:
@@ -180,20 +201,6 @@ def _check_name(connection: Connection, project_id: str, name: str, but: str | N
 
 def _no_default(connection: Connection, project_id: str) -> None:
     connection.execute(update(_A).where(_A.project_id == project_id, _A.is_default).values(is_default=False))
-
-
-def _agents() -> AnySelect:
-    return select(
-        _A.id,
-        _A.project_id,
-        _A.name,
-        _A.type,
-        _A.backend,
-        _A.status,
-        _A.is_default,
-        _A.config,
-        ProjectTable.config.label("project_config"),
-    ).join(ProjectTable, ProjectTable.id == _A.project_id)
 
 
 def _agent(row: AnyRow) -> Agent:

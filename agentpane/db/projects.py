@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import BindParameter, and_, bindparam, case, delete, exists, func, insert, or_, select, update
 from sqlalchemy import Connection as Connection
-from sqlalchemy import and_, case, delete, exists, func, insert, or_, select, update
 
 from agentpane.db.documents import ProjectConfigDocument
 from agentpane.db.references import AnyRow, AnySelect, ambiguous, by_prefix, new_id
@@ -23,6 +23,59 @@ from agentpane.errors import AgentPaneError, ErrorCode
 _P = ProjectTable
 _LIVE = _P.archived_at.is_(None)
 _EDITABLE = frozenset({"name", "description", "base_branch", "max_concurrent_agents", "config"})
+
+
+def _projects() -> AnySelect:
+    return select(
+        _P.id,
+        _P.name,
+        _P.path,
+        _P.description,
+        _P.base_branch,
+        _P.trust_pending,
+        _P.recorded,
+        _P.max_concurrent_agents,
+        _P.config,
+        _P.created_at,
+    )
+
+
+def _counting() -> AnySelect:
+    """What happens in each project, in one grouped query over the cards that are in work or wait."""
+    newest = (
+        select(func.max(RunTable.number)).where(RunTable.task_id == TaskTable.id).correlate(TaskTable).scalar_subquery()
+    )
+    working = TaskTable.column == Column.IN_PROGRESS
+    asked = exists().where(ApprovalTable.task_id == TaskTable.id, ApprovalTable.state == ApprovalState.PENDING)
+    status = RunTable.status
+    waiting = or_(
+        TaskTable.column == Column.WAITING_APPROVAL,
+        status == RunStatus.PAUSED,
+        and_(status == RunStatus.COMPLETED, TaskTable.code.is_not(None)),
+        and_(working, asked),
+    )
+    return (
+        select(
+            TaskTable.project_id,
+            _sum(status.in_((RunStatus.STARTING, RunStatus.RUNNING))),
+            _sum(status == RunStatus.QUEUED),
+            _sum(waiting),
+            _sum(status.in_((RunStatus.ERROR, RunStatus.INTERRUPTED))),
+        )
+        .outerjoin(RunTable, and_(working, RunTable.task_id == TaskTable.id, RunTable.number == newest))
+        .where(TaskTable.column.in_((Column.IN_PROGRESS, Column.WAITING_APPROVAL)), TaskTable.archived_at.is_(None))
+        .group_by(TaskTable.project_id)
+    )
+
+
+def _sum(condition: Any) -> Any:
+    return func.sum(case((condition, 1), else_=0))
+
+
+_WANTED: BindParameter[Any] = bindparam("wanted")
+_PROJECT = _projects().where(_P.id == _WANTED)
+_COUNTS = _counting()
+_COUNTS_OF_ONE = _COUNTS.where(TaskTable.project_id == _WANTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +131,7 @@ def list_all(connection: Connection) -> tuple[Project, ...]:
 
 def get(connection: Connection, project_id: ProjectId) -> Project:
     """The project, archived or not. Raises AgentPaneError with PROJECT_NOT_FOUND."""
-    row = connection.execute(_projects().where(_P.id == project_id)).one_or_none()
+    row = connection.execute(_PROJECT, {"wanted": project_id}).one_or_none()
     if row is None:
         raise not_found(project_id)
     return _project(row, _counts(connection, project_id))
@@ -164,21 +217,6 @@ def _check_path(path: str) -> None:
         ) from error
 
 
-def _projects() -> AnySelect:
-    return select(
-        _P.id,
-        _P.name,
-        _P.path,
-        _P.description,
-        _P.base_branch,
-        _P.trust_pending,
-        _P.recorded,
-        _P.max_concurrent_agents,
-        _P.config,
-        _P.created_at,
-    )
-
-
 def _project(row: AnyRow, counts: Mapping[str, ProjectCounts]) -> Project:
     return Project(
         id=ProjectId(row.id),
@@ -197,35 +235,8 @@ def _project(row: AnyRow, counts: Mapping[str, ProjectCounts]) -> Project:
 
 
 def _counts(connection: Connection, project_id: ProjectId | None) -> dict[str, ProjectCounts]:
-    """What happens in each project, in one grouped query over the cards that are in work or wait."""
-    newest = (
-        select(func.max(RunTable.number)).where(RunTable.task_id == TaskTable.id).correlate(TaskTable).scalar_subquery()
-    )
-    working = TaskTable.column == Column.IN_PROGRESS
-    asked = exists().where(ApprovalTable.task_id == TaskTable.id, ApprovalTable.state == ApprovalState.PENDING)
-    status = RunTable.status
-    waiting = or_(
-        TaskTable.column == Column.WAITING_APPROVAL,
-        status == RunStatus.PAUSED,
-        and_(status == RunStatus.COMPLETED, TaskTable.code.is_not(None)),
-        and_(working, asked),
-    )
-    query = (
-        select(
-            TaskTable.project_id,
-            _sum(status.in_((RunStatus.STARTING, RunStatus.RUNNING))),
-            _sum(status == RunStatus.QUEUED),
-            _sum(waiting),
-            _sum(status.in_((RunStatus.ERROR, RunStatus.INTERRUPTED))),
-        )
-        .outerjoin(RunTable, and_(working, RunTable.number == newest))
-        .where(TaskTable.column.in_((Column.IN_PROGRESS, Column.WAITING_APPROVAL)), TaskTable.archived_at.is_(None))
-        .group_by(TaskTable.project_id)
-    )
-    if project_id is not None:
-        query = query.where(TaskTable.project_id == project_id)
-    return {row[0]: ProjectCounts(*row[1:]) for row in connection.execute(query)}
-
-
-def _sum(condition: Any) -> Any:
-    return func.sum(case((condition, 1), else_=0))
+    if project_id is None:
+        rows = connection.execute(_COUNTS)
+    else:
+        rows = connection.execute(_COUNTS_OF_ONE, {"wanted": project_id})
+    return {row[0]: ProjectCounts(*row[1:]) for row in rows}

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy import BindParameter, and_, bindparam, func, insert, or_, select, update
 from sqlalchemy import Connection as Connection
-from sqlalchemy import and_, func, insert, or_, select, update
 
 from agentpane.db import agents
 from agentpane.db.references import AnyRow, AnySelect, by_prefix, new_id
@@ -33,6 +33,64 @@ _ACTIVE = tuple(status for status in RunStatus if status in ACTIVE)
 _LIVE = tuple(status for status in RunStatus if status in LIVE)
 _ENDED = frozenset({RunStatus.COMPLETED, RunStatus.ERROR, RunStatus.CANCELLED, RunStatus.INTERRUPTED})
 _SETTABLE = frozenset({"pause_reason", "error", "result", "sandbox_tier", "turn_limit", "model", "session_id"})
+
+
+def _rows() -> AnySelect:
+    return select(
+        _R.id,
+        _R.number,
+        _R.task_id,
+        _R.project_id,
+        _R.agent_id,
+        _R.session_id,
+        AgentTable.name,
+        _R.backend,
+        _R.model,
+        _R.prompt,
+        _R.result,
+        _R.policy,
+        _R.status,
+        _R.turn_count,
+        _R.turn_limit,
+        _R.token_input_count,
+        _R.token_output_count,
+        _R.cost_usd,
+        _R.queued_at,
+        _R.started_at,
+        _R.paused_at,
+        _R.completed_at,
+        _R.pause_reason,
+        _R.sandbox_tier,
+        _R.error_type,
+        _R.error,
+        _R.error_hint,
+    ).join(AgentTable, AgentTable.id == _R.agent_id)
+
+
+_WANTED: BindParameter[Any] = bindparam("wanted")
+_RUN = _rows().where(_R.id == _WANTED)
+_OF_TASK = _rows().where(_R.task_id == _WANTED).order_by(_R.number)
+_NEWEST_OF_TASK = _rows().where(_R.task_id == _WANTED).order_by(_R.number.desc()).limit(1)
+_LIVE_OF_TASK = _rows().where(_R.task_id == _WANTED, _R.status.in_(_LIVE))
+_ACTIVE_ONES = _rows().where(_R.status.in_(_ACTIVE)).order_by(_R.number)
+_LIVE_ONES = _rows().where(_R.status.in_(_LIVE)).order_by(_R.number)
+_WAITING = select(func.count()).where(_R.project_id == _WANTED, _R.status == RunStatus.QUEUED)
+_QUEUE = (
+    select(_R.id, _R.task_id, _R.project_id, ProjectTable.max_concurrent_agents)
+    .join(ProjectTable, ProjectTable.id == _R.project_id)
+    .where(_R.status == RunStatus.QUEUED, _R.task_id.is_not(None))
+    .order_by(_R.queued_at, _R.number)
+)
+_OCCUPYING = select(func.count()).where(
+    _R.project_id == _WANTED,
+    or_(_R.status.in_(_ACTIVE), and_(_R.status == RunStatus.PAUSED, _R.paused_at > bindparam("since"))),
+)
+_STATUS = select(_R.status).where(_R.id == _WANTED)
+_TALLIES = select(_R.tool_calls).where(_R.id == _WANTED)
+_NEXT_NUMBER = select(func.coalesce(func.max(_R.number), 0) + 1)
+_BACKEND = select(AgentTable.backend).where(AgentTable.id == _WANTED)
+_COSTS = select(_R.turn_count, _R.token_input_count, _R.token_output_count, _R.cost_usd).where(_R.id == _WANTED)
+_UPDATE = update(_R).where(_R.id == _WANTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,38 +175,37 @@ def create(connection: Connection, new: NewRun, at: datetime) -> Run:
     Raises AgentPaneError with AGENT_ALREADY_RUNNING if the task has a live run, QUEUE_FULL if too many wait.
     """
     _check_alone(connection, new.task_id)
-    waiting = select(func.count()).where(_R.project_id == new.project_id, _R.status == RunStatus.QUEUED)
-    if connection.execute(waiting).scalar_one() >= QUEUE_CAP:
+    if connection.execute(_WAITING, {"wanted": new.project_id}).scalar_one() >= QUEUE_CAP:
         raise AgentPaneError(
             ErrorCode.QUEUE_FULL,
             f"{QUEUE_CAP} runs of this project wait already.",
             hint="Wait until some have started, or allow more agents at once in the project's settings.",
         )
-    backend = select(AgentTable.backend).where(AgentTable.id == new.agent_id)
     run_id = RunId(new_id())
     connection.execute(
-        insert(_R).values(
-            id=run_id,
-            number=select(func.coalesce(func.max(_R.number), 0) + 1).scalar_subquery(),
-            agent_id=new.agent_id,
-            task_id=new.task_id,
-            project_id=new.project_id,
-            session_id=new.session_id,
-            status=RunStatus.QUEUED,
-            prompt=new.prompt,
-            backend=connection.execute(backend).scalar_one().value,
-            model=new.model,
-            turn_limit=new.turn_limit,
-            policy=None if new.policy is None else Policy(new.policy),
-            queued_at=at,
-        )
+        insert(_R),
+        {
+            "id": run_id,
+            "number": connection.execute(_NEXT_NUMBER).scalar_one(),
+            "agent_id": new.agent_id,
+            "task_id": new.task_id,
+            "project_id": new.project_id,
+            "session_id": new.session_id,
+            "status": RunStatus.QUEUED,
+            "prompt": new.prompt,
+            "backend": connection.execute(_BACKEND, {"wanted": new.agent_id}).scalar_one().value,
+            "model": new.model,
+            "turn_limit": new.turn_limit,
+            "policy": None if new.policy is None else Policy(new.policy),
+            "queued_at": at,
+        },
     )
     agents.follow_runs(connection, new.agent_id, at)
     return get(connection, run_id)
 
 
 def row(connection: Connection, run_id: RunId) -> RunRow:
-    found = connection.execute(_rows().where(_R.id == run_id)).one_or_none()
+    found = connection.execute(_RUN, {"wanted": run_id}).one_or_none()
     if found is None:
         raise not_found(run_id)
     return _row(found)
@@ -168,24 +225,23 @@ def resolve(connection: Connection, ref: str) -> RunId:
 
 def of_task(connection: Connection, task_id: TaskId) -> tuple[Run, ...]:
     """The runs of a task, oldest first."""
-    found = connection.execute(_rows().where(_R.task_id == task_id).order_by(_R.number)).all()
+    found = connection.execute(_OF_TASK, {"wanted": task_id}).all()
     return tuple(_row(one).value() for one in found)
 
 
 def newest_for_task(connection: Connection, task_id: TaskId) -> RunRow | None:
-    query = _rows().where(_R.task_id == task_id).order_by(_R.number.desc()).limit(1)
-    found = connection.execute(query).one_or_none()
+    found = connection.execute(_NEWEST_OF_TASK, {"wanted": task_id}).one_or_none()
     return None if found is None else _row(found)
 
 
 def live_for_task(connection: Connection, task_id: TaskId) -> RunRow | None:
-    found = connection.execute(_rows().where(_R.task_id == task_id, _R.status.in_(_LIVE))).one_or_none()
+    found = connection.execute(_LIVE_OF_TASK, {"wanted": task_id}).one_or_none()
     return None if found is None else _row(found)
 
 
 def start(connection: Connection, run_id: RunId, at: datetime) -> bool:
     """Take a run out of the queue; False if it is not queued any longer."""
-    if connection.execute(select(_R.status).where(_R.id == run_id)).scalar_one_or_none() is not RunStatus.QUEUED:
+    if connection.execute(_STATUS, {"wanted": run_id}).scalar_one_or_none() is not RunStatus.QUEUED:
         return False
     set_status(connection, run_id, RunStatus.STARTING, at)
     return True
@@ -206,7 +262,7 @@ def set_status(connection: Connection, /, run_id: RunId, to: RunStatus, at: date
     if before.status not in LIVE and to in LIVE:
         _check_alone(connection, before.task_id)
     values = _consequences(before, to, at) | _columns(fields)
-    connection.execute(update(_R).where(_R.id == run_id).values(status=to, **values))
+    connection.execute(_UPDATE, {"wanted": run_id, "status": to, **values})
     agents.follow_runs(connection, before.agent_id, at)
     error = fields.get("error")
     if to is RunStatus.ERROR and isinstance(error, RunError):
@@ -224,66 +280,53 @@ def add_usage(
     at: datetime,
 ) -> None:
     """Add what a model call used. A cost that is unknown once leaves the run's cost unknown."""
-    known = select(_R.turn_count, _R.cost_usd).where(_R.id == run_id)
-    found = connection.execute(known).one_or_none()
+    found = connection.execute(_COSTS, {"wanted": run_id}).one_or_none()
     if found is None:
         raise not_found(run_id)
     unknown = cost_usd is None or (found.cost_usd is None and found.turn_count > 0)
-    connection.execute(
-        update(_R)
-        .where(_R.id == run_id)
-        .values(
-            turn_count=_R.turn_count + turns,
-            token_input_count=_R.token_input_count + input_tokens,
-            token_output_count=_R.token_output_count + output_tokens,
-            cost_usd=None if unknown or cost_usd is None else (found.cost_usd or 0.0) + cost_usd,
-        )
-    )
+    used = {
+        "turn_count": found.turn_count + turns,
+        "token_input_count": found.token_input_count + input_tokens,
+        "token_output_count": found.token_output_count + output_tokens,
+        "cost_usd": None if unknown or cost_usd is None else (found.cost_usd or 0.0) + cost_usd,
+    }
+    connection.execute(_UPDATE, {"wanted": run_id, **used})
 
 
 def count_tool_call(connection: Connection, run_id: RunId, tool: str, duration_ms: int) -> None:
     """Add one call to the run's summary of tools."""
-    tallies = connection.execute(select(_R.tool_calls).where(_R.id == run_id)).scalar_one_or_none()
+    tallies = connection.execute(_TALLIES, {"wanted": run_id}).scalar_one_or_none()
     if tallies is None:
         raise not_found(run_id)
     counted = {one.tool: (one.count, one.total_duration) for one in tallies}
     count, duration = counted.get(tool, (0, 0))
     counted[tool] = (count + 1, duration + duration_ms)
     summary = [{"tool": name, "count": n, "total_duration": ms} for name, (n, ms) in counted.items()]
-    connection.execute(update(_R).where(_R.id == run_id).values(tool_calls=summary))
+    connection.execute(_UPDATE, {"wanted": run_id, "tool_calls": summary})
 
 
 def queued(connection: Connection) -> tuple[QueuedRun, ...]:
     """The runs that wait, first in first."""
-    query = (
-        select(_R.id, _R.task_id, _R.project_id, ProjectTable.max_concurrent_agents)
-        .join(ProjectTable, ProjectTable.id == _R.project_id)
-        .where(_R.status == RunStatus.QUEUED, _R.task_id.is_not(None))
-        .order_by(_R.queued_at, _R.number)
-    )
-    return tuple(
-        QueuedRun(RunId(one[0]), TaskId(str(one[1])), ProjectId(one[2]), one[3]) for one in connection.execute(query)
-    )
+    found = connection.execute(_QUEUE)
+    return tuple(QueuedRun(RunId(one[0]), TaskId(str(one[1])), ProjectId(one[2]), one[3]) for one in found)
 
 
 def active(connection: Connection) -> tuple[RunRow, ...]:
     """The runs that are starting or running."""
-    found = connection.execute(_rows().where(_R.status.in_(_ACTIVE)).order_by(_R.number)).all()
+    found = connection.execute(_ACTIVE_ONES).all()
     return tuple(_row(one) for one in found)
 
 
 def live(connection: Connection) -> tuple[RunRow, ...]:
     """The runs that are queued, starting, running or paused."""
-    found = connection.execute(_rows().where(_R.status.in_(_LIVE)).order_by(_R.number)).all()
+    found = connection.execute(_LIVE_ONES).all()
     return tuple(_row(one) for one in found)
 
 
 def occupying(connection: Connection, project_id: ProjectId, now: datetime) -> int:
     """How many places of a project are taken; a paused run keeps its place for a while only."""
     since = now - timedelta(seconds=PAUSED_PLACE_SECONDS)
-    held = and_(_R.status == RunStatus.PAUSED, _R.paused_at > since)
-    query = select(func.count()).where(_R.project_id == project_id, or_(_R.status.in_(_ACTIVE), held))
-    return connection.execute(query).scalar_one()
+    return int(connection.execute(_OCCUPYING, {"wanted": project_id, "since": since}).scalar_one())
 
 
 def interrupt_orphans(connection: Connection, at: datetime) -> tuple[Run, ...]:
@@ -333,38 +376,6 @@ def _columns(fields: Mapping[str, Any]) -> dict[str, Any]:
             "error_hint": error.hint if error else None,
         }
     return values
-
-
-def _rows() -> AnySelect:
-    return select(
-        _R.id,
-        _R.number,
-        _R.task_id,
-        _R.project_id,
-        _R.agent_id,
-        _R.session_id,
-        AgentTable.name,
-        _R.backend,
-        _R.model,
-        _R.prompt,
-        _R.result,
-        _R.policy,
-        _R.status,
-        _R.turn_count,
-        _R.turn_limit,
-        _R.token_input_count,
-        _R.token_output_count,
-        _R.cost_usd,
-        _R.queued_at,
-        _R.started_at,
-        _R.paused_at,
-        _R.completed_at,
-        _R.pause_reason,
-        _R.sandbox_tier,
-        _R.error_type,
-        _R.error,
-        _R.error_hint,
-    ).join(AgentTable, AgentTable.id == _R.agent_id)
 
 
 def _row(found: AnyRow) -> RunRow:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import BindParameter, bindparam, insert, select, update
 from sqlalchemy import Connection as Connection
-from sqlalchemy import insert, select, update
 
 from agentpane.clock import from_micros, to_micros
 from agentpane.db.columns import encode_json
@@ -27,6 +27,23 @@ _INSERT = "INSERT INTO session_events (session_id, seq, at, kind, turn, run_id, 
 _READ = (
     "SELECT seq, at, kind, turn, run_id, data FROM session_events WHERE session_id = ? AND seq > ? ORDER BY seq LIMIT ?"
 )
+
+
+_WANTED: BindParameter[Any] = bindparam("wanted")
+_STANDING = select(_S.last_seq, _S.is_active).where(_S.id == _WANTED)
+_GROW = (
+    update(_S)
+    .where(_S.id == _WANTED)
+    .values(
+        last_seq=bindparam("last"),
+        message_count=_S.message_count + bindparam("messages"),
+        tool_call_count=_S.tool_call_count + bindparam("calls"),
+        updated_at=bindparam("at"),
+    )
+)
+_INFO = select(
+    _S.id, _S.task_id, _S.title, _S.url, _S.is_active, _S.last_seq, _S.message_count, _S.tool_call_count
+).where(_S.id == _WANTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +96,14 @@ def append(connection: Connection, session_id: SessionId, events: Sequence[NewEv
         for seq, event in enumerate(events, last + 1)
     )
     connection.exec_driver_sql(_INSERT, [_as_row(session_id, event) for event in stored])
-    messages = sum(event.kind in _MESSAGES for event in events)
-    calls = sum(event.kind is EventKind.TOOL_CALL for event in events)
-    connection.execute(
-        update(_S)
-        .where(_S.id == session_id)
-        .values(
-            last_seq=last + len(events),
-            message_count=_S.message_count + messages,
-            tool_call_count=_S.tool_call_count + calls,
-            updated_at=events[-1].at,
-        )
-    )
+    grown = {
+        "wanted": session_id,
+        "last": stored[-1].seq,
+        "messages": sum(event.kind in _MESSAGES for event in events),
+        "calls": sum(event.kind is EventKind.TOOL_CALL for event in events),
+        "at": events[-1].at,
+    }
+    connection.execute(_GROW, grown)
     return stored
 
 
@@ -110,11 +123,7 @@ def last_seq(connection: Connection, session_id: SessionId) -> int:
 
 def info(connection: Connection, session_id: SessionId) -> SessionInfo:
     """Raises AgentPaneError with SESSION_NOT_FOUND."""
-    found = connection.execute(
-        select(
-            _S.id, _S.task_id, _S.title, _S.url, _S.is_active, _S.last_seq, _S.message_count, _S.tool_call_count
-        ).where(_S.id == session_id)
-    ).one_or_none()
+    found = connection.execute(_INFO, {"wanted": session_id}).one_or_none()
     if found is None:
         raise _not_found(session_id)
     return SessionInfo(
@@ -148,7 +157,7 @@ def set_active_users(connection: Connection, session_id: SessionId, users: Seque
 
 
 def _open(connection: Connection, session_id: SessionId) -> int:
-    found = connection.execute(select(_S.last_seq, _S.is_active).where(_S.id == session_id)).one_or_none()
+    found = connection.execute(_STANDING, {"wanted": session_id}).one_or_none()
     if found is None:
         raise _not_found(session_id)
     if not found.is_active:
