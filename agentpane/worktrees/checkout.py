@@ -25,9 +25,13 @@ def lock_of(git_dir: Path) -> Path:
     return git_dir / "index.lock"
 
 
+class CutShort:
+    """Git died on the way: the checkout may be half changed."""
+
+
 async def fast_forward(
     git: GitRunner, repo: Repository, checkout: Checkout, intent: MergeIntent
-) -> MergeRefused | None:
+) -> MergeRefused | CutShort | None:
     """Fast-forward the checkout to the merge. None when git did, or when the branch moved before it could."""
     place = place_of(repo, checkout.path, checkout.git_dir)
     if lock_of(checkout.git_dir).exists():
@@ -37,10 +41,12 @@ async def fast_forward(
     # --no-overwrite-ignore: git would silently replace a file of the person's that it ignores.
     forward = await git.run(
         place, "merge", "--ff-only", "--no-overwrite-ignore", "--no-stat", "--quiet", "--no-autostash",
-        "--no-verify-signatures", intent.new, ok=range(256), timeout=LONG_TIMEOUT,
+        "--no-verify-signatures", intent.new, ok=range(-64, 256), timeout=LONG_TIMEOUT,
     )  # fmt: skip
     if forward.exit_code == 0:
         return None
+    if forward.exit_code < 0:
+        return CutShort()
     if lock_of(checkout.git_dir).exists():
         return locked(checkout)
     in_the_way = await _in_the_way(git, repo, place, intent)

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from agentpane.domain.diff import display_path
 from agentpane.errors import ErrorCode
-from agentpane.worktrees.checkout import fast_forward, lock_of, locked
+from agentpane.worktrees.checkout import CutShort, fast_forward, lock_of, locked
 from agentpane.worktrees.git import LONG_TIMEOUT, GitRunner
+from agentpane.worktrees.merge_recovery import recover_merge
 from agentpane.worktrees.merge_tree import parse_merge_tree
 from agentpane.worktrees.places import Checkout, checkouts, objects_of
 from agentpane.worktrees.repository import branch_tip, commit_tree, is_ancestor, ref_tip
@@ -25,8 +26,10 @@ from agentpane.worktrees.values import (
     MergeIntent,
     MergeOutcome,
     MergePlan,
+    MergeRecovery,
     MergeRefused,
     MergeStrategy,
+    RecoveryOutcome,
     Repository,
 )
 
@@ -167,9 +170,10 @@ async def _move(
 ) -> MergeRefused | _TargetMoved | None:
     if checkout is not None:
         refused = await fast_forward(git, repo, checkout, intent)
-        return (
-            _TargetMoved() if refused is None and await branch_tip(git, repo, intent.target) != intent.new else refused
-        )
+        if isinstance(refused, CutShort):
+            return _settled(await recover_merge(git, repo, intent))
+        moved = refused is not None or await branch_tip(git, repo, intent.target) == intent.new
+        return refused if moved else _TargetMoved()
     lines = [
         "start",
         f"update refs/heads/{intent.target} {intent.new} {intent.old}",
@@ -184,6 +188,15 @@ async def _move(
         stdin="\n".join(lines).encode("utf-8", "surrogateescape"),
     )  # fmt: skip
     return None if swap.exit_code == 0 else _TargetMoved()
+
+
+def _settled(recovery: MergeRecovery) -> MergeRefused | _TargetMoved | None:
+    if recovery.outcome is RecoveryOutcome.COMPLETED:
+        return None
+    if recovery.outcome is RecoveryOutcome.ROLLED_BACK:
+        return _TargetMoved()
+    hint = "Look at these files, and approve again when the checkout is as you want it."
+    return MergeRefused(ErrorCode.MERGE_CHECKOUT_DIRTY, recovery.message, hint, recovery.paths)
 
 
 def _refuse_checkouts(plan: MergePlan, held: list[Checkout]) -> MergeRefused | None:

@@ -184,7 +184,8 @@ async def merge_base(git: GitRunner, repo: Repository, a: str, b: str) -> str:
 
 
 async def is_ancestor(git: GitRunner, repo: Repository, old: str, new: str) -> bool:
-    found = await git.run(objects_of(repo), "merge-base", "--is-ancestor", old, new, ok=(0, 1))
+    """Whether `new` holds `old`; a commit that does not exist is held by none."""
+    found = await git.run(objects_of(repo), "merge-base", "--is-ancestor", old, new, ok=(0, 1, 128))
     return found.exit_code == 0
 
 

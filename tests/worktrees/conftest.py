@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agentpane.worktrees import CreatedWorktree, MergeIntent, Repository, Snapshot, Worktrees, WorktreePlan
+from agentpane.worktrees import CreatedWorktree, MergeIntent, Repository, Snapshot, WorktreePlan, Worktrees
 
 
 @pytest.fixture(autouse=True)

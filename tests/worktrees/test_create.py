@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.worktrees import Repository, Worktrees, WorktreePlan
+from agentpane.worktrees import Repository, WorktreePlan, Worktrees
 from tests.worktrees.conftest import Bench, bench_of, commit_all, git
 
 
@@ -183,8 +183,9 @@ async def test_attaching_a_branch_that_is_gone_touches_nothing(worktrees: Worktr
 async def test_a_creation_that_is_cancelled_leaves_nothing_behind(worktrees: Worktrees, repo: Repository) -> None:
     base = git(repo.path, "rev-parse", "HEAD")
     job = asyncio.ensure_future(worktrees.create_worktree(repo, plan_in(repo, "one", base)))
-    while not (repo.path / ".worktrees" / "one").exists():
-        await asyncio.sleep(0)
+    async with asyncio.timeout(20):
+        while not (repo.path / ".worktrees" / "one").exists():  # noqa: ASYNC110
+            await asyncio.sleep(0)
     job.cancel()
     with pytest.raises(asyncio.CancelledError):
         await job

@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from agentpane.worktrees import Merged, MergeIntent, MergePlan, RecoveryOutcome, Repository, Worktrees
+from tests.worktrees.conftest import Bench, Journal, bench_of, commit_all, git
+
+MANY = 1500
+
+
+@pytest.fixture
+async def wide(worktrees: Worktrees, tmp_path: Path) -> Repository:
+    """A repository in which a merge takes long enough to be killed on the way."""
+    files = {f"d{number % 30}/f{number}": b"old %d\n" % number * 20 for number in range(MANY)}
+    made = await worktrees.make_repository(tmp_path / "wide", files | {"mine": b"1\n"}, "First")
+    base = git(made.path, "rev-parse", "HEAD")
+    git(made.path, "checkout", "-q", "-b", "side")
+    for number in range(MANY):
+        file = made.path / f"d{number % 30}" / f"f{number}"
+        if number % 3:
+            file.write_bytes(b"new %d\n" % number * 400)
+        else:
+            file.rename(made.path / f"d{number % 30}" / f"g{number}")
+    commit_all(made.path)
+    git(made.path, "checkout", "-q", "main")
+    assert git(made.path, "rev-parse", "HEAD") == base
+    (made.path / "mine").write_text("edited, not committed\n")
+    return made
+
+
+def intent_of(repo: Repository, old: str, new: str) -> MergeIntent:
+    return MergeIntent("run1", "main", old, new, new, repo.path, repo.git_dir)
+
+
+def killed_after(repo: Repository, new: str, written: int) -> bool:
+    """Run the fast-forward as the engine would, and kill it at that many new files; whether it was hit."""
+    merge = ["git", "merge", "--ff-only", "--no-overwrite-ignore", "-q", new]
+    process = subprocess.Popen(merge, cwd=repo.path, start_new_session=True)
+    until = time.monotonic() + 20
+    while process.poll() is None and time.monotonic() < until:
+        made = sum((repo.path / f"d{number % 30}" / f"g{number}").exists() for number in range(0, MANY, 300))
+        if (repo.git_dir / "index.lock").exists() and made >= written:
+            os.killpg(process.pid, signal.SIGKILL)
+    return process.wait() == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("written", [0, 1, 5])
+async def test_a_merge_whose_git_was_killed_is_finished_with_the_persons_edits_kept(
+    worktrees: Worktrees, wide: Repository, written: int
+) -> None:
+    old, new = git(wide.path, "rev-parse", "main", "side").split()
+    assert killed_after(wide, new, written)
+    assert (wide.git_dir / "index.lock").exists() and git(wide.path, "rev-parse", "main") == old
+    recovery = await worktrees.recover_merge(wide, intent_of(wide, old, new))
+    assert (recovery.outcome, recovery.commit) == (RecoveryOutcome.COMPLETED, new)
+    assert git(wide.path, "status", "--porcelain") == " M mine"
+    assert git(wide.path, "rev-parse", "HEAD") == new
+    assert (wide.path / "mine").read_text() == "edited, not committed\n"
+    again = await worktrees.recover_merge(wide, intent_of(wide, old, new))
+    assert again.outcome is RecoveryOutcome.COMPLETED
+
+
+async def test_when_only_git_is_killed_the_engine_finishes_the_merge_itself(
+    worktrees: Worktrees, wide: Repository
+) -> None:
+    git(wide.path, "update-ref", "refs/agentpane/run/run1/reviewed", "side")
+    plan = MergePlan("main", git(wide.path, "rev-parse", "side"), "run1", "merge", "m")
+    job = asyncio.ensure_future(worktrees.merge(wide, plan, Journal()))
+    me = psutil.Process()
+    until = time.monotonic() + 20
+    killed = False
+    while not killed and time.monotonic() < until:
+        await asyncio.sleep(0)
+        if (wide.git_dir / "index.lock").exists():
+            for child in me.children():
+                if "--ff-only" in child.cmdline():
+                    child.kill()
+                    killed = True
+    outcome = await job
+    assert killed and isinstance(outcome, Merged)
+    assert git(wide.path, "rev-parse", "main") == outcome.commit
+    assert git(wide.path, "status", "--porcelain") == " M mine"
+
+
+@pytest.fixture
+async def merged(bench: Bench) -> tuple[Bench, MergeIntent]:
+    """An intent to fast-forward the checkout by a change, an addition and a removal; nothing is done yet."""
+    (bench.path / "src/app.py").write_text("all new\n" * 10)
+    (bench.path / "new").write_text("added\n")
+    (bench.path / "run.sh").unlink()
+    new = (await bench.snap()).sha
+    return bench, intent_of(bench.repo, bench.base, new)
+
+
+def untouched(bench: Bench) -> None:
+    assert git(bench.repo.path, "rev-parse", "main") == bench.base
+
+
+async def test_a_merge_that_had_not_begun_is_rolled_back(merged: tuple[Bench, MergeIntent]) -> None:
+    bench, intent = merged
+    assert (await bench.worktrees.recover_merge(bench.repo, intent)).outcome is RecoveryOutcome.ROLLED_BACK
+    untouched(bench)
+    assert git(bench.repo.path, "status", "--porcelain") == ""
+
+
+async def test_a_merge_that_was_done_is_completed(merged: tuple[Bench, MergeIntent]) -> None:
+    bench, intent = merged
+    git(bench.repo.path, "merge", "-q", "--ff-only", intent.new)
+    (bench.repo.path / "later").write_text("x")
+    commit_all(bench.repo.path)
+    recovery = await bench.worktrees.recover_merge(bench.repo, intent)
+    assert (recovery.outcome, recovery.commit) == (RecoveryOutcome.COMPLETED, intent.new)
+
+
+def halves(root: Path) -> Iterator[None]:
+    """States in which git may leave a checkout when it is killed, one after the other."""
+    (root / ".git/index.lock").touch()
+    yield
+    (root / "run.sh").unlink()
+    yield
+    (root / "src/app.py").unlink()
+    yield
+    (root / "src/app.py").write_text("all new\nall n")
+    yield
+    (root / "new").touch()
+    yield
+
+
+@pytest.mark.parametrize("steps", range(1, 6))
+async def test_a_half_changed_checkout_is_finished(merged: tuple[Bench, MergeIntent], steps: int) -> None:
+    bench, intent = merged
+    for _, _step in zip(range(steps), halves(bench.repo.path), strict=False):
+        pass
+    recovery = await bench.worktrees.recover_merge(bench.repo, intent)
+    assert recovery.outcome is RecoveryOutcome.COMPLETED
+    assert git(bench.repo.path, "rev-parse", "main") == intent.new
+    assert git(bench.repo.path, "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "content"), [("src/app.py", "mine\n"), ("new", "mine, ignored\n"), ("run.sh", "mine\n")]
+)
+async def test_what_is_neither_old_nor_new_is_the_persons_and_kept(
+    merged: tuple[Bench, MergeIntent], path: str, content: str
+) -> None:
+    bench, intent = merged
+    (bench.repo.path / ".git/info/exclude").write_text("/new\n/.worktrees/\n")
+    (bench.repo.path / ".git/index.lock").touch()
+    (bench.repo.path / path).write_text(content)
+    recovery = await bench.worktrees.recover_merge(bench.repo, intent)
+    assert (recovery.outcome, recovery.paths) == (RecoveryOutcome.NEEDS_PERSON, (path,))
+    assert (bench.repo.path / path).read_text() == content
+    assert (bench.repo.path / ".git/index.lock").exists()
+    untouched(bench)
+
+
+async def test_a_lock_that_a_living_program_holds_is_not_taken(
+    merged: tuple[Bench, MergeIntent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from agentpane.worktrees import merge_recovery
+
+    monkeypatch.setattr(merge_recovery, "_LOCK_WAIT", 0.0)
+    bench, intent = merged
+    with (bench.repo.path / ".git/index.lock").open("wb"):
+        recovery = await bench.worktrees.recover_merge(bench.repo, intent)
+        assert recovery.outcome is RecoveryOutcome.NEEDS_PERSON
+        assert (bench.repo.path / ".git/index.lock").exists()
+
+
+async def test_a_checkout_that_went_to_another_branch_is_left_to_the_person(merged: tuple[Bench, MergeIntent]) -> None:
+    bench, intent = merged
+    git(bench.repo.path, "checkout", "-q", "-b", "other")
+    (bench.repo.path / "src/app.py").write_text("all new\n")
+    recovery = await bench.worktrees.recover_merge(bench.repo, intent)
+    assert recovery.outcome is RecoveryOutcome.NEEDS_PERSON
+    assert (bench.repo.path / "src/app.py").read_text() == "all new\n"
+    untouched(bench)
+
+
+async def test_a_link_in_the_place_of_a_folder_is_not_followed(
+    merged: tuple[Bench, MergeIntent], tmp_path: Path
+) -> None:
+    bench, intent = merged
+    os.rename(bench.repo.path / "src", tmp_path / "src")
+    (bench.repo.path / "src").symlink_to(tmp_path / "src")
+    (bench.repo.path / ".git/index.lock").touch()
+    recovery = await bench.worktrees.recover_merge(bench.repo, intent)
+    assert (recovery.outcome, recovery.paths) == (RecoveryOutcome.NEEDS_PERSON, ("src/app.py",))
+    assert (tmp_path / "src" / "app.py").read_text().startswith("line 0")
+
+
+@pytest.mark.parametrize("done", [True, False])
+async def test_a_merge_of_a_branch_that_is_checked_out_nowhere_is_done_or_not(
+    worktrees: Worktrees, repo: Repository, done: bool
+) -> None:
+    git(repo.path, "checkout", "-q", "-b", "elsewhere")
+    bench = await bench_of(worktrees, repo)
+    (bench.path / "new").write_text("x")
+    new = (await bench.snap()).sha
+    intent = MergeIntent("run1", "main", bench.base, new, new, None, None)
+    lock = repo.git_dir / "refs/heads/main.lock"
+    if done:
+        git(repo.path, "update-ref", "refs/heads/main", new)
+    else:
+        lock.write_text(f"{new}\n")  # as update-ref leaves it when it is killed
+    recovery = await worktrees.recover_merge(repo, intent)
+    assert recovery.outcome is (RecoveryOutcome.COMPLETED if done else RecoveryOutcome.ROLLED_BACK)
+    assert not lock.exists()
+
+
+async def test_a_lock_of_somebody_else_on_the_branch_is_left(worktrees: Worktrees, repo: Repository) -> None:
+    base = git(repo.path, "rev-parse", "main")
+    lock = repo.git_dir / "refs/heads/main.lock"
+    lock.write_text("")
+    recovery = await worktrees.recover_merge(repo, MergeIntent("run1", "main", base, "2" * 40, "2" * 40, None, None))
+    assert recovery.outcome is RecoveryOutcome.NEEDS_PERSON and lock.exists()
+
+
+async def test_a_branch_that_is_neither_old_nor_new_is_left_to_the_person(merged: tuple[Bench, MergeIntent]) -> None:
+    bench, intent = merged
+    other = git(bench.repo.path, "commit-tree", "main^{tree}", "-m", "unrelated")
+    git(bench.repo.path, "update-ref", "refs/heads/main", other)
+    recovery = await bench.worktrees.recover_merge(bench.repo, intent)
+    assert recovery.outcome is RecoveryOutcome.NEEDS_PERSON
+    assert git(bench.repo.path, "rev-parse", "main") == other
