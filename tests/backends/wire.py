@@ -1,9 +1,9 @@
 """A server on loopback that speaks the Messages API, well or badly, for the tests of the whole program.
 
 `ScriptedServer(turns=[…])` answers like a model: the turn is chosen by the number of assistant messages
-in the request, so that a resumed or repeated run gets the right one. `ScriptedServer(script=…)` answers by request and may
-misbehave in every way that a wire allows. It lives in a thread of its own, so that tests with and without a
-loop, and other processes, can use it:
+in the request, so that a resumed or repeated run gets the right one. `ScriptedServer(script=…)` answers by request
+and may misbehave in every way that a wire allows. It lives in a thread of its own, so that tests with and without
+a loop, and other processes, can use it:
 
     with ScriptedServer([[say("On it."), use("Write", file_path="a.txt", content="x")], [say("Done.")]]) as server:
         environment = {"ANTHROPIC_BASE_URL": server.url, "ANTHROPIC_API_KEY": server.key}

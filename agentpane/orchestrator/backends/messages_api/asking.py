@@ -96,7 +96,7 @@ class Asker:
                 if attempt >= tries:
                     raise fault.error(attempt) from failure
                 wait = self._patience.wait(attempt, fault)
-                yield Retrying(turn, attempt, tries, wait, fault.code, fault.message)
+                yield Retrying(turn, attempt + 1, tries, wait, fault.code, fault.message)
                 await self._patience.sleep(wait)
                 continue
             yield self._finished(turn, began)
@@ -115,17 +115,17 @@ class Asker:
                         if stream is None:
                             stream = await self._open(messages)
                             self._request_id = stream.response.headers.get("request-id")
-                            events = stream.__aiter__()
-                        raw = await anext(events, None)
+                        raw = await anext(stream, None)
                     event = None if raw is None else _event_of(turn, answer.take(raw))
                     if raw is None or answer.stopped:
                         answer.check_whole()
-                        await self._drain(events)
+                        await self._drain(stream)
                         return
                 except TimeoutError as error:
                     raise RequestFailed(self._heavy.silent(patience.silence_s, self._endpoint)) from error
                 except wire_errors as error:
-                    raise RequestFailed(self._heavy.fault_of(error, self._endpoint)) from error
+                    evidence = self._heavy.evidence(error, self._endpoint)
+                    raise RequestFailed(self._heavy.fault_of(error, self._endpoint)) from evidence
                 if event is not None:
                     yield event
         finally:
@@ -142,11 +142,11 @@ class Asker:
         stream: Stream = await self._client.messages.create(**body, stream=True)
         return stream
 
-    async def _drain(self, events: AsyncIterator[object]) -> None:
+    async def _drain(self, stream: Stream) -> None:
         """Read what is left of a response whose answer is whole, so that its connection can be used again."""
         with suppress(TimeoutError, *self._heavy.wire_errors):
             async with asyncio.timeout(DRAIN_S):
-                async for _ in events:
+                async for _ in stream:
                     pass
 
     def _finished(self, turn: int, began: float) -> TurnFinished:

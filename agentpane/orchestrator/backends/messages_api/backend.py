@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 
 from agentpane.domain.agents import BackendName
@@ -12,7 +12,9 @@ from agentpane.orchestrator.backends.messages_api.clients import Clients
 from agentpane.orchestrator.backends.messages_api.conversation import system_blocks, tool_definitions
 from agentpane.orchestrator.backends.messages_api.faults import Patience
 from agentpane.orchestrator.backends.messages_api.play import Play
-from agentpane.orchestrator.tools import toolbox
+from agentpane.orchestrator.tools import Tool, toolbox
+
+Tools = Callable[[Sequence[str]], Mapping[str, Tool]]  # the tools of these names
 
 
 class MessagesApiBackend:
@@ -20,8 +22,9 @@ class MessagesApiBackend:
 
     name: str = BackendName.ANTHROPIC.value
 
-    def __init__(self, patience: Patience | None = None) -> None:
+    def __init__(self, patience: Patience | None = None, tools: Tools = toolbox) -> None:
         self._patience = patience or Patience()
+        self._tools = tools
         self._clients = Clients()
 
     async def warm_up(self) -> None:
@@ -32,7 +35,7 @@ class MessagesApiBackend:
         """See `Backend.play`. Raises AgentPaneError with BACKEND_AUTH before anything else if there is no key."""
         client = await self._clients.get(brief.endpoint)
         heavy = await self._clients.heavy()
-        tools = dict(toolbox(brief.tools))
+        tools = dict(self._tools(brief.tools))
         request = Request(brief.model, system_blocks(brief.system), tool_definitions(tools.values()))
         asker = Asker(client, heavy, brief.endpoint, request, self._patience)
         async with aclosing(Play(brief, host, tools, asker).events()) as events:

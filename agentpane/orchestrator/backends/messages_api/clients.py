@@ -21,6 +21,7 @@ class Heavy:
 
     make_client: Callable[[Endpoint], AsyncAnthropic]
     fault_of: Callable[[Exception, Endpoint], Fault]
+    evidence: Callable[[Exception, Endpoint], Exception | None]
     silent: Callable[[float, Endpoint], Fault]
     wire_errors: tuple[type[Exception], ...]
     cost_of: Callable[[str, Mapping[str, object]], float | None]
@@ -31,7 +32,7 @@ def _load() -> Heavy:
     from agentpane.orchestrator.backends.messages_api import prices, sdk
 
     prices.cost_of(DEFAULT_MODEL, {"input_tokens": 1, "output_tokens": 1})  # the list is read on first use
-    return Heavy(sdk.make_client, sdk.fault_of, sdk.silent, sdk.WIRE_ERRORS, prices.cost_of)
+    return Heavy(sdk.make_client, sdk.fault_of, sdk.evidence, sdk.silent, sdk.WIRE_ERRORS, prices.cost_of)
 
 
 class Clients:
@@ -47,7 +48,7 @@ class Clients:
         return await asyncio.shield(self._loading)
 
     async def get(self, endpoint: Endpoint) -> AsyncAnthropic:
-        """Raises AgentPaneError with BACKEND_AUTH if the endpoint has no key."""
+        """Raises AgentPaneError with BACKEND_AUTH if the endpoint has no key, BACKEND_UNAVAILABLE if its address is none."""
         if not endpoint.api_key and not endpoint.auth_token:
             raise missing_key()
         heavy = await self.heavy()

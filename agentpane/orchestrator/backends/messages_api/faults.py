@@ -67,7 +67,7 @@ class Patience:
         return min(self.tries, LEAST_TRIES) if fault.stubborn else self.tries
 
     def wait(self, attempt: int, fault: Fault) -> float:
-        """Seconds before the next try, after `attempt` failed ones: as the server asked, else ever longer with jitter."""
+        """Seconds before the next try, after `attempt` failed: as the server asked, else ever longer with jitter."""
         if fault.retry_after is not None:
             return min(fault.retry_after, self.longest_asked_s) + self.chance() * self.first_wait_s
         longest = min(self.first_wait_s * 2 ** (attempt - 1), self.longest_wait_s)

@@ -64,7 +64,10 @@ def make_client(endpoint: Endpoint) -> AsyncAnthropic:
         timeout=httpx2.Timeout(None, connect=CONNECT_S),
         http_client=http,
     )
-    client._custom_headers = {}  # the SDK reads ANTHROPIC_CUSTOM_HEADERS from the engine's environment
+    # The SDK adds ANTHROPIC_CUSTOM_HEADERS of the engine's environment here; we only what other servers than
+    # Anthropic's look for: the SDK sends a key as a bearer token, many gateways read it from x-api-key.
+    named = endpoint.api_key if address != DEFAULT_ADDRESS else None
+    client._custom_headers = {"X-Api-Key": named} if named else {}
     return client
 
 

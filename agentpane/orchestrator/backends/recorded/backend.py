@@ -1,0 +1,67 @@
+"""The recorded backend: the in-process harness, pointed at a server of our own that plays recordings."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+
+from agentpane.domain.agents import BackendName
+from agentpane.orchestrator.backends.base import BackendEvent, Brief, Endpoint, Host
+from agentpane.orchestrator.backends.messages_api import MessagesApiBackend, Patience
+from agentpane.orchestrator.backends.messages_api.backend import Tools
+from agentpane.orchestrator.backends.recorded import sample
+from agentpane.orchestrator.backends.recorded.recording import Recording
+from agentpane.orchestrator.backends.recorded.server import RecordedServer
+from agentpane.orchestrator.tools import toolbox
+
+PACE_S = 0.006  # before each piece of 24 characters: quick, and slow enough to be seen streaming
+
+
+class RecordedBackend:
+    """Needs no key and no network. The server starts with the first run."""
+
+    name: str = BackendName.RECORDED.value
+
+    def __init__(
+        self,
+        pace_s: float = PACE_S,
+        load: Callable[[], Sequence[Recording]] = sample.recordings,
+        patience: Patience | None = None,
+        tools: Tools = toolbox,
+    ) -> None:
+        self._pace_s = pace_s
+        self._load = load
+        self._harness = MessagesApiBackend(patience, tools)
+        self._server: RecordedServer | None = None
+        self._endpoint: Endpoint | None = None
+        self._starting = asyncio.Lock()
+
+    async def warm_up(self) -> None:
+        """Import what is slow to import, in a thread; the first run does so otherwise."""
+        await self._harness.warm_up()
+
+    async def play(self, brief: Brief, host: Host) -> AsyncIterator[BackendEvent]:
+        """See `Backend.play`. The brief's endpoint is ignored."""
+        server, endpoint = await self._running()
+        server.folders.append(str(brief.context.worktree))
+        try:
+            own = replace(brief, endpoint=endpoint)
+            async with aclosing(self._harness.play(own, host)) as events:
+                async for event in events:
+                    yield event
+        finally:
+            server.folders.remove(str(brief.context.worktree))
+
+    async def close(self) -> None:
+        await self._harness.close()
+        if self._server is not None:
+            await self._server.close()
+
+    async def _running(self) -> tuple[RecordedServer, Endpoint]:
+        async with self._starting:
+            if self._server is None or self._endpoint is None:
+                self._server = RecordedServer(await asyncio.to_thread(self._load), self._pace_s)
+                self._endpoint = await self._server.start()
+            return self._server, self._endpoint

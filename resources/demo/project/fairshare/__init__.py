@@ -1,0 +1,1 @@
+"""Splits the costs of a trip among friends, to the cent."""
