@@ -1,7 +1,7 @@
 """The database as a file: checked, copied, and put back. Standard library only, and no migration.
 
-Nothing here opens a database's file other than through SQLite while an engine may have it open: closing
-such a descriptor would drop the engine's locks.
+Only `backup` is for a database that is open: it reads through SQLite, since closing a descriptor of
+one's own on the file would drop the engine's locks.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from agentpane.domain.limits import invalid
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.paths import DataFolder, shipped
 
+_MAGIC = b"SQLite format 3\0"
 _REVISION_FILE = re.compile(r"(\d{4})_\w+\.py")
 
 
@@ -45,11 +46,13 @@ def plain_connection(file: Path, *, writable: bool = False) -> Iterator[sqlite3.
 
 
 def read_revision(file: Path) -> str | None:
-    """The revision that wrote this file, or None for one with no tables at all.
+    """The revision that wrote this file, which no engine may have open, or None for one with no tables at all.
 
     Raises AgentPaneError with STORE_CORRUPT if it is not an AgentPane database, and with STORE_TOO_NEW if a newer
     program wrote it.
     """
+    if not _has_magic(file):  # SQLite would take a file that is too short for an empty database
+        raise corrupt("The file is not a database.")
     with plain_connection(file) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if not tables:
@@ -71,7 +74,10 @@ def read_revision(file: Path) -> str | None:
 
 def faults(connection: sqlite3.Connection) -> tuple[str, ...]:
     """What SQLite finds wrong, one line each; empty when nothing is."""
-    found = [str(line) for (line,) in connection.execute("PRAGMA integrity_check") if line != "ok"]
+    damage = tuple(str(line) for (line,) in connection.execute("PRAGMA integrity_check") if line != "ok")
+    if damage:
+        return damage  # references cannot be followed through damaged pages
+    found = []
     for table, row, parent, _ in connection.execute("PRAGMA foreign_key_check"):
         found.append(f"{table}: row {row} refers to a row of {parent} that does not exist")
     return tuple(found)
@@ -169,9 +175,17 @@ def backup_name(folder: DataFolder, why: str) -> Path:
 
 
 def _empty_journal(database: Path) -> None:
-    # A damaged database refuses; then its journal is kept beside it as it is.
+    # A damaged database refuses; then its journal is kept beside it as it is. Of a file that is none at all
+    # SQLite would delete the journal.
+    if not _has_magic(database):
+        return
     with contextlib.suppress(AgentPaneError), plain_connection(database, writable=True) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _has_magic(file: Path) -> bool:
+    with open(file, "rb") as content:
+        return content.read(len(_MAGIC)) == _MAGIC
 
 
 def _sync(path: Path) -> None:
