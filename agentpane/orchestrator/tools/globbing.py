@@ -1,0 +1,100 @@
+"""Glob: the paths of files that match a pattern."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field
+
+from agentpane.errors import ErrorCode
+from agentpane.orchestrator.tools import files
+from agentpane.orchestrator.tools.base import (
+    OnOutput,
+    Refusal,
+    ToolContext,
+    ToolInput,
+    ToolResult,
+    one_line,
+    parsed,
+    refused,
+    schema_of,
+)
+from agentpane.orchestrator.tools.globs import path_pattern
+from agentpane.orchestrator.tools.ripgrep import FAILED, as_parts, ripgrep
+from agentpane.orchestrator.tools.walking import Parts, Scope, in_order, scope, walk
+
+MAX_PATHS = 1000
+
+
+class GlobInput(ToolInput):
+    pattern: str = Field(min_length=1, description="Such as `**/*.py` or `src/**/*.{ts,tsx}`.")
+    path: str = Field("", description="The folder to search; the worktree unless given.")
+
+
+class GlobTool:
+    name = "Glob"
+    description = (
+        "Lists the files of the worktree whose path matches a pattern, sorted by path. `**` crosses folders; a pattern "
+        "without a slash matches names at any depth. Files that git ignores and links are left out."
+    )
+    input_schema: dict[str, Any] = schema_of(GlobInput)
+    mutates = False
+
+    async def run(self, input: Mapping[str, object], context: ToolContext, on_output: OnOutput) -> ToolResult:
+        """See Tool.run."""
+        try:
+            return await _glob(parsed(GlobInput, input), context)
+        except Refusal as refusal:
+            return refused(refusal)
+
+    def describe(self, input: Mapping[str, object]) -> str:
+        where = one_line(input, "path")
+        return one_line(input, "pattern") + (f" in {where}" if where else "")
+
+
+async def _glob(wanted: GlobInput, context: ToolContext) -> ToolResult:
+    folder = files.components(context.worktree, wanted.path or ".")
+    pattern = wanted.pattern
+    if os.path.isabs(pattern):
+        folder, pattern = (), "/".join(files.components(context.worktree, pattern))
+    if ".." in pattern.split("/"):
+        raise files.outside(wanted.pattern)
+    expression = compiled_glob(pattern)
+    searched = await asyncio.to_thread(_scope, context, folder)
+    paths = await list_files(context, searched)
+    found = [path for path in paths if expression.fullmatch("/".join(path[len(folder) :]))]
+    lines = [files.shown(path) for path in found[:MAX_PATHS]]
+    if len(found) > MAX_PATHS:
+        lines.append(f"[{len(found) - MAX_PATHS} more; use a narrower pattern]")
+    summary = f"{len(found)} file{'' if len(found) == 1 else 's'}"
+    return ToolResult("\n".join(lines) or "No file matches.", False, summary, {"files": len(found)})
+
+
+def compiled_glob(pattern: str) -> re.Pattern[str]:
+    try:
+        return path_pattern(pattern)
+    except ValueError as error:
+        raise Refusal(f"The pattern {pattern} cannot be used: {error}.", ErrorCode.VALIDATION_ERROR) from error
+
+
+async def list_files(context: ToolContext, searched: Scope) -> list[Parts]:
+    """Every file of the scope, in order."""
+    outcome = await ripgrep(context, searched, ["--files", "--null"])
+    if outcome is None or outcome.truncated or outcome.exit_code == FAILED:
+        return await asyncio.to_thread(_walked, context, searched)
+    printed = (as_parts(searched, path) for path in outcome.output.split(b"\0") if path)
+    return in_order(path for path in printed if path is not None)
+
+
+def _scope(context: ToolContext, folder: Parts) -> Scope:
+    with files.opened(context.worktree) as root:
+        return scope(root, folder)
+
+
+def _walked(context: ToolContext, searched: Scope) -> list[Parts]:
+    with files.opened(context.worktree) as root:
+        return in_order(walk(root, searched))
