@@ -95,8 +95,9 @@ class Engine:
         return cls(folder, await Database.open(folder), clock, sandbox)
 
     @property
-    def active_runs(self) -> int:
-        return self._supervisor.active
+    def alive_runs(self) -> int:
+        """How many runs work or wait for a place."""
+        return self._supervisor.alive
 
     def count_with(self, clients: Callable[[], int], windows: Callable[[], int]) -> None:
         """Say how the connected clients are counted."""
@@ -229,8 +230,7 @@ class Engine:
         return await self._core.db.read(audit.verify)
 
     async def _status(self, command: c.GetStatus) -> EngineStatus:
-        waiting = len(await self._core.db.read(runs.queued))
-        return EngineStatus(True, os.getpid(), __version__, self._clients(), waiting + self._supervisor.active)
+        return EngineStatus(True, os.getpid(), __version__, self._clients(), self._supervisor.alive)
 
     async def _stop(self, command: c.StopEngine) -> EngineStatus:
         status = await self._status(c.GetStatus())

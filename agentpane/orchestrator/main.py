@@ -90,7 +90,7 @@ async def work(folder: DataFolder, engine: Engine, life: Life) -> None:
     engine.count_with(lambda: server.clients, lambda: server.windows)
 
     def look() -> None:
-        life.look(server.clients > 0 or engine.active_runs > 0)
+        life.look(server.clients > 0 or engine.alive_runs > 0)
 
     engine.on_runs_changed = look
     engine.on_stop = life.end

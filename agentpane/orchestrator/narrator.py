@@ -123,7 +123,7 @@ class Narrator:
 
     async def _tool_finished(self, event: base.ToolFinished) -> None:
         result = event.result
-        data = {
+        data: dict[str, JsonValue] = {
             "call_id": event.call.id,
             "name": event.call.name,
             "content": result.content,

@@ -11,6 +11,7 @@ from typing import Protocol
 from agentpane.db import runs
 from agentpane.domain.ids import RunId
 from agentpane.domain.runs import PAUSED_PLACE_SECONDS
+from agentpane.errors import AgentPaneError
 from agentpane.orchestrator.core import Core
 
 log = logging.getLogger(__name__)
@@ -32,12 +33,18 @@ class Supervisor:
         self._jobs: dict[RunId, asyncio.Task[None]] = {}
         self._news = asyncio.Event()
         self._accepting = True
+        self._queued = 0  # runs that waited for a place at the last look
         self._barred: set[RunId] = set()  # cancelled, and never to be started
 
     @property
     def active(self) -> int:
         """How many runs have a job at this moment."""
         return len(self._jobs)
+
+    @property
+    def alive(self) -> int:
+        """How many runs work or wait for a place."""
+        return len(self._jobs) + self._queued
 
     def wake(self) -> None:
         """A run was queued, or a place may be free."""
@@ -49,7 +56,7 @@ class Supervisor:
             while True:
                 self._news.clear()
                 if self._accepting:
-                    await self._start_what_fits(group)
+                    await self._look(group)
                 try:
                     # A paused run gives its place up after a while, which nothing else announces.
                     await asyncio.wait_for(self._news.wait(), PAUSED_PLACE_SECONDS / 20)
@@ -76,14 +83,26 @@ class Supervisor:
         if late:
             await asyncio.wait(late)
 
+    async def _look(self, group: asyncio.TaskGroup) -> None:
+        # A full disk or a locked database passes; the runs that play are not to fall with it.
+        try:
+            await self._start_what_fits(group)
+        except AgentPaneError as problem:
+            log.error("the queue could not be looked at: %s", problem.message)
+
     async def _start_what_fits(self, group: asyncio.TaskGroup) -> None:
         now = self._core.clock.now()
         full: set[str] = set()
+        left = 0
         for waiting in await self._core.db.read(runs.queued):
-            if waiting.project_id in full or waiting.run_id in self._jobs or waiting.run_id in self._barred:
+            if waiting.run_id in self._jobs or waiting.run_id in self._barred:
                 continue
-            if await self._core.db.read(runs.occupying, waiting.project_id, now) >= waiting.max_concurrent:
+            if (
+                waiting.project_id in full
+                or await self._core.db.read(runs.occupying, waiting.project_id, now) >= waiting.max_concurrent
+            ):
                 full.add(waiting.project_id)
+                left += 1
                 continue
             if not await self._core.db.write(runs.start, waiting.run_id, now):
                 continue
@@ -93,7 +112,8 @@ class Supervisor:
             job = group.create_task(self._guarded(waiting.run_id), name=f"run-{waiting.run_id}")
             self._jobs[waiting.run_id] = job
             job.add_done_callback(partial(self._ended, waiting.run_id))
-            self._on_change()
+        self._queued = left
+        self._on_change()
 
     async def _guarded(self, run_id: RunId) -> None:
         # A failure that escapes one run must not reach its siblings through the task group.
