@@ -64,6 +64,11 @@ class Watch(AsyncIterator[Published | CatchUp]):
             return CatchUp(message["catch_up"])
         return Published(message["seq"], decode(EVENT, message["event"], ErrorCode.INTERNAL))
 
+    @property
+    def waiting(self) -> int:
+        """How many events have arrived and were not fetched yet."""
+        return len(self._waiting)
+
     async def aclose(self) -> None:
         """Watch no longer."""
         if not self._closed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import subprocess
 import sys
@@ -93,6 +94,30 @@ async def connect_or_start(folder: DataFolder, kind: ClientKind | str = ClientKi
         elif child is None and time.monotonic() >= not_before:
             child = _start(folder)
         await asyncio.sleep(LOOK_AGAIN_S)
+
+
+async def engine_has_ended(folder: DataFolder, within_s: float) -> bool:
+    """Wait until no engine holds the data folder. Returns False if one still does after `within_s` seconds."""
+    deadline = time.monotonic() + within_s
+    while _is_held(folder.lock):
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(LOOK_AGAIN_S)
+    return True
+
+
+def _is_held(lock: Path) -> bool:
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 async def _make_room(folder: DataFolder) -> None:

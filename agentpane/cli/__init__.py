@@ -1,1 +1,1 @@
-"""The headless commands: one module for each noun, each a client of the engine. No Qt, no database, no git."""
+"""The headless commands: clients of the engine for scripts and terminals. They decide nothing and load no Qt."""

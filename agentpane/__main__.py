@@ -1,0 +1,33 @@
+"""The one entry: the window, the engine's process, or a headless command. Each loads only what it needs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+NEW_WINDOW = "--new-window"
+
+
+def main() -> int:
+    """Read the command line and do what it says. Returns the exit status."""
+    arguments = sys.argv[1:]
+    if arguments in ([], [NEW_WINDOW]):
+        return open_window([], new_window=NEW_WINDOW in arguments)
+    if arguments in (["engine"], ["serve"]):
+        from agentpane.orchestrator.main import run_engine
+
+        return run_engine(serve=arguments == ["serve"])
+    from agentpane.cli.app import main as command
+
+    return command(arguments, open_window)
+
+
+def open_window(arguments: Sequence[str], new_window: bool = False) -> int:
+    """Open the window; this process becomes it."""
+    from agentpane.ui.app import main as window
+
+    return window(arguments, new_window)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""`project …`: the repositories on the board."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from agentpane.api.commands import AddProject, GetProject, ListProjects, RemoveProject
+from agentpane.cli import commands, shapes
+from agentpane.cli.pane import Pane, absolute, pairs, project_ref, table
+from agentpane.domain.projects import Project
+
+Ref = Annotated[str, typer.Argument(metavar="P", help="A project: its id or the beginning of it, its name or path.")]
+
+
+def register(app: typer.Typer) -> None:
+    noun = commands.group(app, "project", "The repositories on the board: add, list, show, remove.")
+    commands.add(noun, "add", add, "project add .", "project add ~/code/shop --base develop --json")
+    commands.add(noun, "list", list_, "project list")
+    commands.add(noun, "show", show, "project show shop")
+    commands.add(noun, "remove", remove, "project remove shop")
+
+
+def add(
+    ctx: typer.Context,
+    path: Annotated[str, typer.Argument(metavar="PATH", help="The folder of a git repository.")],
+    name: Annotated[str | None, typer.Option(help="What to call it; else the folder's name.")] = None,
+    base: Annotated[str | None, typer.Option(help="The branch that work is merged into; else what HEAD names.")] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Trust the repository's own configuration as it stands on that branch.")
+    ] = False,
+) -> None:
+    """Put a git repository on the board."""
+    pane: Pane = ctx.obj
+    command = AddProject(absolute(path) if path.strip() else path, name, base, trust=trust)
+    added = pane.call(lambda client: client.do(command))
+    for waiting in added.trust_pending:
+        pane.note(f"Waits for trust (--trust): {waiting}")
+    pane.result(shapes.project(added), _told(added))
+
+
+def list_(ctx: typer.Context) -> None:
+    """List the projects."""
+    pane: Pane = ctx.obj
+    found = pane.call(lambda client: client.do(ListProjects()))
+    rows = ((each.name, each.base_branch, each.path, each.id) for each in found)
+    pane.result(
+        [shapes.project(each) for each in found],
+        table(rows, ("NAME", "BASE", "PATH", "ID")) or "No project yet: agentpane project add PATH",
+    )
+
+
+def show(ctx: typer.Context, project: Ref) -> None:
+    """Show a project."""
+    pane: Pane = ctx.obj
+    found = pane.call(lambda client: client.do(GetProject(project_ref(project))))
+    pane.result(shapes.project(found), _told(found))
+
+
+def remove(
+    ctx: typer.Context,
+    project: Ref,
+    purge: Annotated[bool, typer.Option("--purge", help="Delete its cards and sessions, never the audit.")] = False,
+) -> None:
+    """Take a project off the board; what is not committed is kept first."""
+    pane: Pane = ctx.obj
+    gone = pane.call(lambda client: client.do(RemoveProject(project_ref(project), purge)))
+    pane.result(shapes.project(gone), f"{gone.name} is off the board; {gone.path} stays as it is.")
+
+
+def _told(value: Project) -> str:
+    return pairs(
+        {
+            "id": value.id,
+            "name": value.name,
+            "path": value.path,
+            "base branch": value.base_branch,
+            "trusted": "yes" if value.trusted else "no",
+        }
+    )

@@ -1,0 +1,105 @@
+"""`run`, `answer`, `resume`, `cancel`: what a person does with a task's run."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from agentpane.api.client import Client
+from agentpane.api.commands import Answer, CancelTask, GetTask, ResumeRun, StartRun
+from agentpane.cli import commands, shapes, words
+from agentpane.cli.pane import Pane, model_environment
+from agentpane.cli.task import Ref
+from agentpane.cli.waiting import start_and_wait
+from agentpane.domain.board import Column
+from agentpane.domain.policy import Policy
+from agentpane.domain.tasks import Task
+from agentpane.errors import AgentPaneError, ErrorCode
+
+
+class PolicyWord(StrEnum):
+    ASK = "ask"
+    FREE = "free"
+    DENY = "deny"
+
+
+POLICIES = {PolicyWord.ASK: Policy.CAREFUL, PolicyWord.FREE: Policy.FREE, PolicyWord.DENY: Policy.READ_ONLY}
+
+
+def register(app: typer.Typer) -> None:
+    commands.add(app, "run", run, "run k3x9", "run k3x9 --policy free --jsonl", lines=True)
+    commands.add(app, "answer", answer, 'answer k3x9 "Use the new interface."', lines=True)
+    commands.add(app, "resume", resume, "resume k3x9 --turns 20", "resume k3x9 --finish", lines=True)
+    commands.add(app, "cancel", cancel, "cancel k3x9 --yes")
+
+
+def run(
+    ctx: typer.Context,
+    task: Ref,
+    agent: Annotated[str | None, typer.Option(help="Who does it; else the card's or the project's agent.")] = None,
+    policy: Annotated[
+        PolicyWord | None,
+        typer.Option(help="ask before every write and command; free inside the sandbox; deny what would be asked."),
+    ] = None,
+) -> None:
+    """Start a card's run, and wait for its diff.
+
+    It also returns when the run fails, pauses or has changed nothing.
+    """
+    chosen = POLICIES[policy] if policy is not None else None
+    start_and_wait(ctx.obj, StartRun(task, agent, chosen, model_environment()))
+
+
+def answer(
+    ctx: typer.Context,
+    task: Ref,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What the agent reads before its next turn.")],
+) -> None:
+    """Say something to a card's agent, and wait."""
+    start_and_wait(ctx.obj, Answer(task, text, model_environment()))
+
+
+def resume(
+    ctx: typer.Context,
+    task: Ref,
+    turns: Annotated[int | None, typer.Option(help="How many more turns it may take.")] = None,
+    finish: Annotated[bool, typer.Option("--finish", help="Take what is there as the result.")] = False,
+) -> None:
+    """Go on with a paused, failed or interrupted run."""
+    start_and_wait(ctx.obj, ResumeRun(task, turns, finish, environment=model_environment()))
+
+
+def cancel(
+    ctx: typer.Context,
+    task: Ref,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask, even when a diff waits for approval.")] = False,
+) -> None:
+    """Stop a card's run and put the card in the backlog.
+
+    A recovery snapshot keeps what the agent had done.
+    """
+    pane: Pane = ctx.obj
+
+    async def find(client: Client) -> Task:
+        return await client.do(GetTask(task))
+
+    found = pane.call(find)
+    if found.card.column is Column.WAITING_APPROVAL and not yes:
+        _confirm(pane, found)
+    cancelled = pane.call(lambda client: client.do(CancelTask(found.card.id)))
+    pane.result(shapes.task(cancelled), words.task(cancelled))
+
+
+def _confirm(pane: Pane, task: Task) -> None:
+    """Ask whether a diff that waits for approval may go. Raises VALIDATION_ERROR where nobody can be asked."""
+    if not pane.for_people or not sys.stdin.isatty():
+        raise AgentPaneError(
+            ErrorCode.VALIDATION_ERROR,
+            "A diff of this card waits for approval; cancelling puts it aside.",
+            "Say --yes to cancel all the same. Nothing has changed.",
+            {"field": "yes"},
+        )
+    typer.confirm(f"The diff ({words.counts(task.card)}) is put aside; its branch stays. Cancel?", abort=True, err=True)

@@ -1,0 +1,117 @@
+"""`task …`: the cards of a project."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Annotated
+
+import typer
+
+from agentpane.api.client import Client
+from agentpane.api.commands import AddTask, GetTask, ListTasks, MoveTask
+from agentpane.cli import commands, shapes, words
+from agentpane.cli.pane import Pane, model_environment, project_ref, table
+from agentpane.cli.project import Ref as ProjectRef
+from agentpane.domain.board import COLUMN_TITLES, Column
+from agentpane.domain.tasks import Task, TaskCard
+
+Ref = Annotated[str, typer.Argument(metavar="T", help="A task: its id or the beginning of it.")]
+
+AT_ONCE = 50
+
+
+def register(app: typer.Typer) -> None:
+    noun = commands.group(app, "task", "The cards of a project: add, list, show, move.")
+    commands.add(
+        noun,
+        "add",
+        add,
+        'task add shop "Fix the flaky test" --label bug',
+        'task add . "Tidy up" -d - < notes.md',
+    )
+    commands.add(noun, "list", list_, "task list shop", "task list shop --column waiting_approval --json")
+    commands.add(noun, "show", show, "task show k3x9")
+    commands.add(noun, "move", move, "task move k3x9 in_progress", "task move k3x9 backlog --position 0")
+
+
+def add(
+    ctx: typer.Context,
+    project: ProjectRef,
+    title: Annotated[str, typer.Argument(metavar="TITLE", help="One line that says what is wanted.")],
+    description: Annotated[
+        str, typer.Option("--description", "-d", help="What the agent should know; - reads it from stdin.")
+    ] = "",
+    label: Annotated[list[str] | None, typer.Option(help="A label; may be given several times.")] = None,
+    agent: Annotated[str | None, typer.Option(help="Who will do it; else the project's default agent.")] = None,
+    start: Annotated[bool, typer.Option("--start", help="Start it, and return at once.")] = False,
+) -> None:
+    """Put a card in the backlog."""
+    pane: Pane = ctx.obj
+    text = _standard_input() if description == "-" else description
+    environment = model_environment() if start else {}
+    command = AddTask(project_ref(project), title, text, tuple(label or ()), agent, start, environment)
+    added = pane.call(lambda client: client.do(command))
+    pane.result(shapes.task(added), words.task(added))
+
+
+def list_(
+    ctx: typer.Context,
+    project: ProjectRef,
+    column: Annotated[Column | None, typer.Option(help="Only this column.")] = None,
+) -> None:
+    """List a project's cards, by column and position."""
+    pane: Pane = ctx.obj
+    command = ListTasks(project_ref(project), column)
+    if pane.for_people:
+        pane.say(_board(pane.call(lambda client: client.do(command))))
+        return
+    found = pane.call(lambda client: _whole_tasks(client, command))
+    pane.document([shapes.task(each) for each in found])
+
+
+def show(ctx: typer.Context, task: Ref) -> None:
+    """Show a card with its runs."""
+    pane: Pane = ctx.obj
+    found = pane.call(lambda client: client.do(GetTask(task)))
+    pane.result(shapes.task(found), words.task(found))
+
+
+def move(
+    ctx: typer.Context,
+    task: Ref,
+    column: Annotated[Column, typer.Argument(metavar="COLUMN", help="backlog or in_progress.")],
+    position: Annotated[int | None, typer.Option(help="0 is the top; else the end of the column.")] = None,
+) -> None:
+    """Move a card as a drag does: into In Progress starts a run, out of it cancels."""
+    pane: Pane = ctx.obj
+    command = MoveTask(task, column, position, model_environment())
+    moved = pane.call(lambda client: client.do(command))
+    pane.result(shapes.task(moved), words.task(moved))
+
+
+def _standard_input() -> str:
+    return sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
+
+
+async def _whole_tasks(client: Client, command: ListTasks) -> list[Task]:
+    """The cards' tasks, in the cards' order."""
+    cards = await client.do(command)
+    whole: list[Task] = []
+    for start in range(0, len(cards), AT_ONCE):
+        whole += await asyncio.gather(*(client.do(GetTask(card.id)) for card in cards[start : start + AT_ONCE]))
+    return whole
+
+
+def _board(cards: tuple[TaskCard, ...]) -> str:
+    rows = (
+        (
+            COLUMN_TITLES[card.column],
+            card.title if len(card.title) <= 60 else card.title[:59] + "…",
+            card.code or words.run_state(card),
+            words.counts(card),
+            card.id,
+        )
+        for card in cards
+    )
+    return table(rows, ("COLUMN", "TITLE", "STATE", "CHANGES", "ID")) or "No card here."
