@@ -74,13 +74,19 @@ def read_revision(file: Path) -> str | None:
 
 def faults(connection: sqlite3.Connection) -> tuple[str, ...]:
     """What SQLite finds wrong, one line each; empty when nothing is."""
-    damage = tuple(str(line) for (line,) in connection.execute("PRAGMA integrity_check") if line != "ok")
-    if damage:
-        return damage  # references cannot be followed through damaged pages
-    found = []
-    for table, row, parent, _ in connection.execute("PRAGMA foreign_key_check"):
-        found.append(f"{table}: row {row} refers to a row of {parent} that does not exist")
-    return tuple(found)
+    try:
+        damage = tuple(str(line) for (line,) in connection.execute("PRAGMA integrity_check") if line != "ok")
+        if damage:
+            return damage  # references cannot be followed through damaged pages
+        return tuple(
+            f"{table}: row {row} refers to a row of {parent} that does not exist"
+            for table, row, parent, _ in connection.execute("PRAGMA foreign_key_check")
+        )
+    except sqlite3.DatabaseError as error:
+        worded = store_error(error)
+        if worded is None or worded.code is not ErrorCode.STORE_CORRUPT:
+            raise
+        return (str(error),)
 
 
 def check_file(file: Path) -> tuple[str, ...]:

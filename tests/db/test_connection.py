@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection
@@ -186,15 +187,19 @@ async def test_a_database_that_another_program_writes_to_is_said_to_be_locked(fo
         await database.close()
 
 
+def _damage_the_projects(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as plain:
+        (page,) = plain.execute("SELECT rootpage FROM sqlite_master WHERE name = 'projects'").fetchone()
+    with open(file, "r+b") as content:
+        content.seek((page - 1) * 4096)
+        content.write(b"\xff" * 4096)
+
+
 async def test_a_damaged_page_is_found_by_check_and_said_in_words_when_met(folder: DataFolder) -> None:
     first = await Database.open(folder)
     await first.write(lambda connection: make_world(connection))
     await first.close()
-    with closing(sqlite3.connect(folder.database)) as plain:
-        (page,) = plain.execute("SELECT rootpage FROM sqlite_master WHERE name = 'projects'").fetchone()
-    with open(folder.database, "r+b") as file:
-        file.seek((page - 1) * 4096)
-        file.write(b"\xff" * 4096)
+    _damage_the_projects(folder.database)
     database = await Database.open(folder)
     try:
         with pytest.raises(AgentPaneError) as refused:
@@ -233,19 +238,22 @@ asyncio.run(main())
 """
 
 
+def _killed_after(acknowledged: int, folder: DataFolder, session_id: str) -> int:
+    """Kill a writing process once it has said this often that a batch is stored; the last number that it named."""
+    command = [sys.executable, "-c", _WRITER, str(folder.root), session_id]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        heard = [int(writer.stdout.readline()) for _ in range(acknowledged)]
+        os.kill(writer.pid, signal.SIGKILL)
+        return max([*heard, *(int(line) for line in writer.stdout if line.endswith("\n"))])
+
+
 @pytest.mark.parametrize("acknowledged", [1, 20])
 async def test_a_killed_writer_loses_no_transaction_that_it_was_told_of(folder: DataFolder, acknowledged: int) -> None:
     database = await Database.open(folder)
     session_id = (await database.write(lambda connection: make_world(connection))).session_id
     await database.close()
-    with subprocess.Popen(
-        [sys.executable, "-c", _WRITER, str(folder.root), session_id], stdout=subprocess.PIPE, text=True
-    ) as writer:
-        assert writer.stdout is not None
-        for _ in range(acknowledged):
-            last = int(writer.stdout.readline())
-        os.kill(writer.pid, signal.SIGKILL)
-        last = max([last, *(int(line) for line in writer.stdout if line.endswith("\n"))])
+    last = _killed_after(acknowledged, folder, session_id)
     again = await Database.open(folder)
     try:
         events = await again.read(sessions.read, session_id, 0, 1_000_000)
