@@ -12,12 +12,13 @@ from pathlib import Path
 from agentpane.domain.diff import decode_path, display_path, parse_raw, split_z
 from agentpane.errors import ErrorCode
 from agentpane.worktrees.git import LONG_TIMEOUT, GitOutput, GitRunner, Place
-from agentpane.worktrees.places import Checkout, head_branch, objects_of
+from agentpane.worktrees.places import Checkout, head_branch, hold_common_dir, objects_of
 from agentpane.worktrees.values import MergeIntent, MergeRefused, Repository
 
 
 def place_of(repo: Repository, path: Path, git_dir: Path) -> Place:
     """A checkout of the person's, with their own filters in force."""
+    hold_common_dir(git_dir, repo.common_dir)
     return Place(git_dir, repo.common_dir, path, own_filters=True, allowed_filters=repo.allowed_filters)
 
 

@@ -155,7 +155,7 @@ class ConfigCache:
     def clock() -> int:
         return time.time_ns()
 
-    def get(self, git_dir: Path, common_dir: Path) -> Config | None:
+    def get(self, git_dir: Path) -> Config | None:
         known = self._known.get(git_dir)
         if known is None or _fingerprint([path for path, _ in known[0]]) != known[0]:
             return None

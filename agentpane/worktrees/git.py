@@ -158,7 +158,7 @@ class GitRunner:
     async def _pins(self, place: Place | None) -> Pins:
         if place is None:
             return Pins()
-        config = self._config.get(place.git_dir, place.common_dir)
+        config = self._config.get(place.git_dir)
         if config is None:
             before = self._config.clock()
             async with self._slots:

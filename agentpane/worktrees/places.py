@@ -24,6 +24,7 @@ def objects_of(repo: Repository) -> Place:
 def checkout_of(repo: Repository) -> Place:
     """The person's own checkout, whose attributes say how a difference is shown; for a bare one, no checkout."""
     work_tree = None if repo.bare else repo.path
+    hold_common_dir(repo.git_dir, repo.common_dir)
     return Place(repo.git_dir, repo.common_dir, work_tree, allowed_filters=repo.allowed_filters)
 
 
@@ -40,7 +41,18 @@ def inside(repo: Repository, worktree: Worktree) -> Place:
             f"The worktree {worktree.path} is gone, or is not the folder that was made.",
             "Its branch still holds every snapshot; retry the task to get a new worktree.",
         )
+    hold_common_dir(worktree.git_dir, repo.common_dir)
     return Place(worktree.git_dir, repo.common_dir, worktree.path, allowed_filters=repo.allowed_filters)
+
+
+def hold_common_dir(git_dir: Path, common_dir: Path) -> None:
+    """Put a rewritten `commondir` right: git looks refs up through it, whatever GIT_COMMON_DIR says."""
+    pointer = git_dir / "commondir"
+    if git_dir == common_dir or Path(os.path.realpath(git_dir / _read_line(pointer))) == common_dir:
+        return
+    right = git_dir / f"commondir.agentpane-{os.getpid()}"
+    right.write_text(f"{os.path.relpath(common_dir, git_dir)}\n", "utf-8", "surrogateescape")
+    os.replace(right, pointer)
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,7 +164,7 @@ async def test_a_linked_worktree_may_itself_be_the_project(
 async def test_a_filter_that_files_need_refuses_the_project_by_name(worktrees: Worktrees, repo: Repository) -> None:
     git(repo.path, "config", "filter.crypt.clean", "cat")
     git(repo.path, "config", "filter.crypt.required", "true")
-    assert await worktrees.open_repository(repo.path)  # no file uses it
+    assert await worktrees.open_repository(repo.path) == repo  # no file uses it
     (repo.path / ".gitattributes").write_text("*.key filter=crypt diff=crypt\n")
     commit_all(repo.path)
     with pytest.raises(AgentPaneError) as caught:

@@ -1,0 +1,75 @@
+"""Git is started in one module; any other place that could is found here."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import agentpane
+
+ROOT = Path(agentpane.__file__).parent
+ONE_PLACE = Path("worktrees/git.py")
+STARTERS = re.compile(
+    r"(subprocess|asyncio)\.(run|call|check_call|check_output|Popen|getoutput|create_subprocess_\w+|getstatusoutput)"
+    r"|os\.(system|popen|exec\w+|spawn\w+|posix_spawn\w*)|subprocess_exec|subprocess_shell"
+)
+
+
+def sources() -> Iterator[tuple[Path, ast.Module]]:
+    for file in sorted(ROOT.rglob("*.py")):
+        yield file.relative_to(ROOT), ast.parse(file.read_text("utf-8"))
+
+
+def starts(tree: ast.Module) -> Iterator[ast.Call]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and STARTERS.search(ast.unparse(node.func)):
+            yield node
+
+
+def names_git(node: ast.AST) -> bool:
+    return any(
+        isinstance(part, ast.Constant) and isinstance(part.value, str) and re.match(r"(?:\S*/)?git(?:\s|$)", part.value)
+        for part in ast.walk(node)
+    )
+
+
+def test_in_this_package_one_module_starts_programs() -> None:
+    assert [path for path, tree in sources() if path.parts[0] == "worktrees" and any(starts(tree))] == [ONE_PLACE]
+
+
+def test_nowhere_else_is_a_program_started_that_is_called_git() -> None:
+    found = [
+        f"{path}:{call.lineno}"
+        for path, tree in sources()
+        if path != ONE_PLACE
+        for call in starts(tree)
+        if names_git(call)
+    ]
+    assert found == []
+
+
+def test_nowhere_else_is_there_a_command_line_that_begins_with_git() -> None:
+    found = [
+        f"{path}:{node.lineno}"
+        for path, tree in sources()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.List | ast.Tuple)
+        and len(node.elts) > 1
+        and isinstance(node.elts[0], ast.Constant)
+        and node.elts[0].value == "git"
+        and path.parts[0] != "worktrees"
+    ]
+    assert found == []
+
+
+def test_gitpython_is_used_for_opening_alone() -> None:
+    used: dict[str, set[str]] = {}
+    for path, tree in sources():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in {"git", "gitdb"}:
+                used.setdefault(str(path), set()).update(name.name for name in node.names)
+            if isinstance(node, ast.Import) and any(name.name.split(".")[0] in {"git", "gitdb"} for name in node.names):
+                used.setdefault(str(path), set()).add("*")
+    assert used == {"worktrees/repository.py": {"InvalidGitRepositoryError", "NoSuchPathError", "Repo"}}
