@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -157,8 +157,8 @@ async def play(backend: Backend, brief: Brief, host: TestHost | None = None) -> 
 
 
 async def play_into(events: list[BackendEvent], backend: Backend, brief: Brief, host: TestHost | None = None) -> None:
-    playing: AsyncIterator[BackendEvent] = backend.play(brief, host or TestHost())
-    async with aclosing(playing) as stream:  # type: ignore[type-var]
+    playing: AsyncGenerator[BackendEvent, None] = backend.play(brief, host or TestHost())
+    async with aclosing(playing) as stream:
         async for event in stream:
             events.append(event)
 

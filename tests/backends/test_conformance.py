@@ -161,14 +161,14 @@ async def test_stopping_in_the_middle_ends_the_running_tool(rig: Rig, tmp_path: 
 async def test_closing_the_iteration_early_leaves_nothing_behind(rig: Rig, tmp_path: Path) -> None:
     backend, endpoint = rig.backend(STORY)
     before = asyncio.all_tasks()
-    async with aclosing(backend.play(make_brief(tmp_path, endpoint), TestHost())) as events:  # type: ignore[type-var]
+    async with aclosing(backend.play(make_brief(tmp_path, endpoint), TestHost())) as events:
         async for event in events:
             if isinstance(event, TextDelta):
                 break
     await backend.close()
-    async with asyncio.timeout(10):  # what the SDK drops is closed by the loop, a moment later
-        while asyncio.all_tasks() - before:
-            await asyncio.sleep(0)
+    if left := asyncio.all_tasks() - before:  # what the SDK drops is closed by the loop, a moment later
+        await asyncio.wait(left, timeout=10)
+    assert asyncio.all_tasks() == before
 
 
 def after_first_turn(story: Sequence[Turn]) -> list[dict[str, object]]:
@@ -179,7 +179,7 @@ def after_first_turn(story: Sequence[Turn]) -> list[dict[str, object]]:
         {"type": "tool_use", "id": f"old_{number}", "name": name, "input": given}
         for number, (name, given, _, _) in enumerate(calls)
     ]
-    task = {"role": "user", "content": [{"type": "text", "text": "Do the work"}]}
+    task: dict[str, object] = {"role": "user", "content": [{"type": "text", "text": "Do the work"}]}
     return [task, {"role": "assistant", "content": blocks}]
 
 
@@ -219,7 +219,7 @@ async def test_results_that_are_known_are_not_asked_for_again(rig: Rig, tmp_path
 
 
 async def test_a_call_that_had_started_is_reported_as_unknown_and_never_repeated(rig: Rig, tmp_path: Path) -> None:
-    unknown = ("Mark", {"line": "one"}, "", True)
+    unknown: tuple[str, dict[str, object], str, bool] = ("Mark", {"line": "one"}, "", True)
     story: list[Turn] = [("I write.", [unknown]), ("I looked: it is there.", [])]
     backend, endpoint = rig.backend(story)
     brief = make_brief(

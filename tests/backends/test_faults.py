@@ -36,6 +36,7 @@ from agentpane.orchestrator.backends.base import (
     TurnStarted,
 )
 from agentpane.orchestrator.backends.messages_api import MessagesApiBackend
+from agentpane.orchestrator.backends.recorded.wire import sse
 from tests.backends.rig import Hurry, Look, Mark, TestHost, box, make_brief, marks, of_kind, play, play_into
 from tests.backends.wire import (
     Answer,
@@ -46,7 +47,6 @@ from tests.backends.wire import (
     Whole,
     in_order,
     say,
-    sse,
     think,
     use,
     use_raw,
@@ -157,7 +157,8 @@ async def test_the_server_may_say_how_long_to_wait(
 async def test_a_stream_that_ends_too_early_is_discarded_and_asked_for_again(wire: Wire, end: Any) -> None:
     part = b"".join(MARK.events()[:-1])  # everything but the closing event: the call is whole
     events = await wire.play(Stream(part, end=end), MARK, DONE)
-    assert len(of_kind(events, TurnDiscarded)) == (0 if end == "reset" and not of_kind(events, TurnDiscarded) else 1)
+    if end != "reset":  # what a reset overtakes has never been seen
+        assert len(of_kind(events, TurnDiscarded)) == 1
     assert len(of_kind(events, Retrying)) == 1
     assert marks(wire.folder) == ["one"]  # once: the cut call was not run
     assert events[-1] == Ended("All done.")
@@ -308,8 +309,9 @@ async def test_a_missing_key_is_said_before_anything_is_sent(wire: Wire, monkeyp
 async def test_a_redirect_is_not_followed(wire: Wire) -> None:
     other = wire.serve(DONE)
     away = f"HTTP/1.1 307 Away\r\nlocation: {other.url}/v1/messages\r\ncontent-length: 0\r\n\r\n".encode()
-    error = await wire.fail(Whole(away), tries=2)
-    assert error.code in {ErrorCode.BACKEND_PROTOCOL, ErrorCode.BACKEND_REFUSED}
+    error = await wire.fail(Whole(away))
+    assert error.code is ErrorCode.BACKEND_PROTOCOL
+    assert "307" in error.message
     assert other.requests == []
 
 
@@ -518,7 +520,7 @@ async def test_the_key_appears_in_no_error_and_no_log(wire: Wire, caplog: pytest
         await play(wire.backend(), brief)
     shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value) + repr(brief) + caplog.text
     assert "bad key [key]" in caught.value.message
-    assert secret not in shown.replace(f"bad key {secret}", "")
+    assert secret not in shown
 
 
 # Cuts at random

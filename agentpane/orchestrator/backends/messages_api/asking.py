@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -72,7 +72,7 @@ class Asker:
         self._patience = patience
         self._request_id: str | None = None
 
-    async def ask(self, turn: int, conversation: Conversation, host: Host) -> AsyncIterator[BackendEvent]:
+    async def ask(self, turn: int, conversation: Conversation, host: Host) -> AsyncGenerator[BackendEvent, None]:
         """Raises RunPaused from the host, or AgentPaneError with the code of a fault that does not pass."""
         attempt = 0
         while True:
@@ -102,7 +102,7 @@ class Asker:
             yield self._finished(turn, began)
             return
 
-    async def _stream(self, turn: int, conversation: Conversation) -> AsyncIterator[BackendEvent]:
+    async def _stream(self, turn: int, conversation: Conversation) -> AsyncGenerator[BackendEvent, None]:
         """One try. Raises RequestFailed for whatever the wire may do."""
         self.answer = answer = Accumulator()
         patience, wire_errors = self._patience, self._heavy.wire_errors

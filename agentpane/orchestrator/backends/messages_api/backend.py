@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 
 from agentpane.domain.agents import BackendName
@@ -31,7 +31,7 @@ class MessagesApiBackend:
         """Import what is slow to import, in a thread; the first run does so otherwise."""
         await self._clients.heavy()
 
-    async def play(self, brief: Brief, host: Host) -> AsyncIterator[BackendEvent]:
+    async def play(self, brief: Brief, host: Host) -> AsyncGenerator[BackendEvent, None]:
         """See `Backend.play`. Raises AgentPaneError with BACKEND_AUTH before anything else if there is no key."""
         client = await self._clients.get(brief.endpoint)
         heavy = await self._clients.heavy()

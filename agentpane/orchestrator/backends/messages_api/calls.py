@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -76,7 +76,8 @@ def check(call: ToolCall, tools: Mapping[str, Tool]) -> CheckedCall:
     tool = tools.get(call.name)
     if tool is None:
         return CheckedCall(call, None, f"There is no tool `{call.name}`. The tools are: {', '.join(tools)}.")
-    problem = problem_of(call.input, tool.input_schema)
+    given = {name: value for name, value in call.input.items() if value is not None}  # null is: not given
+    problem = problem_of(given, tool.input_schema)
     if problem is not None:
         return CheckedCall(call, None, f"The call was not run, for its input is not right: {problem}.")
     return CheckedCall(call, tool)
@@ -121,7 +122,7 @@ class CallRunner:
         self._context = context
         self.results: dict[str, ToolResult] = {}
 
-    async def run(self, turn: int, calls: Iterable[CheckedCall]) -> AsyncIterator[BackendEvent]:
+    async def run(self, turn: int, calls: Iterable[CheckedCall]) -> AsyncGenerator[BackendEvent, None]:
         """Yields what happens. Raises RunPaused from the host, before any call of its group has begun."""
         self.results = {}
         for alone, neighbours in groupby(calls, key=lambda checked: checked.runs_alone):
@@ -130,7 +131,7 @@ class CallRunner:
                 async for event in self._run_group(turn, group):
                     yield event
 
-    async def _run_group(self, turn: int, group: Sequence[CheckedCall]) -> AsyncIterator[BackendEvent]:
+    async def _run_group(self, turn: int, group: Sequence[CheckedCall]) -> AsyncGenerator[BackendEvent, None]:
         allowed: list[CheckedCall] = []
         starts: list[ToolStarted] = []
         ends: list[ToolFinished] = []
@@ -145,12 +146,14 @@ class CallRunner:
                 continue
             starts.append(ToolStarted(turn, checked.call, summary, checked.tool.mutates, verdict.rule))
             allowed.append(checked)
-        for event in (*ends, *starts):
-            yield event
+        for ended in ends:
+            yield ended
+        for started in starts:
+            yield started
         async for happened in self._run_allowed(turn, allowed):
             yield happened
 
-    async def _run_allowed(self, turn: int, allowed: Sequence[CheckedCall]) -> AsyncIterator[BackendEvent]:
+    async def _run_allowed(self, turn: int, allowed: Sequence[CheckedCall]) -> AsyncGenerator[BackendEvent, None]:
         tap = _Tap()
         jobs = [asyncio.create_task(self._run_one(checked, tap)) for checked in allowed]
         for job in jobs:

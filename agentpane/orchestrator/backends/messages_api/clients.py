@@ -48,7 +48,7 @@ class Clients:
         return await asyncio.shield(self._loading)
 
     async def get(self, endpoint: Endpoint) -> AsyncAnthropic:
-        """Raises AgentPaneError with BACKEND_AUTH if the endpoint has no key, BACKEND_UNAVAILABLE if its address is none."""
+        """Raises AgentPaneError with BACKEND_AUTH if there is no key, BACKEND_UNAVAILABLE if the address is none."""
         if not endpoint.api_key and not endpoint.auth_token:
             raise missing_key()
         heavy = await self.heavy()

@@ -6,6 +6,7 @@ A request begins as the one before it did, so that the server's cache serves tha
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from agentpane.orchestrator.backends.base import ToolCall
 from agentpane.orchestrator.backends.messages_api.accumulator import Block, Text, Thought
@@ -40,6 +41,17 @@ class Conversation:
     @property
     def ends_with_answer(self) -> bool:
         return bool(self._messages) and self._messages[-1][0] == "assistant"
+
+    def files_seen(self) -> tuple[str, ...]:
+        """The files that calls of this conversation have named, without those whose call failed."""
+        named: dict[str, str] = {}
+        for _, blocks in self._messages:
+            for block in blocks:
+                if block["type"] == "tool_use" and "file_path" in _object(block["input"]):
+                    named[str(block["id"])] = str(_object(block["input"])["file_path"])
+                elif block["type"] == "tool_result" and block.get("is_error"):
+                    named.pop(str(block["tool_use_id"]), None)
+        return tuple(dict.fromkeys(named.values()))
 
     def say(self, text: str) -> None:
         self._add("user", [{"type": "text", "text": text}])
@@ -106,5 +118,5 @@ def _blocks(content: object) -> list[ApiBlock]:
     return [dict(block) for block in content]
 
 
-def _object(value: object) -> dict[str, object]:
+def _object(value: object) -> dict[str, Any]:
     return dict(value) if isinstance(value, Mapping) else {}

@@ -70,7 +70,7 @@ class Patience:
         """Seconds before the next try, after `attempt` failed: as the server asked, else ever longer with jitter."""
         if fault.retry_after is not None:
             return min(fault.retry_after, self.longest_asked_s) + self.chance() * self.first_wait_s
-        longest = min(self.first_wait_s * 2 ** (attempt - 1), self.longest_wait_s)
+        longest = min(self.first_wait_s * 2.0 ** (attempt - 1), self.longest_wait_s)
         return longest * (0.5 + self.chance() / 2)
 
 

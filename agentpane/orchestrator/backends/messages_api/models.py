@@ -34,6 +34,8 @@ def model_names() -> tuple[str, ...]:
 def models() -> tuple[ModelChoice, ...]:
     """The SDK's models with their prices. Reads files: call it in a thread."""
     prices = importlib.import_module("agentpane.orchestrator.backends.messages_api.prices")
-    return tuple(
-        ModelChoice(name, *prices.price_of_million(name), is_default=name == DEFAULT_MODEL) for name in model_names()
-    )
+    chosen = []
+    for name in model_names():
+        input_price, output_price = prices.price_of_million(name)
+        chosen.append(ModelChoice(name, input_price, output_price, is_default=name == DEFAULT_MODEL))
+    return tuple(chosen)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from agentpane.errors import AgentPaneError, ErrorCode
@@ -13,6 +13,7 @@ from agentpane.orchestrator.backends.messages_api.calls import CallRunner, as_ca
 from agentpane.orchestrator.backends.messages_api.conversation import Conversation, result_block
 from agentpane.orchestrator.tools import Tool
 
+READER = "Read"
 BAD_TURNS = 5  # in a row, with calls of which none could be run
 GO_ON = "Your answer was cut off at its longest length. Go on exactly where it stopped."
 SAY_SOMETHING = "Your answer was empty. If the work is done, say so in a sentence; otherwise go on."
@@ -31,7 +32,8 @@ class Play:
         self._bad_turns = 0
         self._asked_to_speak = False
 
-    async def events(self) -> AsyncIterator[BackendEvent]:
+    async def events(self) -> AsyncGenerator[BackendEvent, None]:
+        await self._recall()
         async with aclosing(self._settle()) as settling:
             async for event in settling:
                 yield event
@@ -50,7 +52,14 @@ class Play:
                 return
             turn += 1
 
-    async def _settle(self) -> AsyncIterator[BackendEvent]:
+    async def _recall(self) -> None:
+        """Let the tools know again which files the agent has seen: a resumed run would have to read them anew."""
+        reader = self._tools.get(READER)
+        if reader is not None:
+            for path in self._conversation.files_seen():
+                await reader.run({"file_path": path, "limit": 1}, self._brief.context, None)
+
+    async def _settle(self) -> AsyncGenerator[BackendEvent, None]:
         """Give every open call of the history its result: known, unknown, or by running it."""
         calls = self._conversation.open_calls
         if not calls:
@@ -72,7 +81,7 @@ class Play:
             known[checked.call.id] = result_block(checked.call, self._runner.results[checked.call.id])
         self._conversation.add_results(known[call.id] for call in calls)
 
-    async def _carry_out(self, turn: int, answer: Accumulator) -> AsyncIterator[BackendEvent]:
+    async def _carry_out(self, turn: int, answer: Accumulator) -> AsyncGenerator[BackendEvent, None]:
         calls = [check_raw(raw, answer.stop_reason, self._tools) for raw in answer.calls]
         async with aclosing(self._runner.run(turn, calls)) as running:
             async for event in running:

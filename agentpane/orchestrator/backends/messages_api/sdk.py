@@ -47,7 +47,10 @@ Stream = AsyncStream[RawMessageStreamEvent]
 
 
 def make_client(endpoint: Endpoint) -> AsyncAnthropic:
-    """A client for this endpoint, which has a key: without one the SDK would look for it in the environment."""
+    """A client for this endpoint, which has a key: without one the SDK would look for it in the environment.
+
+    Raises AgentPaneError with BACKEND_UNAVAILABLE if the address is none.
+    """
     address = (endpoint.base_url or DEFAULT_ADDRESS).strip().rstrip("/").removesuffix("/v1")
     # Never a redirect: it would carry the key to another host. A proxy has no business between us and this machine.
     http = httpx2.AsyncClient(
@@ -56,14 +59,17 @@ def make_client(endpoint: Endpoint) -> AsyncAnthropic:
         follow_redirects=False,
         trust_env=not is_loopback(address),
     )
-    client = AsyncAnthropic(
-        api_key=endpoint.api_key or None,
-        auth_token=None if endpoint.api_key else endpoint.auth_token,
-        base_url=address,
-        max_retries=0,
-        timeout=httpx2.Timeout(None, connect=CONNECT_S),
-        http_client=http,
-    )
+    try:
+        client = AsyncAnthropic(
+            api_key=endpoint.api_key or None,
+            auth_token=None if endpoint.api_key else endpoint.auth_token,
+            base_url=address,
+            max_retries=0,
+            timeout=httpx2.Timeout(None, connect=CONNECT_S),
+            http_client=http,
+        )
+    except httpx2.InvalidURL as error:
+        raise fault_of(error, endpoint).error() from error
     # The SDK adds ANTHROPIC_CUSTOM_HEADERS of the engine's environment here; we only what other servers than
     # Anthropic's look for: the SDK sends a key as a bearer token, many gateways read it from x-api-key.
     named = endpoint.api_key if address != DEFAULT_ADDRESS else None
@@ -78,6 +84,12 @@ def is_loopback(address: str) -> bool:
             return True
         return ipaddress.ip_address(host).is_loopback
     return False
+
+
+def evidence(error: Exception, endpoint: Endpoint) -> Exception | None:
+    """`error` as the cause of what is raised, unless its words would carry the key into a log."""
+    secrets = [secret for secret in (endpoint.api_key, endpoint.auth_token) if secret]
+    return None if any(secret in repr(error) + str(error) for secret in secrets) else error
 
 
 def fault_of(error: Exception, endpoint: Endpoint) -> Fault:
@@ -151,7 +163,7 @@ _TOO_LONG = (
 def _status_fault(error: anthropic.APIStatusError, endpoint: Endpoint) -> Fault:
     """By the kind of error where the server names one, for an error inside a stream has status 200; else by status."""
     status = error.status_code
-    if status < 400:
+    if status < 300:
         status = _KINDS.get(error.type or "", 400 if error.type else 500)
     words = _words(error, endpoint)
     lowered = words.lower()
@@ -171,7 +183,8 @@ def _status_fault(error: anthropic.APIStatusError, endpoint: Endpoint) -> Fault:
     if status in {400, 404}:
         hint = "Check the agent's model and the address, then resume. Nothing was lost."
         return Fault(ErrorCode.BACKEND_REFUSED, f"The model's server refused the request: {words}", hint)
-    return Fault(ErrorCode.BACKEND_PROTOCOL, f"The model's server answered with status {status}: {words}", RESUME_HINT)
+    message = f"The model's server will not go on (status {status}): {words}"
+    return Fault(ErrorCode.BACKEND_PROTOCOL, message, RESUME_HINT)
 
 
 def _words(error: anthropic.APIStatusError, endpoint: Endpoint) -> str:
@@ -179,9 +192,8 @@ def _words(error: anthropic.APIStatusError, endpoint: Endpoint) -> str:
     words = error.api_message
     if not isinstance(words, str) or not words.strip():
         body = error.body
-        words = (
-            body if isinstance(body, str) else json.dumps(body) if body is not None else error.response.reason_phrase
-        )
+        shown = body if isinstance(body, str) else json.dumps(body) if body is not None else ""
+        words = shown.strip() or error.response.reason_phrase
     return _clean(words, endpoint)
 
 

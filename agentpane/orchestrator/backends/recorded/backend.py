@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -42,7 +42,7 @@ class RecordedBackend:
         """Import what is slow to import, in a thread; the first run does so otherwise."""
         await self._harness.warm_up()
 
-    async def play(self, brief: Brief, host: Host) -> AsyncIterator[BackendEvent]:
+    async def play(self, brief: Brief, host: Host) -> AsyncGenerator[BackendEvent, None]:
         """See `Backend.play`. The brief's endpoint is ignored."""
         server, endpoint = await self._running()
         server.folders.append(str(brief.context.worktree))

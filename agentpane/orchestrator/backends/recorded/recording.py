@@ -101,6 +101,7 @@ def normal(text: str, folders: Sequence[str] = ()) -> str:
     for folder in sorted(folders, key=len, reverse=True):
         text = text.replace(folder.rstrip("/") + "/", "").replace(folder, ".")
     text = re.sub(r"\bin \d+\.\d+ ?s\b", "in 0.000s", text)
+    text = re.sub(r"\((tests(?:\.\w+){2})\.\w+\)", r"(\1)", text)  # before 3.11 a failure is named without its method
     lines = [line.rstrip() for line in text.splitlines() if not re.fullmatch(r"\s*[~^]+\s*", line)]
     return "\n".join(lines).strip()
 

@@ -130,8 +130,10 @@ def _parts(block: Block, piece: int) -> tuple[dict[str, object], list[dict[str, 
             text = str(block["text"])
             return {"type": "text", "text": ""}, [{"type": "text_delta", "text": part} for part in cut(text, piece)]
         case "thinking":
-            deltas = [{"type": "thinking_delta", "thinking": part} for part in cut(str(block["thinking"]), piece)]
-            signature = {"type": "signature_delta", "signature": block.get("signature", "")}
+            deltas: list[dict[str, object]] = [
+                {"type": "thinking_delta", "thinking": part} for part in cut(str(block["thinking"]), piece)
+            ]
+            signature: dict[str, object] = {"type": "signature_delta", "signature": block.get("signature", "")}
             return {"type": "thinking", "thinking": "", "signature": ""}, [*deltas, signature]
         case "tool_use":
             raw = str(block["raw"]) if "raw" in block else json.dumps(block["input"])

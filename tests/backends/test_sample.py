@@ -1,0 +1,232 @@
+"""The sample project's cards, played by the recorded backend with the real tools in the real sandbox."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.orchestrator.backends.base import (
+    BackendEvent,
+    Brief,
+    Ended,
+    Endpoint,
+    TextBlock,
+    ToolCalled,
+    ToolFinished,
+)
+from agentpane.orchestrator.backends.messages_api.calls import UNKNOWN_OUTCOME
+from agentpane.orchestrator.backends.recorded import RecordedBackend
+from agentpane.orchestrator.backends.recorded.recording import normal
+from agentpane.orchestrator.backends.recorded.sample import (
+    SampleCard,
+    recordings,
+    sample_cards,
+    sample_files,
+    sample_name,
+)
+from agentpane.orchestrator.backends.recorded.server import AT_ITS_END
+from agentpane.orchestrator.tools import TOOL_NAMES
+from agentpane.sandbox import Sandbox, detect
+from tests.backends.record import lay_out, make_context
+from tests.backends.rig import Hurry, TestHost, make_brief, of_kind, play
+
+CARDS = {card.key: card for card in sample_cards()}
+Message = Mapping[str, object]
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Sandbox:
+    return detect()
+
+
+@pytest.fixture
+async def backend() -> AsyncIterator[RecordedBackend]:
+    made = RecordedBackend(0, patience=Hurry().patience())
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def worktree(tmp_path: Path) -> Path:
+    return lay_out(tmp_path / "worktree")
+
+
+def brief_for(card: SampleCard, worktree: Path, sandbox: Sandbox) -> Brief:
+    return make_brief(
+        worktree,
+        Endpoint(None),
+        f"{card.title}\n\n{card.description}",
+        tools=TOOL_NAMES,
+        context=make_context(worktree, sandbox),
+    )
+
+
+def told(brief: Brief, events: Sequence[BackendEvent], reason: str) -> Brief:
+    """The same run after its diff was sent back, with the conversation rebuilt from its events."""
+    history: list[Message] = list(brief.history)
+    turns = sorted({event.turn for event in of_kind(events, TextBlock) + of_kind(events, ToolCalled)})
+    for turn in turns:
+        said = [event for event in of_kind(events, TextBlock) if event.turn == turn]
+        calls = [event.call for event in of_kind(events, ToolCalled) if event.turn == turn]
+        blocks: list[Message] = [{"type": "text", "text": event.text} for event in said]
+        blocks += [{"type": "tool_use", "id": call.id, "name": call.name, "input": call.input} for call in calls]
+        history.append({"role": "assistant", "content": blocks})
+        results = {event.call.id: event.result for event in of_kind(events, ToolFinished)}
+        answers = [
+            {
+                "type": "tool_result",
+                "tool_use_id": call.id,
+                "content": results[call.id].content,
+                "is_error": results[call.id].is_error,
+            }
+            for call in calls
+        ]
+        if answers:
+            history.append({"role": "user", "content": answers})
+    history.append({"role": "user", "content": [{"type": "text", "text": reason}]})
+    return replace(
+        brief,
+        history=tuple(history),
+        first_turn=turns[-1] + 1,
+        context=replace(brief.context, memory=type(brief.context.memory)()),
+    )
+
+
+def run(worktree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=worktree, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+async def play_card(
+    backend: RecordedBackend, key: str, worktree: Path, sandbox: Sandbox
+) -> tuple[Brief, list[BackendEvent]]:
+    brief = brief_for(CARDS[key], worktree, sandbox)
+    return brief, await play(backend, brief)
+
+
+def test_the_sample_is_a_small_real_project(worktree: Path) -> None:
+    assert sample_name() == "fairshare"
+    assert ".gitignore" in sample_files()
+    assert len(CARDS) == 4
+    assert [card.key for card in CARDS.values() if card.plays] == ["odd-cents"]
+    tests = run(worktree, "-m", "unittest")
+    assert tests.returncode == 1
+    assert "FAILED (failures=1)" in tests.stderr
+    assert run(worktree, "-m", "fairshare", "trips/lisbon.txt").returncode == 0
+
+
+def test_no_title_begins_another_and_every_card_fits_the_board() -> None:
+    titles = [card.title for card in CARDS.values()]
+    assert len(set(titles)) == len(titles)
+    assert all(len(card.title) <= 200 and len(card.description) <= 5_000 for card in CARDS.values())
+    assert {recording.title for recording in recordings()} == set(titles)
+
+
+async def test_the_demos_card_mends_the_failing_test(
+    backend: RecordedBackend, worktree: Path, sandbox: Sandbox
+) -> None:
+    _, events = await play_card(backend, "odd-cents", worktree, sandbox)
+    assert isinstance(events[-1], Ended)
+    assert run(worktree, "-m", "unittest").returncode == 0
+
+
+async def test_the_demos_card_is_played_within_two_seconds_at_its_usual_pace(worktree: Path, sandbox: Sandbox) -> None:
+    backend = RecordedBackend()
+    await backend.warm_up()
+    began = time.monotonic()
+    await play_card(backend, "odd-cents", worktree, sandbox)
+    took = time.monotonic() - began
+    await backend.close()
+    assert took < 6, f"{took:.1f} s"  # two seconds on a machine that does nothing else
+
+
+async def test_the_feature_prints_a_table(backend: RecordedBackend, worktree: Path, sandbox: Sandbox) -> None:
+    await play_card(backend, "markdown", worktree, sandbox)
+    printed = run(worktree, "-m", "fairshare", "--markdown", "trips/lisbon.txt").stdout
+    assert printed.startswith("| Who | Paid | Share | Balance |\n")
+    assert run(worktree, "-m", "unittest", "tests.test_markdown").returncode == 0
+
+
+async def test_the_documentation_is_true(backend: RecordedBackend, worktree: Path, sandbox: Sandbox) -> None:
+    _, events = await play_card(backend, "ledger-docs", worktree, sandbox)
+    last = of_kind(events, ToolFinished)[-1].result.content
+    assert "Ben gives Ana 18.00" in last
+    assert "Chloe gives Ana 30.00" in last
+    assert "Ben gives\nAna 18.00 and Chloe gives her 30.00" in (worktree / "README.md").read_text()
+
+
+async def test_the_first_diff_deserves_its_rejection_and_the_second_is_right(
+    backend: RecordedBackend, worktree: Path, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    slip = tmp_path / "slip.txt"
+    slip.write_text("people: Ana, Ben\nAna -12.00 Lunch\n")
+    brief, events = await play_card(backend, "negative-bills", worktree, sandbox)
+    assert run(worktree, "-m", "fairshare", str(slip)).returncode == 0  # dropped without a word
+    again = await play(backend, told(brief, events, "Do not drop a bill silently."))
+    assert isinstance(again[-1], Ended)
+    refused = run(worktree, "-m", "fairshare", str(slip))
+    assert refused.returncode == 1
+    assert "line 2: an amount cannot be negative" in refused.stderr
+    assert run(worktree, "-m", "unittest", "tests.test_ledger").returncode == 0
+
+
+@pytest.mark.parametrize("order", [list(CARDS), list(reversed(CARDS))])
+async def test_cards_may_be_played_in_any_order_on_one_line_of_work(
+    backend: RecordedBackend, worktree: Path, sandbox: Sandbox, order: list[str]
+) -> None:
+    for key in order:
+        brief, events = await play_card(backend, key, worktree, sandbox)
+        if key == "negative-bills":
+            await play(backend, told(brief, events, "Say which line it is."))
+    assert run(worktree, "-m", "unittest").returncode == 0
+
+
+async def test_a_second_rejection_gets_a_plain_answer(
+    backend: RecordedBackend, worktree: Path, sandbox: Sandbox
+) -> None:
+    brief, events = await play_card(backend, "odd-cents", worktree, sandbox)
+    again = await play(backend, told(brief, events, "I would rather round up."))
+    assert again[-1] == Ended(AT_ITS_END)
+
+
+async def test_a_result_that_differs_is_refused_with_the_call_named(
+    backend: RecordedBackend, worktree: Path, sandbox: Sandbox
+) -> None:
+    source = worktree / "fairshare" / "split.py"
+    source.write_text(source.read_text() + "# somebody was here\n")
+    with pytest.raises(AgentPaneError) as caught:
+        await play_card(backend, "odd-cents", worktree, sandbox)
+    assert caught.value.code is ErrorCode.BACKEND_PROTOCOL
+    assert "fairshare/split.py" in caught.value.message
+    assert "somebody was here" in caught.value.message
+
+
+async def test_a_card_without_a_recording_says_so(backend: RecordedBackend, worktree: Path, sandbox: Sandbox) -> None:
+    own = SampleCard("own", "Write a poem", "About cents.", (), False)
+    with pytest.raises(AgentPaneError) as caught:
+        await play(backend, brief_for(own, worktree, sandbox))
+    assert caught.value.code is ErrorCode.BACKEND_PROTOCOL
+    assert "Write a poem" in caught.value.message
+    assert "key" in caught.value.message
+
+
+async def test_each_call_is_put_to_the_host(backend: RecordedBackend, worktree: Path, sandbox: Sandbox) -> None:
+    host = TestHost()
+    await play(backend, brief_for(CARDS["odd-cents"], worktree, sandbox), host)
+    assert len(host.asked) == 7
+
+
+def test_what_differs_between_machines_is_left_out_of_the_comparison() -> None:
+    one = 'File "/home/a/w/tests/test_x.py", line 3\n    f(1)\n    ~~^^^\nRan 3 tests in 0.001s\nFAIL: t (tests.x.T.t)'
+    two = 'File "/srv/b/tests/test_x.py", line 3\n    f(1)\nRan 3 tests in 12.345s\nFAIL: t (tests.x.T)\n'
+    assert normal(one, ["/home/a/w"]) == normal(two, ["/srv/b"])
+    assert normal("Ran 3 tests") != normal("Ran 4 tests")
+    assert normal(UNKNOWN_OUTCOME) == UNKNOWN_OUTCOME
