@@ -40,8 +40,8 @@ class BashTool:
     name = "Bash"
     description = (
         "Runs a bash command in the worktree and gives its output and exit code. Each call is a fresh shell; whatever "
-        "it started ends with it. Output over 30000 characters is cut in the middle. In the sandbox only the worktree and "
-        "/tmp can be written, the .git folder can be read only, and there may be no network."
+        "it started ends with it. Output over 30000 characters is cut in the middle. In the sandbox only the worktree "
+        "and /tmp can be written, the .git folder can be read only, and there may be no network."
     )
     input_schema: dict[str, Any] = schema_of(BashInput)
     mutates = True

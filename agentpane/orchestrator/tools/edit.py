@@ -39,8 +39,8 @@ class EditTool:
     name = "Edit"
     description = (
         "Replaces a piece of text in a file of the worktree. The file must have been read before in this run. "
-        "old_string must match exactly, indentation included and without the line numbers that Read shows, and must occur once "
-        "unless replace_all is set."
+        "old_string must match exactly, indentation included and without the line numbers that Read shows, and must "
+        "occur once unless replace_all is set."
     )
     input_schema: dict[str, Any] = schema_of(EditInput)
     mutates = True

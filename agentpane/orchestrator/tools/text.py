@@ -48,7 +48,7 @@ class TextFile:
 
 
 def decoded(data: bytes, path: str) -> TextFile:
-    """What is neither UTF-8 nor marked is taken as Latin-1, which gives every byte back. Raises Refusal for binaries."""
+    """What is neither UTF-8 nor marked is taken as Latin-1, which keeps every byte. Raises Refusal for binaries."""
     for mark, encoding in MARKS:
         if data.startswith(mark):
             try:

@@ -1,0 +1,221 @@
+"""Glob and Grep: with ripgrep and without it they find the same."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from agentpane.orchestrator.tools import ToolContext, ToolResult, ripgrep
+from agentpane.orchestrator.tools.globs import path_pattern
+
+from .conftest import Call, caller
+
+FILES: dict[bytes, bytes] = {
+    b".gitignore": b"# comment\n*.log\n!keep.log\n/only-here\nbuild/\nsub/*.tmp\n"
+    b"**/deep/**/x\ntrailing \\ \n\\#odd\n[ab]?.c\n",
+    b".github/workflow.yml": b"needle: 1\n",
+    b".hidden": b"needle\n",
+    b"a.log": b"needle\n",
+    b"keep.log": b"needle\n",
+    b"only-here": b"needle\n",
+    b"sub/only-here": b"needle\n",
+    b"sub/a.tmp": b"needle\n",
+    b"sub/more/a.tmp": b"needle\n",
+    b"build/out": b"needle\n",
+    b"sub/build/out": b"needle\n",
+    b"deep/x": b"needle\n",
+    b"a/deep/b/c/x": b"needle\n",
+    b"a/deep/b/c/y": b"needle\n",
+    b"sub/.gitignore": b"!a.log\nnested\n*\\*star\n",
+    b"sub/a.log": b"needle\n",
+    b"sub/nested/file": b"needle\n",
+    b"sub/a*star": b"needle\n",
+    b"ab.c": b"needle\n",
+    b"cc.c": b"needle\n",
+    b"#odd": b"needle\n",
+    b"with space/and 'quote'": b"one\nNeedle\nthree\n",
+    b"with\nnewline": b"needle\n",
+    b"with\ttab[1]{2}*?": b"needle\n",
+    b"-dash": b"needle\n",
+    "ünïcode/日本.txt".encode(): "größer needle\n".encode(),
+    b"not-utf8-\xff\xfe": b"needle \xff\n",
+    b"crlf.txt": b"first\r\nneedle\r\n",
+    b"binary": b"needle\n\x00\x01",
+    b"late-binary": b"needle\n" + b"x" * 200_000 + b"\x00",
+    b"utf16": "\ufeffneedle".encode("utf-16-le"),
+    b"no-newline": b"a\nneedle",
+    b"empty": b"",
+    b"many.txt": b"".join(b"line %d %s\n" % (n, b"needle" if n % 10 == 0 else b"hay") for n in range(1, 60)),
+}
+
+
+@pytest.fixture
+def tree(worktree: Path) -> Path:
+    for name, content in FILES.items():
+        path = os.path.join(os.fsencode(worktree), name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(content)
+    (worktree / "link").symlink_to("keep.log")
+    (worktree / "folder-link").symlink_to("sub")
+    (worktree / "loop").symlink_to(".")
+    os.mkfifo(worktree / "fifo")
+    return worktree
+
+
+@pytest.fixture
+def without(monkeypatch: pytest.MonkeyPatch, context: ToolContext) -> Call:
+    """Calls on a machine that has no ripgrep."""
+    environment = {**context.environment, "PATH": "/var/empty"}
+    return caller(ToolContext(context.worktree, context.sandbox, (), environment, network=False))
+
+
+CALLS: list[tuple[str, dict[str, object]]] = [
+    ("Glob", {"pattern": "**"}),
+    ("Glob", {"pattern": "*"}),
+    ("Glob", {"pattern": "*.{log,txt}"}),
+    ("Glob", {"pattern": "sub/**"}),
+    ("Glob", {"pattern": "**/x"}),
+    ("Glob", {"pattern": "*", "path": "sub"}),
+    ("Glob", {"pattern": "**/*", "path": "build"}),
+    ("Glob", {"pattern": "*", "path": "with space"}),
+    ("Glob", {"pattern": "*", "path": "a/deep/b"}),
+    ("Grep", {"pattern": "needle"}),
+    ("Grep", {"pattern": "needle", "-i": True, "output_mode": "count"}),
+    ("Grep", {"pattern": "needle", "output_mode": "content", "-C": 1}),
+    ("Grep", {"pattern": "needle", "output_mode": "content", "-A": 2, "-n": False, "path": "many.txt"}),
+    ("Grep", {"pattern": "^line [0-9]+ needle$", "output_mode": "content", "-B": 3}),
+    ("Grep", {"pattern": "needle", "glob": "*.txt"}),
+    ("Grep", {"pattern": "needle", "glob": "!*.txt"}),
+    ("Grep", {"pattern": "needle", "glob": "sub/**"}),
+    ("Grep", {"pattern": "needle", "path": "sub"}),
+    ("Grep", {"pattern": "needle", "path": "sub", "glob": "*.tmp"}),
+    ("Grep", {"pattern": "needle", "path": "sub/nested"}),
+    ("Grep", {"pattern": "needle", "path": "build/out"}),
+    ("Grep", {"pattern": "needle", "path": "with\ttab[1]{2}*?", "output_mode": "content"}),
+    ("Grep", {"pattern": "gr\u00f6\u00dfer", "output_mode": "content"}),
+    ("Grep", {"pattern": "-dash|Needle"}),
+    ("Grep", {"pattern": "needle", "head_limit": 3}),
+    ("Grep", {"pattern": "nothing of that kind"}),
+    ("Grep", {"pattern": "needle", "path": "binary"}),
+    ("Grep", {"pattern": "needle", "path": "missing"}),
+    ("Grep", {"pattern": "needle", "path": "link"}),
+    ("Glob", {"pattern": "*", "path": "folder-link"}),
+]
+
+
+@pytest.mark.parametrize(("tool", "inputs"), CALLS, ids=lambda value: str(value))
+async def test_with_and_without_ripgrep_the_same_is_found(
+    call: Call, without: Call, confined: ToolContext, tree: Path, tool: str, inputs: dict[str, object]
+) -> None:
+    quick, plain, inside = [await one(tool, **inputs) for one in (call, without, caller(confined))]
+    assert quick.content.splitlines() == plain.content.splitlines() == inside.content.splitlines()
+    assert quick == plain == inside
+
+
+def test_the_machine_has_ripgrep_and_the_comparison_uses_it(context: ToolContext) -> None:
+    assert ripgrep._program(context) is not None, "ripgrep (rg) is not installed, and cannot be compared with"
+
+
+async def test_what_is_listed_is_what_git_does_not_ignore(call: Call, tree: Path) -> None:
+    (tree / ".git").unlink()
+    for command in (["git", "init", "-q"], ["git", "add", "-A"]):
+        await _git(command, tree)
+    listed = await _git(["git", "ls-files", "-z"], tree)
+    links = {b"link", b"folder-link", b"loop"}
+    expected = sorted(
+        (path for path in listed.split(b"\0") if path and path not in links), key=lambda path: path.split(b"/")
+    )
+    shown = [path.decode("utf-8", "backslashreplace") for path in expected]
+    assert (await call("Glob", pattern="**")).content == "\n".join(shown)
+
+
+async def _git(command: list[str], folder: Path) -> bytes:
+    done = await asyncio.to_thread(subprocess.run, command, cwd=folder, check=True, capture_output=True, timeout=30)
+    return done.stdout
+
+
+def found(result: ToolResult) -> set[str]:
+    assert not result.is_error, result.content
+    return set(result.content.splitlines())
+
+
+async def test_ignored_files_links_and_binaries_are_left_out(call: Call, tree: Path) -> None:
+    hits = found(await call("Grep", pattern="needle"))
+    assert {"keep.log", "sub/only-here", "sub/a.log", ".hidden", ".github/workflow.yml", "cc.c"} <= hits
+    assert not hits & {"a.log", "only-here", "build/out", "ab.c", "link", "binary", "late-binary", "sub/nested/file"}
+
+
+async def test_an_ignored_path_that_is_named_is_searched(call: Call, tree: Path) -> None:
+    assert found(await call("Grep", pattern="needle", path="build")) == {"build/out"}
+    assert found(await call("Grep", pattern="needle", path="a.log")) == {"a.log"}
+
+
+async def test_content_is_shown_like_grep_shows_it(call: Call, tree: Path) -> None:
+    result = await call("Grep", pattern="needle", path="many.txt", output_mode="content", **{"-C": 1, "head_limit": 5})
+    assert result.content.splitlines() == [
+        "many.txt-9-line 9 hay",
+        "many.txt:10:line 10 needle",
+        "many.txt-11-line 11 hay",
+        "--",
+        "many.txt-19-line 19 hay",
+        "[14 more lines; narrow the search with path or glob]",
+    ]
+
+
+@pytest.mark.parametrize("pattern", ["(", "[", "a{2,1}"])
+async def test_a_broken_pattern_is_an_error_result(call: Call, without: Call, tree: Path, pattern: str) -> None:
+    for one in (call, without):
+        result = await one("Grep", pattern=pattern)
+        assert result.is_error and "regex" in result.content
+
+
+@pytest.mark.parametrize("pattern", ["[", "{a", "a\\"])
+async def test_a_broken_glob_is_an_error_result(call: Call, tree: Path, pattern: str) -> None:
+    assert (await call("Glob", pattern=pattern)).is_error
+    assert (await call("Grep", pattern="x", glob=pattern)).is_error
+
+
+async def test_a_pattern_without_an_end_is_killed(without: Call, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentpane.orchestrator.tools.grep.TIMEOUT_S", 1.0)
+    (tree / "bait").write_text("a" * 64)
+    result = await without("Grep", pattern="(a+)+b", path="bait")
+    assert result.is_error and "was ended" in result.content
+
+
+async def test_very_many_files_are_listed_up_to_a_limit(call: Call, worktree: Path) -> None:
+    for number in range(1200):
+        (worktree / f"f{number:04}").touch()
+    lines = (await call("Glob", pattern="f*")).content.splitlines()
+    assert len(lines) == 1001 and lines[-1] == "[200 more; use a narrower pattern]"
+
+
+async def test_a_configuration_of_ripgrep_has_no_say(call: Call, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tree / "rc").write_text("--invert-match\n")
+    monkeypatch.setenv("RIPGREP_CONFIG_PATH", str(tree / "rc"))
+    (tree / ".ignore").write_text("*\n")
+    assert "keep.log" in found(await call("Grep", pattern="needle"))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matches", "others"),
+    [
+        ("*.py", ["a.py", "x/a.py"], ["a.pyc", "a.py/b"]),
+        ("src/*.py", ["src/a.py"], ["src/x/a.py", "x/src/a.py"]),
+        ("src/**/*.py", ["src/a.py", "src/x/y/a.py"], ["a.py"]),
+        ("**/test_*", ["test_a", "x/test_b"], ["x/test_b/c"]),
+        ("*.{ts,tsx}", ["a.ts", "x/b.tsx"], ["a.js"]),
+        ("{a,b{c,d}}/x", ["a/x", "bc/x", "bd/x"], ["b/x"]),
+        ("[!a]?.c", ["bb.c"], ["ab.c", "/b.c"]),
+        ("./a", ["a"], ["b"]),
+        ("src/**", ["src/a", "src/a/b"], ["src", "source/a"]),
+    ],
+)
+def test_patterns_mean_what_models_think(pattern: str, matches: list[str], others: list[str]) -> None:
+    expression = path_pattern(pattern)
+    assert [path for path in matches if not expression.fullmatch(path)] == []
+    assert [path for path in others if expression.fullmatch(path)] == []
