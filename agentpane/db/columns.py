@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Dialect, Enum, Integer, LargeBinary, Text
+from sqlalchemy.exc import DontWrapMixin
 from sqlalchemy.sql.elements import ColumnClause, TextClause
 from sqlalchemy.sql.expression import literal_column, text
 from sqlalchemy.types import TypeDecorator
 from typing_extensions import override
 
 from agentpane.clock import from_micros, to_micros
-from agentpane.domain.limits import invalid
 from agentpane.errors import AgentPaneError, ErrorCode
 
 T = TypeVar("T")
@@ -74,10 +74,14 @@ class ExactPath(TypeDecorator[str]):
         return None if value is None else value.decode("utf-8", "surrogateescape")
 
 
+class DocumentError(AgentPaneError, DontWrapMixin):
+    """A JSON document is not what its column holds. SQLAlchemy passes it on as it is."""
+
+
 class Json(TypeDecorator[Any]):
     """A JSON document that a Pydantic adapter checks on its way in and out.
 
-    Raises AgentPaneError with VALIDATION_ERROR for a document that may not be stored, and with
+    Raises DocumentError with VALIDATION_ERROR for a document that may not be stored, and with
     STORE_CORRUPT for a stored one that is not what the column holds.
     """
 
@@ -96,7 +100,12 @@ class Json(TypeDecorator[Any]):
         try:
             checked = self._adapter.validate_python(value)
         except ValidationError as error:
-            raise invalid(self.name, f"The {self.name} is not valid: {_first_fault(error)}") from error
+            raise DocumentError(
+                ErrorCode.VALIDATION_ERROR,
+                f"The {self.name} is not valid: {_first_fault(error)}",
+                hint="Change it and try again. Nothing has been stored.",
+                details={"field": self.name},
+            ) from error
         return encode_json(self._adapter.dump_python(checked))
 
     @override
@@ -106,7 +115,7 @@ class Json(TypeDecorator[Any]):
         try:
             return self._adapter.validate_python(json.loads(value))
         except ValueError as error:
-            raise AgentPaneError(
+            raise DocumentError(
                 ErrorCode.STORE_CORRUPT,
                 f"The database holds a {self.name} that is not valid.",
                 hint="Run `agentpane db check`; a backup can be put back with `agentpane db restore`.",

@@ -1,0 +1,183 @@
+"""Approvals, worktrees, merges, reviews, recovery snapshots and settings as they are stored."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import Connection
+
+from agentpane.db import approvals, merges, recoveries, reviews, runs, settings, tasks, worktrees
+from agentpane.domain.approvals import ApprovalState
+from agentpane.domain.engine import Settings
+from agentpane.domain.merges import MergeState
+from agentpane.domain.review import MergeStrategy, ReviewComment, ReviewVerdict
+from agentpane.domain.runs import Run
+from agentpane.domain.worktrees import WorktreeStatus
+from agentpane.errors import AgentPaneError, ErrorCode
+
+from .conftest import NOW, World
+
+LATER = NOW + timedelta(seconds=1)
+
+
+def _asked(world: World, run: Run, call_id: str, tool: str = "Bash") -> approvals.NewApproval:
+    return approvals.NewApproval(
+        world.project.id, world.task.card.id, run.id, call_id, tool, {"command": "ls \udcff"}, "ls \udcff"
+    )
+
+
+def test_a_call_is_asked_about_once_however_often_its_run_comes_back_to_it(
+    connection: Connection, world: World, run: Run
+) -> None:
+    first = approvals.request(connection, _asked(world, run, "c1"), NOW)
+    assert approvals.request(connection, _asked(world, run, "c1"), LATER) == first
+    assert (first.state, first.input, first.summary) == (ApprovalState.PENDING, {"command": "ls \udcff"}, "ls \\udcff")
+    assert approvals.pending(connection) == approvals.pending(connection, world.task.card.id) == (first,)
+    assert approvals.resolve(connection, first.id[:7]) == first.id
+
+
+def test_a_decision_is_made_once(connection: Connection, world: World, run: Run) -> None:
+    asked = approvals.request(connection, _asked(world, run, "c1"), NOW)
+    decided = approvals.decide(connection, asked.id, ApprovalState.DENIED, "Not now.", "me", LATER)
+    assert (decided.state, decided.message, decided.decided_by, decided.decided_at) == (
+        ApprovalState.DENIED,
+        "Not now.",
+        "me",
+        LATER,
+    )
+    with pytest.raises(AgentPaneError) as refused:
+        approvals.decide(connection, asked.id, ApprovalState.ALLOWED, None, "me", LATER)
+    assert refused.value.code is ErrorCode.VALIDATION_ERROR
+    assert approvals.decisions_for(connection, run.id) == {"c1": decided}
+    assert approvals.for_call(connection, run.id, "c1") == decided
+    assert approvals.for_call(connection, run.id, "c2") is None
+
+
+def test_what_a_cancelled_task_asked_for_is_withdrawn(connection: Connection, world: World, run: Run) -> None:
+    kept = approvals.request(connection, _asked(world, run, "c0"), NOW)
+    approvals.decide(connection, kept.id, ApprovalState.ALLOWED, None, "me", NOW)
+    asked = [approvals.request(connection, _asked(world, run, f"c{n}"), NOW) for n in (1, 2)]
+    withdrawn = approvals.withdraw_for_task(connection, world.task.card.id, LATER)
+    assert [(one.id, one.state) for one in withdrawn] == [(one.id, ApprovalState.WITHDRAWN) for one in asked]
+    assert approvals.pending(connection) == ()
+    assert approvals.get(connection, kept.id).state is ApprovalState.ALLOWED
+
+
+def test_a_tool_is_allowed_for_good_in_one_project(connection: Connection, world: World) -> None:
+    assert approvals.always(connection, world.project.id) == frozenset()
+    for tool in ("Bash", "Edit", "Bash"):
+        approvals.allow_always(connection, world.project.id, tool, LATER)
+    assert approvals.always(connection, world.project.id) == {"Bash", "Edit"}
+
+
+def test_an_approval_that_is_not_there_is_said_to_be_missing(connection: Connection) -> None:
+    with pytest.raises(AgentPaneError) as refused:
+        approvals.resolve(connection, "nothing")
+    assert refused.value.code is ErrorCode.VALIDATION_ERROR
+
+
+def test_a_worktree_is_followed_from_creating_to_removed(connection: Connection, world: World) -> None:
+    task_id = world.task.card.id
+    new = worktrees.NewWorktree(world.project.id, task_id, "agentpane/fix", "main", "a" * 40, "/srv/demo/.worktrees/f")
+    made = worktrees.create(connection, new, NOW)
+    assert (made.status, made.git_dir, made.copied, made.env_copied) == (WorktreeStatus.CREATING, None, (), False)
+    failed = worktrees.set_fields(connection, made.id, LATER, status=WorktreeStatus.ERROR, last_error="No room")
+    assert failed.last_error == "No room"
+    active = worktrees.set_fields(
+        connection, made.id, LATER, status=WorktreeStatus.ACTIVE, git_dir="/srv/g", copied=(".env",), env_copied=True
+    )
+    assert (active.last_error, active.git_dir, active.copied, active.env_copied) == (None, "/srv/g", (".env",), True)
+    tasks.set_fields(connection, task_id, LATER, worktree_id=made.id)
+    assert tasks.get(connection, task_id).worktree == "/srv/demo/.worktrees/f"
+    assert worktrees.live(connection) == (active,)
+    gone = worktrees.set_fields(connection, made.id, LATER, status=WorktreeStatus.REMOVED, removed_at=LATER)
+    assert worktrees.live(connection) == ()
+    assert worktrees.for_task(connection, task_id) == gone
+    assert tasks.get(connection, task_id).worktree is None
+    second = worktrees.create(connection, new, LATER)
+    assert worktrees.for_task(connection, task_id) == second
+    assert worktrees.all_for_project(connection, world.project.id) == (gone, second)
+    with pytest.raises(ValueError, match="project_id"):
+        worktrees.set_fields(connection, made.id, LATER, project_id="other")
+
+
+def test_a_merge_is_in_the_journal_before_it_is_done(connection: Connection, world: World) -> None:
+    task_id = world.task.card.id
+    new = merges.NewMerge(task_id, world.project.id, "main", "a" * 40, "b" * 40, "c" * 40, "squash", "/srv/demo", "Ada")
+    merge_id = merges.intend(connection, new, NOW)
+    (open_one,) = merges.unfinished(connection)
+    assert (open_one.id, open_one.state, open_one.strategy) == (merge_id, MergeState.INTENT, MergeStrategy.SQUASH)
+    assert (open_one.old_sha, open_one.new_sha, open_one.reviewed_sha) == ("a" * 40, "b" * 40, "c" * 40)
+    assert (open_one.target_ref, open_one.checkout_path, open_one.approved_by) == ("main", "/srv/demo", "Ada")
+    merges.finish(connection, merge_id, "done", LATER)
+    assert merges.unfinished(connection) == ()
+    (done,) = merges.for_task(connection, task_id)
+    assert (done.state, done.finished_at) == (MergeState.DONE, LATER)
+
+
+def test_a_review_keeps_its_comments_in_order_and_paths_byte_for_byte(connection: Connection, world: World) -> None:
+    task_id = world.task.card.id
+    comments = (
+        ReviewComment("src/odd\udcff.py", 7, "Why?"),
+        ReviewComment("README.md", None, "Whole file \udcff"),
+        ReviewComment("README.md", 3, "Removed?", old_side=True),
+    )
+    reviews.add(connection, task_id, "s1", "rejected", "Not yet.", comments, NOW)
+    reviews.add(connection, task_id, "s2", "approved", "", (), LATER, by="Ada")
+    stored = (comments[0], ReviewComment("README.md", None, "Whole file \\udcff"), comments[2])
+    assert reviews.comments_for(connection, task_id) == stored
+    assert reviews.comments_for(connection, task_id, "s2") == ()
+    found = [(one.snapshot, one.verdict, one.reason) for one in reviews.of_task(connection, task_id)]
+    assert found == [("s1", ReviewVerdict.REJECTED, "Not yet."), ("s2", ReviewVerdict.APPROVED, "")]
+
+
+def test_a_recovery_snapshot_is_kept_for_thirty_days(connection: Connection, world: World) -> None:
+    new = recoveries.NewRecovery(world.project.id, world.task.card.id, "refs/agentpane/recovery/x", "a" * 40, "cancel")
+    kept = recoveries.add(connection, new, NOW)
+    assert recoveries.resolve(connection, kept.id[:8]) == kept.id
+    assert recoveries.for_project(connection, world.project.id) == (kept,)
+    assert recoveries.expired(connection, NOW + timedelta(days=29)) == ()
+    assert recoveries.expired(connection, NOW + timedelta(days=30)) == (kept,)
+    recoveries.remove(connection, kept.id)
+    assert recoveries.for_project(connection, world.project.id) == ()
+
+
+def test_settings_have_their_defaults_until_they_are_set(connection: Connection) -> None:
+    assert settings.get(connection) == Settings()
+    chosen = Settings("dark", "claude-test", "http://127.0.0.1:1", "squash", "Ada")
+    assert settings.put(connection, chosen, NOW) == chosen
+    assert settings.get(connection) == chosen
+
+
+def test_a_value_is_kept_under_its_key_until_it_is_forgotten(connection: Connection) -> None:
+    assert settings.get_value(connection, "seen") is None
+    settings.put_value(connection, "seen", {"tour": [1, 2]}, NOW)
+    settings.put_value(connection, "seen", {"tour": [3]}, LATER)
+    assert settings.get_value(connection, "seen") == {"tour": [3]}
+    settings.put_value(connection, "seen", None, LATER)
+    assert settings.get_value(connection, "seen") is None
+
+
+def test_a_task_that_goes_takes_what_hangs_on_it_and_leaves_its_journal(
+    connection: Connection, world: World, run: Run
+) -> None:
+    task_id = world.task.card.id
+    approvals.request(connection, _asked(world, run, "c1"), NOW)
+    reviews.add(connection, task_id, "s1", "rejected", "No.", (ReviewComment("a", 1, "b"),), NOW)
+    merges.intend(connection, merges.NewMerge(task_id, world.project.id, "main", "a", "b", "c", "ff", None), NOW)
+    tasks.delete(connection, task_id, LATER)
+    counts = {
+        table: connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one()
+        for table in ("approvals", "reviews", "review_comments", "merges", "sessions", "agent_runs")
+    }
+    assert counts == {
+        "approvals": 0,
+        "reviews": 0,
+        "review_comments": 0,
+        "merges": 1,
+        "sessions": 1,
+        "agent_runs": 1,
+    }
+    assert merges.unfinished(connection)[0].task_id is None
+    assert runs.queued(connection) == ()
