@@ -13,11 +13,13 @@ import signal
 import tempfile
 import weakref
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.worktrees.child import GRACE, Child
 from agentpane.worktrees.config import ConfigCache, Pins
 
 CHUNK = 64 * 1024
@@ -71,13 +73,21 @@ class GitOutput:
         return self.stdout.decode("utf-8", "surrogateescape").rstrip("\n")
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    command: tuple[str, ...]
+    folder: Path
+    environment: Mapping[str, str]
+
+
 class GitRunner:
-    """Starts git: at most one child a core, read in chunks, ended with its process group when nobody waits."""
+    """Starts git: at most one child a core, ended with its process group when nobody waits for it any more."""
 
     def __init__(self, program: str = "git", at_once: int | None = None) -> None:
         self._program = program
         places = at_once or os.cpu_count() or 1
         self._slots = asyncio.Semaphore(places)
+        self._threads = ThreadPoolExecutor(places, thread_name_prefix="git")
         # A stream lasts as long as its reader likes, so it may not hold up other calls.
         self._streams = asyncio.Semaphore(places)
         self._config = ConfigCache()
@@ -86,6 +96,7 @@ class GitRunner:
         self._remove_private = weakref.finalize(self, shutil.rmtree, self._private, ignore_errors=True)
 
     def close(self) -> None:
+        self._threads.shutdown(wait=False)
         self._remove_private()
 
     @contextmanager
@@ -115,13 +126,10 @@ class GitRunner:
         index: the index file to use in place of the place's own.
         """
         pins = await self._pins(place)
-        async with self._slots:
-            process = await self._start(place, arguments, pins, index, config, cwd)
-            output = await _finish(process, (self._program, *arguments), stdin, timeout)
+        output = await self._finish(place, arguments, pins, index, config, cwd, stdin, timeout)
         if output.exit_code not in ok:
-            raise GitError(
-                _refusal(arguments, output), (self._program, *arguments), output.exit_code, output.stderr, error
-            )
+            command = (self._program, *arguments)
+            raise GitError(_refusal(arguments, output), command, output.exit_code, output.stderr, error)
         return output
 
     async def stream(
@@ -135,9 +143,16 @@ class GitRunner:
         """Yield git's output as it comes, at most 64 KiB at once; ends git when the reader stops early."""
         pins = await self._pins(place)
         async with self._streams:
-            process = await self._start(place, arguments, pins, None, config, None)
-            assert process.stdout is not None and process.stderr is not None and process.stdin is not None
-            process.stdin.close()
+            call = self._call(place, arguments, pins, None, config, None)
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *call.command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.PIPE, cwd=call.folder, env=call.environment,
+                    start_new_session=True, limit=4 * CHUNK,
+                )  # fmt: skip
+            except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+                raise self._not_started(call, error) from error
+            assert process.stdout is not None and process.stderr is not None
             errors = asyncio.ensure_future(_read(process.stderr))
             try:
                 async with asyncio.timeout(timeout):
@@ -145,7 +160,7 @@ class GitRunner:
                         yield chunk
                     code = await process.wait()
             finally:
-                await _end_group(process, drained=process.stdout)
+                await _end_group(process, process.stdout)
                 stderr = await errors
         if code not in ok:
             output = GitOutput(code, b"", stderr)
@@ -161,16 +176,14 @@ class GitRunner:
         config = self._config.get(place.git_dir)
         if config is None:
             before = self._config.clock()
-            async with self._slots:
-                command = ("config", "--list", "--show-scope", "--show-origin", "--includes", "-z")
-                process = await self._start(place, command, Pins(), None, None, None)
-                output = await _finish(process, (self._program, *command), b"", TIMEOUT)
+            command = ("config", "--list", "--show-scope", "--show-origin", "--includes", "-z")
+            output = await self._finish(place, command, Pins(), None, None, None, b"", TIMEOUT)
             if output.exit_code != 0:
                 raise GitError(_refusal(command, output), (self._program, *command), output.exit_code, output.stderr)
             config = self._config.put(place.git_dir, place.common_dir, output.stdout, before)
         return config.pins(place.own_filters, place.allowed_filters)
 
-    async def _start(
+    def _call(
         self,
         place: Place | None,
         arguments: Sequence[str],
@@ -178,7 +191,7 @@ class GitRunner:
         index: Path | None,
         config: Mapping[str, str] | None,
         cwd: Path | None,
-    ) -> asyncio.subprocess.Process:
+    ) -> _Call:
         environment = scrubbed_environment()
         folder = cwd or self._private / "empty"
         pinned: list[str] = []
@@ -191,22 +204,44 @@ class GitRunner:
             elif place.work_tree is None:
                 environment["GIT_INDEX_FILE"] = str(self._private / "empty" / "index")
         _add_config(environment, {**pins.config, **(config or {})})
-        try:
-            return await asyncio.create_subprocess_exec(
-                self._program, "--no-pager", "--literal-pathspecs", *pinned, *arguments,
-                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-                cwd=folder, env=environment, start_new_session=True, limit=4 * CHUNK,
-            )  # fmt: skip
-        except FileNotFoundError as error:
-            if not folder.is_dir():
-                message = f"The folder {folder} is gone."
-                raise GitError(message, (self._program, *arguments), None, code=ErrorCode.WORKTREE_NOT_FOUND) from error
-            raise AgentPaneError(
-                ErrorCode.GIT_MISSING, "Git is not installed, or not on PATH.", "Install git 2.38 or newer."
-            ) from error
-        except NotADirectoryError as error:
-            message = f"{folder} is not a folder."
-            raise GitError(message, (self._program, *arguments), None, code=ErrorCode.WORKTREE_NOT_FOUND) from error
+        command = (self._program, "--no-pager", "--literal-pathspecs", *pinned, *arguments)
+        return _Call(command, folder, environment)
+
+    async def _finish(
+        self,
+        place: Place | None,
+        arguments: Sequence[str],
+        pins: Pins,
+        index: Path | None,
+        config: Mapping[str, str] | None,
+        cwd: Path | None,
+        stdin: bytes,
+        timeout: float,
+    ) -> GitOutput:
+        call = self._call(place, arguments, pins, index, config, cwd)
+        async with self._slots:
+            child = Child(call.command, call.folder, call.environment)
+            job = asyncio.get_running_loop().run_in_executor(self._threads, child.run, stdin, timeout)
+            try:
+                return GitOutput(*await asyncio.shield(job))
+            except asyncio.CancelledError:
+                await _end_child(child, job)
+                raise
+            except TimeoutError as error:
+                message = f"git {arguments[0]} took longer than {timeout:.0f} s and was stopped."
+                raise GitError(message, (self._program, *arguments), None) from error
+            except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+                raise self._not_started(call, error) from error
+
+    def _not_started(self, call: _Call, error: OSError) -> AgentPaneError:
+        if not call.folder.is_dir():
+            message = f"The folder {call.folder} is gone."
+            return GitError(message, call.command, None, code=ErrorCode.WORKTREE_NOT_FOUND)
+        return AgentPaneError(
+            ErrorCode.GIT_MISSING,
+            f"Git is not installed, or not on PATH, or cannot be started: {error.strerror}.",
+            "Install git 2.38 or newer.",
+        )
 
 
 def scrubbed_environment() -> dict[str, str]:
@@ -248,46 +283,25 @@ async def _read(stream: asyncio.StreamReader) -> bytes:
     return bytes(parts)
 
 
-async def _feed(stream: asyncio.StreamWriter, data: bytes) -> None:
-    with suppress(BrokenPipeError, ConnectionResetError):
-        for start in range(0, len(data), CHUNK):
-            stream.write(data[start : start + CHUNK])
-            await stream.drain()
-    stream.close()
-    with suppress(BrokenPipeError, ConnectionResetError):
-        await stream.wait_closed()
+async def _end_child(child: Child, job: asyncio.Future[tuple[int, bytes, bytes]]) -> None:
+    """End git and its children: first politely, so that it removes its lock files."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        child.end(number)
+        await asyncio.wait({job}, timeout=GRACE)
+        if job.done():
+            job.exception()
+            return
 
 
-async def _finish(
-    process: asyncio.subprocess.Process, command: Sequence[str], stdin: bytes, timeout: float
-) -> GitOutput:
-    assert process.stdout is not None and process.stderr is not None and process.stdin is not None
-    pumps = asyncio.gather(_read(process.stdout), _read(process.stderr), _feed(process.stdin, stdin), process.wait())
-    try:
-        async with asyncio.timeout(timeout):
-            stdout, stderr, _, code = await asyncio.shield(pumps)
-    except TimeoutError as error:
-        message = f"git {command[1]} took longer than {timeout:.0f} s and was stopped."
-        raise GitError(message, command, None) from error
-    finally:
-        if not pumps.done():
-            await _end_group(process)
-            await pumps
-    return GitOutput(code, stdout, stderr)
-
-
-async def _end_group(process: asyncio.subprocess.Process, drained: asyncio.StreamReader | None = None) -> None:
-    """End git and its children: first politely, so that it removes its lock files.
-
-    drained: output that nobody else reads; unread, it would keep the loop from noticing the end.
-    """
-    for number, patience in ((signal.SIGTERM, 2.0), (signal.SIGKILL, 10.0)):
+async def _end_group(process: asyncio.subprocess.Process, unread: asyncio.StreamReader) -> None:
+    """End a git whose output was being streamed; unread output would keep the loop from noticing the end."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
         if process.returncode is not None:
             return
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         with suppress(TimeoutError):
-            async with asyncio.timeout(patience):
-                while drained is not None and await drained.read(CHUNK):
+            async with asyncio.timeout(GRACE):
+                while await unread.read(CHUNK):
                     pass
                 await process.wait()

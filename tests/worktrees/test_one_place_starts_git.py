@@ -11,6 +11,7 @@ import agentpane
 
 ROOT = Path(agentpane.__file__).parent
 ONE_PLACE = Path("worktrees/git.py")
+ITS_CHILD = Path("worktrees/child.py")  # knows of no program: what it starts is handed to it by the one place
 STARTERS = re.compile(
     r"(subprocess|asyncio)\.(run|call|check_call|check_output|Popen|getoutput|create_subprocess_\w+|getstatusoutput)"
     r"|os\.(system|popen|exec\w+|spawn\w+|posix_spawn\w*)|subprocess_exec|subprocess_shell"
@@ -36,14 +37,25 @@ def names_git(node: ast.AST) -> bool:
 
 
 def test_in_this_package_one_module_starts_programs() -> None:
-    assert [path for path, tree in sources() if path.parts[0] == "worktrees" and any(starts(tree))] == [ONE_PLACE]
+    starting = {path for path, tree in sources() if path.parts[0] == "worktrees" and any(starts(tree))}
+    assert starting == {ITS_CHILD, ONE_PLACE}
+
+
+def test_only_the_one_place_makes_a_child() -> None:
+    made = {
+        path
+        for path, tree in sources()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "agentpane.worktrees.child"
+    }
+    assert made == {ONE_PLACE}
 
 
 def test_nowhere_else_is_a_program_started_that_is_called_git() -> None:
     found = [
         f"{path}:{call.lineno}"
         for path, tree in sources()
-        if path != ONE_PLACE
+        if path not in {ONE_PLACE, ITS_CHILD}
         for call in starts(tree)
         if names_git(call)
     ]
