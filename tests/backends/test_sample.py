@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from agentpane.orchestrator.backends.base import (
 )
 from agentpane.orchestrator.backends.messages_api.calls import UNKNOWN_OUTCOME
 from agentpane.orchestrator.backends.recorded import RecordedBackend
+from agentpane.orchestrator.backends.recorded.backend import PACE_S
 from agentpane.orchestrator.backends.recorded.recording import normal
 from agentpane.orchestrator.backends.recorded.sample import (
     SampleCard,
@@ -31,9 +32,10 @@ from agentpane.orchestrator.backends.recorded.sample import (
     sample_files,
     sample_name,
 )
-from agentpane.orchestrator.backends.recorded.server import AT_ITS_END
+from agentpane.orchestrator.backends.recorded.server import AT_ITS_END, PIECE
+from agentpane.orchestrator.backends.recorded.wire import cut
 from agentpane.orchestrator.tools import TOOL_NAMES
-from agentpane.sandbox import Sandbox, detect
+from agentpane.sandbox import BareSandbox, Sandbox, detect
 from tests.backends.record import lay_out, make_context
 from tests.backends.rig import Hurry, TestHost, make_brief, of_kind, play
 
@@ -130,22 +132,21 @@ def test_no_title_begins_another_and_every_card_fits_the_board() -> None:
     assert {recording.title for recording in recordings()} == set(titles)
 
 
+@pytest.mark.parametrize("confined", [True, False])
 async def test_the_demos_card_mends_the_failing_test(
-    backend: RecordedBackend, worktree: Path, sandbox: Sandbox
+    backend: RecordedBackend, worktree: Path, sandbox: Sandbox, confined: bool
 ) -> None:
-    _, events = await play_card(backend, "odd-cents", worktree, sandbox)
+    _, events = await play_card(backend, "odd-cents", worktree, sandbox if confined else BareSandbox())
     assert isinstance(events[-1], Ended)
     assert run(worktree, "-m", "unittest").returncode == 0
 
 
-async def test_the_demos_card_is_played_within_two_seconds_at_its_usual_pace(worktree: Path, sandbox: Sandbox) -> None:
-    backend = RecordedBackend()
-    await backend.warm_up()
-    began = time.monotonic()
-    await play_card(backend, "odd-cents", worktree, sandbox)
-    took = time.monotonic() - began
-    await backend.close()
-    assert took < 6, f"{took:.1f} s"  # two seconds on a machine that does nothing else
+def test_the_demos_card_streams_for_less_than_two_seconds() -> None:
+    (demo,) = (recording for recording in recordings() if recording.key == "odd-cents")
+    texts = [turn.text for turn in demo.turns]
+    texts += [json.dumps(call.input) for turn in demo.turns for call in turn.calls]
+    pieces = sum(len(cut(text, PIECE)) for text in texts)
+    assert 0.3 < pieces * PACE_S < 1.5
 
 
 async def test_the_feature_prints_a_table(backend: RecordedBackend, worktree: Path, sandbox: Sandbox) -> None:

@@ -40,6 +40,7 @@ from agentpane.orchestrator.backends.messages_api.clients import Heavy
 from agentpane.orchestrator.backends.messages_api.conversation import Conversation
 from agentpane.orchestrator.backends.messages_api.faults import Patience, RequestFailed
 from agentpane.orchestrator.backends.messages_api.models import MAX_TOKENS
+from agentpane.orchestrator.backends.messages_api.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
@@ -108,10 +109,11 @@ class Asker:
         patience, wire_errors = self._patience, self._heavy.wire_errors
         messages = conversation.messages()
         stream = None
+        watchdog = Watchdog(patience.silence_s)
         try:
             while True:
                 try:
-                    async with asyncio.timeout(patience.silence_s):
+                    with watchdog:
                         if stream is None:
                             stream = await self._open(messages)
                             self._request_id = stream.response.headers.get("request-id")
@@ -129,6 +131,7 @@ class Asker:
                 if event is not None:
                     yield event
         finally:
+            watchdog.close()
             if stream is not None:
                 await stream.close()
 
