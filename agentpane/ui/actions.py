@@ -1,0 +1,145 @@
+"""Every action of the window, once: its words, keys and icon. Menu, palette, buttons and keys all show these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from PySide6.QtCore import QT_TRANSLATE_NOOP, QCoreApplication, Qt
+from PySide6.QtGui import QAction, QKeySequence
+from PySide6.QtWidgets import QWidget
+
+from agentpane.domain.board import Column
+from agentpane.domain.runs import ACTIVE, PauseReason, RunStatus
+from agentpane.domain.tasks import TaskCard
+from agentpane.ui.icons import icon
+
+
+@dataclass(frozen=True, slots=True)
+class ActionSpec:
+    """One row of the table. `group` is the heading under which `?` and the menu show it."""
+
+    id: str
+    group: str
+    text: str
+    keys: tuple[str, ...] = ()
+    icon: str = ""
+
+
+GO, TASK, REVIEW, WINDOW = (
+    QT_TRANSLATE_NOOP("actions", "Go"),
+    QT_TRANSLATE_NOOP("actions", "Task"),
+    QT_TRANSLATE_NOOP("actions", "Review"),
+    QT_TRANSLATE_NOOP("actions", "Window"),
+)
+
+ACTIONS: tuple[ActionSpec, ...] = (
+    ActionSpec("palette", GO, QT_TRANSLATE_NOOP("actions", "Command palette"), ("Ctrl+K",), "search"),
+    ActionSpec("projects", GO, QT_TRANSLATE_NOOP("actions", "Go to project"), ("Ctrl+P",), "folder"),
+    ActionSpec("place.board", GO, QT_TRANSLATE_NOOP("actions", "Board"), ("Ctrl+1",), "board"),
+    ActionSpec("place.settings", GO, QT_TRANSLATE_NOOP("actions", "Settings"), ("Ctrl+2", "Ctrl+,"), "settings"),
+    ActionSpec("project.add", GO, QT_TRANSLATE_NOOP("actions", "Add project"), ("Ctrl+O",), "folder-plus"),
+    ActionSpec("find", GO, QT_TRANSLATE_NOOP("actions", "Find"), ("Ctrl+F",), "search"),
+    ActionSpec("back", GO, QT_TRANSLATE_NOOP("actions", "Back"), ("Esc",), "arrow-left"),
+    ActionSpec("task.new", TASK, QT_TRANSLATE_NOOP("actions", "New task"), ("Ctrl+T",), "plus"),
+    ActionSpec("task.open", TASK, QT_TRANSLATE_NOOP("actions", "Open task"), (), "open"),
+    ActionSpec("task.run", TASK, QT_TRANSLATE_NOOP("actions", "Run"), ("Ctrl+R",), "play"),
+    ActionSpec("task.pause", TASK, QT_TRANSLATE_NOOP("actions", "Pause"), ("Ctrl+Shift+P",), "pause"),
+    ActionSpec("task.resume", TASK, QT_TRANSLATE_NOOP("actions", "Resume"), ("Ctrl+Shift+R",), "play"),
+    ActionSpec("task.afresh", TASK, QT_TRANSLATE_NOOP("actions", "Retry afresh"), (), "retry"),
+    ActionSpec("task.finish", TASK, QT_TRANSLATE_NOOP("actions", "Finish here"), (), "check"),
+    ActionSpec("task.message", TASK, QT_TRANSLATE_NOOP("actions", "Message"), ("Ctrl+M",), "message"),
+    ActionSpec("task.stop", TASK, QT_TRANSLATE_NOOP("actions", "Stop"), ("Ctrl+.",), "stop"),
+    ActionSpec("task.edit", TASK, QT_TRANSLATE_NOOP("actions", "Edit"), ("Ctrl+E",), "edit"),
+    ActionSpec("task.delete", TASK, QT_TRANSLATE_NOOP("actions", "Delete"), ("Ctrl+Del",), "trash"),
+    ActionSpec("task.review", REVIEW, QT_TRANSLATE_NOOP("actions", "Review"), ("Ctrl+D",), "eye"),
+    ActionSpec("task.approve", REVIEW, QT_TRANSLATE_NOOP("actions", "Approve"), ("Ctrl+Return",), "check"),
+    ActionSpec("task.reject", REVIEW, QT_TRANSLATE_NOOP("actions", "Reject"), ("Ctrl+Shift+Return",), "x"),
+    ActionSpec("review.next_file", REVIEW, QT_TRANSLATE_NOOP("actions", "Next file"), ("J",)),
+    ActionSpec("review.previous_file", REVIEW, QT_TRANSLATE_NOOP("actions", "Previous file"), ("K",)),
+    ActionSpec("review.next_hunk", REVIEW, QT_TRANSLATE_NOOP("actions", "Next change"), ("N",)),
+    ActionSpec("review.previous_hunk", REVIEW, QT_TRANSLATE_NOOP("actions", "Previous change"), ("P",)),
+    ActionSpec("review.comment", REVIEW, QT_TRANSLATE_NOOP("actions", "Comment on the line"), ("C",), "message"),
+    ActionSpec("rail", WINDOW, QT_TRANSLATE_NOOP("actions", "Fold or unfold the sidebar"), ("Ctrl+B",), "sidebar"),
+    ActionSpec("theme.system", WINDOW, QT_TRANSLATE_NOOP("actions", "Theme: as the system")),
+    ActionSpec("theme.light", WINDOW, QT_TRANSLATE_NOOP("actions", "Theme: light")),
+    ActionSpec("theme.dark", WINDOW, QT_TRANSLATE_NOOP("actions", "Theme: dark")),
+    ActionSpec("keys", WINDOW, QT_TRANSLATE_NOOP("actions", "Keys"), ("?", "F1"), "keyboard"),
+    ActionSpec("quit", WINDOW, QT_TRANSLATE_NOOP("actions", "Quit"), ("Ctrl+Q",)),
+)
+
+# Keys that the board itself answers to, shown beside the actions.
+BOARD_KEYS: tuple[tuple[str, str], ...] = (
+    ("←  →", QT_TRANSLATE_NOOP("actions", "Between columns")),
+    ("↑  ↓", QT_TRANSLATE_NOOP("actions", "Between cards")),
+    ("Enter", QT_TRANSLATE_NOOP("actions", "Open the card")),
+    ("Space", QT_TRANSLATE_NOOP("actions", "Pick the card up; arrows carry it, Space puts it down, Esc lets it be")),
+)
+
+TASK_ACTIONS = tuple(spec.id for spec in ACTIONS if spec.id.startswith("task.") and spec.id != "task.new")
+REVIEW_ACTIONS = tuple(spec.id for spec in ACTIONS if spec.id.startswith("review."))
+
+
+class Actions:
+    """The table as QActions of one window. An action that nobody has taken up does nothing and is disabled."""
+
+    def __init__(self, window: QWidget) -> None:
+        self._actions = {spec.id: _make(spec, window) for spec in ACTIONS}
+        window.addActions(list(self._actions.values()))
+
+    def __getitem__(self, action_id: str) -> QAction:
+        return self._actions[action_id]
+
+    def __iter__(self) -> Iterator[QAction]:
+        return iter(self._actions.values())
+
+    def on(self, action_id: str, act: Callable[[], object]) -> None:
+        self._actions[action_id].triggered.connect(lambda: act())
+
+    def allow(self, wanted: frozenset[str]) -> None:
+        """Enable those task actions that apply to the card at hand, and no others."""
+        for action_id in TASK_ACTIONS:
+            self._actions[action_id].setEnabled(action_id in wanted)
+
+
+def applicable(card: TaskCard | None) -> frozenset[str]:
+    """The actions that apply to a card as it stands."""
+    if card is None:
+        return frozenset()
+    match card.column:
+        case Column.BACKLOG:
+            deletable = {"task.delete"} if card.run is None else set()
+            return frozenset({"task.open", "task.run", "task.edit", *deletable})
+        case Column.IN_PROGRESS:
+            return frozenset({"task.open", "task.message", "task.stop", *_of_run(card)})
+        case Column.WAITING_APPROVAL:
+            return frozenset({"task.open", "task.review", "task.approve", "task.reject", "task.stop"})
+    return frozenset({"task.open"})
+
+
+def _of_run(card: TaskCard) -> set[str]:
+    run = card.run
+    if run is None:
+        return {"task.resume"}
+    if run.status in ACTIVE:
+        return {"task.pause"}
+    if run.status is RunStatus.PAUSED:
+        if run.pause_reason is PauseReason.APPROVAL:
+            return set()
+        return {"task.resume", "task.finish"} if run.pause_reason is PauseReason.TURN_LIMIT else {"task.resume"}
+    if run.status in {RunStatus.ERROR, RunStatus.INTERRUPTED}:
+        return {"task.resume", "task.afresh"}
+    return {"task.afresh"} if run.status is RunStatus.COMPLETED else set()
+
+
+def _make(spec: ActionSpec, window: QWidget) -> QAction:
+    action = QAction(QCoreApplication.translate("actions", spec.text), window)
+    action.setObjectName(spec.id)
+    action.setProperty("group", spec.group)
+    action.setShortcuts([QKeySequence(keys) for keys in spec.keys])
+    action.setShortcutContext(Qt.ShortcutContext.WindowShortcut)
+    if spec.icon:
+        action.setProperty("icon_name", spec.icon)
+        action.setIcon(icon(spec.icon, "muted"))
+        action.setIconVisibleInMenu(True)
+    return action

@@ -1,0 +1,167 @@
+"""What the actions on tasks and projects do: one command each, an outcome in words, nothing decided here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtWidgets import QWidget
+
+from agentpane.api import commands
+from agentpane.domain.board import Column
+from agentpane.domain.review import ApproveOutcome, ApproveResult, MergeStrategy, ReviewComment
+from agentpane.domain.tasks import TaskCard
+from agentpane.ui.actions import Actions, applicable
+from agentpane.ui.jobs import Jobs
+from agentpane.ui.known import Known
+from agentpane.ui.link import Link, model_environment
+from agentpane.ui.notices import Toasts
+from agentpane.ui.plain import elide, one_line
+
+
+class Acts(QObject):
+    """Acts on the task at hand: the one that is selected on the board, opened in the panel or under review."""
+
+    task_changed = Signal(str)  # another task is at hand
+    open_requested = Signal(str)
+    review_requested = Signal(str)
+    message_requested = Signal(str)
+    edit_requested = Signal(str)
+    approve_requested = Signal(str)
+    reject_requested = Signal(str)
+    stop_requested = Signal(str)
+    delete_requested = Signal(str)
+    approved = Signal(str, object)  # task, ApproveOutcome
+    rejected = Signal(str)
+
+    def __init__(self, window: QWidget, link: Link, jobs: Jobs, known: Known, actions: Actions, toasts: Toasts) -> None:
+        super().__init__(window)
+        self._link, self._jobs, self._known, self._actions, self._toasts = link, jobs, known, actions, toasts
+        self.task_id = ""
+        self._connect()
+        actions.allow(frozenset())
+        for changed in (known.board.counted, known.board.touched, known.board_loaded):
+            changed.connect(self.refresh)
+
+    def _connect(self) -> None:
+        for action_id, signal in (
+            ("task.open", self.open_requested),
+            ("task.review", self.review_requested),
+            ("task.message", self.message_requested),
+            ("task.edit", self.edit_requested),
+            ("task.approve", self.approve_requested),
+            ("task.reject", self.reject_requested),
+            ("task.stop", self.stop_requested),
+            ("task.delete", self.delete_requested),
+        ):
+            self._actions[action_id].triggered.connect(lambda _=False, signal=signal: signal.emit(self.task_id))
+        self._actions.on("task.run", lambda: self.run(self.task_id))
+        self._actions.on("task.pause", lambda: self.pause(self.task_id))
+        self._actions.on("task.resume", lambda: self.resume(self.task_id))
+        self._actions.on("task.afresh", lambda: self.resume(self.task_id, afresh=True))
+        self._actions.on("task.finish", lambda: self.resume(self.task_id, finish=True))
+
+    def take(self, task_id: str) -> None:
+        """Make a task the one at hand; empty: none."""
+        if task_id != self.task_id:
+            self.task_id = task_id
+            self.refresh()
+            self.task_changed.emit(task_id)
+
+    def card(self) -> TaskCard | None:
+        return self._known.board.card(self.task_id) if self.task_id else None
+
+    def refresh(self) -> None:
+        self._actions.allow(applicable(self.card()))
+
+    # Runs
+
+    def run(self, task_id: str) -> None:
+        self._jobs.start(
+            self._link.do(commands.StartRun(task_id, environment=model_environment())), self.tr("Starting the run")
+        )
+
+    def pause(self, task_id: str) -> None:
+        self._jobs.start(self._pause(task_id), self.tr("Pausing the run"))
+
+    def resume(self, task_id: str, *, afresh: bool = False, finish: bool = False) -> None:
+        command = commands.ResumeRun(task_id, afresh=afresh, finish=finish, environment=model_environment())
+        self._jobs.start(self._link.do(command), self.tr("Resuming the run"))
+
+    def answer(self, task_id: str, text: str) -> None:
+        self._jobs.start(
+            self._link.do(commands.Answer(task_id, text, environment=model_environment())),
+            self.tr("Sending the message"),
+        )
+
+    def decide(self, approval: str, *, allow: bool, always: bool = False, message: str = "") -> None:
+        command = commands.DecideApproval(approval, allow, always, message, environment=model_environment())
+        self._jobs.start(self._link.do(command), self.tr("Sending the decision"))
+
+    def stop(self, task_id: str) -> None:
+        self._jobs.start(self._stop(task_id), self.tr("Stopping the run"))
+
+    # Cards
+
+    def move(self, task_id: str, column: Column, position: int) -> None:
+        command = commands.MoveTask(task_id, column, position, environment=model_environment())
+        self._jobs.start(self._link.do(command), self.tr("Moving the card"))
+
+    def delete(self, task_id: str) -> None:
+        self._jobs.start(self._delete(task_id), self.tr("Deleting the task"))
+
+    # Review
+
+    def approve(self, task_id: str, sha: str | None, strategy: MergeStrategy) -> None:
+        self._jobs.start(self._approve(task_id, sha, strategy), self.tr("Merging"))
+
+    def reject(self, task_id: str, reason: str, comments: tuple[ReviewComment, ...]) -> None:
+        self._jobs.start(self._reject(task_id, reason, comments), self.tr("Sending the card back"))
+
+    # Projects
+
+    def add_project(self, path: str) -> None:
+        self._jobs.start(self._add_project(path), self.tr("Adding the project"))
+
+    def show_project(self, project_id: str) -> None:
+        self._jobs.start(self._known.show(project_id), self.tr("Reading the board"))
+
+    async def _pause(self, task_id: str) -> None:
+        await self._link.do(commands.PauseRun(task_id))
+        self._toasts.say(self.tr("The run pauses after the block that is being written."), "note")
+
+    async def _stop(self, task_id: str) -> None:
+        task = await self._link.do(commands.CancelTask(task_id))
+        self._toasts.say(self.tr("Stopped: {0}. A recovery snapshot is kept.").format(short(task.card.title)))
+
+    async def _delete(self, task_id: str) -> None:
+        task = await self._link.do(commands.DeleteTask(task_id))
+        self._toasts.say(self.tr("Deleted: {0}").format(short(task.card.title)))
+
+    async def _approve(self, task_id: str, sha: str | None, strategy: MergeStrategy) -> None:
+        outcome: ApproveOutcome = await self._link.do(commands.Approve(task_id, sha, strategy))
+        if outcome.result is ApproveResult.MERGED:
+            commit = (outcome.merge_commit or "")[:10]
+            self._toasts.say(self.tr("Merged as {0}").format(commit))
+        self.approved.emit(task_id, outcome)
+
+    async def _reject(self, task_id: str, reason: str, comments: tuple[ReviewComment, ...]) -> None:
+        await self._link.do(commands.Reject(task_id, reason, comments, environment=model_environment()))
+        self._toasts.say(self.tr("Sent back to the agent with your reason."))
+        self.rejected.emit(task_id)
+
+    async def _add_project(self, path: str) -> None:
+        project = await self._link.do(commands.AddProject(path))
+        self._known.apply_project(project)
+        await self._known.show(project.id)
+        self._toasts.say(self.tr("Added {0}, base branch {1}.").format(project.name, project.base_branch))
+
+
+def short(title: str) -> str:
+    return elide(one_line(title), 60)
+
+
+def local_folder(path: str) -> str:
+    """The folder that a dropped path stands for: itself, or the one that a file lies in."""
+    place = Path(path)
+    return str(place if place.is_dir() else place.parent)

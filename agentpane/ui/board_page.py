@@ -1,0 +1,301 @@
+"""The board: a head with the project, then four columns. It shows what is known and hands on what is asked."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QPoint, QSize, Qt, QTimer, Signal
+from PySide6.QtGui import QKeyEvent
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QMenu, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+
+from agentpane.domain.board import COLUMN_TITLES, Column
+from agentpane.ui import figures
+from agentpane.ui.actions import applicable
+from agentpane.ui.carry import Carry, Landing, Spot
+from agentpane.ui.column_view import ColumnView
+from agentpane.ui.controls import ActionButton, Chip, ElidedLabel, IconButton, IconLabel, Label, Later, row, set_state
+from agentpane.ui.desk import Desk
+from agentpane.ui.icons import icon
+from agentpane.ui.overriding import override
+from agentpane.ui.tokens import COLUMN_ICONS, COLUMN_TOKENS
+
+COLUMN_WIDTH = 280
+HEAD_HEIGHT = 44
+TICK_MS = 1_000
+COLUMNS = tuple(Column)
+
+
+class ColumnFrame(QFrame):
+    """One column: its name, how many cards it has and may have, and its list."""
+
+    new_requested = Signal(object)
+
+    def __init__(self, view: ColumnView) -> None:
+        super().__init__()
+        column = view.column
+        self.view = view
+        self.setObjectName(f"column.{column.value}")
+        self.setProperty("kind", "column")
+        self.setMinimumWidth(COLUMN_WIDTH)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self.count = Chip("0")
+        self.count.setObjectName(f"count.{column.value}")
+        self.limit = Label("", "small")
+        head = row(
+            IconLabel(COLUMN_ICONS[column], COLUMN_TOKENS[column]),
+            Label(COLUMN_TITLES[column], "strong"),
+            self.count,
+            None,
+            self.limit,
+            margins=(14, 0, 8, 0),
+        )
+        if column in {Column.BACKLOG, Column.IN_PROGRESS}:
+            words = self.tr("New task") if column is Column.BACKLOG else self.tr("New task, started at once")
+            head.addWidget(
+                IconButton("plus", words, name=f"new.{column.value}", pressed=lambda: self.new_requested.emit(column))
+            )
+        else:
+            head.addSpacing(6)
+        holder = QWidget()
+        holder.setFixedHeight(HEAD_HEIGHT)
+        holder.setLayout(head)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 4)
+        layout.setSpacing(0)
+        layout.addWidget(holder)
+        inner = QVBoxLayout()
+        inner.setContentsMargins(8, 0, 8, 4)
+        inner.addWidget(view)
+        layout.addLayout(inner)
+
+    @override
+    def minimumSizeHint(self) -> QSize:
+        return QSize(COLUMN_WIDTH, 160)
+
+
+class BoardPage(QWidget):
+    """The board of the shown project."""
+
+    new_requested = Signal(object)  # the column
+    primary_requested = Signal(str, str)  # task, action id
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__()
+        self.setObjectName("page")
+        self._desk = desk
+        self._model = desk.known.board
+        self.carry = Carry(self._model, self)
+        self.columns = {column: ColumnFrame(ColumnView(self._model, column, self.carry)) for column in COLUMNS}
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addLayout(self._head())
+        self.banners = QVBoxLayout()
+        self.banners.setContentsMargins(16, 0, 16, 0)
+        self.banners.setSpacing(8)
+        layout.addLayout(self.banners)
+        layout.addWidget(self._area(), 1)
+        self._connect()
+        self.show_project()
+
+    def view(self, column: Column) -> ColumnView:
+        return self.columns[column].view
+
+    def select(self, task_id: str) -> None:
+        """Make a card the current one of the board."""
+        for frame in self.columns.values():
+            if not frame.view.select(task_id):
+                frame.view.clearSelection()
+        QTimer.singleShot(0, self, self._show_current)  # when a panel beside the board has taken its room
+
+    def _show_current(self) -> None:
+        for frame in self.columns.values():
+            if frame.view.current_card() is not None:
+                self._scroll.ensureWidgetVisible(frame, 16, 0)
+
+    def focus_board(self) -> None:
+        """Give the keys to the column that has the current card, or to the first one that has cards."""
+        views = [frame.view for frame in self.columns.values()]
+        current = next((view for view in views if view.current_card() is not None), None)
+        target = current or next((view for view in views if view.cards.rowCount()), views[0])
+        target.setFocus(Qt.FocusReason.OtherFocusReason)
+        if current is None and target.cards.rowCount():
+            target.select_row(0)
+
+    def find(self) -> None:
+        self.search.setFocus(Qt.FocusReason.ShortcutFocusReason)
+        self.search.selectAll()
+
+    def show_project(self) -> None:
+        project = self._desk.known.current
+        self.title.show_text(project.name if project else "")
+        self.branch.show_text(project.base_branch if project else "")
+        self.branch_icon.setVisible(project is not None)
+        self.path.show_text(project.path if project else "")
+        self.recorded.setVisible(project is not None and project.recorded)
+        self._show_counts()
+
+    @override
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if self.carry.by_keyboard and self.carry.card is not None:
+            self._steer(event.key())
+            event.accept()
+        else:
+            super().keyPressEvent(event)
+
+    def _head(self) -> QHBoxLayout:
+        self.title = Label("", "title")
+        self.title.setObjectName("board.title")
+        self.branch_icon = IconLabel("branch", "muted")
+        self.branch = Label("", "muted")
+        self.path = ElidedLabel("", "small", Qt.TextElideMode.ElideMiddle)
+        self.recorded = Chip(self.tr("Recorded replies"), "badge")
+        self.recorded.setObjectName("board.recorded")
+        self.recorded.setToolTip(
+            self.tr("The sample project: its agent's replies are recorded, and no model is called.")
+        )
+        self.search = QLineEdit()
+        self.search.setObjectName("board.search")
+        self.search.setProperty("kind", "search")
+        self.search.setPlaceholderText(self.tr("Filter cards"))
+        self.search.setAccessibleName(self.tr("Filter cards"))
+        self.search.setClearButtonEnabled(False)
+        self.search.addAction(icon("search", "muted"), QLineEdit.ActionPosition.LeadingPosition)
+        self.search.setFixedWidth(220)
+        new = ActionButton(self._desk.actions["task.new"], kind="primary")
+        head = row(
+            self.title, 4, self.branch_icon, self.branch, 4, self.recorded, 4, self.path, self.search, new,
+            margins=(16, 14, 16, 12),
+        )  # fmt: skip
+        head.setStretchFactor(self.path, 1)
+        return head
+
+    def _area(self) -> QScrollArea:
+        inside = QWidget()
+        across = QHBoxLayout(inside)
+        across.setContentsMargins(16, 4, 16, 16)
+        across.setSpacing(12)
+        for frame in self.columns.values():
+            across.addWidget(frame, 1)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        scroll.setWidget(inside)
+        self._scroll = scroll
+        return scroll
+
+    def _connect(self) -> None:
+        for column, words in (
+            (Column.BACKLOG, self.tr("Nothing is planned. Write down a piece of work with New task.")),
+            (Column.IN_PROGRESS, self.tr("Drag a card here to give it to an agent.")),
+            (Column.WAITING_APPROVAL, self.tr("Finished work comes here for your review.")),
+            (Column.VERIFIED, self.tr("Merged work ends up here.")),
+        ):
+            frame = self.columns[column]
+            frame.view.empty_text = words
+            frame.new_requested.connect(self.new_requested)
+            frame.view.opened.connect(self._desk.acts.open_requested)
+            frame.view.chosen.connect(self._desk.acts.open_requested)
+            frame.view.primary_requested.connect(self.primary_requested)
+            frame.view.walked.connect(lambda step, column=column: self._walk(column, step))
+            frame.view.menu_requested.connect(self._menu)
+            frame.view.selectionModel().currentChanged.connect(lambda *_, column=column: self._chosen(column))
+        self._search_later = Later(self, 120, self._search)
+        self.search.textChanged.connect(lambda: self._search_later.ask())
+        known = self._desk.known
+        known.current_changed.connect(self.show_project)
+        known.projects_changed.connect(self._show_counts)
+        self._model.touched.connect(self._touched)
+        self._counts_later = Later(self, 0, self._show_counts)
+        self._model.counted.connect(self._counts_later.ask_if_idle)
+        self.carry.changed.connect(self._carry_changed)
+        self._clock = QTimer(self)
+        self._clock.setInterval(TICK_MS)
+        self._clock.timeout.connect(self._tick)
+        self._clock.start()
+
+    def _search(self) -> None:
+        for frame in self.columns.values():
+            frame.view.cards.search(self.search.text())
+
+    def _touched(self, task_id: str) -> None:
+        card = self._model.card(task_id)
+        if card is not None:
+            self.view(card.column).repaint_card(task_id)
+
+    def _tick(self) -> None:
+        if self.isVisible():
+            for task_id in self._model.working():
+                self._touched(task_id)
+
+    def _show_counts(self) -> None:
+        counts = self._model.counts()
+        for column, frame in self.columns.items():
+            frame.count.show_text(figures.count(counts[column]))
+        project = self._desk.known.current
+        if project is not None:
+            self.columns[Column.IN_PROGRESS].limit.show_text(
+                self.tr("{0} of {1} agents").format(
+                    figures.count(project.counts.running), figures.count(project.max_concurrent_agents)
+                )
+            )
+
+    def _chosen(self, column: Column) -> None:
+        card = self.view(column).current_card()
+        if card is None:
+            return
+        for other, frame in self.columns.items():
+            if other is not column:
+                frame.view.clearSelection()
+        self._desk.acts.take(card.id)
+
+    def _walk(self, column: Column, step: int) -> None:
+        """Go to the next column that has cards, at about the same height."""
+        at = COLUMNS.index(column)
+        row_now = self.view(column).currentIndex().row()
+        for other in COLUMNS[at + 1 :] if step > 0 else COLUMNS[:at][::-1]:
+            view = self.view(other)
+            if view.cards.rowCount():
+                view.setFocus(Qt.FocusReason.OtherFocusReason)
+                view.select_row(row_now)
+                self._scroll.ensureWidgetVisible(self.columns[other], 0, 0)
+                return
+
+    def _steer(self, key: int) -> None:
+        """Carry the picked-up card with the arrows."""
+        spot, card = self.carry.spot, self.carry.card
+        if spot is None or card is None:
+            return
+        at = COLUMNS.index(spot.column)
+        if key in {Qt.Key.Key_Left, Qt.Key.Key_Right}:
+            target = COLUMNS[min(max(at + (1 if key == Qt.Key.Key_Right else -1), 0), len(COLUMNS) - 1)]
+            gap = min(spot.gap, self.view(target).cards.rowCount())
+            self.carry.over(Spot(target, gap))
+            self._scroll.ensureWidgetVisible(self.columns[target], 0, 0)
+        elif key in {Qt.Key.Key_Up, Qt.Key.Key_Down}:
+            gap = spot.gap + (1 if key == Qt.Key.Key_Down else -1)
+            self.carry.over(Spot(spot.column, min(max(gap, 0), self.view(spot.column).cards.rowCount())))
+        elif key in {Qt.Key.Key_Space, Qt.Key.Key_Return, Qt.Key.Key_Enter}:
+            self.carry.let_go(spot, self.view(spot.column).shown())
+        elif key == Qt.Key.Key_Escape:
+            self.carry.end()
+
+    def _carry_changed(self) -> None:
+        spot = self.carry.spot
+        for column, frame in self.columns.items():
+            state = ""
+            if self.carry.card is not None and self.carry.landing(column) is not Landing.REFUSED:
+                state = "target" if spot is not None and spot.column is column else "allowed"
+            set_state(frame, "state", state)
+
+    def _menu(self, task_id: str, at: QPoint) -> None:
+        card = self._model.card(task_id)
+        if card is None:
+            return
+        self._desk.acts.take(task_id)
+        menu = QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        wanted = applicable(card)
+        for action in self._desk.actions:
+            if action.objectName() in wanted:
+                menu.addAction(action)
+        menu.popup(at)

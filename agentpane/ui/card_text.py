@@ -1,0 +1,143 @@
+"""What a card says in words: its state, its figures, its one primary action. No Qt widget and no painting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from PySide6.QtCore import QCoreApplication
+
+from agentpane.domain.board import COLUMN_TITLES, Column
+from agentpane.domain.runs import PauseReason, RunStatus
+from agentpane.domain.tasks import RunBrief, TaskCard
+from agentpane.ui import figures
+
+TIER_NAMES = {"A": "A", "B": "B", "C": "C", "bubblewrap": "A", "landlock": "B", "none": "C"}
+
+
+def tr(text: str) -> str:
+    return QCoreApplication.translate("card", text)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line with its icon; `token` names its colour."""
+
+    icon: str
+    token: str
+    text: str
+
+
+def primary(card: TaskCard) -> tuple[str, str, str]:
+    """The one thing to do with a card: the action's id, its word, its icon."""
+    if card.column is Column.BACKLOG:
+        return "task.run", tr("Run"), "play"
+    if card.column is Column.WAITING_APPROVAL:
+        return "task.review", tr("Review"), "eye"
+    return "task.open", tr("Open"), "open"
+
+
+def state_line(card: TaskCard, activity: str | None = None, retry_in: int | None = None) -> Line | None:
+    """The one live line of a card, or None where there is nothing to say."""
+    if card.conflict_paths:
+        paths = figures.plural(len(card.conflict_paths), tr("Conflicts in {0} file"), tr("Conflicts in {0} files"))
+        return Line("alert", "danger", paths)
+    if card.column is Column.WAITING_APPROVAL:
+        return None
+    if card.column is Column.VERIFIED:
+        return Line("merge", "success", tr("Merged"))
+    if card.column is Column.IN_PROGRESS and card.approvals_pending:
+        asks = figures.plural(card.approvals_pending, tr("Asks to run {0} tool call"), tr("Asks to run {0} tool calls"))
+        return Line("alert", "attention", asks)
+    if card.code == "TASK_NO_DIFF":
+        return Line("info", "attention", tr("Finished without changing anything"))
+    return _run_line(card.run, activity, retry_in) if card.column is Column.IN_PROGRESS and card.run else None
+
+
+def _run_line(run: RunBrief, activity: str | None, retry_in: int | None) -> Line:
+    match run.status:
+        case RunStatus.QUEUED:
+            place = run.queue_place
+            return Line("queue", "muted", tr("Queued, number {0}").format(place) if place else tr("Queued"))
+        case RunStatus.STARTING:
+            return Line("clock", "accent", activity or tr("Preparing the worktree"))
+        case RunStatus.RUNNING:
+            if retry_in is not None:
+                return Line("retry", "attention", tr("Next try in {0} s").format(retry_in))
+            return Line("dot", "accent", activity or tr("Working"))
+        case RunStatus.PAUSED:
+            return Line("pause", "attention", pause_words(run.pause_reason))
+        case RunStatus.ERROR:
+            return Line("error", "danger", run.error_message or tr("Failed"))
+        case RunStatus.INTERRUPTED:
+            return Line("alert", "danger", tr("Interrupted: the engine ended"))
+        case RunStatus.CANCELLED:
+            return Line("stop", "muted", tr("Stopped"))
+    return Line("check", "success", tr("Finished"))
+
+
+def pause_words(reason: PauseReason | None) -> str:
+    match reason:
+        case PauseReason.APPROVAL:
+            return tr("Waits for your approval")
+        case PauseReason.TURN_LIMIT:
+            return tr("Paused at the turn limit")
+        case PauseReason.KEY:
+            return tr("Needs a key for the model")
+        case PauseReason.SPEND_LIMIT:
+            return tr("Spend limit of the account reached")
+        case _:
+            return tr("Paused")
+
+
+def run_facts(run: RunBrief | None) -> list[str]:
+    """Turns, time and cost of a run."""
+    if run is None or run.started_at is None:
+        return []
+    facts = [tr("{0}/{1} turns").format(figures.count(run.turns), figures.count(run.turn_limit))]
+    facts.append(figures.elapsed(run.started_at, run.ended_at))
+    if run.cost_usd is not None:
+        facts.append(figures.money(run.cost_usd))
+    return facts
+
+
+def tier_word(tier: str | None) -> str:
+    """The sandbox tier of a run, by its letter."""
+    if not tier:
+        return ""
+    return tr("Tier {0}").format(TIER_NAMES.get(tier, tier))
+
+
+def diff_words(card: TaskCard) -> tuple[str, str, str] | None:
+    """Lines added, lines removed, files; None without a diff."""
+    if card.files_changed is None:
+        return None
+    return (
+        f"+{figures.count(card.lines_added or 0)}",
+        f"−{figures.count(card.lines_removed or 0)}",
+        figures.plural(card.files_changed, tr("{0} file"), tr("{0} files")),
+    )
+
+
+def spoken(card: TaskCard) -> str:
+    """The card as one sentence for a screen reader."""
+    parts = [card.title, COLUMN_TITLES[card.column]]
+    line = state_line(card)
+    if line is not None:
+        parts.append(line.text)
+    diff = diff_words(card)
+    if diff is not None:
+        parts.append(" ".join(diff))
+    if card.labels:
+        parts.append(tr("labels {0}").format(", ".join(card.labels)))
+    if card.agent:
+        parts.append(tr("agent {0}").format(card.agent))
+    return "; ".join(parts)
+
+
+def rows(card: TaskCard) -> tuple[str, bool, bool, bool]:
+    """What the height of a card depends on, its width aside: the title, and whether it has labels, a live line, a diff."""
+    return card.title, bool(card.labels), state_line(card) is not None, has_diff_row(card)
+
+
+def has_diff_row(card: TaskCard) -> bool:
+    return card.files_changed is not None and card.column in {Column.WAITING_APPROVAL, Column.VERIFIED}

@@ -1,0 +1,411 @@
+"""A diff, unified: it paints the visible lines straight from the patch's bytes and highlights only those."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QPoint, QPointF, QRect, QRectF, Qt, Signal
+from PySide6.QtGui import (
+    QColor,
+    QFontMetricsF,
+    QGuiApplication,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QResizeEvent,
+)
+from PySide6.QtWidgets import QAbstractScrollArea
+
+from agentpane.domain.diff import LineKind, PatchIndex, display_path
+from agentpane.domain.review import ReviewComment
+from agentpane.ui.diff_lines import DiffRows, Row, RowKind, marker
+from agentpane.ui.highlight import Highlighter
+from agentpane.ui.icons import IconStore
+from agentpane.ui.overriding import override
+from agentpane.ui.plain import elide, one_line
+from agentpane.ui.theme import Look
+
+LEADING = 1.45  # height of a line over its font's
+LONGEST = 2_000  # characters of a line that are painted
+WASH = {LineKind.ADDED: "added", LineKind.REMOVED: "removed", LineKind.HUNK: "hunk"}
+
+
+class DiffView(QAbstractScrollArea):
+    """Shows a patch. The cursor is a row; Shift and the arrows, or the mouse, select rows to copy."""
+
+    file_changed = Signal(int)  # the file at the top has changed
+    comment_requested = Signal(str, int, bool)  # path, line, old side
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setObjectName("diff")
+        self.setAccessibleName(self.tr("Diff"))
+        self.setFrameShape(QAbstractScrollArea.Shape.NoFrame)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self._look = Look.current()
+        self._icons = IconStore.current()
+        self._rows: DiffRows | None = None
+        self._hunks: list[int] = []
+        self._highlighter = Highlighter(self._look.tokens.dark)
+        self._comments: dict[tuple[str, int, bool], list[str]] = {}
+        self._seen: set[str] = set()
+        self._cursor = 0
+        self._anchor = 0
+        self._found: tuple[int, str] | None = None
+        self._needle = ""
+        self._widest = 80
+        self._top_file = -1
+        self._measure()
+        self._look.changed.connect(self._restyle)
+        self.verticalScrollBar().valueChanged.connect(self._scrolled)
+
+    # What is shown
+
+    def show_patch(self, data: bytes) -> None:
+        """Show another patch from its beginning."""
+        self._rows = DiffRows(PatchIndex(data))
+        self._hunks = self._rows.hunk_rows()
+        self._widest = min(max((len(part) for part in data[:200_000].split(b"\n")), default=80), LONGEST)
+        self._cursor = self._anchor = 0
+        self._top_file = -1
+        self._fit_bars()
+        self.verticalScrollBar().setValue(0)
+        self._scrolled()
+        self.viewport().update()
+
+    def clear(self) -> None:
+        self._rows = None
+        self._hunks = []
+        self._comments.clear()
+        self._seen.clear()
+        self._fit_bars()
+        self.viewport().update()
+
+    def show_comments(self, comments: tuple[ReviewComment, ...]) -> None:
+        """Mark the lines that have remarks."""
+        self._comments = {}
+        for comment in comments:
+            if comment.line is not None:
+                self._comments.setdefault((comment.path, comment.line, comment.old_side), []).append(comment.body)
+        self.viewport().update()
+
+    @property
+    def row_count(self) -> int:
+        return self._rows.count if self._rows is not None else 0
+
+    @property
+    def current_row(self) -> int:
+        return self._cursor
+
+    @property
+    def current_file(self) -> int:
+        return self._rows.file_of(self._cursor) if self._rows is not None else 0
+
+    # Going places
+
+    def go_to_file(self, number: int) -> None:
+        if self._rows is not None and 0 <= number < len(self._rows.files):
+            self._go(self._rows.first_row(number), at_top=True)
+
+    def step_file(self, by: int) -> None:
+        self.go_to_file(self.current_file + by)
+
+    def step_hunk(self, by: int) -> None:
+        """Go to the next or previous change."""
+        if by > 0:
+            target = next((row for row in self._hunks if row > self._cursor), None)
+        else:
+            target = next((row for row in reversed(self._hunks) if row < self._cursor), None)
+        if target is not None:
+            self._go(target, at_top=True)
+
+    def search(self, text: str, forward: bool = True) -> bool:
+        """Go to the next line that holds `text`, letters of either case alike. False: there is none."""
+        self._needle = text
+        self.viewport().update()
+        if self._rows is None or not text:
+            return False
+        data, needle = self._rows.index.data.lower(), text.encode("utf-8", "surrogateescape").lower()
+        start = self._offset_of(self._cursor)
+        for _ in range(2):  # once around
+            at = self._search_from(data, needle, start, forward)
+            if at is not None:
+                self._go(at)
+                return True
+            start = -1 if forward else len(data)
+        return False
+
+    def comment_here(self) -> None:
+        """Ask for a remark on the line of the cursor."""
+        row = self._rows.row(self._cursor) if self._rows is not None else None
+        if row is not None and row.line is not None and self._rows is not None:
+            place = place_of(row)
+            if place is not None:
+                self.comment_requested.emit(self._rows.files[row.file].path, *place)
+
+    def selected_text(self) -> str:
+        """The selected lines, without markers and numbers."""
+        if self._rows is None:
+            return ""
+        first, last = sorted((self._anchor, self._cursor))
+        rows = self._rows
+        return "\n".join(rows.text(row.line) for row in rows.rows(first, last - first + 1) if row.line is not None)
+
+    # Events
+
+    @override
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        key = event.key()
+        page = max(self.viewport().height() // self._height - 2, 1)
+        steps = {Qt.Key.Key_Up: -1, Qt.Key.Key_Down: 1, Qt.Key.Key_PageUp: -page, Qt.Key.Key_PageDown: page}
+        ends = {Qt.Key.Key_Home: 0, Qt.Key.Key_End: self.row_count - 1}
+        keep = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
+        if key in steps:
+            self._go(self._cursor + steps[Qt.Key(key)], keep_anchor=keep)
+        elif key in ends:
+            self._go(ends[Qt.Key(key)], keep_anchor=keep)
+        elif event.keyCombination().key() == Qt.Key.Key_C and event.modifiers() & Qt.KeyboardModifier.ControlModifier:
+            QGuiApplication.clipboard().setText(self.selected_text())
+        else:
+            event.ignore()
+
+    @override
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        if event.button() is Qt.MouseButton.LeftButton:
+            keep = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
+            self._go(self._row_at(event.position().toPoint()), keep_anchor=keep)
+
+    @override
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        if event.buttons() & Qt.MouseButton.LeftButton:
+            self._go(self._row_at(event.position().toPoint()), keep_anchor=True)
+
+    @override
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        self.comment_here()
+
+    @override
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        self._fit_bars()
+
+    @override
+    def scrollContentsBy(self, dx: int, dy: int) -> None:
+        if dx:
+            self.viewport().update()
+        else:
+            self.viewport().scroll(0, dy)
+
+    @override
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self.viewport())
+        area = event.rect()
+        painter.fillRect(area, self._look.colour("canvas"))
+        if self._rows is None:
+            return
+        top = self.verticalScrollBar().value()
+        first = (top + area.top()) // self._height
+        count = area.height() // self._height + 2
+        y = first * self._height - top
+        for number, row in enumerate(self._rows.rows(first, count), first):
+            self._paint_row(painter, row, number, y)
+            y += self._height
+
+    # Painting
+
+    def _paint_row(self, painter: QPainter, row: Row, number: int, y: int) -> None:
+        box = QRect(0, y, self.viewport().width(), self._height)
+        if row.kind is RowKind.FILE:
+            self._paint_file(painter, row, box)
+        elif row.line is not None:
+            self._paint_line(painter, row, box, number)
+        if number == self._cursor and self.hasFocus():
+            painter.fillRect(QRect(0, y, 3, self._height), self._look.colour("accent"))
+
+    def _paint_file(self, painter: QPainter, row: Row, box: QRect) -> None:
+        assert self._rows is not None
+        file = self._rows.files[row.file]
+        colour = self._look.colour
+        painter.fillRect(box, colour("raised"))
+        painter.fillRect(QRect(0, box.bottom(), box.width(), 1), colour("border"))
+        painter.fillRect(QRect(0, box.top(), box.width(), 1), colour("border"))
+        self._icons.draw(painter, "file", colour("muted"), 12, box.top() + (box.height() - 14) // 2, 14)
+        words = display_path(file.path)
+        if file.old_path is not None and file.old_path != file.path:
+            words = f"{display_path(file.old_path)}  →  {words}"
+        if file.binary:
+            words += "   " + self.tr("(binary)")
+        elif not file.hunk_count:
+            words += "   " + self.tr("(no change of content)")
+        painter.setFont(self._look.text_font(0.95, strong=True))
+        painter.setPen(colour("text"))
+        room = box.adjusted(34, 0, -12, 0)
+        fitted = painter.fontMetrics().elidedText(words, Qt.TextElideMode.ElideLeft, room.width())
+        painter.drawText(room, Qt.AlignmentFlag.AlignVCenter, fitted)
+
+    def _paint_line(self, painter: QPainter, row: Row, box: QRect, number: int) -> None:
+        assert self._rows is not None and row.line is not None
+        colour, line = self._look.colour, row.line
+        wash = WASH.get(line.kind)
+        if wash is not None:
+            painter.fillRect(box, colour(wash))
+        first, last = sorted((self._anchor, self._cursor))
+        if first <= number <= last and first != last:
+            shade = QColor(colour("accent"))
+            shade.setAlpha(50)
+            painter.fillRect(box, shade)
+        text = elide(self._rows.text(line), LONGEST)
+        baseline = box.top() + (box.height() - self._metrics.height()) / 2 + self._metrics.ascent()
+        left = self._gutter - self.horizontalScrollBar().value()
+        painter.setFont(self._font)
+        painter.save()
+        painter.setClipRect(box.adjusted(int(self._gutter), 0, 0, 0))
+        if line.kind is LineKind.HUNK:
+            painter.setPen(colour("muted"))
+            painter.drawText(QPointF(left, baseline), text)
+        else:
+            self._paint_text(painter, QPointF(left, baseline), text, row, box)
+        painter.restore()
+        if line.kind is not LineKind.HUNK:
+            self._paint_gutter(painter, row, box, baseline)
+
+    def _paint_text(self, painter: QPainter, at: QPointF, text: str, row: Row, box: QRect) -> None:
+        assert self._rows is not None and row.line is not None
+        if self._needle:
+            self._paint_found(painter, at.x(), text, box)
+        if row.line.kind is LineKind.NO_NEWLINE:
+            painter.setPen(self._look.colour("muted"))
+            painter.drawText(at, text)
+            return
+        done, x = 0, at.x()
+        ground = self._look.colour("text")
+        for ink in self._highlighter.inks(self._rows.files[row.file].path, text):
+            for start, end, colour in ((done, ink.start, ground), (ink.start, ink.start + ink.length, QColor(ink.colour))):
+                piece = text[start:end]
+                if piece:
+                    painter.setPen(colour)
+                    painter.drawText(QPointF(x, at.y()), piece)
+                    x += self._advance(piece)
+            done = ink.start + ink.length
+        if done < len(text):
+            painter.setPen(ground)
+            painter.drawText(QPointF(x, at.y()), text[done:])
+
+    def _paint_found(self, painter: QPainter, left: float, text: str, box: QRect) -> None:
+        shade = QColor(self._look.colour("attention"))
+        shade.setAlpha(110)
+        low, needle = text.lower(), self._needle.lower()
+        at = low.find(needle)
+        while at >= 0:
+            x = left + self._advance(text[:at])
+            painter.fillRect(QRectF(x, box.top() + 2, self._advance(text[at : at + len(needle)]), box.height() - 4), shade)
+            at = low.find(needle, at + len(needle))
+
+    def _paint_gutter(self, painter: QPainter, row: Row, box: QRect, baseline: float) -> None:
+        assert self._rows is not None and row.line is not None
+        line = row.line
+        painter.setPen(self._look.colour("muted"))
+        for right, number in ((self._number, line.old_number), (2 * self._number, line.new_number)):
+            if number is not None:
+                words = str(number)
+                painter.drawText(QPointF(right - self._advance(words) - self._cell, baseline), words)
+        mark = marker(line.kind)
+        if mark:
+            painter.setPen(self._look.colour("success" if line.kind is LineKind.ADDED else "danger"))
+            painter.drawText(QPointF(2 * self._number + self._cell * 0.5, baseline), mark)
+        place = place_of(row)
+        if place is not None and (bodies := self._comments.get((self._rows.files[row.file].path, *place))):
+            self._paint_comment(painter, box, bodies)
+
+    def _paint_comment(self, painter: QPainter, box: QRect, bodies: list[str]) -> None:
+        colour = self._look.colour
+        painter.setFont(self._look.text_font(0.88))
+        words = elide(one_line(" · ".join(bodies)), 90)
+        width = painter.fontMetrics().horizontalAdvance(words) + 34
+        bubble = QRect(box.right() - width - 12, box.top() + 1, width, box.height() - 2)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(colour("attention"))
+        painter.setBrush(colour("attention_wash"))
+        painter.drawRoundedRect(bubble, 5, 5)
+        self._icons.draw(painter, "message", colour("attention"), bubble.left() + 7, bubble.top() + (bubble.height() - 13) // 2, 13)
+        painter.setPen(colour("text"))
+        painter.drawText(bubble.adjusted(26, 0, -6, 0), Qt.AlignmentFlag.AlignVCenter, words)
+
+    # Measures
+
+    def _measure(self) -> None:
+        self._font = self._look.fixed_font(0.95)
+        self._metrics = QFontMetricsF(self._font)
+        self._cell = self._metrics.horizontalAdvance("0")
+        self._height = max(round(self._metrics.height() * LEADING), 16)
+        self._number = self._cell * 6
+        self._gutter = self._number * 2 + self._cell * 2.5
+
+    def _advance(self, text: str) -> float:
+        return self._cell * len(text) if text.isascii() else self._metrics.horizontalAdvance(text)
+
+    def _fit_bars(self) -> None:
+        view = self.viewport()
+        bar = self.verticalScrollBar()
+        bar.setRange(0, max(self.row_count * self._height - view.height(), 0))
+        bar.setPageStep(max(view.height(), 1))
+        bar.setSingleStep(self._height * 3)
+        across = self.horizontalScrollBar()
+        across.setRange(0, max(int(self._gutter + self._widest * self._cell - view.width()), 0))
+        across.setPageStep(max(view.width(), 1))
+        across.setSingleStep(int(self._cell * 8))
+
+    def _row_at(self, point: QPoint) -> int:
+        return (self.verticalScrollBar().value() + point.y()) // self._height
+
+    def _go(self, row: int, *, at_top: bool = False, keep_anchor: bool = False) -> None:
+        if not self.row_count:
+            return
+        self._cursor = min(max(row, 0), self.row_count - 1)
+        if not keep_anchor:
+            self._anchor = self._cursor
+        bar, top = self.verticalScrollBar(), self._cursor * self._height
+        if at_top or top < bar.value():
+            bar.setValue(top)
+        elif top + self._height > bar.value() + self.viewport().height():
+            bar.setValue(top + self._height - self.viewport().height())
+        self._scrolled()
+        self.viewport().update()
+
+    def _scrolled(self) -> None:
+        if self._rows is None or not self._rows.files:
+            return
+        file = self._rows.file_of((self.verticalScrollBar().value() + self._height // 2) // self._height)
+        if file != self._top_file:
+            self._top_file = file
+            self.file_changed.emit(file)
+
+    def _offset_of(self, number: int) -> int:
+        assert self._rows is not None
+        row = self._rows.row(number)
+        if row is None:
+            return 0
+        return row.line.start if row.line is not None else self._rows.files[row.file].start
+
+    def _search_from(self, data: bytes, needle: bytes, start: int, forward: bool) -> int | None:
+        """The row of the next hit in a shown line, from the byte `start` on."""
+        assert self._rows is not None
+        here = self._cursor if 0 <= start < len(data) else -1
+        at = data.find(needle, start + 1) if forward else data.rfind(needle, 0, max(start, 0))
+        while at >= 0:
+            row = self._rows.row_of_offset(at)
+            if row is not None and row != here:
+                return row
+            at = data.find(needle, at + 1) if forward else data.rfind(needle, 0, at)
+        return None
+
+    def _restyle(self) -> None:
+        self._highlighter = Highlighter(self._look.tokens.dark)
+        self.viewport().update()
+
+
+def place_of(row: Row) -> tuple[int, bool] | None:
+    """The line that a remark on this row is about, and whether it is one of the old file."""
+    if row.line is None:
+        return None
+    if row.line.new_number is not None:
+        return row.line.new_number, False
+    return (row.line.old_number, True) if row.line.old_number is not None else None

@@ -1,0 +1,78 @@
+"""Numbers, times and money as the person's locale writes them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from PySide6.QtCore import QCoreApplication, QDateTime, QLocale
+
+
+def locale() -> QLocale:
+    """The person's locale; where the system names none ("C"), English as it is written in the United States."""
+    own = QLocale()
+    if own.language() is QLocale.Language.C:
+        return QLocale(QLocale.Language.English, QLocale.Country.UnitedStates)
+    return own
+
+
+def count(number: int) -> str:
+    return locale().toString(number)
+
+
+def money(dollars: float | None) -> str:
+    """A cost; an unknown one is said to be unknown, never nothing."""
+    if dollars is None:
+        return QCoreApplication.translate("figures", "cost unknown")
+    digits = 4 if 0 < dollars < 0.01 else 2
+    return locale().toCurrencyString(dollars, "$", digits)
+
+
+def elapsed(start: datetime | None, end: datetime | None = None) -> str:
+    if start is None:
+        return ""
+    return duration(((end or datetime.now(UTC)) - start).total_seconds())
+
+
+def duration(seconds: float) -> str:
+    """A length of time in its two largest units."""
+    whole = max(int(seconds), 0)
+    if whole < 60:
+        return QCoreApplication.translate("figures", "{0} s").format(count(whole))
+    if whole < 3600:
+        return QCoreApplication.translate("figures", "{0} m {1} s").format(count(whole // 60), f"{whole % 60:02d}")
+    if whole < 86400:
+        return QCoreApplication.translate("figures", "{0} h {1} m").format(
+            count(whole // 3600), f"{whole % 3600 // 60:02d}"
+        )
+    return QCoreApplication.translate("figures", "{0} d {1} h").format(count(whole // 86400), whole % 86400 // 3600)
+
+
+def milliseconds(number: int) -> str:
+    if number < 1000:
+        return QCoreApplication.translate("figures", "{0} ms").format(count(number))
+    if number < 60_000:
+        return QCoreApplication.translate("figures", "{0} s").format(locale().toString(number / 1000, "f", 1))
+    return duration(number / 1000)
+
+
+def moment(when: datetime) -> str:
+    """A point in time, in the person's own zone."""
+    local = QDateTime.fromSecsSinceEpoch(int(when.timestamp()))
+    return locale().toString(local, QLocale.FormatType.ShortFormat)
+
+
+def clock(when: datetime) -> str:
+    local = QDateTime.fromSecsSinceEpoch(int(when.timestamp()))
+    return locale().toString(local.time(), QLocale.FormatType.ShortFormat)
+
+
+def plural(number: int, one: str, many: str) -> str:
+    """`one` or `many` with the number in it; both are translated by the caller."""
+    return (one if number == 1 else many).format(count(number))
+
+
+def tokens(number: int) -> str:
+    """A number of tokens, in thousands where it is large."""
+    if number < 10_000:
+        return count(number)
+    return QCoreApplication.translate("figures", "{0} k").format(locale().toString(number / 1000, "f", 1))

@@ -1,0 +1,242 @@
+"""What takes a question: a sheet is opened, its answer becomes a command. One coroutine a flow, read from top to bottom."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import Any
+
+from PySide6.QtCore import QObject
+from PySide6.QtWidgets import QFileDialog
+
+from agentpane.api import commands
+from agentpane.domain.board import Column
+from agentpane.domain.review import MergeStrategy
+from agentpane.domain.runs import LIVE
+from agentpane.domain.tasks import TaskCard
+from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.ui.acts import short
+from agentpane.ui.ask_sheets import ApproveSheet, CloseSheet, ConfirmSheet, ErrorSheet, KeySheet, RejectSheet
+from agentpane.ui.desk import Desk
+from agentpane.ui.link import LinkState, model_environment
+from agentpane.ui.merge_words import strategy_named
+from agentpane.ui.palette_sheet import Entry, KeysSheet, PaletteSheet, action_entries
+from agentpane.ui.sheet import open_sheet
+from agentpane.ui.task_sheet import TaskForm, TaskSheet
+
+
+class Flows(QObject):
+    """Takes up those actions that ask something first."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(desk.window)
+        self._desk = desk
+        acts, actions = desk.acts, desk.actions
+        acts.edit_requested.connect(self.edit_task)
+        acts.approve_requested.connect(self.approve)
+        acts.reject_requested.connect(self.reject)
+        acts.stop_requested.connect(self.stop)
+        acts.delete_requested.connect(self.delete)
+        actions.on("task.new", lambda: self.new_task(Column.BACKLOG))
+        actions.on("project.add", self.add_project)
+        actions.on("palette", self.palette)
+        actions.on("projects", self.projects)
+        actions.on("keys", self.keys)
+        for theme in ("system", "light", "dark"):
+            actions.on(f"theme.{theme}", lambda theme=theme: self.theme(theme))
+
+    # Tasks
+
+    def new_task(self, column: Column) -> None:
+        if self._free() and self._desk.known.current is not None:
+            self._start(self._new_task(column is Column.IN_PROGRESS), self.tr("Creating the task"))
+
+    def edit_task(self, task_id: str) -> None:
+        if self._free():
+            self._start(self._edit_task(task_id), self.tr("Saving the task"))
+
+    def delete(self, task_id: str) -> None:
+        if self._free():
+            self._start(self._delete(task_id), self.tr("Deleting the task"))
+
+    def stop(self, task_id: str) -> None:
+        if self._free():
+            self._start(self._stop(task_id), self.tr("Stopping the run"))
+
+    def approve(self, task_id: str) -> None:
+        if self._free():
+            self._start(self._approve(task_id), self.tr("Merging"))
+
+    def reject(self, task_id: str) -> None:
+        if self._free():
+            self._start(self._reject(task_id), self.tr("Sending the card back"))
+
+    # The rest
+
+    def add_project(self) -> None:
+        dialog = QFileDialog(self._desk.window, self.tr("Choose a repository's folder"))
+        dialog.setObjectName("choose_folder")
+        dialog.setFileMode(QFileDialog.FileMode.Directory)
+        dialog.setOption(QFileDialog.Option.ShowDirsOnly)
+        dialog.fileSelected.connect(self._desk.acts.add_project)
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
+
+    def ask_key(self) -> None:
+        if self._free():
+            self._start(self._ask_key(), self.tr("Storing the key"))
+
+    def trust(self, project_id: str) -> None:
+        self._start(self._trust(project_id), self.tr("Trusting the configuration"))
+
+    def theme(self, theme: str) -> None:
+        self._start(self._theme(theme), self.tr("Changing the theme"))
+
+    def palette(self) -> None:
+        if not self._free():
+            return
+        entries = [*action_entries(self._desk.actions), *self._project_entries(), *self._card_entries()]
+        sheet = PaletteSheet(self._desk.window, entries, self.tr("Type a command, a project or a card"))
+        sheet.open(sheet.field)
+
+    def projects(self) -> None:
+        if self._free():
+            sheet = PaletteSheet(self._desk.window, self._project_entries(), self.tr("Go to project"))
+            sheet.open(sheet.field)
+
+    def keys(self) -> None:
+        if self._free():
+            KeysSheet(self._desk.window, self._desk.actions).open()
+
+    def show_error(self, error: BaseException, what: str) -> None:
+        """Tell the person. An engine that is gone has its banner already."""
+        gone = isinstance(error, AgentPaneError) and error.code is ErrorCode.ENGINE_UNREACHABLE
+        if gone and self._desk.link.state is not LinkState.READY:
+            self._desk.toasts.say(self.tr("{0}: the engine is not there yet.").format(what), "fault")
+            return
+        ErrorSheet(self._desk.window, error, what).open()
+
+    async def leave(self, runs: int) -> bool:
+        """Ask what becomes of the runs when the window closes. False: the window stays."""
+        sheet = CloseSheet(self._desk.window, runs)
+        sheet.open()
+        answer = await sheet.answer()
+        if answer in {"pause", "stop"}:
+            for project in list(self._desk.known.projects):
+                for card in await self._desk.link.do(commands.ListTasks(project, Column.IN_PROGRESS)):
+                    if card.run is not None and card.run.status in LIVE:
+                        await self._end(card, str(answer))
+        return answer is not None
+
+    async def _end(self, card: TaskCard, how: str) -> None:
+        try:
+            if how == "pause":
+                await self._desk.link.do(commands.PauseRun(card.id))
+            else:
+                await self._desk.link.do(commands.CancelTask(card.id))
+        except AgentPaneError as error:
+            if error.code not in {ErrorCode.AGENT_NOT_RUNNING, ErrorCode.TASK_NOT_IN_COLUMN}:
+                raise
+
+    async def _new_task(self, start: bool) -> None:
+        project = self._desk.known.current
+        if project is None:
+            return
+        sheet = TaskSheet(self._desk.window, list(self._desk.known.agents.values()), start=start)
+        sheet.open()
+        form = await sheet.answer()
+        if not isinstance(form, TaskForm):
+            return
+        command = commands.AddTask(
+            project.id, form.title, form.description, form.labels, form.agent, form.start,
+            environment=model_environment() if form.start else {},
+        )  # fmt: skip
+        task = await self._desk.link.do(command)
+        self._desk.toasts.say(self.tr("Created: {0}").format(short(task.card.title)))
+
+    async def _edit_task(self, task_id: str) -> None:
+        task = await self._desk.link.do(commands.GetTask(task_id))
+        sheet = TaskSheet(self._desk.window, list(self._desk.known.agents.values()), task=task)
+        sheet.open()
+        form = await sheet.answer()
+        if isinstance(form, TaskForm):
+            await self._desk.link.do(commands.EditTask(task_id, form.title, form.description, form.labels, form.agent))
+
+    async def _delete(self, task_id: str) -> None:
+        card = self._desk.known.board.card(task_id)
+        if card is not None and await self._sure(
+            self.tr("Delete this task?"),
+            self.tr("“{0}” was never run, so nothing else is kept of it.").format(short(card.title)),
+            self.tr("Delete"),
+        ):
+            self._desk.acts.delete(task_id)
+
+    async def _stop(self, task_id: str) -> None:
+        card = self._desk.known.board.card(task_id)
+        if card is not None and await self._sure(
+            self.tr("Stop and put the card back?"),
+            self.tr(
+                "The run and everything it started ends, and “{0}” goes to the backlog."
+                " What the agent changed is kept in a recovery snapshot for 30 days; its branch stays."
+            ).format(short(card.title)),
+            self.tr("Stop"),
+        ):
+            self._desk.acts.stop(task_id)
+
+    async def _approve(self, task_id: str) -> None:
+        task = await self._desk.link.do(commands.GetTask(task_id))
+        target = task.base_branch or (self._desk.known.current.base_branch if self._desk.known.current else "")
+        strategy = strategy_named(self._desk.known.settings.merge_strategy)
+        sheet = ApproveSheet(self._desk.window, short(task.card.title), task.snapshot or "", target, strategy)
+        sheet.open()
+        answer = await sheet.answer()
+        if isinstance(answer, MergeStrategy):
+            self._desk.acts.approve(task_id, task.snapshot, answer)
+
+    async def _reject(self, task_id: str) -> None:
+        sheet = RejectSheet(self._desk.window)
+        sheet.open()
+        reason = await sheet.answer()
+        if isinstance(reason, str):
+            self._desk.acts.reject(task_id, reason, ())
+
+    async def _ask_key(self) -> None:
+        sheet = KeySheet(self._desk.window)
+        sheet.open()
+        key = await sheet.answer()
+        if isinstance(key, str):
+            status = await self._desk.link.do(commands.StoreKey(key))
+            warned = self.tr("Key stored. {0}").format(status.warning)
+            self._desk.toasts.say(warned if status.warning else self.tr("Key stored in the system keyring."))
+
+    async def _trust(self, project_id: str) -> None:
+        await self._desk.link.do(commands.TrustProject(project_id))
+        self._desk.toasts.say(self.tr("Trusted, until that content changes."))
+
+    async def _theme(self, theme: str) -> None:
+        settings = await self._desk.link.do(commands.GetSettings())
+        await self._desk.link.do(commands.ChangeSettings(replace(settings, theme=theme)))
+
+    async def _sure(self, title: str, words: str, act: str) -> bool:
+        sheet = ConfirmSheet(self._desk.window, title, words, act)
+        sheet.open()
+        return await sheet.answer() is True
+
+    def _start(self, work: Coroutine[Any, Any, None], what: str) -> None:
+        self._desk.jobs.start(work, what)
+
+    def _free(self) -> bool:
+        """No other sheet is open: one question at a time."""
+        return open_sheet(self._desk.window) is None
+
+    def _project_entries(self) -> list[Entry]:
+        return [
+            Entry(project.name, self.tr("Project"), "folder", lambda key=project.id: self._desk.acts.show_project(key))
+            for project in self._desk.known.projects.values()
+        ]
+
+    def _card_entries(self) -> list[Entry]:
+        return [
+            Entry(card.title, self.tr("Card"), "file", lambda key=card.id: self._desk.acts.open_requested.emit(key))
+            for card in self._desk.known.board.cards()
+        ]

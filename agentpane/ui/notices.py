@@ -1,0 +1,124 @@
+"""What the window says unasked: banners that stay while something holds, toasts that go by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PySide6.QtCore import QEvent, QObject, Qt, QTimer
+from PySide6.QtWidgets import QWidget
+
+from agentpane.ui.controls import Button, Frame, IconButton, IconLabel, Label
+from agentpane.ui.overriding import override
+
+TOAST_MS = 6_000
+MOST_TOASTS = 3
+ICONS = {
+    "note": ("info", "accent"),
+    "ask": ("alert", "attention"),
+    "fault": ("error", "danger"),
+    "good": ("check-circle", "success"),
+}
+
+
+class Banner(Frame):
+    """A strip over the content. kind: note, ask, fault or good."""
+
+    def __init__(self, name: str, kind: str, text: str = "") -> None:
+        super().__init__(kind, across=True, margin=8, spacing=10)
+        self.setObjectName(name)
+        self.box.setContentsMargins(12, 6, 8, 6)
+        icon_name, token = ICONS[kind]
+        self.box.addWidget(IconLabel(icon_name, token))
+        self.label = Label(text, wrap=True)
+        self.label.setObjectName(f"{name}.text")
+        self.box.addWidget(self.label, 1)
+
+    def say(self, text: str) -> None:
+        self.label.show_text(text)
+        self.setAccessibleName(text)
+
+    def add_button(self, text: str, act: Callable[[], object], name: str, kind: str = "") -> Button:
+        button = Button(text, kind=kind, name=name, pressed=act)
+        self.box.addWidget(button)
+        return button
+
+    def add_close(self, tip: str, act: Callable[[], object]) -> None:
+        self.box.addWidget(IconButton("x", tip, name=f"{self.objectName()}.close", pressed=act))
+
+
+class Toast(Frame):
+    """One outcome, in words. It goes after a while, or when it is pressed away."""
+
+    def __init__(self, host: QWidget, kind: str, text: str, act: tuple[str, Callable[[], object]] | None) -> None:
+        super().__init__("toast", across=True, margin=10, spacing=10)
+        self.setParent(host)
+        self.setObjectName("toast")
+        self.setAccessibleName(text)
+        icon_name, token = ICONS[kind]
+        self.box.setContentsMargins(12, 8, 8, 8)
+        self.box.addWidget(IconLabel(icon_name, token))
+        self.label = Label(text)
+        self.label.setMaximumWidth(560)
+        self.label.setWordWrap(self.label.sizeHint().width() > 560)
+        self.box.addWidget(self.label)
+        if act is not None:
+            words, run = act
+            button = Button(words, kind="quiet", name="toast.action", pressed=run)
+            button.clicked.connect(self.close)
+            self.box.addWidget(button)
+        self.box.addWidget(IconButton("x", self.tr("Dismiss"), name="toast.close", pressed=self.close))
+
+
+class Toasts(QObject):
+    """Shows toasts at the bottom of a window, the newest lowest."""
+
+    def __init__(self, host: QWidget) -> None:
+        super().__init__(host)
+        self._host = host
+        self._shown: list[Toast] = []
+        host.installEventFilter(self)
+
+    def say(self, text: str, kind: str = "good", act: tuple[str, Callable[[], object]] | None = None) -> None:
+        toast = Toast(self._host, kind, text, act)
+        toast.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self._shown = [shown for shown in self._shown if shown.isVisible()]
+        for old in self._shown[: max(len(self._shown) - MOST_TOASTS + 1, 0)]:
+            old.hide()
+            old.deleteLater()
+        self._shown = [shown for shown in self._shown if shown.isVisible()]
+        self._shown.append(toast)
+        toast.show()
+        self._place()
+        timer = QTimer(toast)
+        timer.setSingleShot(True)
+        timer.timeout.connect(lambda: self._gone(toast))
+        timer.start(TOAST_MS)
+
+    @override
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.Resize:
+            self._place()
+        return False
+
+    def _gone(self, toast: Toast) -> None:
+        self._shown = [shown for shown in self._shown if shown is not toast]
+        toast.hide()
+        toast.deleteLater()
+        self._place()
+
+    def _place(self) -> None:
+        bottom = self._host.height() - 24
+        alive: list[Toast] = []
+        for toast in reversed(self._shown):
+            try:
+                if not toast.isVisible():
+                    continue
+            except RuntimeError:  # closed by the person
+                continue
+            toast.adjustSize()
+            bottom -= toast.height()
+            toast.move((self._host.width() - toast.width()) // 2, bottom)
+            toast.raise_()
+            bottom -= 8
+            alive.insert(0, toast)
+        self._shown = alive

@@ -1,0 +1,120 @@
+"""Parts of the review page: the find bar, the outcome of an approval, the list of remarks."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QEvent, QObject, Qt, Signal
+from PySide6.QtGui import QKeyEvent
+from PySide6.QtWidgets import QLineEdit, QWidget
+
+from agentpane.domain.review import ApproveOutcome, ApproveResult, ReviewComment
+from agentpane.ui.controls import Button, Chip, Frame, IconButton, IconLabel, Label, clear, row
+from agentpane.ui.overriding import override
+from agentpane.ui.plain import display_path
+from agentpane.ui.sheet import Sheet
+
+
+class FindBar(Frame):
+    """Words to look for in the diff; Return goes on, Shift+Return goes back, Esc closes."""
+
+    wanted = Signal(str, bool)
+    closed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__("bar", across=True, margin=6, spacing=6)
+        self.setObjectName("review.find")
+        self.field = QLineEdit()
+        self.field.setObjectName("review.find.field")
+        self.field.setAccessibleName(self.tr("Find in the diff"))
+        self.field.setPlaceholderText(self.tr("Find in the diff"))
+        self.field.installEventFilter(self)
+        self.field.textChanged.connect(lambda text: self.wanted.emit(text, True))
+        self._none = Label("", "attention")
+        self.box.setContentsMargins(12, 6, 8, 6)
+        self.box.addWidget(self.field, 1)
+        self.box.addWidget(self._none)
+        back = IconButton("chevron-left", self.tr("Previous match"), name="review.find.back", pressed=lambda: self._ask(False))
+        on = IconButton("chevron-right", self.tr("Next match"), name="review.find.on", pressed=lambda: self._ask(True))
+        close = IconButton("x", self.tr("Close"), name="review.find.close", pressed=self.closed.emit)
+        for button in (back, on, close):
+            self.box.addWidget(button)
+        self.hide()
+
+    def show_result(self, found: bool) -> None:
+        self._none.show_text("" if found or not self.field.text() else self.tr("Not found"))
+
+    @override
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
+            if event.key() in {Qt.Key.Key_Return, Qt.Key.Key_Enter} and not (
+                event.modifiers() & Qt.KeyboardModifier.ControlModifier
+            ):
+                self._ask(not event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
+                return True
+        return False
+
+    def _ask(self, forward: bool) -> None:
+        self.wanted.emit(self.field.text(), forward)
+
+
+class OutcomeBox(Frame):
+    """What came of approving, when it was not a merge: which paths, and that nothing has changed."""
+
+    def __init__(self) -> None:
+        super().__init__("fault", margin=12, spacing=8)
+        self.setObjectName("review.outcome")
+        self._title = Label("", "strong", wrap=True)
+        self._title.setObjectName("review.outcome.title")
+        self._code = Chip("")
+        self._code.setObjectName("review.outcome.code")
+        close = IconButton("x", self.tr("Close"), name="review.outcome.close", pressed=self.hide)
+        head = row(IconLabel("alert", "danger"), self._title, self._code, close)
+        head.setStretchFactor(self._title, 1)
+        self.box.addLayout(head)
+        self._words = Label("", wrap=True)
+        self.box.addWidget(self._words)
+        self._paths = Label("", "fixed", selectable=True)
+        self._paths.setObjectName("review.outcome.paths")
+        self.box.addWidget(self._paths)
+        self.hide()
+
+    def show_outcome(self, outcome: ApproveOutcome) -> None:
+        conflicted = outcome.result is ApproveResult.CONFLICTED
+        title = self.tr("The change conflicts with the target branch") if conflicted else self.tr("The merge was refused")
+        self._title.show_text(title)
+        self._code.show_text(outcome.code or outcome.result.value)
+        kept = self.tr("Nothing has been changed; both sides are kept.")
+        self._words.show_text(" ".join(part for part in (outcome.message, outcome.hint, kept) if part))
+        self._paths.show_text("\n".join(display_path(path) for path in outcome.paths[:20]))
+        self._paths.setVisible(bool(outcome.paths))
+        self.show()
+
+
+class RemarksSheet(Sheet):
+    """The remarks that go with a rejection. Finishes with the ones that are kept."""
+
+    def __init__(self, host: QWidget, comments: list[ReviewComment]) -> None:
+        super().__init__(host, self.tr("Comments"), "remarks_sheet", width=620)
+        self._comments = list(comments)
+        self.add_button(self.tr("Close"), lambda: self.finish(tuple(self._comments)), kind="primary", name="remarks.close")
+        self._show()
+
+    def _show(self) -> None:
+        clear(self.body)
+        if not self._comments:
+            self.body.addWidget(Label(self.tr("No comment is left. Press C on a line of the diff to write one."), "muted"))
+        for comment in self._comments:
+            box = Frame("inset", across=True)
+            words = Label(comment.body, wrap=True, selectable=True)
+            place = f"{display_path(comment.path)}:{comment.line}" if comment.line else display_path(comment.path)
+            box.box.addWidget(Label(place, "fixed"), 0, Qt.AlignmentFlag.AlignTop)
+            box.box.addWidget(words, 1)
+            box.box.addWidget(
+                Button(self.tr("Remove"), kind="quiet", pressed=lambda comment=comment: self._remove(comment)),
+                0,
+                Qt.AlignmentFlag.AlignTop,
+            )
+            self.body.addWidget(box)
+
+    def _remove(self, comment: ReviewComment) -> None:
+        self._comments.remove(comment)
+        self._show()

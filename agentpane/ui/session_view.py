@@ -1,0 +1,294 @@
+"""A task's session, live: the transcript, what waits for a decision, and a line to write to the agent.
+
+It follows the end unless the person has scrolled up. Text that streams in reaches the widgets at most every 33 ms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QScrollArea, QVBoxLayout, QWidget
+
+from agentpane.api import commands, events
+from agentpane.domain.board import Column
+from agentpane.domain.sessions import SessionEvent
+from agentpane.ui.approval_card import ApprovalCard
+from agentpane.ui.controls import Button, Frame, Label, Later, clear
+from agentpane.ui.desk import Desk
+from agentpane.ui.session_blocks import CallBlock, LiveText, widget_of
+from agentpane.ui.task_sheet import TextArea
+from agentpane.ui.transcript import Block, Transcript
+
+FRAME_MS = 33
+PAGE = 500
+AT_ONCE = 40  # blocks that are made before the loop gets its turn
+MOST_BLOCKS = 200  # blocks that have widgets; older ones come when they are asked for
+NEAR_END = 48
+
+
+class SessionView(QWidget):
+    """The session of one task at a time."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__()
+        self.setObjectName("session")
+        self._desk = desk
+        self.task_id = ""
+        self._transcript = Transcript()
+        self._widgets: dict[int, QWidget] = {}
+        self._first = 0  # the first block that has a widget
+        self._following = True
+        self._job: asyncio.Task[object] | None = None
+        self._deltas: list[events.SessionDelta] = []
+        self._flush = Later(self, FRAME_MS, self._show_deltas)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addWidget(self._scroll_area(), 1)
+        layout.addWidget(self._jump_bar())
+        self._asks = QVBoxLayout()
+        self._asks.setContentsMargins(16, 0, 16, 0)
+        self._asks.setSpacing(8)
+        layout.addLayout(self._asks)
+        layout.addWidget(self._composer())
+        desk.link.published.connect(self._event)
+        desk.known.approvals_changed.connect(self._approvals_changed)
+
+    def show_task(self, task_id: str) -> None:
+        """Show another task's session from its first event on."""
+        if task_id == self.task_id:
+            return
+        self.leave()
+        self.task_id = task_id
+        if task_id:
+            self._show_approvals()
+            self.reload()
+
+    def leave(self) -> None:
+        """Let go of the session that is shown."""
+        if self._job is not None:
+            self._job.cancel()
+            self._job = None
+        self.task_id = ""
+        self._transcript = Transcript()
+        self._widgets.clear()
+        self._first = 0
+        self._following = True
+        self._deltas.clear()
+        self._live.clear()
+        clear(self._blocks)
+        clear(self._asks)
+        self._empty.show()
+        self._earlier.hide()
+
+    def reload(self) -> None:
+        """Read what has been added since the last event that is shown."""
+        if self._job is None or self._job.done():
+            self._job = self._desk.jobs.start(self._read(self.task_id), self.tr("Reading the session"))
+
+    def focus_message(self) -> None:
+        self.field.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def show_column(self, column: Column | None) -> None:
+        """An agent can be written to while its card is in progress."""
+        self._composer_box.setVisible(column is Column.IN_PROGRESS)
+        self._empty.show_text(
+            self.tr("The session begins when the task is run.")
+            if column is Column.BACKLOG
+            else self.tr("Nothing has been recorded in this session.")
+        )
+
+    def _scroll_area(self) -> QScrollArea:
+        inside = QWidget()
+        outer = QVBoxLayout(inside)
+        outer.setContentsMargins(16, 12, 16, 12)
+        outer.setSpacing(10)
+        self._earlier = Button(self.tr("Show earlier"), kind="quiet", name="session.earlier", pressed=self._show_earlier)
+        self._earlier.hide()
+        outer.addWidget(self._earlier)
+        self._empty = Label("", "muted", wrap=True)
+        self._empty.setObjectName("session.empty")
+        outer.addWidget(self._empty)
+        self._blocks = QVBoxLayout()
+        self._blocks.setSpacing(10)
+        outer.addLayout(self._blocks)
+        self._live = LiveText()
+        outer.addWidget(self._live)
+        outer.addStretch(1)
+        scroll = QScrollArea()
+        scroll.setObjectName("session.scroll")
+        scroll.setAccessibleName(self.tr("Transcript"))
+        scroll.setWidgetResizable(True)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setWidget(inside)
+        bar = scroll.verticalScrollBar()
+        bar.valueChanged.connect(self._scrolled)
+        bar.rangeChanged.connect(lambda _, most: bar.setValue(most) if self._following else None)
+        self._bar = bar
+        return scroll
+
+    def _jump_bar(self) -> QWidget:
+        self._jump = Frame("bar", across=True, margin=4)
+        self._jump.box.addStretch(1)
+        self._jump.box.addWidget(
+            Button(self.tr("To the end"), kind="quiet", icon_name="arrow-down", name="session.end", pressed=self._to_end)
+        )
+        self._jump.box.addStretch(1)
+        self._jump.hide()
+        return self._jump
+
+    def _composer(self) -> QWidget:
+        self._composer_box = Frame("bar", across=True, margin=12)
+        self.field = TextArea(
+            "session.message", self.tr("Message to the agent"), self.tr("Message to the agent, read before its next turn")
+        )
+        self.field.setFixedHeight(self.field.fontMetrics().lineSpacing() * 2 + 16)
+        self._composer_box.box.addWidget(self.field, 1)
+        self._send = Button(
+            self.tr("Send"), kind="primary", icon_name="send", name="session.send", pressed=self.send
+        )
+        self._send.setEnabled(False)
+        self.field.textChanged.connect(lambda: self._send.setEnabled(bool(self.field.toPlainText().strip())))
+        self._composer_box.box.addWidget(self._send, 0, Qt.AlignmentFlag.AlignBottom)
+        self._composer_box.hide()
+        return self._composer_box
+
+    def send(self) -> None:
+        """Send what is written to the agent."""
+        text = self.field.toPlainText().strip()
+        if text and self.task_id:
+            self.field.clear()
+            self._to_end()
+            self._desk.acts.answer(self.task_id, text)
+
+    # Reading
+
+    async def _read(self, task_id: str) -> None:
+        while task_id and task_id == self.task_id:
+            page = await self._desk.link.do(commands.ReadSession(task_id, after=self._transcript.last_seq, limit=PAGE))
+            if task_id != self.task_id:
+                return
+            await self._add(page)
+            if len(page) < PAGE:
+                return
+
+    async def _add(self, page: tuple[SessionEvent, ...]) -> None:
+        new, changed = self._transcript.take(page)
+        self._refresh(changed)
+        keep = max(len(self._transcript.blocks) - MOST_BLOCKS, self._first)
+        if keep > self._first:
+            new = new[-MOST_BLOCKS:]
+            self._drop_before(keep)
+        for at in range(0, len(new), AT_ONCE):
+            self._append(new[at : at + AT_ONCE])
+            await asyncio.sleep(0)
+
+    def _append(self, blocks: list[Block]) -> None:
+        for block in blocks:
+            if not block.discarded:
+                widget = widget_of(block, self._show_whole)
+                self._widgets[id(block)] = widget
+                self._blocks.addWidget(widget)
+        if blocks:
+            self._empty.hide()
+
+    def _drop_before(self, first: int) -> None:
+        for block in self._transcript.blocks[self._first : first]:
+            widget = self._widgets.pop(id(block), None)
+            if widget is not None:
+                widget.hide()
+                widget.deleteLater()
+        self._first = first
+        self._earlier.show()
+
+    def _show_earlier(self) -> None:
+        start = max(self._first - MOST_BLOCKS, 0)
+        self._following = False
+        for at, block in enumerate(self._transcript.blocks[start : self._first]):
+            widget = widget_of(block, self._show_whole)
+            self._widgets[id(block)] = widget
+            self._blocks.insertWidget(at, widget)
+        self._first = start
+        self._earlier.setVisible(start > 0)
+
+    def _refresh(self, changed: list[Block]) -> None:
+        for block in changed:
+            widget = self._widgets.get(id(block))
+            if widget is not None and block.discarded:
+                widget.hide()
+            elif isinstance(widget, CallBlock):
+                widget.refresh()
+
+    # Events
+
+    def _event(self, event: object) -> None:
+        if isinstance(event, events.SessionDelta) and event.task_id == self.task_id:
+            self._deltas.append(event)
+            self._flush.ask_if_idle()
+        elif isinstance(event, events.SessionAppended) and event.task_id == self.task_id:
+            self._appended(event.events)
+
+    def _appended(self, added: tuple[SessionEvent, ...]) -> None:
+        if self._job is not None and not self._job.done():
+            self._job.add_done_callback(lambda _: self.reload() if self.task_id else None)
+            return
+        if added and added[0].seq > self._transcript.last_seq + 1:
+            self.reload()
+            return
+        new, changed = self._transcript.take(added)
+        if new:
+            self._show_deltas()
+            self._live.clear()
+        self._refresh(changed)
+        self._append(new)
+
+    def _show_deltas(self) -> None:
+        deltas, self._deltas = self._deltas, []
+        calls = {widget.block.call_id: widget for widget in self._widgets.values() if isinstance(widget, CallBlock)}
+        for delta in deltas:
+            if delta.stream != "output":
+                self._live.add(delta.stream, delta.text)
+            elif (call := calls.get(delta.call_id or "")) is not None:
+                call.show_live(delta.text)
+        self._live.render_now()
+        if deltas:
+            self._empty.hide()
+
+    # Approvals
+
+    def _approvals_changed(self, task_id: str) -> None:
+        if self.task_id and task_id in {"", self.task_id}:
+            self._show_approvals()
+
+    def _show_approvals(self) -> None:
+        clear(self._asks)
+        for approval in self._desk.known.pending(self.task_id):
+            card = ApprovalCard(approval)
+            card.decided.connect(self._decided)
+            self._asks.addWidget(card)
+        if self._asks.count():
+            self._asks.addSpacing(4)
+
+    def _decided(self, approval: str, allow: bool, always: bool, message: str) -> None:
+        self._desk.acts.decide(approval, allow=allow, always=always, message=message)
+
+    # Scrolling
+
+    def _scrolled(self, value: int) -> None:
+        self._following = value >= self._bar.maximum() - NEAR_END
+        self._jump.setVisible(not self._following)
+
+    def _to_end(self) -> None:
+        self._following = True
+        self._bar.setValue(self._bar.maximum())
+
+    def _show_whole(self, block: Block, widget: CallBlock) -> None:
+        self._desk.jobs.start(self._read_whole(self.task_id, block, widget), self.tr("Reading the output"))
+
+    async def _read_whole(self, task_id: str, block: Block, widget: CallBlock) -> None:
+        if block.blob is None:
+            return
+        chunk = await self._desk.link.do(commands.ReadOutput(task_id, block.blob))
+        if task_id == self.task_id:
+            widget.show_output(chunk.data.decode("utf-8", "replace"))

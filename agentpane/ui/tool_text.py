@@ -1,0 +1,88 @@
+"""What a tool call is about, in one line and in full: the exact command, the exact change."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from agentpane.domain.json import JsonObject, JsonValue
+from agentpane.ui.plain import one_line, shown
+
+TOOL_ICONS = {
+    "Bash": "terminal",
+    "Read": "file",
+    "Write": "diff",
+    "Edit": "edit",
+    "MultiEdit": "edit",
+    "Glob": "folder",
+    "Grep": "search",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a call to show. `diff`: its lines begin with +, − or a blank."""
+
+    caption: str
+    text: str
+    diff: bool = False
+
+
+def summary(name: str, data: JsonObject) -> str:
+    """The target of a call: the command, the path, the pattern."""
+    for key in ("command", "file_path", "pattern", "path", "question", "description"):
+        value = data.get(key)
+        if isinstance(value, str) and value:
+            return one_line(value)
+    return one_line(json.dumps(data, ensure_ascii=False)) if data else name
+
+
+def parts(name: str, data: JsonObject) -> list[Part]:
+    """All of a call, nothing left out: what is shown is what will be done."""
+    used: set[str] = set()
+    found: list[Part] = []
+    path = data.get("file_path")
+    if name == "Bash" and isinstance(data.get("command"), str):
+        found.append(Part("", shown(str(data["command"]))))
+        used.add("command")
+    elif name == "Edit" and isinstance(path, str) and {"old_string", "new_string"} <= set(data):
+        found.append(Part(shown(path), change(str(data["old_string"]), str(data["new_string"])), diff=True))
+        used |= {"file_path", "old_string", "new_string"}
+    elif name == "Write" and isinstance(path, str) and isinstance(data.get("content"), str):
+        found.append(Part(shown(path), change("", str(data["content"])), diff=True))
+        used |= {"file_path", "content"}
+    elif name == "MultiEdit" and isinstance(path, str):
+        found += _edits(path, data.get("edits"))
+        used |= {"file_path", "edits"} if found else set()
+    rest = {key: value for key, value in data.items() if key not in used}
+    if rest:
+        lines = [f"{key}: {value if isinstance(value, str) else json.dumps(value)}" for key, value in rest.items()]
+        found.append(Part("", shown("\n".join(lines))))
+    return found
+
+
+def change(old: str, new: str) -> str:
+    """Lines taken away and lines put in their place."""
+    removed = [f"-{line}" for line in shown(old).splitlines()] if old else []
+    added = [f"+{line}" for line in shown(new).splitlines()] if new else []
+    return "\n".join([*removed, *added])
+
+
+def content_text(content: JsonValue) -> str:
+    """The text of a tool's result, which may come in blocks."""
+    if isinstance(content, str):
+        return shown(content)
+    if isinstance(content, list | tuple):
+        texts = [str(block["text"]) for block in content if isinstance(block, dict) and isinstance(block.get("text"), str)]
+        return shown("\n".join(texts))
+    return shown(json.dumps(content, ensure_ascii=False, indent=1)) if content else ""
+
+
+def _edits(path: str, edits: JsonValue) -> list[Part]:
+    if not isinstance(edits, list | tuple):
+        return []
+    return [
+        Part(shown(path), change(str(edit.get("old_string", "")), str(edit.get("new_string", ""))), diff=True)
+        for edit in edits
+        if isinstance(edit, dict)
+    ]
