@@ -17,6 +17,7 @@ from agentpane.orchestrator.backends.base import (
     Brief,
     Ended,
     Endpoint,
+    RunPaused,
     TextBlock,
     ToolCalled,
     ToolFinished,
@@ -37,7 +38,7 @@ from agentpane.orchestrator.backends.recorded.wire import cut
 from agentpane.orchestrator.tools import TOOL_NAMES
 from agentpane.sandbox import BareSandbox, Sandbox, detect
 from tests.backends.record import lay_out, make_context
-from tests.backends.rig import Hurry, TestHost, make_brief, of_kind, play
+from tests.backends.rig import Hurry, TestHost, make_brief, of_kind, play, play_into
 
 CARDS = {card.key: card for card in sample_cards()}
 Message = Mapping[str, object]
@@ -70,8 +71,8 @@ def brief_for(card: SampleCard, worktree: Path, sandbox: Sandbox) -> Brief:
     )
 
 
-def told(brief: Brief, events: Sequence[BackendEvent], reason: str) -> Brief:
-    """The same run after its diff was sent back, with the conversation rebuilt from its events."""
+def told(brief: Brief, events: Sequence[BackendEvent], reason: str | None) -> Brief:
+    """The same run gone on with later, when only its events are left; `reason` is why its diff was sent back."""
     history: list[Message] = list(brief.history)
     turns = sorted({event.turn for event in of_kind(events, TextBlock) + of_kind(events, ToolCalled)})
     for turn in turns:
@@ -92,7 +93,8 @@ def told(brief: Brief, events: Sequence[BackendEvent], reason: str) -> Brief:
         ]
         if answers:
             history.append({"role": "user", "content": answers})
-    history.append({"role": "user", "content": [{"type": "text", "text": reason}]})
+    if reason is not None:
+        history.append({"role": "user", "content": [{"type": "text", "text": reason}]})
     return replace(
         brief,
         history=tuple(history),
@@ -177,6 +179,18 @@ async def test_the_first_diff_deserves_its_rejection_and_the_second_is_right(
     assert refused.returncode == 1
     assert "line 2: an amount cannot be negative" in refused.stderr
     assert run(worktree, "-m", "unittest", "tests.test_ledger").returncode == 0
+
+
+async def test_a_run_that_was_paused_between_reading_and_editing_goes_on(
+    backend: RecordedBackend, worktree: Path, sandbox: Sandbox
+) -> None:
+    brief = brief_for(CARDS["odd-cents"], worktree, sandbox)
+    events: list[BackendEvent] = []
+    with pytest.raises(RunPaused):
+        await play_into(events, backend, brief, TestHost(pause_at=3))
+    again = await play(backend, told(brief, events, None))
+    assert isinstance(again[-1], Ended)
+    assert run(worktree, "-m", "unittest").returncode == 0
 
 
 @pytest.mark.parametrize("order", [list(CARDS), list(reversed(CARDS))])
