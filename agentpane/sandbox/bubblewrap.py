@@ -24,6 +24,7 @@ from pathlib import Path
 
 from agentpane.domain.sandbox import Tier
 from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.sandbox import seccomp
 from agentpane.sandbox.command import Outcome, SandboxCommand
 from agentpane.sandbox.environment import DEFAULT_PATH, shell
 from agentpane.sandbox.limits import LIMITS, capped
@@ -83,12 +84,13 @@ class _Confined:
         """Start it held back, take hold of its first process, set the limits, then let it go."""
         status_out, status_in = os.pipe()
         go_out, go_in = os.pipe()
+        handed_over = [status_in, go_out]
+        held = ("--json-status-fd", str(status_in), "--block-fd", str(go_out))
         try:
             self.process = await asyncio.create_subprocess_exec(
                 program,
-                *ISOLATION,
-                *(() if command.network else ("--unshare-net",)),
-                *("--json-status-fd", str(status_in), "--block-fd", str(go_out)),
+                *held,
+                *_isolation(command.network, handed_over),
                 *mounts,
                 *("--", shell(), "-c", "--", command.script),
                 stdin=asyncio.subprocess.PIPE if command.stdin else asyncio.subprocess.DEVNULL,
@@ -96,15 +98,15 @@ class _Confined:
                 stderr=asyncio.subprocess.STDOUT,
                 env=dict(command.environment),
                 cwd="/",
-                pass_fds=(status_in, go_out),
+                pass_fds=handed_over,
             )
         except (OSError, ValueError) as error:
             os.close(status_out)
             os.close(go_in)
             raise _unavailable(str(error).encode()) from error
         finally:
-            os.close(status_in)
-            os.close(go_out)
+            for descriptor in handed_over:
+                os.close(descriptor)
         with contextlib.suppress(ProcessLookupError):
             self._outer = os.pidfd_open(self.process.pid)
         asyncio.get_running_loop().add_reader(status_out, self._read_status, status_out)
@@ -174,6 +176,16 @@ class _Confined:
         return told
 
 
+def _isolation(network: bool, handed_over: list[int]) -> list[str]:
+    """The namespaces and the filter; the filter's descriptor is added to those that bubblewrap is handed."""
+    arguments = [*ISOLATION, *([] if network else ["--unshare-net"])]
+    descriptor = seccomp.as_file(network)
+    if descriptor is not None:
+        handed_over.append(descriptor)
+        arguments += ["--seccomp", str(descriptor)]
+    return arguments
+
+
 def _kill(pidfd: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
@@ -215,10 +227,12 @@ def find_bubblewrap() -> BubblewrapSandbox | str:
         return "bubblewrap (bwrap) is not installed"
     with tempfile.TemporaryDirectory() as folder:
         command = SandboxCommand("exit 7", Path(folder), (), {"PATH": DEFAULT_PATH}, START_TIMEOUT_S, network=False)
-        arguments = [program, *ISOLATION, "--unshare-net", *mount_arguments(command), "--", shell(), "-c", "exit 7"]
+        handed_over: list[int] = []
+        isolation = _isolation(command.network, handed_over)
         try:
             tried = subprocess.run(
-                arguments,
+                [program, *isolation, *mount_arguments(command), "--", shell(), "-c", command.script],
+                pass_fds=handed_over,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=START_TIMEOUT_S,
@@ -227,6 +241,9 @@ def find_bubblewrap() -> BubblewrapSandbox | str:
             )
         except (OSError, subprocess.SubprocessError) as error:
             return f"bubblewrap does not work here: {error}"
+        finally:
+            for descriptor in handed_over:
+                os.close(descriptor)
     if tried.returncode != 7:
         return f"bubblewrap does not work here: {tried.stderr.decode('utf-8', 'replace').strip()}"
     return BubblewrapSandbox(program)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import platform
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -112,14 +114,34 @@ async def test_a_socket_of_the_host_cannot_be_reached(
     assert outcome.exit_code != 0 and b"FileNotFoundError" in outcome.output
 
 
-async def test_an_abstract_socket_of_the_host_cannot_be_reached(bubblewrap: BubblewrapSandbox, order: Order) -> None:
+@pytest.mark.parametrize(("network", "error"), [(False, b"ConnectionRefusedError"), (True, b"not supported")])
+async def test_an_abstract_socket_of_the_host_cannot_be_reached(
+    bubblewrap: BubblewrapSandbox, order: Order, network: bool, error: bytes
+) -> None:
     name = f"agentpane-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(f"\0{name}")
         server.listen()
         script = CONNECT.replace("sys.argv[1]", 'chr(0) + "' + name + '"')
-        outcome = await bubblewrap.run(order(f"python3 -c '{script}' && echo connected"))
-    assert outcome.exit_code != 0 and b"ConnectionRefusedError" in outcome.output
+        outcome = await bubblewrap.run(order(f"python3 -c '{script}' && echo connected", network=network))
+    assert outcome.exit_code != 0 and error in outcome.output
+
+
+async def test_socket_pairs_and_sockets_of_its_own_are_left_to_a_command(
+    bubblewrap: BubblewrapSandbox, order: Order
+) -> None:
+    pair = "import socket, asyncio; socket.socketpair(); asyncio.run(asyncio.sleep(0))"
+    own = 'import socket; s = socket.socket(socket.AF_UNIX); s.bind("own.sock"); s.listen()'
+    assert (await bubblewrap.run(order(f"python3 -c '{pair}'", network=True))).exit_code == 0
+    assert (await bubblewrap.run(order(f"python3 -c '{own}'"))).exit_code == 0
+
+
+async def test_the_keyring_of_the_kernel_is_out_of_reach(bubblewrap: BubblewrapSandbox, order: Order) -> None:
+    number = {"x86_64": 250, "aarch64": 219}[platform.machine()]  # keyctl
+    call = f"ctypes.CDLL(None, use_errno=True).syscall({number}, 0, -3, 0)"
+    script = f"import ctypes; print({call}, ctypes.get_errno())"
+    outcome = await bubblewrap.run(order(f"python3 -c '{script}'"))
+    assert outcome.output.split() == [b"-1", str(errno.EPERM).encode()]
 
 
 def linked_worktree(repository: Path) -> Path:
