@@ -40,6 +40,7 @@ _COLUMNS = (
 )
 _INSERT = f"INSERT INTO audit_logs ({_COLUMNS}) VALUES ({', '.join('?' * 17)})"
 _READ = f"SELECT {_COLUMNS} FROM audit_logs WHERE project_id = ? AND number > ? ORDER BY number LIMIT ?"
+_HEAD_OF = "SELECT number, hash, sealed_number, sealed_hash FROM audit_heads WHERE project_id = ?"
 _HEAD = (
     "INSERT INTO audit_heads (project_id, number, hash, updated_at) VALUES (?, ?, ?, ?) ON CONFLICT (project_id)"
     " DO UPDATE SET number = excluded.number, hash = excluded.hash, updated_at = excluded.updated_at"
@@ -79,9 +80,7 @@ def read(connection: Connection, project_id: str, after: int, limit: int) -> tup
 
 
 def head_of(connection: Connection, project_id: str) -> Head:
-    row = connection.execute(
-        select(_H.number, _H.hash, _H.sealed_number, _H.sealed_hash).where(_H.project_id == project_id)
-    ).one_or_none()
+    row = connection.exec_driver_sql(_HEAD_OF, (project_id,)).one_or_none()
     return Head() if row is None else Head(*row)
 
 

@@ -22,6 +22,8 @@ from agentpane.errors import AgentPaneError, ErrorCode
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True)
+
 
 def storable(words: str) -> str:
     """`words` with what UTF-8 cannot hold (half surrogates, from names that are not UTF-8) as visible escapes."""
@@ -30,7 +32,7 @@ def storable(words: str) -> str:
 
 def encode_json(value: object) -> str:
     """Compact JSON in ASCII, so that half surrogates survive the round trip."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=True)
+    return _ENCODER.encode(value)
 
 
 class Moment(TypeDecorator[datetime]):

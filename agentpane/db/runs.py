@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BindParameter, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import BindParameter, Float, and_, bindparam, case, func, insert, or_, select, update
 from sqlalchemy import Connection as Connection
 
 from agentpane.db import agents
@@ -89,8 +89,17 @@ _STATUS = select(_R.status).where(_R.id == _WANTED)
 _TALLIES = select(_R.tool_calls).where(_R.id == _WANTED)
 _NEXT_NUMBER = select(func.coalesce(func.max(_R.number), 0) + 1)
 _BACKEND = select(AgentTable.backend).where(AgentTable.id == _WANTED)
-_COSTS = select(_R.turn_count, _R.token_input_count, _R.token_output_count, _R.cost_usd).where(_R.id == _WANTED)
 _UPDATE = update(_R).where(_R.id == _WANTED)
+_COST: BindParameter[Any] = bindparam("cost", type_=Float)
+_USE = _UPDATE.values(
+    turn_count=_R.turn_count + bindparam("turns"),
+    token_input_count=_R.token_input_count + bindparam("input"),
+    token_output_count=_R.token_output_count + bindparam("output"),
+    # Nothing is known yet before the first turn; a cost that is unknown later stays so.
+    cost_usd=case(
+        (and_(_R.cost_usd.is_(None), _R.turn_count > 0), None), else_=func.coalesce(_R.cost_usd, 0.0) + _COST
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,17 +289,9 @@ def add_usage(
     at: datetime,
 ) -> None:
     """Add what a model call used. A cost that is unknown once leaves the run's cost unknown."""
-    found = connection.execute(_COSTS, {"wanted": run_id}).one_or_none()
-    if found is None:
+    used = {"turns": turns, "input": input_tokens, "output": output_tokens, "cost": cost_usd}
+    if connection.execute(_USE, {"wanted": run_id, **used}).rowcount == 0:
         raise not_found(run_id)
-    unknown = cost_usd is None or (found.cost_usd is None and found.turn_count > 0)
-    used = {
-        "turn_count": found.turn_count + turns,
-        "token_input_count": found.token_input_count + input_tokens,
-        "token_output_count": found.token_output_count + output_tokens,
-        "cost_usd": None if unknown or cost_usd is None else (found.cost_usd or 0.0) + cost_usd,
-    }
-    connection.execute(_UPDATE, {"wanted": run_id, **used})
 
 
 def count_tool_call(connection: Connection, run_id: RunId, tool: str, duration_ms: int) -> None:

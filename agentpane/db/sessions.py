@@ -24,23 +24,19 @@ _MESSAGES = frozenset({EventKind.TEXT, EventKind.USER_MESSAGE, EventKind.ANSWER}
 
 # Events are by far the most numerous rows: they go straight to the driver, a batch at a time.
 _INSERT = "INSERT INTO session_events (session_id, seq, at, kind, turn, run_id, data) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_GROW = (
+    "UPDATE sessions SET last_seq = last_seq + ?, message_count = message_count + ?,"
+    " tool_call_count = tool_call_count + ?, updated_at = ? WHERE id = ? AND is_active RETURNING last_seq"
+)
 _READ = (
     "SELECT seq, at, kind, turn, run_id, data FROM session_events WHERE session_id = ? AND seq > ? ORDER BY seq LIMIT ?"
 )
 
 
 _WANTED: BindParameter[Any] = bindparam("wanted")
-_STANDING = select(_S.last_seq, _S.is_active).where(_S.id == _WANTED)
-_GROW = (
-    update(_S)
-    .where(_S.id == _WANTED)
-    .values(
-        last_seq=bindparam("last"),
-        message_count=_S.message_count + bindparam("messages"),
-        tool_call_count=_S.tool_call_count + bindparam("calls"),
-        updated_at=bindparam("at"),
-    )
-)
+_OF_TASK = select(_S.id).where(_S.task_id == _WANTED)
+_TASK = select(TaskTable.project_id, TaskTable.title).where(TaskTable.id == _WANTED)
+_UPDATE = update(_S).where(_S.id == _WANTED)
 _INFO = select(
     _S.id, _S.task_id, _S.title, _S.url, _S.is_active, _S.last_seq, _S.message_count, _S.tool_call_count
 ).where(_S.id == _WANTED)
@@ -60,24 +56,25 @@ class SessionInfo:
 
 def open_for_task(connection: Connection, task_id: TaskId, agent_id: AgentId | None, at: datetime) -> SessionId:
     """The task's session, made if it has none and opened again if it was closed."""
-    found = connection.execute(select(_S.id).where(_S.task_id == task_id)).scalar_one_or_none()
+    found = connection.execute(_OF_TASK, {"wanted": task_id}).scalar_one_or_none()
     if found is not None:
         reopened = {"agent_id": agent_id, "is_active": True, "closed_at": None, "updated_at": at}
-        connection.execute(update(_S).where(_S.id == found).values(**reopened))
+        connection.execute(_UPDATE, {"wanted": found, **reopened})
         return SessionId(found)
-    task = connection.execute(select(TaskTable.project_id, TaskTable.title).where(TaskTable.id == task_id)).one()
+    task = connection.execute(_TASK, {"wanted": task_id}).one()
     session_id = SessionId(new_id())
     connection.execute(
-        insert(_S).values(
-            id=session_id,
-            project_id=task.project_id,
-            task_id=task_id,
-            agent_id=agent_id,
-            title=task.title,
-            url=f"agentpane://session/{session_id}",
-            created_at=at,
-            updated_at=at,
-        )
+        insert(_S),
+        {
+            "id": session_id,
+            "project_id": task.project_id,
+            "task_id": task_id,
+            "agent_id": agent_id,
+            "title": task.title,
+            "url": f"agentpane://session/{session_id}",
+            "created_at": at,
+            "updated_at": at,
+        },
     )
     return session_id
 
@@ -90,20 +87,12 @@ def append(connection: Connection, session_id: SessionId, events: Sequence[NewEv
     """
     if not events:
         return ()
-    last = _open(connection, session_id)
+    last = _grow(connection, session_id, events)
     stored = tuple(
         SessionEvent(seq, event.at, event.kind, event.turn, event.run_id, event.data)
-        for seq, event in enumerate(events, last + 1)
+        for seq, event in enumerate(events, last - len(events) + 1)
     )
     connection.exec_driver_sql(_INSERT, [_as_row(session_id, event) for event in stored])
-    grown = {
-        "wanted": session_id,
-        "last": stored[-1].seq,
-        "messages": sum(event.kind in _MESSAGES for event in events),
-        "calls": sum(event.kind is EventKind.TOOL_CALL for event in events),
-        "at": events[-1].at,
-    }
-    connection.execute(_GROW, grown)
     return stored
 
 
@@ -141,7 +130,7 @@ def info(connection: Connection, session_id: SessionId) -> SessionInfo:
 def close(connection: Connection, session_id: SessionId, at: datetime) -> None:
     """Refuse further events. What is there can be read for ever."""
     closed = {"is_active": False, "closed_at": at, "updated_at": at}
-    if connection.execute(update(_S).where(_S.id == session_id).values(**closed)).rowcount == 0:
+    if connection.execute(_UPDATE, {"wanted": session_id, **closed}).rowcount == 0:
         raise _not_found(session_id)
 
 
@@ -153,21 +142,24 @@ def set_active_users(connection: Connection, session_id: SessionId, users: Seque
     joined = {user.user_id: user.joined_at for user in found}
     now = to_micros(at)
     present = [{"user_id": user, "joined_at": joined.get(user, now), "last_seen": now} for user in users]
-    connection.execute(update(_S).where(_S.id == session_id).values(active_users=present))
+    connection.execute(_UPDATE, {"wanted": session_id, "active_users": present})
 
 
-def _open(connection: Connection, session_id: SessionId) -> int:
-    found = connection.execute(_STANDING, {"wanted": session_id}).one_or_none()
-    if found is None:
-        raise _not_found(session_id)
-    if not found.is_active:
-        raise AgentPaneError(
-            ErrorCode.SESSION_CLOSED,
-            "The session is closed.",
-            hint="It can be read and exported. Nothing has been stored.",
-            details={"session": session_id},
-        )
-    return int(found.last_seq)
+def _grow(connection: Connection, session_id: SessionId, events: Sequence[NewEvent]) -> int:
+    """Count the events in; returns the number of the last of them."""
+    kinds = [event.kind for event in events]
+    messages = sum(kind in _MESSAGES for kind in kinds)
+    counted = (len(kinds), messages, kinds.count(EventKind.TOOL_CALL), to_micros(events[-1].at), session_id)
+    last = connection.exec_driver_sql(_GROW, counted).scalar_one_or_none()
+    if last is not None:
+        return int(last)
+    info(connection, session_id)  # says so if there is no such session
+    raise AgentPaneError(
+        ErrorCode.SESSION_CLOSED,
+        "The session is closed.",
+        hint="It can be read and exported. Nothing has been stored.",
+        details={"session": session_id},
+    )
 
 
 def _as_row(session_id: SessionId, event: SessionEvent) -> tuple[Any, ...]:
