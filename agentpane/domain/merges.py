@@ -1,4 +1,4 @@
-"""A merge as the journal has it: written down before anything moves, so that a crash can be mended and a merge undone."""
+"""A merge as the journal has it: written down before anything moves, so that a crash can be mended."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ class MergeState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MergeRecord:
-    """`old_sha` and `new_sha`: where `target_ref` stood before and stands after. `checkout_path`: where it is checked out."""
+    """`old_sha` and `new_sha`: where `target_ref` stood before and stands after.
+
+    checkout_path: where it is checked out, if anywhere.
+    """
 
     id: MergeId
     project_id: ProjectId

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -119,6 +119,11 @@ def check_step(current: RunStatus, to: RunStatus) -> None:
             hint="Look at the card: it shows what the run is doing. Nothing has changed.",
             details={"status": current.value},
         )
+
+
+def live_run(runs: Sequence[Run]) -> Run | None:
+    """Of a card's runs, oldest first, the one that is queued, working or paused."""
+    return next((run for run in reversed(runs) if run.status in LIVE), None)
 
 
 def agent_status(newest: RunStatus | None) -> AgentStatus:

@@ -72,7 +72,7 @@ class _Builder:
                     {"type": "tool_use", "id": data["call_id"], "name": data["name"], "input": data["input"]}
                 )
             case EventKind.TURN_FINISHED:
-                self.finish_turn()
+                self.finish_turn(data.get("stop_reason") == "tool_use")
             case EventKind.TOOL_RESULT:
                 self.result(str(data["call_id"]), data["content"], data.get("is_error") is True)
             case EventKind.USER_MESSAGE | EventKind.ANSWER:
@@ -82,12 +82,15 @@ class _Builder:
             case _:
                 pass
 
-    def finish_turn(self) -> None:
+    def finish_turn(self, calls_count: bool) -> None:
+        """Keep the turn. Calls of an answer that was cut are never to be made, so they pass for started."""
         if not self.blocks:
             return
         self.messages.append({"role": "assistant", "content": self.blocks})
         self.calls = {
-            str(block["id"]): OpenCall(str(block["id"]), str(block["name"]), _object(block["input"]), started=False)
+            str(block["id"]): OpenCall(
+                str(block["id"]), str(block["name"]), _object(block["input"]), started=not calls_count
+            )
             for block in self.blocks
             if block["type"] == "tool_use"
         }

@@ -41,7 +41,7 @@ class BlobStore:
             content = value if isinstance(value, str) else json.dumps(value)
             stored = content.encode("utf-8", "surrogatepass")
             moved[key] = {"id": self._put(stored), "bytes": len(stored), "json": not text}
-            fitted[key] = content[:PREVIEW] if text else {"preview": content[:PREVIEW]}
+            fitted[key] = _preview(content) if text else {"preview": _preview(content)}
         return {**fitted, "blobs": moved}
 
     def whole(self, data: JsonObject) -> JsonObject:
@@ -83,6 +83,13 @@ class BlobStore:
                 os.fsync(file.fileno())
             part.replace(target)
         return name
+
+
+def _preview(content: str) -> str:
+    shown = content[:PREVIEW]
+    while _size(shown) > 2 * PREVIEW:  # characters outside ASCII take up to 12 bytes each
+        shown = shown[: len(shown) // 2]
+    return shown
 
 
 def _size(value: JsonValue) -> int:

@@ -14,10 +14,9 @@ from agentpane.api import commands as c
 from agentpane.api.command import Command
 from agentpane.api.events import CatchUp, EngineStopping, KeyChanged, Published, SettingsChanged, WindowRaised
 from agentpane.clock import Clock
-from agentpane.db import approvals, audit, projects, runs, sessions, settings
+from agentpane.db import audit, projects, runs, sessions, settings
 from agentpane.db.connection import Database
 from agentpane.domain.agents import ModelChoice
-from agentpane.domain.approvals import Approval
 from agentpane.domain.audit import AuditEntry, AuditVerdict
 from agentpane.domain.engine import DoctorReport, EngineStatus, KeyStatus, Settings
 from agentpane.domain.limits import check_line, invalid
@@ -35,15 +34,17 @@ from agentpane.orchestrator.catalog import Catalog
 from agentpane.orchestrator.completion import Completion
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.credentials import Credentials
+from agentpane.orchestrator.decisions import Decisions
 from agentpane.orchestrator.dispatch import Dispatcher
 from agentpane.orchestrator.doctor import Examination
 from agentpane.orchestrator.keys import KeyChain
 from agentpane.orchestrator.patches import CHUNK, Patches
+from agentpane.orchestrator.queueing import Queue
 from agentpane.orchestrator.recovery import Recovery
 from agentpane.orchestrator.review import Review
 from agentpane.orchestrator.runner import Runner
 from agentpane.orchestrator.sample import Sample
-from agentpane.orchestrator.sessions import Recorder
+from agentpane.orchestrator.sessions import note
 from agentpane.orchestrator.supervisor import Supervisor
 from agentpane.orchestrator.workspace import Workspaces
 from agentpane.paths import DataFolder
@@ -72,9 +73,11 @@ class Engine:
         runner = Runner(self._core, self._blobs, sandbox, self._backends, workspaces, credentials, completion)
         self._runner = runner
         self._supervisor = Supervisor(self._core, runner.play, self._runs_changed)
+        queue = Queue(self._core, self._blobs, self._backends, credentials, self._supervisor)
         dispatcher = Dispatcher(
-            self._core, self._blobs, self._backends, runner, self._supervisor, workspaces, credentials, completion
+            self._core, self._blobs, queue, runner, self._supervisor, workspaces, credentials, completion
         )
+        self._decisions = Decisions(self._core, self._blobs, queue)
         self._catalog = Catalog(self._core, self._backends, dispatcher)
         self._review = Review(self._core, self._blobs, dispatcher, workspaces, self._patches)
         self._board = Board(self._core, dispatcher)
@@ -120,13 +123,12 @@ class Engine:
         self._runner.ask_all_to_pause()
         await self._supervisor.drain(PAUSE_SECONDS)
         for active in await self._core.db.read(runs.active):
-            row = await self._core.db.read(runs.row, active.id)
             await self._core.db.write(
                 runs.set_status, active.id, RunStatus.PAUSED, self._core.clock.now(), pause_reason=PauseReason.PERSON
             )
-            recorder = Recorder(self._core, self._blobs, row.task_id, row.session_id, active.id)
-            recorder.add(EventKind.STATE, {"state": "paused", "reason": "engine_stop"})
-            await recorder.close()
+            task = await self._core.task(active.task_id)
+            paused = {"state": "paused", "reason": "engine_stop"}
+            await note(self._core, self._blobs, task, active.id, EventKind.STATE, paused)
 
     async def do(self, command: Command[R]) -> R:
         """See `Workbench.do`."""
@@ -163,8 +165,8 @@ class Engine:
             c.PauseRun: self._dispatcher.pause,
             c.Answer: self._dispatcher.answer,
             c.CancelTask: self._dispatcher.cancel,
-            c.ListApprovals: self._approvals,
-            c.DecideApproval: self._dispatcher.decide,
+            c.ListApprovals: self._decisions.pending,
+            c.DecideApproval: self._decisions.decide,
             c.GetDiff: self._review.diff,
             c.GetPatch: self._review.patch,
             c.Approve: self._review.approve,
@@ -192,10 +194,6 @@ class Engine:
 
     async def _models(self, command: c.ListModels) -> tuple[ModelChoice, ...]:
         return await asyncio.to_thread(models)
-
-    async def _approvals(self, command: c.ListApprovals) -> tuple[Approval, ...]:
-        task = await self._core.task(command.task) if command.task else None
-        return await self._core.db.read(approvals.pending, task.card.id if task else None)
 
     async def _read_session(self, command: c.ReadSession) -> tuple[SessionEvent, ...]:
         task = await self._core.task(command.task)

@@ -14,7 +14,7 @@ from agentpane.errors import AgentPaneError
 from agentpane.orchestrator.blobs import BlobStore
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.review import Review
-from agentpane.orchestrator.sessions import Recorder
+from agentpane.orchestrator.sessions import note
 from agentpane.worktrees import MergeIntent, RecoveryOutcome, Repository
 
 log = logging.getLogger(__name__)
@@ -29,10 +29,8 @@ class Recovery:
     async def run(self) -> None:
         """Mark runs without a process as interrupted, and finish or take back merges that were cut off."""
         for run in await self.core.db.write(runs.interrupt_orphans, self.core.clock.now()):
-            row = await self.core.db.read(runs.row, run.id)
-            recorder = Recorder(self.core, self.blobs, run.task_id, row.session_id, run.id)
-            recorder.add(EventKind.STATE, {"state": "interrupted"})
-            await recorder.close()
+            task = await self.core.task(run.task_id)
+            await note(self.core, self.blobs, task, run.id, EventKind.STATE, {"state": "interrupted"})
             await self.core.announce_task(run.task_id)
             await self.core.announce_agent(run.agent_id)
         for merge in await self.core.db.read(merges.unfinished):

@@ -10,6 +10,7 @@ from pathlib import Path
 from agentpane.api import commands as c
 from agentpane.db import merges, projects, reviews, settings, tasks
 from agentpane.domain.board import COLUMN_TITLES, BoardEvent, Column, after
+from agentpane.domain.json import JsonObject
 from agentpane.domain.limits import REASON, check_text
 from agentpane.domain.projects import Project
 from agentpane.domain.review import ApproveOutcome, ApproveResult, DiffSummary, FileDiff, MergeStrategy, PatchChunk
@@ -21,7 +22,7 @@ from agentpane.orchestrator.blobs import BlobStore
 from agentpane.orchestrator.core import Core, login_name
 from agentpane.orchestrator.dispatch import Dispatcher
 from agentpane.orchestrator.patches import Patches
-from agentpane.orchestrator.sessions import Recorder
+from agentpane.orchestrator.sessions import note
 from agentpane.orchestrator.workspace import Workspaces
 from agentpane.worktrees import Conflicted, Merged, MergeIntent, MergePlan, MergeRefused, Repository
 
@@ -200,7 +201,7 @@ class Review:
             output={"merge_commit": commit},
         )
         await self.core.audit(entry)
-        await self._note(task, {"state": "merged", "commit": commit, "target": task.base_branch, "strategy": strategy})
+        await self._said(task, {"state": "merged", "commit": commit, "target": task.base_branch, "strategy": strategy})
         await self.core.announce_task(task.card.id, renumbered)
         await self._tidy(task, repository)
         message = f"Merged into {task.base_branch} as {commit[:10]}."
@@ -212,7 +213,7 @@ class Review:
             await self.workspaces.discard(task, repository, "approve", delete_branch_at=task.snapshot)
         except AgentPaneError as error:
             log.warning("the worktree of task %s stays: %s", task.card.id, error.message)
-            await self._note(task, {"state": "worktree_stays", "code": error.code.value, "message": error.message})
+            await self._said(task, {"state": "worktree_stays", "code": error.code.value, "message": error.message})
         await self.core.announce_task(task.card.id, counts=False)
 
     async def _conflicted(self, task: Task, outcome: Conflicted, target: str) -> ApproveOutcome:
@@ -239,19 +240,15 @@ class Review:
             error=code.value,
         )
         await self.core.audit(entry)
-        await self._note(task, {"state": "merge_refused", "code": code.value, "paths": list(paths)})
+        await self._said(task, {"state": "merge_refused", "code": code.value, "paths": list(paths)})
         await self.core.announce_task(task.card.id, counts=False)
+
+    async def _said(self, task: Task, data: JsonObject) -> None:
+        await note(self.core, self.blobs, task, task.runs[-1].id, EventKind.STATE, data)
 
     async def _repository(self, task: Task) -> Repository:
         project = await self.core.db.read(projects.get, task.card.project_id)
         return await self.core.git.open_repository(Path(project.path))
-
-    async def _note(self, task: Task, data: dict[str, object]) -> None:
-        if task.session_id is None:
-            return
-        recorder = Recorder(self.core, self.blobs, task.card.id, task.session_id, task.runs[-1].id)
-        recorder.add(EventKind.STATE, data)  # type: ignore[arg-type]
-        await recorder.close()
 
 
 def reviewable(task: Task) -> tuple[str, str]:

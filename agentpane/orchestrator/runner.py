@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from agentpane.db import agents, projects, runs
+from agentpane.db import agents, approvals, projects, runs
 from agentpane.domain import transcript
 from agentpane.domain.agents import Agent
 from agentpane.domain.ids import RunId
@@ -207,9 +207,13 @@ class Runner:
         recorder.add(EventKind.STATE, data)  # type: ignore[arg-type]
         await recorder.close()
         stored = RunError(error.code.value, error.message, error.hint) if error else None
-        await self._core.db.write(
-            runs.set_status, row.id, RunStatus.PAUSED, self._now(), pause_reason=pause.reason, error=stored
-        )
+        async with self._core.task_locks.of(row.task_id):
+            await self._core.db.write(
+                runs.set_status, row.id, RunStatus.PAUSED, self._now(), pause_reason=pause.reason, error=stored
+            )
+            if pause.reason is PauseReason.APPROVAL and not await self._core.db.read(approvals.pending, row.task_id):
+                # The person was quicker than this pause: the decision is there, so the run goes on by itself.
+                await self._core.db.write(runs.set_status, row.id, RunStatus.QUEUED, self._now(), pause_reason=None)
         await self._core.announce_task(row.task_id)
         await self._core.announce_agent(row.agent_id)
 

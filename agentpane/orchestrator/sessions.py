@@ -10,6 +10,7 @@ from agentpane.db import sessions
 from agentpane.domain.ids import RunId, SessionId, TaskId
 from agentpane.domain.json import JsonObject
 from agentpane.domain.sessions import EventKind, NewEvent, SessionEvent
+from agentpane.domain.tasks import Task
 from agentpane.orchestrator.blobs import BlobStore
 from agentpane.orchestrator.core import Core
 
@@ -95,6 +96,17 @@ class Recorder:
         gathered, self._deltas = self._deltas, {}
         for (turn, stream, call_id), parts in gathered.items():
             self._core.bus.publish(SessionDelta(self._task_id, turn, stream, "".join(parts), call_id))
+
+
+async def note(
+    core: Core, blobs: BlobStore, task: Task, run_id: RunId | None, kind: EventKind, data: JsonObject
+) -> None:
+    """Store one event in a task's session, outside any turn. A card that never ran has no session to note it in."""
+    if task.session_id is None:
+        return
+    recorder = Recorder(core, blobs, task.card.id, task.session_id, run_id)
+    recorder.add(kind, data)
+    await recorder.close()
 
 
 async def read_whole(core: Core, blobs: BlobStore, session_id: SessionId) -> AsyncIterator[SessionEvent]:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentpane.domain.json import JsonValue
@@ -39,6 +39,7 @@ def test_long_data_fits_and_comes_back_whole(tmp_path: Path, data: dict[str, Jso
     assert all(file.stat().st_mode & 0o777 == 0o600 for file in tmp_path.iterdir())
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.dictionaries(st.text(min_size=1, max_size=5).filter(lambda key: key != "blobs"), st.text(), max_size=4))
 def test_any_data_comes_back_whole(tmp_path_factory: pytest.TempPathFactory, data: dict[str, str]) -> None:
     store = BlobStore(tmp_path_factory.getbasetemp())

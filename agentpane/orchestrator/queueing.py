@@ -1,0 +1,150 @@
+"""Putting a run in the queue: a new one, or one that goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from agentpane.api import commands as c
+from agentpane.api.events import SessionAppended
+from agentpane.db import agents, projects, runs, sessions, tasks
+from agentpane.domain.agents import Agent
+from agentpane.domain.board import Column
+from agentpane.domain.ids import RunId
+from agentpane.domain.json import JsonObject
+from agentpane.domain.policy import Policy
+from agentpane.domain.runs import TURN_LIMITS, Run, RunStatus
+from agentpane.domain.sessions import EventKind, NewEvent, SessionEvent
+from agentpane.domain.tasks import Task
+from agentpane.domain.transcript import AFRESH
+from agentpane.orchestrator.backends.registry import Backends
+from agentpane.orchestrator.blobs import BlobStore
+from agentpane.orchestrator.core import Core
+from agentpane.orchestrator.credentials import Credentials
+from agentpane.orchestrator.sessions import note
+from agentpane.orchestrator.supervisor import Supervisor
+
+Environment = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Its callers hold the task's lock."""
+
+    core: Core
+    blobs: BlobStore
+    backends: Backends
+    credentials: Credentials
+    supervisor: Supervisor
+
+    async def agent_for(self, task: Task, wanted: str | None) -> Agent:
+        """The agent that is wanted, else the card's, else the project's default. Raises AGENT_NOT_FOUND."""
+
+        def find(connection: tasks.Connection) -> Agent:
+            if wanted:
+                return agents.get(connection, agents.resolve(connection, wanted, task.card.project_id))
+            if task.card.agent_id is not None:
+                return agents.get(connection, task.card.agent_id)
+            return agents.default_for(connection, task.card.project_id)
+
+        return await self.core.db.read(find)
+
+    async def new(
+        self,
+        task: Task,
+        agent: Agent,
+        environment: Environment,
+        *,
+        policy: Policy | None = None,
+        prompt: str | None = None,
+        position: int = 0,
+        also: Callable[[tasks.Connection], None] | None = None,
+    ) -> Task:
+        """Queue a new run of `agent`, and put the card in In Progress.
+
+        prompt: what the agent reads first; None: the task itself, or what the session has.
+        also: stored in the same transaction.
+        Raises AGENT_BACKEND_MISSING, BACKEND_AUTH, AGENT_ALREADY_RUNNING or QUEUE_FULL; then nothing has changed.
+        """
+        await self.credentials.check(agent.backend, environment)
+        self.backends.check(agent.backend)
+        project = await self.core.db.read(projects.get, task.card.project_id)
+        model = (await self.core.agent(agent.id)).model
+        limit = agent.config.max_turns or min(project.config.max_turns, TURN_LIMITS[agent.type])
+
+        def store(connection: tasks.Connection) -> tuple[RunId, tuple[SessionEvent, ...], tuple[tuple[str, int], ...]]:
+            now = self.core.clock.now()
+            session_id = sessions.open_for_task(connection, task.card.id, agent.id, now)
+            new = runs.NewRun(
+                task_id=task.card.id,
+                project_id=project.id,
+                agent_id=agent.id,
+                session_id=session_id,
+                prompt=prompt or task.card.title,
+                model=model,
+                turn_limit=limit,
+                policy=policy.value if policy else None,
+            )
+            run = runs.create(connection, new, now)
+            tasks.set_fields(
+                connection,
+                task.card.id,
+                now,
+                agent_id=agent.id,
+                session_id=session_id,
+                code=None,
+                started_at=now,
+            )
+            if also is not None:
+                also(connection)
+            moved = tasks.move(connection, task.card.id, Column.IN_PROGRESS, position, now)
+            noted = sessions.append(connection, session_id, self._opening(task, run.id, agent, model, prompt))
+            return run.id, noted, moved.renumbered
+
+        run_id, noted, renumbered = await self.core.db.write(store)
+        self.credentials.keep(run_id, environment)
+        self.core.bus.publish(SessionAppended(task.card.id, noted))
+        entry = self.core.record(
+            "run.start",
+            project.id,
+            task=task.card,
+            agent_id=agent.id,
+            run_id=run_id,
+            input={"agent": agent.name, "model": model, "policy": policy.value if policy else project.config.policy},
+        )
+        await self.core.audit(entry)
+        await self.core.announce_task(task.card.id, renumbered)
+        self.supervisor.wake()
+        return await self.core.task(task.card.id)
+
+    async def again(self, task: Task, run: Run, command: c.ResumeRun) -> Task:
+        """Queue a run that paused, failed or was interrupted; it goes on from its last whole turn."""
+        agent = await self.core.db.read(agents.get, run.agent_id)
+        self.credentials.keep(run.id, command.environment)
+        await self.credentials.endpoint(run.id, agent.backend)
+        more = command.turns
+        if more is None and run.turns >= run.turn_limit:
+            more = run.turn_limit
+        limit = run.turns + more if more is not None else run.turn_limit
+        if command.afresh:
+            await note(self.core, self.blobs, task, run.id, EventKind.STATE, {"state": AFRESH})
+        queued = {"state": "queued", "agent": agent.name, "model": run.model}
+        await note(self.core, self.blobs, task, run.id, EventKind.STATE, queued)
+        now = self.core.clock.now()
+        await self.core.db.write(
+            runs.set_status, run.id, RunStatus.QUEUED, now, turn_limit=limit, pause_reason=None, error=None
+        )
+        await self.core.announce_task(task.card.id)
+        self.supervisor.wake()
+        return await self.core.task(task.card.id)
+
+    def _opening(self, task: Task, run_id: RunId, agent: Agent, model: str, prompt: str | None) -> tuple[NewEvent, ...]:
+        """The events that a new run begins with; a card that comes from the backlog again starts anew."""
+        said: list[tuple[EventKind, JsonObject]] = []
+        if task.card.column is Column.BACKLOG and task.runs:
+            said.append((EventKind.STATE, {"state": AFRESH}))
+        said.append((EventKind.STATE, {"state": "queued", "agent": agent.name, "model": model}))
+        if prompt is not None:
+            said.append((EventKind.USER_MESSAGE, {"text": prompt, "from": "review"}))
+        now = self.core.clock.now()
+        return tuple(NewEvent(now, kind, 0, run_id, self.blobs.fit(data)) for kind, data in said)
