@@ -124,14 +124,11 @@ async def _prepare(
                 "Approve with the strategy merge or squash.",
             )
         return _Ready(old, plan.reviewed, await commit_tree(git, repo, plan.reviewed))
-    merged, contained = await asyncio.gather(
-        git.run(
-            place, "merge-tree", "--write-tree", "-z", "--messages", old, plan.reviewed, ok=(0, 1), timeout=LONG_TIMEOUT
-        ),
-        is_ancestor(git, repo, plan.reviewed, old),
-    )
-    if contained:
+    # A target that has not moved since the work began cannot hold it already.
+    if old != plan.base_sha and await is_ancestor(git, repo, plan.reviewed, old):
         return Merged(old, old, await commit_tree(git, repo, old))
+    shape = ("merge-tree", "--write-tree", "-z", "--messages")
+    merged = await git.run(place, *shape, old, plan.reviewed, ok=(0, 1), timeout=LONG_TIMEOUT)
     tree, conflicts = parse_merge_tree(merged.stdout)
     if merged.exit_code == 1:
         return Conflicted(tuple(ConflictPath(path, kind) for path, kind in conflicts), old)
@@ -143,7 +140,7 @@ async def _prepare(
 async def _apply(
     git: GitRunner, repo: Repository, plan: MergePlan, ready: _Ready, journal: Journal
 ) -> Merged | MergeRefused | _TargetMoved:
-    held = await asyncio.to_thread(checkouts, repo, plan.target)
+    held = checkouts(repo, plan.target)
     refused = _refuse_checkouts(plan, held)
     if refused is not None:
         return refused
