@@ -98,3 +98,8 @@ def test_a_thought_goes_back_with_its_signature() -> None:
         {"type": "redacted_thinking", "data": "xyz"},
         {"type": "text", "text": "Looking."},
     ]
+
+
+def test_a_call_of_an_answer_that_was_cut_is_never_made() -> None:
+    cut = (EventKind.TURN_FINISHED, 1, {"stop_reason": "max_tokens", "model": "m"})
+    assert [call.started for call in conversation(PROMPT, STARTED, CALL, cut).pending] == [True]

@@ -437,3 +437,31 @@ async def test_the_repositorys_commands_run_only_once_they_are_trusted(data: Pat
             files = await bench.engine.do(c.GetDiff(second.card.id))
             assert sorted(file.path for file in files.files) == ["made-by-init", "new.txt"]
             assert EventKind.TERMINAL_OUTPUT in await bench.kinds(second)
+
+
+async def test_a_further_run_after_a_rejection_keeps_to_the_policy_of_the_first(data: Path, repository: Path) -> None:
+    with scripted(WRITE, DONE, [use("Write", file_path="second.txt", content="2\n")], DONE) as server:
+        async with running(data, server.environment) as bench:
+            task = await bench.card(await bench.project(repository))
+            await bench.settled(await bench.start(task, policy=Policy.CAREFUL))
+            (asked,) = await bench.engine.do(c.ListApprovals())
+            await bench.engine.do(c.DecideApproval(asked.id, allow=True, environment=bench.environment))
+            await bench.until(task, lambda now: now.card.column is Column.WAITING_APPROVAL)
+            await bench.engine.do(c.Reject(task.card.id, "Again", environment=bench.environment))
+            again = await bench.until(task, lambda now: now.runs[-1].status is RunStatus.PAUSED)
+            assert again.runs[-1].pause_reason is PauseReason.APPROVAL
+            (asked,) = await bench.engine.do(c.ListApprovals())
+            assert asked.input["file_path"] == "second.txt"
+
+
+async def test_a_decision_that_comes_before_the_run_has_paused_is_not_missed(data: Path, repository: Path) -> None:
+    with scripted(WRITE, DONE) as server:
+        async with running(data, server.environment) as bench:
+            task = await bench.card(await bench.project(repository))
+            stream = bench.engine.events(None)
+            await bench.start(task, policy=Policy.CAREFUL)
+            async with asyncio.timeout(20):
+                while not (asked := await bench.engine.do(c.ListApprovals(task.card.id))):
+                    await anext(stream)
+            await bench.engine.do(c.DecideApproval(asked[0].id, allow=True, environment=bench.environment))
+            await bench.until(task, lambda now: now.card.column is Column.WAITING_APPROVAL)
