@@ -15,7 +15,7 @@ import typer
 from agentpane import __version__
 from agentpane.cli import shapes, words
 from agentpane.cli.exits import DETACHED, DONE, EXIT_STATUS, PIPE_CLOSED
-from agentpane.cli.pane import OpenWindow, Pane
+from agentpane.cli.pane import OpenWindow, Pane, PipeClosedError
 from agentpane.errors import AgentPaneError, ErrorCode
 
 # The module under agentpane.cli that each first word of a command line lives in.
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str], open_window: OpenWindow | None = None) -> int
     pane = Pane(name, "--json" in flags, "--jsonl" in flags, open_window)
     try:
         return _guarded(lambda: _carry_out(rest, pane), pane)
-    except BrokenPipeError:
+    except PipeClosedError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
         return PIPE_CLOSED
 
@@ -141,7 +141,7 @@ def _guarded(work: Callable[[], int], pane: Pane) -> int:
         return _fail(_usage(error.format_message(), _usage_of(error)), pane)
     except KeyboardInterrupt:
         return DETACHED
-    except BrokenPipeError:
+    except PipeClosedError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, it is our bug and becomes INTERNAL
         pane.note(traceback.format_exc().rstrip())

@@ -26,6 +26,10 @@ T = TypeVar("T")
 OpenWindow = Callable[[Sequence[str]], int]
 
 
+class PipeClosedError(Exception):
+    """Whoever read the output has gone."""
+
+
 @dataclass(slots=True)
 class Pane:
     """One command's surroundings. `status` is what it will exit with."""
@@ -67,12 +71,22 @@ class Pane:
             self.document(document)
 
     def document(self, value: Any) -> None:
-        sys.stdout.write(json.dumps(value, ensure_ascii=True) + "\n")
-        sys.stdout.flush()
+        self.say(json.dumps(value, ensure_ascii=True))
 
     def say(self, text: str) -> None:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(text + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError as error:
+            raise PipeClosedError from error
+
+    def raw(self, data: bytes) -> None:
+        """Print bytes as they are."""
+        try:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError as error:
+            raise PipeClosedError from error
 
     def note(self, text: str) -> None:
         """Progress, and everything else that is not the result."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import sys
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -117,8 +116,7 @@ async def _print_patch(pane: Pane, task: str) -> None:
             pane.document({**shapes.diff(summary), "patch_b64": base64.b64encode(whole).decode("ascii")})
             return
         async for chunk in chunks:
-            sys.stdout.buffer.write(chunk)
-        sys.stdout.buffer.flush()
+            pane.raw(chunk)
     finally:
         await client.close()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping
-from dataclasses import is_dataclass
 from datetime import UTC, datetime
 from typing import Any, get_args, get_origin
 
@@ -39,7 +38,7 @@ st.register_type_strategy(float, st.floats(allow_nan=False))
 
 def values_of(kind: Any) -> st.SearchStrategy[Any]:
     """Any value of a type that may travel."""
-    if is_dataclass(kind):
+    if hasattr(kind, "__dataclass_fields__"):
         hints = codec.hints(kind)
         return st.builds(kind, **{name: values_of(hints[name]) for name in hints})
     if kind in codec.PLAIN:

@@ -13,7 +13,7 @@ import sys
 
 import pytest
 
-from agentpane.api.client import Client
+from agentpane.api.client import Client, ask_to_make_room
 from agentpane.api.commands import AddTask, BackupDatabase, GetPatch, GetStatus, GetTask, ListProjects
 from agentpane.api.events import CatchUp, Published, RunActivity, TaskChanged
 from agentpane.api.framing import MAX_FRAME, pack, read_message
@@ -154,7 +154,7 @@ async def test_a_client_that_reads_too_slowly_catches_up_and_holds_up_nobody(
         item = await asyncio.wait_for(anext(watch), 5)
         assert isinstance(item, Published), "the quick client never has to catch up"
         seen = item.seq
-    numbers = []
+    numbers: list[int] = []
     while not numbers or numbers[-1] < reader_is_full:
         message = await asyncio.wait_for(read_message(reader), 5)
         numbers.append(message.get("seq", message.get("catch_up")))
@@ -199,7 +199,7 @@ async def test_when_the_engine_ends_whoever_waits_is_told(
 async def test_closing_the_client_ends_its_watches_quietly(connect: Connect) -> None:
     client = await connect()
     watch = client.events()
-    reading = asyncio.create_task(anext(watch, None))  # type: ignore[arg-type]
+    reading = asyncio.create_task(anext(watch, None))
     await client.do(GetStatus())
     await client.close()
     assert await reading is None
@@ -297,8 +297,6 @@ async def test_a_peer_that_descends_from_a_run_is_refused(workbench: MemoryWorkb
 async def test_an_idle_engine_makes_room_for_another_version_and_a_busy_one_does_not(
     server: Server, folder: DataFolder, workbench: MemoryWorkbench
 ) -> None:
-    from agentpane.api.client import ask_to_make_room
-
     workbench.runs = 1
     with pytest.raises(AgentPaneError) as caught:
         await ask_to_make_room(folder, "9.9")
@@ -312,8 +310,6 @@ async def test_an_idle_engine_makes_room_for_another_version_and_a_busy_one_does
 async def test_an_engine_with_another_client_does_not_make_room(
     connect: Connect, folder: DataFolder, workbench: MemoryWorkbench
 ) -> None:
-    from agentpane.api.client import ask_to_make_room
-
     await connect(ClientKind.WINDOW)
     with pytest.raises(AgentPaneError):
         await ask_to_make_room(folder, "9.9")
@@ -341,14 +337,16 @@ RUDE_LATER = {
 }
 
 
-@pytest.mark.parametrize("greeted", [False, True])
-@pytest.mark.parametrize("name", sorted({*RUDE, *RUDE_LATER}))
+@pytest.mark.parametrize(
+    ("greeted", "rude"),
+    [
+        *(pytest.param(False, rude, id=name) for name, rude in RUDE.items()),
+        *(pytest.param(True, rude, id=f"greeted, then {name}") for name, rude in RUDE_LATER.items()),
+    ],
+)
 async def test_a_rude_client_is_dropped_and_harms_nobody(
-    name: str, greeted: bool, connect: Connect, folder: DataFolder, server: Server, monkeypatch: pytest.MonkeyPatch
+    greeted: bool, rude: bytes, connect: Connect, folder: DataFolder, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rude = (RUDE_LATER if greeted else RUDE).get(name)
-    if rude is None:
-        return
     monkeypatch.setattr("agentpane.api.connection.GREETING_S", 0.1)
     polite = await connect()
     reader, writer = await raw(folder)
@@ -387,7 +385,7 @@ async def test_a_request_that_makes_no_sense_gets_an_error_and_the_connection_go
 
 FROZEN_CLIENT = """
 import asyncio, sys
-from agentpane.api.client import Client
+from agentpane.api.client import Client, ask_to_make_room
 from agentpane.paths import data_folder
 
 async def main():

@@ -1,0 +1,115 @@
+"""The commands as a person starts them: processes of their own, with a data folder and an engine for each test."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentpane.paths import DataFolder
+
+BOUND_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a command ended and what it printed."""
+
+    status: int
+    stdout: bytes
+    stderr: str
+
+    @property
+    def document(self) -> Any:
+        """The one JSON document on stdout."""
+        assert self.stdout.count(b"\n") == 1, self
+        return json.loads(self.stdout)
+
+    @property
+    def lines(self) -> list[Any]:
+        return [json.loads(line) for line in self.stdout.splitlines()]
+
+    @property
+    def text(self) -> str:
+        return self.stdout.decode()
+
+    @property
+    def code(self) -> str:
+        return str(self.document["error"]["code"])
+
+
+@dataclass(slots=True)
+class Commands:
+    """`pane("task", "list", "shop")` runs `agentpane task list shop`."""
+
+    folder: DataFolder
+    place: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def __call__(
+        self, *words: str | bytes, input: bytes = b"", env: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> Outcome:
+        done = subprocess.run(
+            self._command(words),
+            input=input,
+            capture_output=True,
+            env=self._environment(env),
+            cwd=cwd or self.place,
+            timeout=BOUND_S,
+            check=False,
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr.decode())
+
+    def json(self, *words: str | bytes, status: int = 0, env: Mapping[str, str] | None = None) -> Any:
+        """What the command prints under --json, having ended with `status`."""
+        done = self(*words, "--json", env=env)
+        assert done.status == status, done
+        return done.document
+
+    def start(self, *words: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            self._command(words),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=self._environment(env),
+            cwd=self.place,
+        )
+
+    def _command(self, words: tuple[str | bytes, ...]) -> list[str | bytes]:
+        return [sys.executable, "-m", "agentpane", *words]
+
+    def _environment(self, more: Mapping[str, str] | None) -> dict[str, str]:
+        return {**os.environ, **self.environment, **(more or {})}
+
+
+@pytest.fixture
+def pane(home: Path, tmp_path: Path) -> Iterator[Commands]:
+    folder = DataFolder((home / "agentpane").resolve())
+    commands = Commands(folder, tmp_path, {"AGENTPANE_HOME": str(folder.root), "AGENTPANE_IDLE_S": "1"})
+    yield commands
+    ended = commands("engine", "stop", "--now")
+    assert ended.status == 0, ended
+
+
+def git(folder: Path, *words: str) -> bytes:
+    return subprocess.run(["git", "-C", str(folder), *words], capture_output=True, check=True, timeout=30).stdout
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    """A repository called shop, with one commit on main."""
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    git(folder, "init", "-q", "-b", "main")
+    (folder / "a.txt").write_text("one\ntwo\nthree\n")
+    git(folder, "add", ".")
+    git(folder, "commit", "-q", "-m", "first")
+    return folder

@@ -1,0 +1,228 @@
+"""The documents of `--json` have exactly the fields that scripts were promised."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from agentpane.cli import shapes, words
+from agentpane.domain.audit import AuditFault, AuditVerdict
+from agentpane.domain.board import Column
+from agentpane.domain.engine import DoctorReport, EngineStatus, Finding
+from agentpane.domain.ids import AgentId, ProjectId, RunId, TaskId
+from agentpane.domain.projects import Project, ProjectConfig
+from agentpane.domain.review import ApproveOutcome, ApproveResult, DiffSummary, FileDiff
+from agentpane.domain.runs import PauseReason, Run, RunError, RunStatus
+from agentpane.domain.sessions import EventKind, SessionEvent
+from agentpane.domain.tasks import Task, TaskCard
+from agentpane.errors import AgentPaneError, ErrorCode
+
+AT = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
+NOT_UTF8 = b"caf\xe9.txt"
+
+
+def card(**changes: Any) -> TaskCard:
+    made = TaskCard(
+        id=TaskId("task1"),
+        project_id=ProjectId("project1"),
+        title="Fix it",
+        labels=("bug",),
+        column=Column.IN_PROGRESS,
+        position=0,
+        agent_id=AgentId("agent1"),
+        agent="Claude",
+        run=None,
+        files_changed=None,
+        lines_added=None,
+        lines_removed=None,
+        rejection_count=0,
+        conflict_paths=(),
+        code=None,
+        approvals_pending=0,
+        updated_at=AT,
+    )
+    return replace(made, **changes)
+
+
+def run(status: RunStatus, error: RunError | None = None, pause: PauseReason | None = None) -> Run:
+    return Run(
+        id=RunId("run1"),
+        task_id=TaskId("task1"),
+        agent_id=AgentId("agent1"),
+        agent="Claude",
+        backend="anthropic",
+        model="m",
+        status=status,
+        turns=2,
+        turn_limit=50,
+        input_tokens=10,
+        output_tokens=20,
+        cost_usd=None,
+        queued_at=AT,
+        started_at=AT,
+        ended_at=None,
+        pause_reason=pause,
+        sandbox_tier="A",
+        error=error,
+    )
+
+
+def task(*runs: Run, **changes: Any) -> Task:
+    return Task(
+        card=card(**changes),
+        description="Please.",
+        branch="agentpane/fix-it-abc123",
+        base_branch="main",
+        base_sha="a" * 40,
+        worktree="/repo/.worktrees/fix-it",
+        snapshot=None,
+        merge_commit=None,
+        rejection_reason=None,
+        session_id=None,
+        created_at=AT,
+        approved_at=None,
+        approved_by=None,
+        runs=runs,
+    )
+
+
+def test_a_task() -> None:
+    error = RunError("BACKEND_UNAVAILABLE", "It is down.", "Wait.")
+    assert shapes.task(task(run(RunStatus.ERROR, error))) == {
+        "id": "task1",
+        "project_id": "project1",
+        "title": "Fix it",
+        "description": "Please.",
+        "labels": ["bug"],
+        "column": "in_progress",
+        "position": 0,
+        "agent": "Claude",
+        "branch": "agentpane/fix-it-abc123",
+        "base_branch": "main",
+        "base_sha": "a" * 40,
+        "worktree": "/repo/.worktrees/fix-it",
+        "snapshot": None,
+        "files_changed": None,
+        "lines_added": None,
+        "lines_removed": None,
+        "rejection_count": 0,
+        "merge_commit": None,
+        "code": "BACKEND_UNAVAILABLE",
+        "session_id": None,
+        "runs": [
+            {
+                "id": "run1",
+                "agent": "Claude",
+                "backend": "anthropic",
+                "status": "error",
+                "turns": 2,
+                "input_tokens": 10,
+                "output_tokens": 20,
+                "cost_usd": None,
+                "started_at": "2026-11-01T12:00:00+00:00",
+                "ended_at": None,
+                "error": {"code": "BACKEND_UNAVAILABLE", "message": "It is down.", "hint": "Wait."},
+            }
+        ],
+    }
+
+
+def test_a_cards_own_code_goes_before_that_of_its_run() -> None:
+    assert shapes.task(task(run(RunStatus.COMPLETED), code="TASK_NO_DIFF"))["code"] == "TASK_NO_DIFF"
+
+
+def test_a_diff_shows_a_path_that_is_not_utf_8_with_escapes_and_exactly() -> None:
+    path = NOT_UTF8.decode("utf-8", "surrogateescape")
+    summary = DiffSummary(
+        "a", "b", (FileDiff(path, None, "A", 1, 0, False), FileDiff("x", "y", "R", None, None, True)), ""
+    )
+    shape = shapes.diff(summary)
+    assert shape["files"] == [
+        {
+            "path": "caf\\xe9.txt",
+            "path_b64": base64.b64encode(NOT_UTF8).decode(),
+            "old_path": None,
+            "status": "A",
+            "added": 1,
+            "removed": 0,
+            "binary": False,
+        },
+        {"path": "x", "old_path": "y", "status": "R", "added": None, "removed": None, "binary": True},
+    ]
+    assert (shape["base"], shape["snapshot"]) == ("a", "b")
+    json.dumps(shape).encode("ascii")
+
+
+def test_what_approving_did() -> None:
+    outcome = ApproveOutcome("task1", ApproveResult.CONFLICTED, None, ("a.txt",), "MERGE_CONFLICT", "m", "h")
+    assert shapes.approve(outcome) == {
+        "task_id": "task1",
+        "result": "conflicted",
+        "merge_commit": None,
+        "paths": ["a.txt"],
+        "code": "MERGE_CONFLICT",
+    }
+
+
+def test_a_project_an_event_a_verdict_a_report_a_status_and_an_error() -> None:
+    project = Project(ProjectId("p"), "shop", "/shop", "", "main", True, (), False, 3, ProjectConfig(), AT)
+    assert shapes.project(project) == {
+        "id": "p",
+        "name": "shop",
+        "path": "/shop",
+        "base_branch": "main",
+        "trusted": True,
+    }
+    assert shapes.event(SessionEvent(1, AT, EventKind.TEXT, 2, RunId("r"), {"text": "hi"})) == {
+        "seq": 1,
+        "at": "2026-11-01T12:00:00+00:00",
+        "kind": "text",
+        "turn": 2,
+        "run_id": "r",
+        "data": {"text": "hi"},
+    }
+    assert shapes.audit_verdict(AuditVerdict(False, 3, AuditFault("p", 2, "changed"))) == {
+        "ok": False,
+        "entries": 3,
+        "first_bad": {"project_id": "p", "number": 2, "what": "changed"},
+    }
+    assert shapes.doctor(DoctorReport(False, (Finding("C", "w", "here", "f"),), "A", {"git": "2.39"})) == {
+        "ok": False,
+        "findings": [{"code": "C", "what": "w", "where": "here", "fix": "f"}],
+        "sandbox_tier": "A",
+        "versions": {"git": "2.39"},
+    }
+    assert shapes.engine_status(EngineStatus(True, 7, "1", 2, 3, "why")) == {
+        "running": True,
+        "pid": 7,
+        "version": "1",
+        "clients": 2,
+        "runs": 3,
+    }
+    assert shapes.error(AgentPaneError(ErrorCode.QUEUE_FULL, "m", "h", {"n": 1})) == {
+        "error": {"code": "QUEUE_FULL", "message": "m", "hint": "h", "details": {"n": 1}}
+    }
+
+
+@pytest.mark.parametrize("reason", PauseReason)
+def test_a_pause_tells_what_to_do_next(reason: PauseReason) -> None:
+    paused = task(run(RunStatus.PAUSED, pause=reason))
+    assert "task1" in words.outcome(paused) or reason is PauseReason.APPROVAL
+
+
+def test_control_characters_of_a_model_are_made_visible() -> None:
+    event = SessionEvent(1, AT, EventKind.TEXT, 1, None, {"text": "safe\x1b]0;evil\x07\u202e"})
+    told = words.event(event)
+    assert told is not None
+    assert "\x1b" not in told and "\x07" not in told and "\u202e" not in told
+
+
+@pytest.mark.parametrize("kind", EventKind)
+def test_an_event_of_any_kind_with_unexpected_data_is_told_without_a_failure(kind: EventKind) -> None:
+    words.event(SessionEvent(1, AT, kind, 1, None, {"text": 5, "input": "no mapping", "name": None}))
+    words.event(SessionEvent(1, AT, kind, 1, None, {}))
