@@ -99,6 +99,9 @@ class Server:
         if self._server is None:
             return
         self._server.close()
+        for path in (self._folder.socket, self._folder.door):
+            with contextlib.suppress(OSError):
+                path.unlink()
         jobs = self._jobs - {asyncio.current_task()}
         if jobs:
             _, late = await asyncio.wait(jobs, timeout=JOBS_S)
@@ -110,9 +113,6 @@ class Server:
         await asyncio.gather(*serving, return_exceptions=True)
         await self._server.wait_closed()
         self._server = None
-        for path in (self._folder.socket, self._folder.door):
-            with contextlib.suppress(OSError):
-                path.unlink()
 
     def start_job(self, work: Coroutine[Any, Any, None]) -> None:
         job = asyncio.create_task(work)
