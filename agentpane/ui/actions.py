@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from PySide6.QtCore import QT_TRANSLATE_NOOP, QCoreApplication, Qt
+from PySide6.QtCore import QCoreApplication, Qt
 from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QWidget
 
@@ -13,6 +13,12 @@ from agentpane.domain.board import Column
 from agentpane.domain.runs import ACTIVE, PauseReason, RunStatus
 from agentpane.domain.tasks import TaskCard
 from agentpane.ui.icons import icon
+from agentpane.ui.sheet import open_sheet
+
+
+def QT_TRANSLATE_NOOP(context: str, text: str) -> str:
+    """Marks a text for lupdate; it is translated where it is shown. (Qt's own is not typed.)"""
+    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,7 @@ ACTIONS: tuple[ActionSpec, ...] = (
     ActionSpec("review.previous_hunk", REVIEW, QT_TRANSLATE_NOOP("actions", "Previous change"), ("P",)),
     ActionSpec("review.comment", REVIEW, QT_TRANSLATE_NOOP("actions", "Comment on the line"), ("C",), "message"),
     ActionSpec("rail", WINDOW, QT_TRANSLATE_NOOP("actions", "Fold or unfold the sidebar"), ("Ctrl+B",), "sidebar"),
+    ActionSpec("key", WINDOW, QT_TRANSLATE_NOOP("actions", "Set the key for the model"), (), "key"),
     ActionSpec("theme.system", WINDOW, QT_TRANSLATE_NOOP("actions", "Theme: as the system")),
     ActionSpec("theme.light", WINDOW, QT_TRANSLATE_NOOP("actions", "Theme: light")),
     ActionSpec("theme.dark", WINDOW, QT_TRANSLATE_NOOP("actions", "Theme: dark")),
@@ -76,6 +83,9 @@ BOARD_KEYS: tuple[tuple[str, str], ...] = (
     ("Space", QT_TRANSLATE_NOOP("actions", "Pick the card up; arrows carry it, Space puts it down, Esc lets it be")),
 )
 
+# What still works while a sheet is open: it means the sheet then.
+OVER_SHEETS = frozenset({"back", "quit", "task.approve", "task.reject"})
+
 TASK_ACTIONS = tuple(spec.id for spec in ACTIONS if spec.id.startswith("task.") and spec.id != "task.new")
 REVIEW_ACTIONS = tuple(spec.id for spec in ACTIONS if spec.id.startswith("review."))
 
@@ -84,6 +94,7 @@ class Actions:
     """The table as QActions of one window. An action that nobody has taken up does nothing and is disabled."""
 
     def __init__(self, window: QWidget) -> None:
+        self._window = window
         self._actions = {spec.id: _make(spec, window) for spec in ACTIONS}
         window.addActions(list(self._actions.values()))
 
@@ -94,7 +105,11 @@ class Actions:
         return iter(self._actions.values())
 
     def on(self, action_id: str, act: Callable[[], object]) -> None:
-        self._actions[action_id].triggered.connect(lambda: act())
+        """Have `act` done when the action is triggered; a sheet that is open has the keys to itself."""
+        through = action_id in OVER_SHEETS
+        self._actions[action_id].triggered.connect(
+            lambda: act() if through or open_sheet(self._window) is None else None
+        )
 
     def allow(self, wanted: frozenset[str]) -> None:
         """Enable those task actions that apply to the card at hand, and no others."""
@@ -113,7 +128,7 @@ def applicable(card: TaskCard | None) -> frozenset[str]:
         case Column.IN_PROGRESS:
             return frozenset({"task.open", "task.message", "task.stop", *_of_run(card)})
         case Column.WAITING_APPROVAL:
-            return frozenset({"task.open", "task.review", "task.approve", "task.reject", "task.stop"})
+            return frozenset({"task.open", "task.review", "task.approve", "task.reject"})
     return frozenset({"task.open"})
 
 

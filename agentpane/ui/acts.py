@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, Signal, SignalInstance
 from PySide6.QtWidgets import QWidget
 
 from agentpane.api import commands
@@ -54,12 +55,15 @@ class Acts(QObject):
             ("task.stop", self.stop_requested),
             ("task.delete", self.delete_requested),
         ):
-            self._actions[action_id].triggered.connect(lambda _=False, signal=signal: signal.emit(self.task_id))
+            self._actions.on(action_id, partial(self._announce, signal))
         self._actions.on("task.run", lambda: self.run(self.task_id))
         self._actions.on("task.pause", lambda: self.pause(self.task_id))
         self._actions.on("task.resume", lambda: self.resume(self.task_id))
         self._actions.on("task.afresh", lambda: self.resume(self.task_id, afresh=True))
         self._actions.on("task.finish", lambda: self.resume(self.task_id, finish=True))
+
+    def _announce(self, signal: SignalInstance) -> None:
+        signal.emit(self.task_id)
 
     def take(self, task_id: str) -> None:
         """Make a task the one at hand; empty: none."""

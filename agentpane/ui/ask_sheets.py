@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from functools import partial
 
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QLineEdit, QWidget
@@ -22,7 +23,7 @@ MOST_PATHS = 12
 
 
 class ErrorSheet(Sheet):
-    """Says what happened, that nothing was lost where that is so, and what to do. A bug of ours can be copied as a report."""
+    """Says what happened and what to do. A bug of ours can be copied as a report."""
 
     def __init__(self, host: QWidget, error: BaseException, what: str) -> None:
         ours = not isinstance(error, AgentPaneError) or error.code is ErrorCode.INTERNAL
@@ -187,9 +188,7 @@ class CloseSheet(Sheet):
         ):
             box = Frame("inset", across=True)
             line = row(Label(detail, "muted", wrap=True), spacing=12)
-            button = Button(
-                text, kind=kind, name=f"close_sheet.{value}", pressed=lambda value=value: self.finish(value)
-            )
+            button = Button(text, kind=kind, name=f"close_sheet.{value}", pressed=partial(self.finish, value))
             button.setMinimumWidth(130)
             box.box.addWidget(button)
             box.box.addLayout(line, 1)

@@ -1,7 +1,7 @@
 """The cards of one project as one flat model, and a proxy for each column.
 
-Shows cards; never moves one itself. A drop asks, and the answer comes back as `put`. A change that keeps a card in its
-place is announced by `touched`, which repaints one card, since `dataChanged` makes the proxies sort and the views lay out.
+Shows cards; never moves one itself. A drop asks, and the answer comes back as `put`. A change that keeps a card in
+its place is announced by `touched`, which repaints one card: `dataChanged` makes the proxies sort and the views lay out.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ class BoardModel(QAbstractListModel):
     """All cards of the project that is shown."""
 
     touched = Signal(str)  # a card is to be painted again, in its place and at its size
+    leaving = Signal(str)  # a card is about to leave its column
     counted = Signal()  # how many cards a column has may have changed
 
     def __init__(self, parent: QObject | None = None) -> None:
@@ -115,6 +116,8 @@ class BoardModel(QAbstractListModel):
         old = self._cards[row]
         if old == card:
             return
+        if old.column is not card.column:
+            self.leaving.emit(card.id)
         self._cards[row] = card
         if card.run is None or card.run.status not in ACTIVE:
             self._activity.pop(card.id, None)

@@ -7,6 +7,7 @@ from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QMenu, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from agentpane.domain.board import COLUMN_TITLES, Column
+from agentpane.domain.tasks import TaskCard
 from agentpane.ui import figures
 from agentpane.ui.actions import applicable
 from agentpane.ui.carry import Carry, Landing, Spot
@@ -120,7 +121,7 @@ class BoardPage(QWidget):
         if current is None and target.cards.rowCount():
             target.select_row(0)
 
-    def find(self) -> None:
+    def open_find(self) -> None:
         self.search.setFocus(Qt.FocusReason.ShortcutFocusReason)
         self.search.selectAll()
 
@@ -198,13 +199,16 @@ class BoardPage(QWidget):
             frame.view.primary_requested.connect(self.primary_requested)
             frame.view.walked.connect(lambda step, column=column: self._walk(column, step))
             frame.view.menu_requested.connect(self._menu)
-            frame.view.selectionModel().currentChanged.connect(lambda *_, column=column: self._chosen(column))
+            frame.view.selectionModel().selectionChanged.connect(lambda *_, column=column: self._chosen(column))
         self._search_later = Later(self, 120, self._search)
         self.search.textChanged.connect(lambda: self._search_later.ask())
         known = self._desk.known
         known.current_changed.connect(self.show_project)
         known.projects_changed.connect(self._show_counts)
         self._model.touched.connect(self._touched)
+        self._follow = ""
+        self._model.leaving.connect(self._leaving)
+        known.card_moved.connect(self._arrived)
         self._counts_later = Later(self, 0, self._show_counts)
         self._model.counted.connect(self._counts_later.ask_if_idle)
         self.carry.changed.connect(self._carry_changed)
@@ -221,6 +225,19 @@ class BoardPage(QWidget):
         card = self._model.card(task_id)
         if card is not None:
             self.view(card.column).repaint_card(task_id)
+
+    def _leaving(self, task_id: str) -> None:
+        if self._desk.acts.task_id == task_id:
+            self._follow = task_id
+
+    def _arrived(self, card: TaskCard, was: Column) -> None:
+        """The current card stays the current one when it changes its column."""
+        if self._follow == card.id:
+            had_keys = self.view(was).hasFocus()
+            self.select(card.id)
+            if had_keys:
+                self.view(card.column).setFocus(Qt.FocusReason.OtherFocusReason)
+        self._follow = ""
 
     def _tick(self) -> None:
         if self.isVisible():

@@ -207,9 +207,9 @@ class CardDelegate(QStyledItemDelegate):
         painter.setPen(muted)
         painter.drawText(box, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, facts)
         left = box.adjusted(0, 0, -taken - (8 if facts else 0), 0)
-        if card.agent and left.width() > 40:
+        if left.width() > 40:
             self._icons.draw(painter, "agent", muted, left.left(), left.top() + (left.height() - ICON) // 2, ICON)
-            self._text(painter, left.adjusted(ICON + 6, 0, 0, 0), card.agent, muted)
+            self._text(painter, left.adjusted(ICON + 6, 0, 0, 0), card.agent or self.tr("Default agent"), muted)
 
     def _text(self, painter: QPainter, box: QRect, text: str, colour: QColor) -> None:
         painter.setFont(self._faces.small)

@@ -135,7 +135,7 @@ def spoken(card: TaskCard) -> str:
 
 
 def rows(card: TaskCard) -> tuple[str, bool, bool, bool]:
-    """What the height of a card depends on, its width aside: the title, and whether it has labels, a live line, a diff."""
+    """What a card's height depends on, its width aside: title, labels, live line, diff."""
     return card.title, bool(card.labels), state_line(card) is not None, has_diff_row(card)
 
 

@@ -44,9 +44,9 @@ class CodeBox(QPlainTextEdit):
             token = {"+": "added", "-": "removed"}.get(block.text()[:1])
             if token is not None:
                 mark = QTextEdit.ExtraSelection()
-                mark.cursor = QTextCursor(block)  # type: ignore[attr-defined]
-                mark.format.setBackground(look.colour(token))  # type: ignore[attr-defined]
-                mark.format.setProperty(QTextFormat.Property.FullWidthSelection, True)  # type: ignore[attr-defined]
+                mark.cursor = QTextCursor(block)
+                mark.format.setBackground(look.colour(token))
+                mark.format.setProperty(QTextFormat.Property.FullWidthSelection, True)
                 marks.append(mark)
             block = block.next()
         self.setExtraSelections(marks)

@@ -32,7 +32,7 @@ WASH = {LineKind.ADDED: "added", LineKind.REMOVED: "removed", LineKind.HUNK: "hu
 class DiffView(QAbstractScrollArea):
     """Shows a patch. The cursor is a row; Shift and the arrows, or the mouse, select rows to copy."""
 
-    file_changed = Signal(int)  # the file at the top has changed
+    file_changed = Signal(str)  # another file is at the top
     comment_requested = Signal(str, int, bool)  # path, line, old side
 
     def __init__(self) -> None:
@@ -106,8 +106,11 @@ class DiffView(QAbstractScrollArea):
         if self._rows is not None and 0 <= number < len(self._rows.files):
             self._go(self._rows.first_row(number), at_top=True)
 
-    def step_file(self, by: int) -> None:
-        self.go_to_file(self.current_file + by)
+    def go_to_path(self, path: str) -> None:
+        if self._rows is not None:
+            paths = [file.path for file in self._rows.files]
+            if path in paths:
+                self.go_to_file(paths.index(path))
 
     def step_hunk(self, by: int) -> None:
         """Go to the next or previous change."""
@@ -278,7 +281,10 @@ class DiffView(QAbstractScrollArea):
         done, x = 0, at.x()
         ground = self._look.colour("text")
         for ink in self._highlighter.inks(self._rows.files[row.file].path, text):
-            for start, end, colour in ((done, ink.start, ground), (ink.start, ink.start + ink.length, QColor(ink.colour))):
+            for start, end, colour in (
+                (done, ink.start, ground),
+                (ink.start, ink.start + ink.length, QColor(ink.colour)),
+            ):
                 piece = text[start:end]
                 if piece:
                     painter.setPen(colour)
@@ -296,7 +302,9 @@ class DiffView(QAbstractScrollArea):
         at = low.find(needle)
         while at >= 0:
             x = left + self._advance(text[:at])
-            painter.fillRect(QRectF(x, box.top() + 2, self._advance(text[at : at + len(needle)]), box.height() - 4), shade)
+            painter.fillRect(
+                QRectF(x, box.top() + 2, self._advance(text[at : at + len(needle)]), box.height() - 4), shade
+            )
             at = low.find(needle, at + len(needle))
 
     def _paint_gutter(self, painter: QPainter, row: Row, box: QRect, baseline: float) -> None:
@@ -325,7 +333,9 @@ class DiffView(QAbstractScrollArea):
         painter.setPen(colour("attention"))
         painter.setBrush(colour("attention_wash"))
         painter.drawRoundedRect(bubble, 5, 5)
-        self._icons.draw(painter, "message", colour("attention"), bubble.left() + 7, bubble.top() + (bubble.height() - 13) // 2, 13)
+        self._icons.draw(
+            painter, "message", colour("attention"), bubble.left() + 7, bubble.top() + (bubble.height() - 13) // 2, 13
+        )
         painter.setPen(colour("text"))
         painter.drawText(bubble.adjusted(26, 0, -6, 0), Qt.AlignmentFlag.AlignVCenter, words)
 
@@ -376,7 +386,7 @@ class DiffView(QAbstractScrollArea):
         file = self._rows.file_of((self.verticalScrollBar().value() + self._height // 2) // self._height)
         if file != self._top_file:
             self._top_file = file
-            self.file_changed.emit(file)
+            self.file_changed.emit(self._rows.files[file].path)
 
     def _offset_of(self, number: int) -> int:
         assert self._rows is not None

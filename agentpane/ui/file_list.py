@@ -53,6 +53,10 @@ class FileModel(QAbstractListModel):
     def file(self, row: int) -> FileDiff:
         return self._files[row]
 
+    def index_of(self, path: str) -> QModelIndex:
+        row = next((row for row, file in enumerate(self._files) if file.path == path), -1)
+        return self.index(row) if row >= 0 else ROOT
+
     @property
     def viewed(self) -> int:
         return len(self._viewed)

@@ -1,9 +1,10 @@
-"""What takes a question: a sheet is opened, its answer becomes a command. One coroutine a flow, read from top to bottom."""
+"""What takes a question: a sheet is opened, its answer becomes a command. One coroutine a flow."""
 
 from __future__ import annotations
 
 from collections.abc import Coroutine
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from PySide6.QtCore import QObject
@@ -33,8 +34,6 @@ class Flows(QObject):
         self._desk = desk
         acts, actions = desk.acts, desk.actions
         acts.edit_requested.connect(self.edit_task)
-        acts.approve_requested.connect(self.approve)
-        acts.reject_requested.connect(self.reject)
         acts.stop_requested.connect(self.stop)
         acts.delete_requested.connect(self.delete)
         actions.on("task.new", lambda: self.new_task(Column.BACKLOG))
@@ -42,8 +41,9 @@ class Flows(QObject):
         actions.on("palette", self.palette)
         actions.on("projects", self.projects)
         actions.on("keys", self.keys)
+        actions.on("key", self.ask_key)
         for theme in ("system", "light", "dark"):
-            actions.on(f"theme.{theme}", lambda theme=theme: self.theme(theme))
+            actions.on(f"theme.{theme}", partial(self.theme, theme))
 
     # Tasks
 
@@ -63,12 +63,27 @@ class Flows(QObject):
         if self._free():
             self._start(self._stop(task_id), self.tr("Stopping the run"))
 
+    def move(self, task_id: str, column: Column, position: int) -> None:
+        """Carry out a drag; one that gives up finished work is asked about first."""
+        card = self._desk.known.board.card(task_id)
+        if card is not None and card.column is Column.WAITING_APPROVAL and column is Column.BACKLOG:
+            if self._free():
+                self._start(self._give_up(card, position), self.tr("Moving the card"))
+        else:
+            self._desk.acts.move(task_id, column, position)
+
     def approve(self, task_id: str) -> None:
-        if self._free():
+        sheet = open_sheet(self._desk.window)
+        if sheet is not None:
+            sheet.accept()
+        else:
             self._start(self._approve(task_id), self.tr("Merging"))
 
     def reject(self, task_id: str) -> None:
-        if self._free():
+        sheet = open_sheet(self._desk.window)
+        if sheet is not None:
+            sheet.accept()
+        else:
             self._start(self._reject(task_id), self.tr("Sending the card back"))
 
     # The rest
@@ -142,7 +157,8 @@ class Flows(QObject):
         project = self._desk.known.current
         if project is None:
             return
-        sheet = TaskSheet(self._desk.window, list(self._desk.known.agents.values()), start=start)
+        agents = await self._desk.link.do(commands.ListAgents(project.id))
+        sheet = TaskSheet(self._desk.window, list(agents), start=start)
         sheet.open()
         form = await sheet.answer()
         if not isinstance(form, TaskForm):
@@ -156,7 +172,8 @@ class Flows(QObject):
 
     async def _edit_task(self, task_id: str) -> None:
         task = await self._desk.link.do(commands.GetTask(task_id))
-        sheet = TaskSheet(self._desk.window, list(self._desk.known.agents.values()), task=task)
+        agents = await self._desk.link.do(commands.ListAgents(task.card.project_id))
+        sheet = TaskSheet(self._desk.window, list(agents), task=task)
         sheet.open()
         form = await sheet.answer()
         if isinstance(form, TaskForm):
@@ -182,6 +199,17 @@ class Flows(QObject):
             self.tr("Stop"),
         ):
             self._desk.acts.stop(task_id)
+
+    async def _give_up(self, card: TaskCard, position: int) -> None:
+        if await self._sure(
+            self.tr("Put the card back in the backlog?"),
+            self.tr(
+                "“{0}” loses its place for review and its worktree is removed."
+                " A recovery snapshot is kept for 30 days, and its branch stays."
+            ).format(short(card.title)),
+            self.tr("Put back"),
+        ):
+            self._desk.acts.move(card.id, Column.BACKLOG, position)
 
     async def _approve(self, task_id: str) -> None:
         task = await self._desk.link.do(commands.GetTask(task_id))
@@ -231,12 +259,12 @@ class Flows(QObject):
 
     def _project_entries(self) -> list[Entry]:
         return [
-            Entry(project.name, self.tr("Project"), "folder", lambda key=project.id: self._desk.acts.show_project(key))
+            Entry(project.name, self.tr("Project"), "folder", partial(self._desk.acts.show_project, project.id))
             for project in self._desk.known.projects.values()
         ]
 
     def _card_entries(self) -> list[Entry]:
         return [
-            Entry(card.title, self.tr("Card"), "file", lambda key=card.id: self._desk.acts.open_requested.emit(key))
+            Entry(card.title, self.tr("Card"), "file", partial(self._desk.acts.open_requested.emit, card.id))
             for card in self._desk.known.board.cards()
         ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from PySide6.QtCore import QByteArray, QObject, QPoint, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QIcon, QIconEngine, QPainter, QPixmap
 from PySide6.QtSvg import QSvgRenderer
@@ -29,7 +27,7 @@ class IconStore(QObject):
     def current() -> IconStore:
         look = Look.current()
         found = look.findChild(IconStore, options=Qt.FindChildOption.FindDirectChildrenOnly)
-        return cast(IconStore, found) if found is not None else IconStore(look)
+        return found if found is not None else IconStore(look)
 
     def pixmap(self, name: str, colour: QColor, size: int, ratio: float) -> QPixmap:
         """The icon `name` at `size` device-independent pixels."""

@@ -76,6 +76,7 @@ class Known(QObject):
         if project is None or (self.current is not None and self.current.id == project_id):
             return
         self.current = project
+        self.agents = {}
         self.board.fill(())
         self.current_changed.emit()
         await self.load_board()
@@ -89,7 +90,8 @@ class Known(QObject):
             self.agents_changed.emit()
             self.board_loaded.emit()
             return
-        self._meanwhile = meanwhile = []
+        meanwhile: list[events.TaskChanged | events.TaskRemoved] = []
+        self._meanwhile = meanwhile
         cards = await self._link.do(commands.ListTasks(project.id))
         agents = await self._link.do(commands.ListAgents(project.id))
         if self._meanwhile is not meanwhile or self.current is None or self.current.id != project.id:

@@ -1,4 +1,4 @@
-"""Which page is shown. Pages other than the board are made when they are first wanted, so that the window starts quickly."""
+"""Which page is shown. Those beside the board are made when first wanted: the window starts quickly."""
 
 from __future__ import annotations
 
@@ -39,6 +39,11 @@ class Places(QObject):
         if self.review is not None and self._pages.currentWidget() is self.review:
             return self.review.task_id
         return self.panel.task_id if self.panel is not None and self._open else ""
+
+    @property
+    def review_shown(self) -> ReviewPage | None:
+        """The review, while it is the page that is shown."""
+        return self.review if self.review is not None and self._pages.currentWidget() is self.review else None
 
     def show_board(self) -> None:
         self._pages.setCurrentWidget(self._side)
@@ -122,6 +127,6 @@ class Places(QObject):
     def find(self) -> bool:
         """Open the search of the page that is shown. False: it has none of its own."""
         if self.review is not None and self._pages.currentWidget() is self.review:
-            self.review.find()
+            self.review.open_find()
             return True
         return self._pages.currentWidget() is not self._side

@@ -29,5 +29,5 @@ def elide(text: str, most: int) -> str:
 
 
 def plain_tip(text: str) -> str:
-    """A tool tip that shows exactly this text. Qt guesses at markup there, so it is given markup without any of its own."""
+    """A tool tip that shows exactly this text. Qt guesses at markup there, so it gets markup of ours."""
     return f'<p style="white-space:pre-wrap">{html.escape(elide(shown(text), 2_000))}</p>'

@@ -77,7 +77,7 @@ class ReviewPage(QWidget):
     def focus_diff(self) -> None:
         self.diff.setFocus(Qt.FocusReason.OtherFocusReason)
 
-    def find(self) -> None:
+    def open_find(self) -> None:
         self.find_bar.show()
         self.find_bar.field.setFocus(Qt.FocusReason.ShortcutFocusReason)
         self.find_bar.field.selectAll()
@@ -108,7 +108,9 @@ class ReviewPage(QWidget):
     def _head(self) -> QFrame:
         head = Frame("head", across=True, margin=0, spacing=12)
         head.box.setContentsMargins(12, 10, 16, 10)
-        back = IconButton("arrow-left", self.tr("Back to the board"), name="review.back", pressed=self.back_requested.emit)
+        back = IconButton(
+            "arrow-left", self.tr("Back to the board"), name="review.back", pressed=self.back_requested.emit
+        )
         head.box.addWidget(back, 0, Qt.AlignmentFlag.AlignTop)
         self._title = ElidedLabel("", "heading")
         self._title.setObjectName("review.title")
@@ -182,7 +184,7 @@ class ReviewPage(QWidget):
             actions.on(action_id, act)
         self.list.chosen.connect(self._go_to_file)
         self.files.viewed_changed.connect(self._show_viewed)
-        self.diff.file_changed.connect(lambda number: self.list.setCurrentIndex(self.files.index(number)))
+        self.diff.file_changed.connect(lambda path: self.list.setCurrentIndex(self.files.index_of(path)))
         self.diff.comment_requested.connect(self._comment)
         self.find_bar.wanted.connect(lambda text, on: self.find_bar.show_result(self.diff.search(text, on)))
         self.find_bar.closed.connect(self._close_find)
@@ -293,12 +295,14 @@ class ReviewPage(QWidget):
             self._go_to_file(row)
 
     def _go_to_file(self, number: int) -> None:
-        self.diff.go_to_file(number)
+        self.diff.go_to_path(self.files.file(number).path)
         self.list.setCurrentIndex(self.files.index(number))
 
     def _show_viewed(self) -> None:
         self._viewed.show_text(
-            self.tr("{0} of {1} looked at").format(figures.count(self.files.viewed), figures.count(self.files.rowCount()))
+            self.tr("{0} of {1} looked at").format(
+                figures.count(self.files.viewed), figures.count(self.files.rowCount())
+            )
         )
 
     def _comment(self, path: str, line: int, old_side: bool) -> None:
@@ -307,7 +311,9 @@ class ReviewPage(QWidget):
 
     async def _write_comment(self, path: str, line: int, old_side: bool) -> None:
         title = self.tr("Comment on line {0}").format(figures.count(line))
-        sheet = LineSheet(self._desk.window, title, self.tr("What the agent should change here"), self.tr("Add comment"))
+        sheet = LineSheet(
+            self._desk.window, title, self.tr("What the agent should change here"), self.tr("Add comment")
+        )
         sheet.open()
         body = await sheet.answer()
         if isinstance(body, str):

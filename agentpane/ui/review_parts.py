@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from PySide6.QtCore import QEvent, QObject, Qt, Signal
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QLineEdit, QWidget
@@ -29,10 +31,13 @@ class FindBar(Frame):
         self.field.installEventFilter(self)
         self.field.textChanged.connect(lambda text: self.wanted.emit(text, True))
         self._none = Label("", "attention")
+        self._none.hide()
         self.box.setContentsMargins(12, 6, 8, 6)
         self.box.addWidget(self.field, 1)
         self.box.addWidget(self._none)
-        back = IconButton("chevron-left", self.tr("Previous match"), name="review.find.back", pressed=lambda: self._ask(False))
+        back = IconButton(
+            "chevron-left", self.tr("Previous match"), name="review.find.back", pressed=lambda: self._ask(False)
+        )
         on = IconButton("chevron-right", self.tr("Next match"), name="review.find.on", pressed=lambda: self._ask(True))
         close = IconButton("x", self.tr("Close"), name="review.find.close", pressed=self.closed.emit)
         for button in (back, on, close):
@@ -40,17 +45,19 @@ class FindBar(Frame):
         self.hide()
 
     def show_result(self, found: bool) -> None:
-        self._none.show_text("" if found or not self.field.text() else self.tr("Not found"))
+        missing = bool(self.field.text()) and not found
+        self._none.show_text(self.tr("Not found") if missing else "")
+        self._none.setVisible(missing)
 
     @override
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
-            if event.key() in {Qt.Key.Key_Return, Qt.Key.Key_Enter} and not (
-                event.modifiers() & Qt.KeyboardModifier.ControlModifier
-            ):
-                self._ask(not event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
-                return True
-        return False
+        if not isinstance(event, QKeyEvent) or event.type() != QEvent.Type.KeyPress:
+            return False
+        control = event.modifiers() & Qt.KeyboardModifier.ControlModifier
+        if event.key() not in {Qt.Key.Key_Return, Qt.Key.Key_Enter} or control:
+            return False
+        self._ask(not event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
+        return True
 
     def _ask(self, forward: bool) -> None:
         self.wanted.emit(self.field.text(), forward)
@@ -79,7 +86,9 @@ class OutcomeBox(Frame):
 
     def show_outcome(self, outcome: ApproveOutcome) -> None:
         conflicted = outcome.result is ApproveResult.CONFLICTED
-        title = self.tr("The change conflicts with the target branch") if conflicted else self.tr("The merge was refused")
+        title = (
+            self.tr("The change conflicts with the target branch") if conflicted else self.tr("The merge was refused")
+        )
         self._title.show_text(title)
         self._code.show_text(outcome.code or outcome.result.value)
         kept = self.tr("Nothing has been changed; both sides are kept.")
@@ -95,13 +104,17 @@ class RemarksSheet(Sheet):
     def __init__(self, host: QWidget, comments: list[ReviewComment]) -> None:
         super().__init__(host, self.tr("Comments"), "remarks_sheet", width=620)
         self._comments = list(comments)
-        self.add_button(self.tr("Close"), lambda: self.finish(tuple(self._comments)), kind="primary", name="remarks.close")
+        self.add_button(
+            self.tr("Close"), lambda: self.finish(tuple(self._comments)), kind="primary", name="remarks.close"
+        )
         self._show()
 
     def _show(self) -> None:
         clear(self.body)
         if not self._comments:
-            self.body.addWidget(Label(self.tr("No comment is left. Press C on a line of the diff to write one."), "muted"))
+            self.body.addWidget(
+                Label(self.tr("No comment is left. Press C on a line of the diff to write one."), "muted")
+            )
         for comment in self._comments:
             box = Frame("inset", across=True)
             words = Label(comment.body, wrap=True, selectable=True)
@@ -109,7 +122,7 @@ class RemarksSheet(Sheet):
             box.box.addWidget(Label(place, "fixed"), 0, Qt.AlignmentFlag.AlignTop)
             box.box.addWidget(words, 1)
             box.box.addWidget(
-                Button(self.tr("Remove"), kind="quiet", pressed=lambda comment=comment: self._remove(comment)),
+                Button(self.tr("Remove"), kind="quiet", pressed=partial(self._remove, comment)),
                 0,
                 Qt.AlignmentFlag.AlignTop,
             )

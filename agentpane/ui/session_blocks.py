@@ -81,7 +81,10 @@ class CallBlock(Frame):
             layout.addLayout(
                 row(
                     Button(
-                        self.tr("Show all of it"), kind="quiet", name="call.whole", pressed=lambda: self._whole(self.block, self)
+                        self.tr("Show all of it"),
+                        kind="quiet",
+                        name="call.whole",
+                        pressed=lambda: self._whole(self.block, self),
                     ),
                     None,
                 )

@@ -104,7 +104,9 @@ class SessionView(QWidget):
         outer = QVBoxLayout(inside)
         outer.setContentsMargins(16, 12, 16, 12)
         outer.setSpacing(10)
-        self._earlier = Button(self.tr("Show earlier"), kind="quiet", name="session.earlier", pressed=self._show_earlier)
+        self._earlier = Button(
+            self.tr("Show earlier"), kind="quiet", name="session.earlier", pressed=self._show_earlier
+        )
         self._earlier.hide()
         outer.addWidget(self._earlier)
         self._empty = Label("", "muted", wrap=True)
@@ -132,7 +134,9 @@ class SessionView(QWidget):
         self._jump = Frame("bar", across=True, margin=4)
         self._jump.box.addStretch(1)
         self._jump.box.addWidget(
-            Button(self.tr("To the end"), kind="quiet", icon_name="arrow-down", name="session.end", pressed=self._to_end)
+            Button(
+                self.tr("To the end"), kind="quiet", icon_name="arrow-down", name="session.end", pressed=self._to_end
+            )
         )
         self._jump.box.addStretch(1)
         self._jump.hide()
@@ -141,13 +145,13 @@ class SessionView(QWidget):
     def _composer(self) -> QWidget:
         self._composer_box = Frame("bar", across=True, margin=12)
         self.field = TextArea(
-            "session.message", self.tr("Message to the agent"), self.tr("Message to the agent, read before its next turn")
+            "session.message",
+            self.tr("Message to the agent"),
+            self.tr("Message to the agent, read before its next turn"),
         )
         self.field.setFixedHeight(self.field.fontMetrics().lineSpacing() * 2 + 16)
         self._composer_box.box.addWidget(self.field, 1)
-        self._send = Button(
-            self.tr("Send"), kind="primary", icon_name="send", name="session.send", pressed=self.send
-        )
+        self._send = Button(self.tr("Send"), kind="primary", icon_name="send", name="session.send", pressed=self.send)
         self._send.setEnabled(False)
         self.field.textChanged.connect(lambda: self._send.setEnabled(bool(self.field.toPlainText().strip())))
         self._composer_box.box.addWidget(self._send, 0, Qt.AlignmentFlag.AlignBottom)

@@ -24,6 +24,7 @@ class Sheet(QWidget):
 
     def __init__(self, host: QWidget, title: str, name: str, *, width: int = 520, at_top: bool = False) -> None:
         super().__init__(host.window())
+        self._host = host.window()
         self.setObjectName(name)
         self.setAccessibleName(title)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -39,7 +40,9 @@ class Sheet(QWidget):
         if title:
             self.title = Label(title, "heading", wrap=True)
             close = IconButton("x", self.tr("Close"), name=f"{name}.close", pressed=self.dismiss)
+            close.setFixedWidth(close.sizeHint().width())
             head = row(self.title, close)
+            head.setStretchFactor(self.title, 1)
             head.setAlignment(close, Qt.AlignmentFlag.AlignTop)
             outer.addLayout(head)
         self.body = QVBoxLayout()
@@ -63,11 +66,13 @@ class Sheet(QWidget):
     def open(self, focus: QWidget | None = None) -> None:
         """Show the sheet and give it the keys."""
         self._before = QApplication.focusWidget()
-        self.parentWidget().installEventFilter(self)
+        self._host.installEventFilter(self)
         self._place()
         self.show()
         self.raise_()
-        target = focus or next(iter(self._focusable()), None)
+        reachable = self._focusable()
+        inside = [widget for widget in reachable if widget.objectName() != f"{self.objectName()}.close"]
+        target = focus or next(iter(inside or reachable), None)
         if target is not None:
             target.setFocus(Qt.FocusReason.TabFocusReason)
 
@@ -81,7 +86,7 @@ class Sheet(QWidget):
         if self._done:
             return
         self._done = True
-        self.parentWidget().removeEventFilter(self)
+        self._host.removeEventFilter(self)
         self.hide()
         if self._before is not None and _alive(self._before) and self._before.isVisible():
             self._before.setFocus(Qt.FocusReason.OtherFocusReason)
@@ -140,7 +145,7 @@ class Sheet(QWidget):
         painter.fillRect(self.rect(), shade)
 
     def _place(self) -> None:
-        host = self.parentWidget()
+        host = self._host
         self.setGeometry(host.rect())
         width = min(self._width, host.width() - 2 * MARGIN)
         layout = self._surface.layout()
@@ -153,7 +158,7 @@ class Sheet(QWidget):
     def _focusable(self) -> list[QWidget]:
         found: list[QWidget] = []
         widget = self.nextInFocusChain()
-        while widget is not self:
+        while widget is not None and widget is not self:
             wanted = widget.focusPolicy() & Qt.FocusPolicy.TabFocus
             if wanted and widget.isEnabled() and widget.isVisible() and self.isAncestorOf(widget):
                 found.append(widget)

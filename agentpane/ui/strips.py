@@ -24,7 +24,7 @@ class Strips(QWidget):
         self._was_lost = False
         self._start_read = False
         self._layout = QVBoxLayout(self)
-        self._layout.setContentsMargins(16, 0, 16, 0)
+        self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setSpacing(8)
         self.engine = self._add(Banner("banner.engine", "fault"))
         self.engine.add_button(self.tr("Try now"), desk.link.try_again, "banner.engine.again")
@@ -59,11 +59,13 @@ class Strips(QWidget):
         self._key.setVisible(known.key.source is KeySource.NONE)
         if known.key.source is KeySource.NONE:
             words = self.tr(
-                "Welcome. Drag a card to In Progress to watch an agent work. For your own code, drop a folder here and add a key."
+                "Welcome. Drag a card to In Progress to watch an agent work."
+                " For your own code, drop a folder here and add a key."
             )
         else:
             words = self.tr(
-                "Welcome. Drag a card to In Progress to watch an agent work. For your own code, drop a repository's folder here."
+                "Welcome. Drag a card to In Progress to watch an agent work."
+                " For your own code, drop a repository's folder here."
             )
         self.start.say(words)
         self.recorded.setVisible(project is not None and project.recorded)
@@ -98,7 +100,7 @@ class Strips(QWidget):
 
     def _fit(self) -> None:
         shown = any(not banner.isHidden() for banner in (self.engine, self.start, self.recorded, self.trust))
-        self._layout.setContentsMargins(16, 0, 16, 8 if shown else 0)
+        self._layout.setContentsMargins(0, 0, 0, 8 if shown else 0)
 
     def _close_start(self) -> None:
         self._start_read = True

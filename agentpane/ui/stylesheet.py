@@ -8,15 +8,16 @@ from __future__ import annotations
 from agentpane.ui.tokens import Tokens
 
 
-def style_sheet(tokens: Tokens, base_pt: float, fixed_face: str) -> str:
-    """The whole sheet. Sizes of type follow `base_pt`, the person's own size."""
+def style_sheet(tokens: Tokens, base_pt: float, fixed_face: str, icons: str) -> str:
+    """The whole sheet. Sizes of type follow `base_pt`, the person's own size. icons: the folder of our drawings."""
     t = tokens
     return "\n".join(
         (
             _ground(t, base_pt),
             _type(t, base_pt, fixed_face),
             _buttons(t),
-            _inputs(t, base_pt, fixed_face),
+            _inputs(t),
+            _marks("dark" if t.dark else "light", icons),
             _lists(t),
             _surfaces(t),
             _scroll_bars(t),
@@ -29,7 +30,10 @@ def _ground(t: Tokens, base_pt: float) -> str:
     return f"""
 QWidget {{ color: {t.text}; }}
 QMainWindow, QDialog, #page {{ background: {t.canvas}; }}
-QToolTip {{ background: {t.raised}; color: {t.text}; border: 1px solid {t.strong}; padding: 4px 8px; font-size: {base_pt * 0.9:.1f}pt; }}
+QToolTip {{
+    background: {t.raised}; color: {t.text}; border: 1px solid {t.strong}; padding: 4px 8px;
+    font-size: {base_pt * 0.9:.1f}pt;
+}}
 QSplitter::handle {{ background: {t.border}; }}
 QSplitter::handle:hover {{ background: {t.accent}; }}
 """
@@ -49,16 +53,30 @@ QLabel[kind="attention"] {{ color: {t.attention}; }}
 QLabel[kind="success"] {{ color: {t.success}; }}
 QLabel[kind="added"] {{ color: {t.success}; font-weight: 600; }}
 QLabel[kind="removed"] {{ color: {t.danger}; font-weight: 600; }}
-QLabel[kind="fixed"], QPlainTextEdit[kind="fixed"] {{ font-family: "{fixed_face}"; font-size: {base_pt * 0.92:.1f}pt; }}
-QLabel[kind="chip"] {{ color: {t.muted}; border: 1px solid {t.border}; border-radius: 9px; padding: 0 8px; font-size: {base_pt * 0.88:.1f}pt; }}
-QLabel[kind="badge"] {{ color: {t.attention}; background: {t.attention_wash}; border: 1px solid {t.attention}; border-radius: 9px; padding: 0 8px; font-size: {base_pt * 0.88:.1f}pt; }}
-QLabel[kind="key"] {{ color: {t.text}; background: {t.raised}; border: 1px solid {t.border}; border-radius: 4px; padding: 1px 6px; font-size: {base_pt * 0.88:.1f}pt; }}
+QLabel[kind="fixed"], QPlainTextEdit[kind="fixed"] {{
+    font-family: "{fixed_face}"; font-size: {base_pt * 0.92:.1f}pt;
+}}
+QLabel[kind="chip"] {{
+    color: {t.muted}; border: 1px solid {t.border}; border-radius: 9px; padding: 0 8px;
+    font-size: {base_pt * 0.88:.1f}pt;
+}}
+QLabel[kind="badge"] {{
+    color: {t.attention}; background: {t.attention_wash}; border: 1px solid {t.attention}; border-radius: 9px;
+    padding: 0 8px; font-size: {base_pt * 0.88:.1f}pt;
+}}
+QLabel[kind="key"] {{
+    color: {t.text}; background: {t.raised}; border: 1px solid {t.border}; border-radius: 4px; padding: 1px 6px;
+    font-size: {base_pt * 0.88:.1f}pt;
+}}
 """
 
 
 def _buttons(t: Tokens) -> str:
     return f"""
-QPushButton {{ background: {t.raised}; border: 1px solid {t.border}; border-radius: 6px; padding: 5px 12px; min-height: 18px; font-weight: 600; }}
+QPushButton {{
+    background: {t.raised}; border: 1px solid {t.border}; border-radius: 6px; padding: 5px 12px;
+    min-height: 18px; font-weight: 600;
+}}
 QPushButton:hover {{ border-color: {t.strong}; background: {t.hover}; }}
 QPushButton:pressed {{ background: {t.surface}; }}
 QPushButton:focus {{ border: 2px solid {t.accent}; padding: 4px 11px; }}
@@ -66,24 +84,42 @@ QPushButton:disabled {{ color: {t.muted}; background: transparent; border-color:
 QPushButton[kind="primary"] {{ background: {t.accent}; border-color: {t.accent}; color: {t.on_fill}; }}
 QPushButton[kind="approve"] {{ background: {t.success}; border-color: {t.success}; color: {t.on_fill}; }}
 QPushButton[kind="reject"] {{ background: {t.danger}; border-color: {t.danger}; color: {t.on_fill}; }}
-QPushButton[kind="primary"]:hover, QPushButton[kind="approve"]:hover, QPushButton[kind="reject"]:hover {{ border-color: {t.text}; }}
-QPushButton[kind="primary"]:focus, QPushButton[kind="approve"]:focus, QPushButton[kind="reject"]:focus {{ border: 2px solid {t.text}; }}
-QPushButton[kind="primary"]:disabled, QPushButton[kind="approve"]:disabled, QPushButton[kind="reject"]:disabled {{ background: transparent; border-color: {t.border}; color: {t.muted}; }}
+QPushButton[kind="primary"]:hover, QPushButton[kind="approve"]:hover, QPushButton[kind="reject"]:hover {{
+    border-color: {t.text};
+}}
+QPushButton[kind="primary"]:focus, QPushButton[kind="approve"]:focus, QPushButton[kind="reject"]:focus {{
+    border: 2px solid {t.text};
+}}
+QPushButton[kind="primary"]:disabled,
+QPushButton[kind="approve"]:disabled,
+QPushButton[kind="reject"]:disabled {{
+    background: transparent; border-color: {t.border}; color: {t.muted};
+}}
 QPushButton[kind="danger"] {{ color: {t.danger}; }}
 QPushButton[kind="danger"]:hover {{ border-color: {t.danger}; background: {t.danger_wash}; }}
 QPushButton[kind="danger"]:disabled {{ color: {t.muted}; }}
-QPushButton[kind="quiet"] {{ background: transparent; border-color: transparent; font-weight: 400; color: {t.muted}; padding: 5px 8px; }}
+QPushButton[kind="quiet"] {{
+    background: transparent; border-color: transparent; font-weight: 400; color: {t.muted}; padding: 5px 8px;
+}}
 QPushButton[kind="quiet"]:hover {{ background: {t.hover}; color: {t.text}; }}
 QPushButton[kind="quiet"]:focus {{ border: 2px solid {t.accent}; padding: 4px 7px; color: {t.text}; }}
 QPushButton[kind="quiet"]:checked {{ background: {t.selected}; color: {t.text}; }}
-QPushButton[kind="nav"] {{ background: transparent; border-color: transparent; text-align: left; font-weight: 400; color: {t.muted}; padding: 6px 8px; }}
+QPushButton[kind="nav"] {{
+    background: transparent; border-color: transparent; text-align: left; font-weight: 400; color: {t.muted};
+    padding: 6px 8px;
+}}
 QPushButton[kind="nav"]:hover {{ background: {t.hover}; color: {t.text}; }}
 QPushButton[kind="nav"]:checked {{ background: {t.selected}; color: {t.text}; font-weight: 600; }}
 QPushButton[kind="nav"]:focus {{ border: 2px solid {t.accent}; padding: 5px 7px; }}
-QPushButton[kind="line"] {{ background: transparent; border-color: transparent; text-align: left; font-weight: 400; padding: 5px 8px; }}
+QPushButton[kind="line"] {{
+    background: transparent; border-color: transparent; text-align: left; font-weight: 400; padding: 5px 8px;
+}}
 QPushButton[kind="line"]:hover {{ background: {t.hover}; }}
 QPushButton[kind="line"]:focus {{ border: 2px solid {t.accent}; padding: 4px 7px; }}
-QPushButton[kind="tab"] {{ background: transparent; border: none; border-bottom: 2px solid transparent; border-radius: 0; color: {t.muted}; padding: 8px 2px; font-weight: 400; }}
+QPushButton[kind="tab"] {{
+    background: transparent; border: none; border-bottom: 2px solid transparent; border-radius: 0;
+    color: {t.muted}; padding: 8px 2px; font-weight: 400;
+}}
 QPushButton[kind="tab"]:hover {{ color: {t.text}; }}
 QPushButton[kind="tab"]:checked {{ color: {t.text}; border-bottom-color: {t.accent}; }}
 QPushButton[kind="tab"]:focus {{ background: {t.hover}; border-bottom-color: {t.accent}; }}
@@ -94,25 +130,49 @@ QPushButton[icononly="true"]:focus {{ padding: 4px; }}
 QCheckBox {{ spacing: 8px; padding: 2px; border: 2px solid transparent; border-radius: 6px; }}
 QCheckBox:focus {{ border-color: {t.accent}; }}
 QCheckBox:disabled {{ color: {t.muted}; }}
-QCheckBox::indicator {{ width: 14px; height: 14px; border: 1px solid {t.strong}; border-radius: 4px; background: {t.canvas}; }}
+QCheckBox::indicator {{
+    width: 14px; height: 14px; border: 1px solid {t.strong}; border-radius: 4px; background: {t.canvas};
+}}
 QCheckBox::indicator:hover {{ border-color: {t.accent}; }}
 QCheckBox::indicator:checked {{ background: {t.accent}; border-color: {t.accent}; }}
 """
 
 
-def _inputs(t: Tokens, base_pt: float, fixed_face: str) -> str:
+def _marks(theme: str, icons: str) -> str:
+    """The small drawings that a style sheet can only take from files."""
     return f"""
-QLineEdit, QPlainTextEdit, QComboBox, QSpinBox {{ background: {t.canvas}; border: 1px solid {t.border}; border-radius: 6px; padding: 5px 8px; selection-background-color: {t.accent}; selection-color: {t.on_fill}; }}
+QComboBox::down-arrow {{ image: url("{icons}/mark-down-{theme}.svg"); width: 14px; height: 14px; }}
+QSpinBox::up-arrow {{ image: url("{icons}/mark-up-{theme}.svg"); width: 12px; height: 12px; }}
+QSpinBox::down-arrow {{ image: url("{icons}/mark-down-{theme}.svg"); width: 12px; height: 12px; }}
+QCheckBox::indicator:checked {{ image: url("{icons}/mark-check-{theme}.svg"); }}
+"""
+
+
+def _inputs(t: Tokens) -> str:
+    return f"""
+QLineEdit, QPlainTextEdit, QComboBox, QSpinBox {{
+    background: {t.canvas}; border: 1px solid {t.border}; border-radius: 6px; padding: 5px 8px;
+    selection-background-color: {t.accent}; selection-color: {t.on_fill};
+}}
 QLineEdit, QComboBox, QSpinBox {{ min-height: 18px; }}
 QLineEdit:hover, QPlainTextEdit:hover, QComboBox:hover, QSpinBox:hover {{ border-color: {t.strong}; }}
-QLineEdit:focus, QPlainTextEdit:focus, QComboBox:focus, QSpinBox:focus {{ border: 2px solid {t.accent}; padding: 4px 7px; }}
-QLineEdit:disabled, QPlainTextEdit:disabled, QComboBox:disabled, QSpinBox:disabled {{ color: {t.muted}; background: {t.surface}; }}
+QLineEdit:focus, QPlainTextEdit:focus, QComboBox:focus, QSpinBox:focus {{
+    border: 2px solid {t.accent}; padding: 4px 7px;
+}}
+QLineEdit:disabled, QPlainTextEdit:disabled, QComboBox:disabled, QSpinBox:disabled {{
+    color: {t.muted}; background: {t.surface};
+}}
 QLineEdit[kind="search"] {{ background: {t.surface}; }}
 QLineEdit[fault="true"], QPlainTextEdit[fault="true"] {{ border-color: {t.danger}; }}
 QComboBox::drop-down {{ border: none; width: 24px; }}
-QComboBox QAbstractItemView {{ background: {t.raised}; border: 1px solid {t.strong}; padding: 4px; outline: 0; selection-background-color: {t.selected}; selection-color: {t.text}; }}
+QComboBox QAbstractItemView {{
+    background: {t.raised}; border: 1px solid {t.strong}; padding: 4px; outline: 0;
+    selection-background-color: {t.selected}; selection-color: {t.text};
+}}
 QSpinBox::up-button, QSpinBox::down-button {{ border: none; background: transparent; width: 18px; }}
-QTextEdit, QTextBrowser {{ background: transparent; border: none; selection-background-color: {t.accent}; selection-color: {t.on_fill}; }}
+QTextEdit, QTextBrowser {{
+    background: transparent; border: none; selection-background-color: {t.accent}; selection-color: {t.on_fill};
+}}
 """
 
 

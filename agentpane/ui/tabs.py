@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from PySide6.QtCore import QEvent, QObject, Qt, Signal
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QButtonGroup, QFrame, QHBoxLayout, QWidget
@@ -25,7 +27,7 @@ class Tabs(QFrame):
         self._group = QButtonGroup(self)
         self._buttons: dict[str, Button] = {}
         for key, text in tabs:
-            button = Button(text, kind="tab", name=f"{name}.{key}", pressed=lambda key=key: self.choose(key))
+            button = Button(text, kind="tab", name=f"{name}.{key}", pressed=partial(self.choose, key))
             button.setCheckable(True)
             button.installEventFilter(self)
             self._group.addButton(button)

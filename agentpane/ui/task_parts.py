@@ -111,7 +111,9 @@ class ChangesTab(ScrollPage):
         self._words.show_text(
             {
                 Column.BACKLOG: self.tr("There is no diff yet: the task has not been run."),
-                Column.IN_PROGRESS: self.tr("The diff is there when the agent has finished and its work is snapshotted."),
+                Column.IN_PROGRESS: self.tr(
+                    "The diff is there when the agent has finished and its work is snapshotted."
+                ),
             }.get(column, self.tr("There is no diff to show."))
         )
         self._words.show()
@@ -195,6 +197,8 @@ class RunsTab(ScrollPage):
         ]
         box.box.addWidget(Label("  ·  ".join(fact for fact in facts if fact), "small", wrap=True))
         if run.error is not None:
-            box.box.addWidget(Label(f"{run.error.message} {run.error.hint}".strip(), "danger", wrap=True, selectable=True))
+            box.box.addWidget(
+                Label(f"{run.error.message} {run.error.hint}".strip(), "danger", wrap=True, selectable=True)
+            )
             box.box.addLayout(row(Chip(run.error.code), None))
         return box

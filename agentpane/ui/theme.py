@@ -12,6 +12,7 @@ from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QColor, QFont, QFontDatabase, QGuiApplication, QPalette
 from PySide6.QtWidgets import QApplication
 
+from agentpane.paths import shipped
 from agentpane.ui.stylesheet import style_sheet
 from agentpane.ui.tokens import DARK, LIGHT, Tokens
 
@@ -60,7 +61,7 @@ class Look(QObject):
         if found is None:
             found = Look(application)
             found.apply()
-        return cast(Look, found)
+        return found
 
     @property
     def choice(self) -> str:
@@ -74,10 +75,11 @@ class Look(QObject):
 
     def apply(self) -> None:
         """Put palette, font and style sheet in force."""
+        icons = (shipped("resources") / "icons").as_posix()
         self._application.setStyle("Fusion")
         self._application.setFont(self.text_font())
         self._application.setPalette(self._palette())
-        self._application.setStyleSheet(style_sheet(self.tokens, self.base_pt, self._fixed_face))
+        self._application.setStyleSheet(style_sheet(self.tokens, self.base_pt, self._fixed_face, icons))
 
     def colour(self, token: str) -> QColor:
         """The colour that a token has in this theme."""

@@ -73,7 +73,9 @@ def content_text(content: JsonValue) -> str:
     if isinstance(content, str):
         return shown(content)
     if isinstance(content, list | tuple):
-        texts = [str(block["text"]) for block in content if isinstance(block, dict) and isinstance(block.get("text"), str)]
+        texts = [
+            str(block["text"]) for block in content if isinstance(block, dict) and isinstance(block.get("text"), str)
+        ]
         return shown("\n".join(texts))
     return shown(json.dumps(content, ensure_ascii=False, indent=1)) if content else ""
 

@@ -136,7 +136,9 @@ class Transcript:
     def _output(self, event: SessionEvent) -> Block:
         data = event.data
         status = data.get("exit_code")
-        block = Block(BlockKind.CALL, event.at, event.turn, tool=str(data.get("step", "")).replace("_", " ").capitalize())
+        block = Block(
+            BlockKind.CALL, event.at, event.turn, tool=str(data.get("step", "")).replace("_", " ").capitalize()
+        )
         block.input = {"command": data.get("command", "")}
         block.result = content_text(data.get("output"))
         block.failed = status not in (0, None)

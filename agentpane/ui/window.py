@@ -116,12 +116,14 @@ class MainWindow(QMainWindow):
         self.board.new_requested.connect(self.flows.new_task)
         self.board.primary_requested.connect(self._primary)
         carry = self.board.carry
-        carry.move_requested.connect(acts.move)
+        carry.move_requested.connect(self.flows.move)
         carry.review_requested.connect(acts.review_requested)
         carry.refused.connect(lambda reason: desk.toasts.say(reason, "note"))
         acts.open_requested.connect(self._open_task)
         acts.review_requested.connect(self.places.show_review)
         acts.message_requested.connect(self._message)
+        acts.approve_requested.connect(lambda task: self._verdict(task, approve=True))
+        acts.reject_requested.connect(lambda task: self._verdict(task, approve=False))
         self.places.changed.connect(self._place_changed)
         self.strips.key_requested.connect(self.flows.ask_key)
         self.strips.trust_requested.connect(self.flows.trust)
@@ -195,6 +197,16 @@ class MainWindow(QMainWindow):
         self._open_task(task_id)
         self.places.focus_message()
 
+    def _verdict(self, task_id: str, *, approve: bool) -> None:
+        """Approve or reject: in the review where it is open, else after a question."""
+        review = self.places.review_shown
+        if review is not None and review.task_id == task_id and open_sheet(self) is None:
+            (review.approve if approve else review.reject)()
+        elif approve:
+            self.flows.approve(task_id)
+        else:
+            self.flows.reject(task_id)
+
     def _primary(self, task_id: str, action_id: str) -> None:
         self.desk.acts.take(task_id)
         self.desk.actions[action_id].trigger()
@@ -214,7 +226,7 @@ class MainWindow(QMainWindow):
 
     def _find(self) -> None:
         if not self.places.find():
-            self.board.find()
+            self.board.open_find()
 
     def _name(self) -> None:
         project = self.desk.known.current

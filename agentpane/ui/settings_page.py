@@ -1,0 +1,209 @@
+"""Settings: the key, the model, how the window looks, how merges are made; then the shown project and its agents.
+
+Each section is saved by itself; what the engine refuses is said where it was typed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QScrollArea, QVBoxLayout, QWidget
+
+from agentpane.api import commands
+from agentpane.domain.agents import ModelChoice
+from agentpane.domain.engine import KeySource, Settings
+from agentpane.domain.review import MergeStrategy
+from agentpane.ui.controls import Button, Label, row
+from agentpane.ui.desk import Desk
+from agentpane.ui.project_settings import AgentsSection, ProjectSection
+from agentpane.ui.settings_parts import Section, choice_row, chosen_model, fill_models
+
+WIDEST = 760
+
+
+class SettingsPage(QWidget):
+    """A full page; it fills its fields from what is known whenever it is shown."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__()
+        self.setObjectName("page")
+        self._desk = desk
+        self._models: tuple[ModelChoice, ...] = ()
+        inside = QWidget()
+        centre = QHBoxLayout(inside)
+        centre.setContentsMargins(24, 8, 24, 32)
+        column = QVBoxLayout()
+        column.setSpacing(20)
+        self.access, self.appearance = AccessSection(desk), AppearanceSection(desk)
+        self.merging = MergingSection(desk)
+        self.project, self.agents = ProjectSection(desk), AgentsSection(desk)
+        for section in (self.access, self.appearance, self.merging, self.project, self.agents):
+            section.setMaximumWidth(WIDEST)
+            column.addWidget(section)
+        column.addStretch(1)
+        centre.addStretch(1)
+        centre.addLayout(column, 20)
+        centre.addStretch(1)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setWidget(inside)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addLayout(row(Label(self.tr("Settings"), "title"), None, margins=(24, 16, 24, 8)))
+        layout.addWidget(scroll, 1)
+        known = desk.known
+        known.settings_changed.connect(self._from_settings)
+        known.key_changed.connect(self.access.refresh)
+        known.current_changed.connect(self.project.refresh)
+        known.agents_changed.connect(self.agents.refresh)
+
+    def refresh(self) -> None:
+        """Fill every field from what is known, and read the models."""
+        self._from_settings()
+        self.project.refresh()
+        self.agents.refresh()
+        if not self._models:
+            self._desk.jobs.start(self._read_models(), self.tr("Reading the models"))
+
+    def focus_first(self) -> None:
+        self.access.key_button.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def _from_settings(self) -> None:
+        for section in (self.access, self.appearance, self.merging):
+            section.refresh()
+
+    async def _read_models(self) -> None:
+        self._models = await self._desk.link.do(commands.ListModels())
+        self.access.show_models(self._models)
+        self.agents.show_models(self._models)
+
+
+class AccessSection(Section):
+    """The key, the address and the model."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(
+            self.tr("Model access"), self.tr("What your agents think with, unless an agent says otherwise.")
+        )
+        self._desk = desk
+        self._key = Label("", wrap=True)
+        self._key.setObjectName("settings.key.status")
+        self._warning = Label("", "attention", wrap=True)
+        self.key_button = Button(self.tr("Set key"), icon_name="key", name="settings.key", pressed=self._set_key)
+        self._forget = Button(self.tr("Forget"), kind="danger", name="settings.key.forget", pressed=self._forget_key)
+        line = row(self._key, self._forget, self.key_button)
+        line.setStretchFactor(self._key, 1)
+        self.add_row(self.tr("Key"), line)
+        self.body.addWidget(self._warning)
+        self.address = QLineEdit()
+        self.address.setObjectName("settings.base_url")
+        self.address.setPlaceholderText(self.tr("https://… (empty: ANTHROPIC_BASE_URL, else the public address)"))
+        self.add_row(self.tr("Base URL"), self.address)
+        self.model = QComboBox()
+        self.model.setObjectName("settings.model")
+        self.model.setEditable(True)
+        self.model.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
+        field = self.model.lineEdit()
+        assert field is not None
+        field.setPlaceholderText(self.tr("The program's default"))
+        field.setAccessibleName(self.tr("Default model"))
+        self.add_row(self.tr("Default model"), self.model)
+        self.add_save("settings.access.save", self.save)
+
+    def refresh(self) -> None:
+        status, settings = self._desk.known.key, self._desk.known.settings
+        words = {
+            KeySource.KEYRING: self.tr("Stored in the system keyring"),
+            KeySource.ENVIRONMENT: self.tr("Taken from ANTHROPIC_API_KEY in the environment"),
+            KeySource.FILE: self.tr("Stored in a file that only you can read"),
+            KeySource.NONE: self.tr("No key yet. The sample project works without one."),
+        }[status.source]
+        self._key.show_text(words)
+        self._warning.show_text(status.warning)
+        self._warning.setVisible(bool(status.warning))
+        self._forget.setVisible(status.source in {KeySource.KEYRING, KeySource.FILE})
+        self.key_button.setText(self.tr("Set key") if status.source is KeySource.NONE else self.tr("Change key"))
+        if not self.address.hasFocus():
+            self.address.setText(settings.base_url)
+        if not self.model.hasFocus():
+            self.model.setEditText(settings.default_model)
+
+    def show_models(self, models: tuple[ModelChoice, ...]) -> None:
+        fill_models(self.model, models, self._desk.known.settings.default_model)
+
+    def save(self) -> None:
+        settings = replace(
+            self._desk.known.settings,
+            base_url=self.address.text().strip(),
+            default_model=chosen_model(self.model),
+        )
+        self.store(self._desk, commands.ChangeSettings(settings))
+
+    def _set_key(self) -> None:
+        self._desk.actions["key"].trigger()
+
+    def _forget_key(self) -> None:
+        self.store(self._desk, commands.StoreKey(""))
+
+
+class AppearanceSection(Section):
+    """Follow the system, light or dark."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(self.tr("Appearance"), "")
+        self._desk = desk
+        self._buttons, line = choice_row(
+            "settings.theme",
+            (("system", self.tr("As the system")), ("light", self.tr("Light")), ("dark", self.tr("Dark"))),
+            lambda choice: desk.actions[f"theme.{choice}"].trigger(),
+        )
+        self.add_row(self.tr("Theme"), line)
+
+    def refresh(self) -> None:
+        button = self._buttons.get(self._desk.known.settings.theme)
+        if button is not None:
+            button.setChecked(True)
+
+
+class MergingSection(Section):
+    """How an approved diff reaches the target branch, and in whose name."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(self.tr("Merging"), self.tr("Can be chosen anew in every review."))
+        self._desk = desk
+        self._buttons, line = choice_row(
+            "settings.strategy",
+            (
+                (MergeStrategy.MERGE.value, self.tr("Merge commit")),
+                (MergeStrategy.SQUASH.value, self.tr("Squash")),
+                (MergeStrategy.FF.value, self.tr("Fast-forward")),
+            ),
+            self._choose,
+        )
+        self.add_row(self.tr("Strategy"), line)
+        self.name = QLineEdit()
+        self.name.setObjectName("settings.approved_by")
+        self.name.setPlaceholderText(self.tr("Your login name"))
+        self.add_row(self.tr("Approve as"), self.name)
+        self.add_save("settings.merging.save", self.save)
+
+    def refresh(self) -> None:
+        settings = self._desk.known.settings
+        button = self._buttons.get(settings.merge_strategy)
+        if button is not None:
+            button.setChecked(True)
+        if not self.name.hasFocus():
+            self.name.setText(settings.approved_by)
+
+    def save(self) -> None:
+        self._change(replace(self._desk.known.settings, approved_by=self.name.text().strip()))
+
+    def _choose(self, strategy: str) -> None:
+        self._change(replace(self._desk.known.settings, merge_strategy=strategy))
+
+    def _change(self, settings: Settings) -> None:
+        self.store(self._desk, commands.ChangeSettings(settings))
