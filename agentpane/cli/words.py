@@ -12,6 +12,7 @@ from agentpane.domain.json import JsonObject
 from agentpane.domain.runs import PauseReason, Run, RunStatus
 from agentpane.domain.sessions import EventKind, SessionEvent
 from agentpane.domain.tasks import Task, TaskCard
+from agentpane.domain.transcript import TOOL_STARTED
 from agentpane.errors import AgentPaneError, ErrorCode
 
 SUMMARY_WIDTH = 100
@@ -129,8 +130,8 @@ def event(value: SessionEvent) -> str | None:
             return f"= snapshot {_text(data, 'sha')[:10]}"
         case EventKind.WORKTREE:
             return f"= worktree {_text(data, 'state')} {line(_text(data, 'path'))}".rstrip()
-        case EventKind.STATE:
-            return f"= {_text(data, 'state')}"
+        case EventKind.STATE if _text(data, "state") != TOOL_STARTED:
+            return f"= {_text(data, 'state')} {_text(data, 'code')}".rstrip()
     return None
 
 
