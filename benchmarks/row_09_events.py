@@ -1,10 +1,10 @@
 """Row 9: storing events over raw sqlite3, and 1,000 tasks with the database over the same tasks without one.
 
 Events: four sessions at once store batches of 100 through `Database.write` and `sessions.append`, from the event as a
-value to the commit. The floor is `sqlite3.executemany` of rows that are ready, into the same table with the same index, a
-transaction a batch, on one thread.
+value to the commit. The floor is `sqlite3.executemany` of rows that are ready, into the same table with the same
+index, a transaction a batch, on one thread.
 
-Tasks: 1,000 cards, 32 at once, each an agent that takes five turns of 100 ms and says 20 things a turn. With the
+Tasks: 1,000 cards, 32 at once, each an agent that takes five turns of 50 to 150 ms and says 20 things a turn. With the
 database every step is stored as the engine stores it (card, run, events, usage, audit entry, move); without it
 the same coroutines only wait.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -42,7 +43,7 @@ SESSIONS = 4
 TASKS = 1_000
 AT_ONCE = 32
 TURNS = 5
-TURN_SECONDS = 0.1
+SHORTEST_TURN, LONGEST_TURN = 0.05, 0.15  # seconds
 SAYS = 20  # events a turn
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
@@ -129,8 +130,8 @@ async def _all_tasks(database: Database | None) -> float:
             if database is not None and made is not None:
                 await _stored_task(database, *made, number)
             else:
-                for _ in range(TURNS):
-                    await asyncio.sleep(TURN_SECONDS)
+                for seconds in _turns(number):
+                    await asyncio.sleep(seconds)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(AT_ONCE):
@@ -142,11 +143,17 @@ async def _stored_task(database: Database, project: Project, agent: Agent, numbe
     task_id, run_id, session_id = await database.write(_start, project, agent, number)
     await database.write(runs.start, run_id, NOW)
     await database.write(runs.set_status, run_id, RunStatus.RUNNING, NOW)
-    for turn in range(1, TURNS + 1):
-        await asyncio.sleep(TURN_SECONDS)
+    for turn, seconds in enumerate(_turns(number), 1):
+        await asyncio.sleep(seconds)
         await database.write(sessions.append, session_id, [_said(turn, one) for one in range(SAYS)])
         await database.write(_end_turn, project, agent, task_id, run_id, turn)
     await database.write(_end, task_id, run_id)
+
+
+def _turns(number: int) -> list[float]:
+    """How long the turns of a task take; the same in every round."""
+    chance = random.Random(number)
+    return [chance.uniform(SHORTEST_TURN, LONGEST_TURN) for _ in range(TURNS)]
 
 
 def _make_project(connection: Connection) -> tuple[Project, Agent]:

@@ -22,7 +22,7 @@ from agentpane.errors import AgentPaneError, ErrorCode
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
 
-_ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
+_ANYTHING = TypeAdapter(Any).serializer
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True)
 
 
@@ -34,7 +34,7 @@ def storable(words: str) -> str:
 def encode_json(value: object) -> str:
     """Compact JSON. What UTF-8 cannot hold is escaped, so that half surrogates survive the round trip."""
     try:
-        return _ANYTHING.dump_json(value).decode()
+        return _ANYTHING.to_json(value).decode()
     except ValueError:
         return _ENCODER.encode(value)
 

@@ -172,12 +172,12 @@ def _worded(fn: Callable[[], T]) -> T:
 
 async def _carry_through(work: Future[T]) -> T:
     """The outcome of `work`, which is withdrawn by a cancellation only before it has begun."""
-    outcome = asyncio.wrap_future(work)
     try:
-        return await asyncio.shield(outcome)
+        return await asyncio.wrap_future(work)
     except asyncio.CancelledError:
-        if work.cancel():
+        if work.cancelled():
             raise
+    outcome = asyncio.wrap_future(work)
     while not outcome.done():
         try:
             await asyncio.wait([outcome])
