@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 from agentpane.api import commands, events
 from agentpane.domain.board import Column
 from agentpane.domain.sessions import SessionEvent
+from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.ui.approval_card import ApprovalCard
 from agentpane.ui.controls import Button, Frame, Label, Later, clear
 from agentpane.ui.desk import Desk
@@ -85,7 +86,7 @@ class SessionView(QWidget):
     def reload(self) -> None:
         """Read what has been added since the last event that is shown."""
         if self._job is None or self._job.done():
-            self._job = self._desk.jobs.start(self._read(self.task_id), self.tr("Reading the session"))
+            self._job = self._desk.jobs.start(self._read(self.task_id), self.tr("Reading the session"), _not_begun)
 
     def focus_message(self) -> None:
         self.field.setFocus(Qt.FocusReason.OtherFocusReason)
@@ -296,3 +297,8 @@ class SessionView(QWidget):
         chunk = await self._desk.link.do(commands.ReadOutput(task_id, block.blob))
         if task_id == self.task_id:
             widget.show_output(chunk.data.decode("utf-8", "replace"))
+
+
+def _not_begun(error: BaseException) -> bool:
+    """A card that was never run has no session, which is nothing to be told of."""
+    return isinstance(error, AgentPaneError) and error.code is ErrorCode.SESSION_NOT_FOUND
