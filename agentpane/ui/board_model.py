@@ -1,7 +1,7 @@
 """The cards of one project as one flat model, and a proxy for each column.
 
 Shows cards; never moves one itself. A drop asks, and the answer comes back as `put`. A change that keeps a card in
-its place is announced by `touched`, which repaints one card: `dataChanged` makes the proxies sort and the views lay out.
+its place is announced by `touched`, which repaints one card: `dataChanged` makes proxies sort and views lay out.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QPoint, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QMenu, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from agentpane.domain.board import COLUMN_TITLES, Column
@@ -134,14 +133,6 @@ class BoardPage(QWidget):
         self.recorded.setVisible(project is not None and project.recorded)
         self._show_counts()
 
-    @override
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        if self.carry.by_keyboard and self.carry.card is not None:
-            self._steer(event.key())
-            event.accept()
-        else:
-            super().keyPressEvent(event)
-
     def _head(self) -> QHBoxLayout:
         self.title = Label("", "title")
         self.title.setObjectName("board.title")
@@ -199,6 +190,7 @@ class BoardPage(QWidget):
             frame.view.primary_requested.connect(self.primary_requested)
             frame.view.walked.connect(lambda step, column=column: self._walk(column, step))
             frame.view.menu_requested.connect(self._menu)
+            frame.view.steered.connect(self._steer)
             frame.view.selectionModel().selectionChanged.connect(lambda *_, column=column: self._chosen(column))
         self._search_later = Later(self, 120, self._search)
         self.search.textChanged.connect(lambda: self._search_later.ask())

@@ -44,6 +44,7 @@ class ColumnView(QListView):
     primary_requested = Signal(str, str)  # task, action id
     chosen = Signal(str)
     walked = Signal(int)  # left (-1) or right (+1)
+    steered = Signal(int)  # a key, while a card is carried by keyboard
     menu_requested = Signal(str, QPoint)
 
     def __init__(self, board: BoardModel, column: Column, carry: Carry) -> None:
@@ -118,7 +119,7 @@ class ColumnView(QListView):
         key = event.key()
         card = self.current_card()
         if self._carry.by_keyboard:
-            event.ignore()  # the board page steers the carried card
+            self.steered.emit(key)
         elif key == Qt.Key.Key_Space and card is not None:
             self._carry.begin(card, by_keyboard=True)
             self._carry.over(Spot(self.column, self.currentIndex().row()))

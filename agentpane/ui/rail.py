@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QMouseEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QMenu, QPushButton, QScrollArea, QVBoxLayout, QWidget
@@ -26,15 +28,20 @@ class ProjectRow(QPushButton):
 
     def __init__(self, project: Project, chosen: bool, narrow: bool) -> None:
         super().__init__()
-        self.project = project
-        self._narrow = narrow
         self.setObjectName(f"project.{project.id}")
         self.setCheckable(True)
-        self.setChecked(chosen)
         self.setProperty("kind", "nav")
         self.setFixedHeight(ROW_HEIGHT)
-        self.setAccessibleName(", ".join([one_line(project.name), *(words for *_, words in self._marks())]))
-        self.setToolTip(plain_tip("\n".join([project.name, project.path, *(words for *_, words in self._marks())])))
+        self.show_project(project, chosen, narrow)
+
+    def show_project(self, project: Project, chosen: bool, narrow: bool) -> None:
+        self.project = project
+        self._narrow = narrow
+        self.setChecked(chosen)
+        words = [words for *_, words in self._marks()]
+        self.setAccessibleName(", ".join([one_line(project.name), *words]))
+        self.setToolTip(plain_tip("\n".join([project.name, project.path, *words])))
+        self.update()
 
     @override
     def sizeHint(self) -> QSize:
@@ -144,18 +151,17 @@ class Rail(QFrame):
         known = self._desk.known
         wanted = list(known.projects.values())
         current = known.current.id if known.current else ""
-        if [row.project for row in self._rows] == wanted and all(
-            row.isChecked() == (row.project.id == current) and row._narrow == self.narrow for row in self._rows
-        ):
-            return
-        focused = next((row.project.id for row in self._rows if row.hasFocus()), "")
+        if [line.project.id for line in self._rows] != [project.id for project in wanted]:
+            self._make_rows(wanted)
+        for line, project in zip(self._rows, wanted, strict=True):
+            line.show_project(project, project.id == current, self.narrow)
+
+    def _make_rows(self, projects: list[Project]) -> None:
         clear(self._list)
-        self._rows = [ProjectRow(project, project.id == current, self.narrow) for project in wanted]
+        self._rows = [ProjectRow(project, False, self.narrow) for project in projects]
         for line in self._rows:
-            line.clicked.connect(lambda _=False, line=line: self._asked(line))
+            line.clicked.connect(partial(self._asked, line))
             self._list.addWidget(line)
-            if line.project.id == focused:
-                line.setFocus()
         self._list.addStretch(1)
 
     def show_link(self, state: LinkState) -> None:
@@ -222,7 +228,7 @@ class Rail(QFrame):
         for place, button in self._places.items():
             button.setText("" if self.narrow else self._desk.actions[f"place.{place}"].text())
 
-    def _asked(self, line: ProjectRow) -> None:
+    def _asked(self, line: ProjectRow, _: bool = False) -> None:
         line.setChecked(True)
         self.project_requested.emit(line.project.id)
 
