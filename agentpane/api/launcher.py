@@ -74,6 +74,14 @@ async def connect_or_start(folder: DataFolder, kind: ClientKind | str = ClientKi
     Raises AgentPaneError with ENGINE_UNREACHABLE, with the engine's last words, if it cannot be started, and with
     ENGINE_VERSION if an engine of another version is busy.
     """
+    turn = _Turn(folder)
+    try:
+        return await _connect_or_start(folder, kind, name, turn)
+    finally:
+        turn.end()
+
+
+async def _connect_or_start(folder: DataFolder, kind: ClientKind | str, name: str, turn: _Turn) -> Client:
     deadline = time.monotonic() + START_S
     child: _Child | None = None
     not_before = 0.0  # an engine that is about to end still holds its lock: starting another at once is no use
@@ -91,7 +99,7 @@ async def connect_or_start(folder: DataFolder, kind: ClientKind | str = ClientKi
             if child.status != ALREADY_RUNNING_STATUS:
                 raise _failed(child)
             child, not_before = None, time.monotonic() + TRY_AGAIN_S
-        elif child is None and time.monotonic() >= not_before:
+        elif child is None and time.monotonic() >= not_before and turn.taken():
             child = _start(folder)
         await asyncio.sleep(LOOK_AGAIN_S)
 
@@ -128,6 +136,36 @@ async def _make_room(folder: DataFolder) -> None:
             raise
 
 
+class _Turn:
+    """Of several clients that find no engine, one starts it; the others wait for that one."""
+
+    def __init__(self, folder: DataFolder) -> None:
+        self._folder = folder
+        self._descriptor: int | None = None
+
+    def taken(self) -> bool:
+        """Take the turn, unless another client has it. The system frees it when that one dies."""
+        if self._descriptor is not None:
+            return True
+        try:
+            self._folder.make()
+            descriptor = os.open(self._folder.root / "starting.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise _cannot_start(self._folder, error) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        self._descriptor = descriptor
+        return True
+
+    def end(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
 class _Child:
     """An engine that was started; a thread waits for its end, so that it leaves no zombie behind."""
 
@@ -156,7 +194,6 @@ def _start(folder: DataFolder) -> _Child:
     """Start the engine in a session of its own, with the root folder as its place and its log for its words."""
     log = folder.logs / "engine.log"
     try:
-        folder.make()
         with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as output:
             start = output.seek(0, os.SEEK_END)
             process = subprocess.Popen(
@@ -169,11 +206,15 @@ def _start(folder: DataFolder) -> _Child:
                 start_new_session=True,
             )
     except OSError as error:
-        raise unreachable(
-            f"The engine cannot be started: {error.strerror or error}: {error.filename or folder.root}.",
-            "AGENTPANE_HOME names the data folder; it must be one that you can write to.",
-        ) from error
+        raise _cannot_start(folder, error) from error
     return _Child(process, log, start)
+
+
+def _cannot_start(folder: DataFolder, error: OSError) -> AgentPaneError:
+    return unreachable(
+        f"The engine cannot be started: {error.strerror or error}: {error.filename or folder.root}.",
+        "AGENTPANE_HOME names the data folder; it must be one that you can write to.",
+    )
 
 
 def _failed(child: _Child) -> AgentPaneError:

@@ -93,7 +93,7 @@ class Commands:
 @pytest.fixture
 def pane(home: Path, tmp_path: Path) -> Iterator[Commands]:
     folder = DataFolder((home / "agentpane").resolve())
-    commands = Commands(folder, tmp_path, {"AGENTPANE_HOME": str(folder.root), "AGENTPANE_IDLE_S": "1"})
+    commands = Commands(folder, tmp_path, {"AGENTPANE_HOME": str(folder.root), "AGENTPANE_IDLE_S": "30"})
     yield commands
     ended = commands("engine", "stop", "--now")
     assert ended.status == 0, ended

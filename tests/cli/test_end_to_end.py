@@ -363,6 +363,7 @@ def test_the_engine_ends_when_told_and_by_itself(pane: Commands) -> None:
     assert (status["running"], status["clients"], status["runs"]) == (True, 0, 0)
     assert pane.json("engine", "stop")["running"] is False
     until(lambda: not alive(status["pid"]))
+    pane.environment["AGENTPANE_IDLE_S"] = "3"
     assert pane.json("project", "list") == []
     idle = engine_pid(pane)
     until(lambda: not alive(idle))  # without asking it, for whoever asks keeps it
