@@ -60,6 +60,13 @@ class Stage:
         assert found, f"{name} is not shown"
         return found[-1]
 
+    def shown(self, name: str) -> bool:
+        return any(widget.isVisible() for widget in self.window.findChildren(QWidget, name))
+
+    def text(self, name: str) -> str:
+        """What a shown widget says."""
+        return self.find(name).accessibleName()
+
     def click(self, name: str) -> None:
         QTest.mouseClick(self.find(name), Qt.MouseButton.LeftButton)
 

@@ -18,6 +18,10 @@ from agentpane.ui.link import LinkState
 from tests.ui.conftest import BUTTONS, Stage
 
 
+# What the offscreen platform cannot do, a real one can.
+pytestmark = pytest.mark.qt_log_ignore("This plugin does not support")
+
+
 def text_of(stage: Stage, name: str) -> str:
     return stage.find(name).accessibleName()
 
@@ -54,13 +58,8 @@ def test_a_key_given_at_the_first_start_is_handed_to_the_engine_and_asked_for_no
     stage.write("key_sheet.key", "sk-ant-secret")
     stage.press(Qt.Key.Key_Return)
     stage.until(lambda: stage.engine.stored_keys == ["sk-ant-secret"])
-    stage.until(lambda: not stage.window.strips.start.findChild(type(stage.find("banner.start.project")), "x"))
     stage.until(lambda: stage.window.desk.known.key.source is KeySource.KEYRING)
-    assert all(button.objectName() != "banner.start.key" or not button.isVisible() for button in buttons(stage))
-
-
-def buttons(stage: Stage) -> list[QApplication]:
-    return stage.window.findChildren(type(stage.find("rail.menu")))  # type: ignore[return-value]
+    assert not stage.shown("banner.start.key")
 
 
 def test_a_dropped_folder_becomes_a_project_and_is_shown(stage: Stage, tmp_path: Path) -> None:
@@ -251,7 +250,7 @@ def test_keys_are_listed_and_escape_closes_the_list(stage: Stage) -> None:
 def test_a_key_from_the_environment_is_not_asked_for(stage: Stage) -> None:
     stage.engine.key = KeyStatus(KeySource.ENVIRONMENT, "")
     stage.open()
-    assert all(button.objectName() != "banner.start.key" or not button.isVisible() for button in buttons(stage))
+    assert not stage.shown("banner.start.key")
 
 
 def test_a_retry_counts_down_on_the_card_and_in_the_panel(stage: Stage) -> None:
