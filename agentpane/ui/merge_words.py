@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QButtonGroup, QVBoxLayout, QWidget
+from PySide6.QtCore import QCoreApplication, Signal
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from agentpane.domain.review import MergeStrategy
-from agentpane.ui.controls import Button, Label, row
+from agentpane.ui.controls import Label, row
+from agentpane.ui.one_of import OneOf
 
 
 class StrategyPicker(QWidget):
@@ -21,20 +22,9 @@ class StrategyPicker(QWidget):
         self.strategy = strategy
         self._words = Label("", "small", wrap=True)
         self._words.setObjectName("strategy.words")
-        group = QButtonGroup(self)
-        choices = row(spacing=0)
-        for value, text in (
-            (MergeStrategy.MERGE, self.tr("Merge commit")),
-            (MergeStrategy.SQUASH, self.tr("Squash")),
-            (MergeStrategy.FF, self.tr("Fast-forward")),
-        ):
-            button = Button(text, kind="segment", name=f"strategy.{value.value}")
-            button.setCheckable(True)
-            button.setChecked(value is strategy)
-            button.clicked.connect(lambda _=False, value=value: self.choose(value))
-            group.addButton(button)
-            choices.addWidget(button)
-        choices.addStretch(1)
+        self._choice = OneOf(self, "strategy", strategy_choices(), "segment")
+        self._choice.chosen.connect(lambda name: self.choose(MergeStrategy(name)))
+        choices = row(*self._choice.buttons.values(), None, spacing=0)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(8)
@@ -49,6 +39,7 @@ class StrategyPicker(QWidget):
 
     def choose(self, strategy: MergeStrategy) -> None:
         self.strategy = strategy
+        self._choice.show_choice(strategy.value)
         text = {
             MergeStrategy.MERGE: self.tr("Adds a merge commit of {0} to {1}. The agent's commit stays in the history."),
             MergeStrategy.SQUASH: self.tr(
@@ -59,6 +50,15 @@ class StrategyPicker(QWidget):
         kept = self.tr("Files that you have not committed are left alone.")
         self._words.show_text(text.format(self._sha[:10] or "–", self._target or "–") + " " + kept)
         self.changed.emit()
+
+
+def strategy_choices() -> tuple[tuple[str, str], ...]:
+    """The strategies' values and their names for a person."""
+    return (
+        (MergeStrategy.MERGE.value, QCoreApplication.translate("StrategyPicker", "Merge commit")),
+        (MergeStrategy.SQUASH.value, QCoreApplication.translate("StrategyPicker", "Squash")),
+        (MergeStrategy.FF.value, QCoreApplication.translate("StrategyPicker", "Fast-forward")),
+    )
 
 
 def strategy_named(name: str) -> MergeStrategy:

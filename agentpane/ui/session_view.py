@@ -149,11 +149,13 @@ class SessionView(QWidget):
             "session.message",
             self.tr("Message to the agent"),
             self.tr("Message to the agent, read before its next turn"),
+            sends=True,
         )
         self.field.setFixedHeight(self.field.fontMetrics().lineSpacing() * 2 + 16)
         self._composer_box.box.addWidget(self.field, 1)
         self._send = Button(self.tr("Send"), kind="primary", icon_name="send", name="session.send", pressed=self.send)
         self._send.setEnabled(False)
+        self.field.submitted.connect(self.send)
         self.field.textChanged.connect(lambda: self._send.setEnabled(bool(self.field.toPlainText().strip())))
         self._composer_box.box.addWidget(self._send, 0, Qt.AlignmentFlag.AlignBottom)
         self._composer_box.hide()

@@ -13,9 +13,10 @@ from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QScrollArea, QV
 from agentpane.api import commands
 from agentpane.domain.agents import ModelChoice
 from agentpane.domain.engine import KeySource, Settings
-from agentpane.domain.review import MergeStrategy
 from agentpane.ui.controls import Button, Label, row
 from agentpane.ui.desk import Desk
+from agentpane.ui.merge_words import strategy_choices
+from agentpane.ui.one_of import OneOf
 from agentpane.ui.project_settings import AgentsSection, ProjectSection
 from agentpane.ui.settings_parts import Section, choice_row, chosen_model, fill_models
 
@@ -156,17 +157,13 @@ class AppearanceSection(Section):
     def __init__(self, desk: Desk) -> None:
         super().__init__(self.tr("Appearance"), "")
         self._desk = desk
-        self._buttons, line = choice_row(
-            "settings.theme",
-            (("system", self.tr("As the system")), ("light", self.tr("Light")), ("dark", self.tr("Dark"))),
-            lambda choice: desk.actions[f"theme.{choice}"].trigger(),
-        )
-        self.add_row(self.tr("Theme"), line)
+        choices = (("system", self.tr("As the system")), ("light", self.tr("Light")), ("dark", self.tr("Dark")))
+        self._theme = OneOf(self, "settings.theme", choices, "segment")
+        self._theme.chosen.connect(lambda choice: desk.actions[f"theme.{choice}"].trigger())
+        self.add_row(self.tr("Theme"), choice_row(self._theme))
 
     def refresh(self) -> None:
-        button = self._buttons.get(self._desk.known.settings.theme)
-        if button is not None:
-            button.setChecked(True)
+        self._theme.show_choice(self._desk.known.settings.theme)
 
 
 class MergingSection(Section):
@@ -175,16 +172,9 @@ class MergingSection(Section):
     def __init__(self, desk: Desk) -> None:
         super().__init__(self.tr("Merging"), self.tr("Can be chosen anew in every review."))
         self._desk = desk
-        self._buttons, line = choice_row(
-            "settings.strategy",
-            (
-                (MergeStrategy.MERGE.value, self.tr("Merge commit")),
-                (MergeStrategy.SQUASH.value, self.tr("Squash")),
-                (MergeStrategy.FF.value, self.tr("Fast-forward")),
-            ),
-            self._choose,
-        )
-        self.add_row(self.tr("Strategy"), line)
+        self._strategy = OneOf(self, "settings.strategy", strategy_choices(), "segment")
+        self._strategy.chosen.connect(self._choose)
+        self.add_row(self.tr("Strategy"), choice_row(self._strategy))
         self.name = QLineEdit()
         self.name.setObjectName("settings.approved_by")
         self.name.setPlaceholderText(self.tr("Your login name"))
@@ -193,9 +183,7 @@ class MergingSection(Section):
 
     def refresh(self) -> None:
         settings = self._desk.known.settings
-        button = self._buttons.get(settings.merge_strategy)
-        if button is not None:
-            button.setChecked(True)
+        self._strategy.show_choice(settings.merge_strategy)
         if not self.name.hasFocus():
             self.name.setText(settings.approved_by)
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
-from PySide6.QtWidgets import QButtonGroup, QComboBox, QGridLayout, QLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QGridLayout, QLayout, QWidget
 
 from agentpane.api.command import Command
 from agentpane.domain.agents import ModelChoice
@@ -14,6 +13,7 @@ from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.ui import figures
 from agentpane.ui.controls import Button, Frame, Label, row
 from agentpane.ui.desk import Desk
+from agentpane.ui.one_of import OneOf
 
 NAME_WIDTH = 150
 
@@ -84,22 +84,11 @@ class Section(Frame):
         return False
 
 
-def choice_row(
-    name: str, choices: tuple[tuple[str, str], ...], chosen: Callable[[str], object]
-) -> tuple[dict[str, Button], QLayout]:
-    """A few choices side by side, one of which holds."""
-    line = row(spacing=0)
-    buttons: dict[str, Button] = {}
-    group: QButtonGroup | None = None
-    for value, text in choices:
-        button = Button(text, kind="segment", name=f"{name}.{value}", pressed=partial(chosen, value))
-        button.setCheckable(True)
-        group = group or QButtonGroup(button)
-        group.addButton(button)
-        buttons[value] = button
-        line.addWidget(button)
+def choice_row(one_of: OneOf) -> QLayout:
+    """The buttons of a choice, side by side."""
+    line = row(*one_of.buttons.values(), spacing=0)
     line.addStretch(1)
-    return buttons, line
+    return line
 
 
 def fill_models(box: QComboBox, models: tuple[ModelChoice, ...], chosen: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QCheckBox, QComboBox, QLineEdit, QPlainTextEdit, QWidget
 
@@ -30,10 +30,16 @@ class TaskForm:
 
 
 class TextArea(QPlainTextEdit):
-    """Plain text of several lines; Tab leaves it, so that the keyboard can get out."""
+    """Plain text of several lines; Tab leaves it, so that the keyboard can get out.
 
-    def __init__(self, name: str, spoken: str, placeholder: str = "") -> None:
+    sends: Return emits `submitted`, and Shift+Return begins a new line.
+    """
+
+    submitted = Signal()
+
+    def __init__(self, name: str, spoken: str, placeholder: str = "", *, sends: bool = False) -> None:
         super().__init__()
+        self._sends = sends
         self.setObjectName(name)
         self.setAccessibleName(spoken)
         self.setPlaceholderText(placeholder)
@@ -41,11 +47,11 @@ class TextArea(QPlainTextEdit):
 
     @override
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        if (
-            event.key() in {Qt.Key.Key_Return, Qt.Key.Key_Enter}
-            and event.modifiers() & Qt.KeyboardModifier.ControlModifier
-        ):
+        is_return = event.key() in {Qt.Key.Key_Return, Qt.Key.Key_Enter}
+        if is_return and event.modifiers() & Qt.KeyboardModifier.ControlModifier:
             event.ignore()
+        elif self._sends and is_return and not event.modifiers():
+            self.submitted.emit()
         else:
             super().keyPressEvent(event)
 

@@ -90,7 +90,20 @@ def test_deleting_asks_first(stage: Stage) -> None:
     stage.until(lambda: not stage.shown("panel"))
 
 
-BUTTONS = ("run", "edit", "delete", "pause", "resume", "afresh", "finish", "message", "stop", "review", "approve", "reject")
+BUTTONS = (
+    "run",
+    "edit",
+    "delete",
+    "pause",
+    "resume",
+    "afresh",
+    "finish",
+    "message",
+    "stop",
+    "review",
+    "approve",
+    "reject",
+)
 
 
 @pytest.mark.parametrize(
