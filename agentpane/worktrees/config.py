@@ -14,6 +14,7 @@ from pathlib import Path
 
 # Whatever the configuration says, these hold.
 ALWAYS: Mapping[str, str] = {
+    "advice.graftFileDeprecated": "false",  # the runner points git at an empty one
     "core.hooksPath": os.devnull,
     "core.fsmonitor": "false",
     "core.untrackedCache": "false",

@@ -40,7 +40,7 @@ class GitError(AgentPaneError):
         exit_code: int | None,
         stderr: bytes = b"",
         code: ErrorCode = ErrorCode.INTERNAL,
-        hint: str = "",
+        hint: str = "Check the repository with `git fsck`, then try again.",
     ) -> None:
         self.stderr = stderr.decode("utf-8", "replace").strip()
         details = {"command": list(command), "exit_code": exit_code, "stderr": self.stderr[-4000:]}

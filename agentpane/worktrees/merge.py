@@ -89,15 +89,18 @@ async def _check(
             f"The commit {plan.reviewed[:12]} is not the one that waits for review. Nothing has been changed.",
             "Look at the newest diff, then approve that.",
         )
-    for known in {plan.base_sha, seen} - {None, old}:
-        if known is not None and not await is_ancestor(git, repo, known, old):
-            return MergeRefused(
-                ErrorCode.MERGE_BASE_MOVED,
-                f"{plan.target} has been rewound: it no longer holds {known[:12]}, where this work began. "
-                "Nothing has been changed.",
-                "Put the branch back, or start the task anew from what the branch is now.",
-            )
+    if seen is not None and not await is_ancestor(git, repo, seen, old):
+        return _rewound(plan, seen)
     return None
+
+
+def _rewound(plan: MergePlan, known: str) -> MergeRefused:
+    return MergeRefused(
+        ErrorCode.MERGE_BASE_MOVED,
+        f"{plan.target} has been rewound: it no longer holds {known[:12]}, where this work began. "
+        "Nothing has been changed.",
+        "Put the branch back, or start the task anew from what the branch is now.",
+    )
 
 
 def _gone(plan: MergePlan) -> MergeRefused:
@@ -112,29 +115,50 @@ async def _prepare(
     git: GitRunner, repo: Repository, plan: MergePlan, old: str
 ) -> _Ready | Conflicted | Merged | MergeRefused:
     """Merge the trees and make the commit; nothing that has a name changes."""
-    place = objects_of(repo)
     if plan.strategy == MergeStrategy.FF:
-        if await is_ancestor(git, repo, plan.reviewed, old):
-            return Merged(old, old, await commit_tree(git, repo, old))
-        if not await is_ancestor(git, repo, old, plan.reviewed):
-            return MergeRefused(
-                ErrorCode.MERGE_BASE_MOVED,
-                f"{plan.target} has gone on since this work began, so it cannot be fast-forwarded. "
-                "Nothing has been changed.",
-                "Approve with the strategy merge or squash.",
-            )
-        return _Ready(old, plan.reviewed, await commit_tree(git, repo, plan.reviewed))
-    # A target that has not moved since the work began cannot hold it already.
-    if old != plan.base_sha and await is_ancestor(git, repo, plan.reviewed, old):
-        return Merged(old, old, await commit_tree(git, repo, old))
-    shape = ("merge-tree", "--write-tree", "-z", "--messages")
-    merged = await git.run(place, *shape, old, plan.reviewed, ok=(0, 1), timeout=LONG_TIMEOUT)
+        return await _settled_by_history(git, repo, plan, old) or await _forward(git, repo, plan, old)
+    place = objects_of(repo)
+    shape = ("merge-tree", "--write-tree", "-z", "--messages", old, plan.reviewed)
+    # The question about history and the merge of the trees need nothing of each other.
+    trees = asyncio.ensure_future(git.run(place, *shape, ok=(0, 1), timeout=LONG_TIMEOUT))
+    try:
+        settled = await _settled_by_history(git, repo, plan, old)
+    finally:
+        await asyncio.wait({trees})
+    if settled is not None:
+        return settled
+    merged = trees.result()
     tree, conflicts = parse_merge_tree(merged.stdout)
     if merged.exit_code == 1:
         return Conflicted(tuple(ConflictPath(path, kind) for path, kind in conflicts), old)
     parents = ["-p", old] if plan.strategy == MergeStrategy.SQUASH else ["-p", old, "-p", plan.reviewed]
     text = plan.message.encode("utf-8", "replace")
     return _Ready(old, (await git.run(place, "commit-tree", tree, *parents, stdin=text)).line, tree)
+
+
+async def _forward(git: GitRunner, repo: Repository, plan: MergePlan, old: str) -> _Ready | MergeRefused:
+    if await is_ancestor(git, repo, old, plan.reviewed):
+        return _Ready(old, plan.reviewed, await commit_tree(git, repo, plan.reviewed))
+    return MergeRefused(
+        ErrorCode.MERGE_BASE_MOVED,
+        f"{plan.target} has gone on since this work began, so it cannot be fast-forwarded. Nothing has been changed.",
+        "Approve with the strategy merge or squash.",
+    )
+
+
+async def _settled_by_history(
+    git: GitRunner, repo: Repository, plan: MergePlan, old: str
+) -> Merged | MergeRefused | None:
+    """What the history alone says: the target was rewound, or holds the commit already; None: there is work to do."""
+    if old == plan.base_sha:
+        return None  # a target that has not moved since the work began cannot hold it already
+    found = await git.run(objects_of(repo), "merge-base", old, plan.reviewed, ok=(0, 1))
+    common = found.line if found.exit_code == 0 else None
+    if common == plan.reviewed:
+        return Merged(old, old, await commit_tree(git, repo, old))
+    if plan.base_sha in {None, common} or await is_ancestor(git, repo, str(plan.base_sha), old):
+        return None
+    return _rewound(plan, str(plan.base_sha))
 
 
 async def _apply(

@@ -38,6 +38,7 @@ class Worktrees:
         self._git = GitRunner(program, at_once)
         self._locks: dict[Path, asyncio.Lock] = {}
         self._deletions: set[asyncio.Task[None]] = set()
+        self._git_serves = False  # it is there and new enough
 
     async def close(self) -> None:
         """Wait for deletions that are under way."""
@@ -50,10 +51,17 @@ class Worktrees:
 
     async def check_git(self) -> str:
         """Git's version. Raises GIT_MISSING or GIT_TOO_OLD."""
-        return await repository.check_git(self._git)
+        version = await repository.check_git(self._git)
+        self._git_serves = True
+        return version
 
     async def open_repository(self, path: Path, allowed_filters: frozenset[str] = frozenset()) -> Repository:
-        """Find and check the repository at `path`; see `repository.open_repository`."""
+        """Find and check the repository at `path`; see `repository.open_repository`.
+
+        Raises GIT_MISSING or GIT_TOO_OLD too.
+        """
+        if not self._git_serves:
+            await self.check_git()
         return await repository.open_repository(self._git, path, allowed_filters)
 
     async def make_repository(
@@ -65,6 +73,8 @@ class Worktrees:
         executable: frozenset[str] = frozenset(),
     ) -> Repository:
         """Make a repository with these files as its first commit; see `repository.make_repository`."""
+        if not self._git_serves:
+            await self.check_git()
         return await repository.make_repository(self._git, path, files, message, branch, executable)
 
     async def base_branch(self, repo: Repository, wanted: str | None) -> BranchTip:
