@@ -116,6 +116,7 @@ class Engine:
         await self._supervisor.drain(0)
         await self._backends.close()
         self._patches.close()
+        await self._core.git.close()
         await self._core.db.close()
 
     async def pause_all(self) -> None:
