@@ -75,9 +75,10 @@ class CardDelegate(QStyledItemDelegate):
         if card.id == self.carried:
             painter.setOpacity(0.35)
         self._box(painter, box, selected=selected, focused=focused, hovered=card.id == self.hovered)
-        self._content(painter, box.adjusted(PAD, PAD, -PAD, -PAD), card, index.data(Role.ACTIVITY))
-        if (card.id == self.hovered or focused) and not self.carried:
-            self._button(painter, self.button_rect(box, card), card)
+        button = self.button_rect(box, card) if (card.id == self.hovered or focused) and not self.carried else QRect()
+        self._content(painter, box.adjusted(PAD, PAD, -PAD, -PAD), card, index.data(Role.ACTIVITY), button.width())
+        if not button.isNull():
+            self._button(painter, button, card)
         painter.restore()
 
     def button_rect(self, box: QRect, card: TaskCard) -> QRect:
@@ -117,7 +118,9 @@ class CardDelegate(QStyledItemDelegate):
         painter.setBrush(colour("selected" if selected else "raised"))
         painter.drawRoundedRect(frame, RADIUS, RADIUS)
 
-    def _content(self, painter: QPainter, box: QRect, card: TaskCard, activity: Activity | None) -> None:
+    def _content(
+        self, painter: QPainter, box: QRect, card: TaskCard, activity: Activity | None, button_width: int
+    ) -> None:
         small = self._faces.small_metrics.height()
         top = box.top() + self._title(painter, box, card.title)
         if card.labels:
@@ -133,7 +136,7 @@ class CardDelegate(QStyledItemDelegate):
             top += GAP
             self._line(painter, QRect(box.left(), top, box.width(), small), line)
             top += small
-        self._meta(painter, QRect(box.left(), top + GAP, box.width(), small), card)
+        self._meta(painter, QRect(box.left(), top + GAP, box.width(), small), card, button_width)
 
     def _title(self, painter: QPainter, box: QRect, title: str) -> int:
         """Draw the title on at most two lines, the last one elided. Returns the height taken."""
@@ -194,7 +197,8 @@ class CardDelegate(QStyledItemDelegate):
         self._icons.draw(painter, line.icon, colour, box.left(), box.top() + (box.height() - ICON) // 2, ICON)
         self._text(painter, box.adjusted(ICON + 6, 0, 0, 0), line.text, colour)
 
-    def _meta(self, painter: QPainter, box: QRect, card: TaskCard) -> None:
+    def _meta(self, painter: QPainter, box: QRect, card: TaskCard, button_width: int) -> None:
+        """Agent and figures in one row; the figures make room for the button while it is there."""
         muted = self._look.colour("muted")
         right = "  ·  ".join(run_facts(card.run))
         tier = tier_word(card.run.sandbox_tier) if card.run is not None and card.column is Column.IN_PROGRESS else ""
@@ -203,10 +207,12 @@ class CardDelegate(QStyledItemDelegate):
         taken = metrics.horizontalAdvance(facts)
         if taken > box.width() - 56:  # too narrow for all: the tier is in the task's panel as well
             facts, taken = right, metrics.horizontalAdvance(right)
+        if button_width:
+            facts, taken = "", button_width
         painter.setFont(self._faces.small)
         painter.setPen(muted)
         painter.drawText(box, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, facts)
-        left = box.adjusted(0, 0, -taken - (8 if facts else 0), 0)
+        left = box.adjusted(0, 0, -taken - (8 if taken else 0), 0)
         if left.width() > 40:
             self._icons.draw(painter, "agent", muted, left.left(), left.top() + (left.height() - ICON) // 2, ICON)
             self._text(painter, left.adjusted(ICON + 6, 0, 0, 0), card.agent or self.tr("Default agent"), muted)

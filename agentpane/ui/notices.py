@@ -12,6 +12,7 @@ from agentpane.ui.overriding import override
 
 TOAST_MS = 6_000
 MOST_TOASTS = 3
+ABOVE_FOOT = 92  # the feet of the pages, where one decides, stay free
 ICONS = {
     "note": ("info", "accent"),
     "ask": ("alert", "attention"),
@@ -107,7 +108,7 @@ class Toasts(QObject):
         self._place()
 
     def _place(self) -> None:
-        bottom = self._host.height() - 24
+        bottom = self._host.height() - ABOVE_FOOT
         alive: list[Toast] = []
         for toast in reversed(self._shown):
             try:
