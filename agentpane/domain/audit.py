@@ -11,6 +11,8 @@ from enum import StrEnum
 from agentpane.domain.json import JsonObject
 
 GENESIS = "0" * 64
+KEEP_DAYS = 90  # entries of a project are kept for this long,
+KEEP_ENTRIES = 10_000  # and at most so many; the oldest go first
 
 
 class ToolStatus(StrEnum):

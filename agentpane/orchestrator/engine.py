@@ -37,6 +37,7 @@ from agentpane.orchestrator.credentials import Credentials
 from agentpane.orchestrator.decisions import Decisions
 from agentpane.orchestrator.dispatch import Dispatcher
 from agentpane.orchestrator.doctor import Examination
+from agentpane.orchestrator.housekeeping import Housekeeping
 from agentpane.orchestrator.keys import KeyChain
 from agentpane.orchestrator.patches import CHUNK, Patches
 from agentpane.orchestrator.queueing import Queue
@@ -84,6 +85,7 @@ class Engine:
         self._dispatcher = dispatcher
         self._sample = Sample(self._core, self._catalog)
         self._recovery = Recovery(self._core, self._blobs, self._review)
+        self._housekeeping = Housekeeping(self._core)
         self._clients: Callable[[], int] = lambda: 0
         self._windows: Callable[[], int] = lambda: 0
         self.on_runs_changed: Callable[[], None] = lambda: None
@@ -109,7 +111,9 @@ class Engine:
     async def serve(self) -> None:
         """Mend what the last engine left, then play runs until cancelled."""
         await self._recovery.run()
-        await self._supervisor.run()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._housekeeping.run(), name="housekeeping")
+            group.create_task(self._supervisor.run(), name="supervisor")
 
     async def close(self) -> None:
         """Let go of everything. Runs have been paused or abandoned before."""

@@ -38,15 +38,6 @@ class Recovery:
                 await self._merge(merge)
             except AgentPaneError as error:
                 log.warning("the merge of task %s waits: %s", merge.task_id, error.message)
-        await self._delete_what_is_left()
-
-    async def _delete_what_is_left(self) -> None:
-        """Go on with the deletion of removed worktrees that the last engine did not finish."""
-        for project in await self.core.db.read(projects.list_all):
-            try:
-                await self.core.git.empty_trash(await self.core.git.open_repository(Path(project.path)))
-            except AgentPaneError as error:
-                log.info("%s is not looked at: %s", project.path, error.message)
 
     async def _merge(self, merge: MergeRecord) -> None:
         project = await self.core.db.read(projects.get, merge.project_id)
