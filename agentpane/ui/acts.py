@@ -41,8 +41,9 @@ class Acts(QObject):
         self.task_id = ""
         self._connect()
         actions.allow(frozenset())
-        for changed in (known.board.counted, known.board.touched, known.board_loaded):
-            changed.connect(self.refresh)
+        known.board.counted.connect(self.refresh)
+        known.board_loaded.connect(self.refresh)
+        known.board.touched.connect(self._touched)
 
     def _connect(self) -> None:
         for action_id, signal in (
@@ -74,6 +75,10 @@ class Acts(QObject):
 
     def card(self) -> TaskCard | None:
         return self._known.board.card(self.task_id) if self.task_id else None
+
+    def _touched(self, task_id: str) -> None:
+        if task_id == self.task_id:
+            self.refresh()
 
     def refresh(self) -> None:
         self._actions.allow(applicable(self.card()))

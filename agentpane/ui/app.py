@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Sequence
@@ -12,11 +13,10 @@ from PySide6.QtGui import QIcon
 from PySide6.QtWidgets import QApplication
 from qasync import QEventLoop
 
-from agentpane.api.client import Client
 from agentpane.api.commands import RaiseWindow
-from agentpane.api.launcher import connect_or_start
 from agentpane.errors import AgentPaneError
 from agentpane.paths import DataFolder, data_folder, shipped
+from agentpane.ui.link import Connection
 from agentpane.ui.theme import Look
 from agentpane.ui.window import MainWindow
 
@@ -45,6 +45,8 @@ def main(argv: Sequence[str], new_window: bool = False) -> int:
 
 async def raise_other(folder: DataFolder) -> bool:
     """Ask an open window to come to the front. False: there is none, or no engine answers."""
+    from agentpane.api.client import Client  # not before it is needed: the window is there sooner
+
     try:
         async with asyncio.timeout(RAISE_S):
             client = await Client.connect(folder)
@@ -58,12 +60,19 @@ async def raise_other(folder: DataFolder) -> bool:
 
 async def show_window(loop: asyncio.AbstractEventLoop, folder: DataFolder, memory: QSettings) -> None:
     """Show a window and stay until it is closed and its jobs have ended."""
-    window = MainWindow(loop, lambda: connect_or_start(folder, kind="window"), memory)
+
+    async def connect() -> Connection:
+        from agentpane.api.launcher import connect_or_start  # when the window is shown already
+
+        return await connect_or_start(folder, kind="window")
+
+    window = MainWindow(loop, connect, memory)
     closed = asyncio.Event()
     window.closed.connect(closed.set)
     window.desk.known.settings_changed.connect(lambda: memory.setValue("theme", window.desk.known.settings.theme))
     window.show()
     window.start()
+    gc.freeze()  # what is loaded stays: the collector need not look at it again
     loop.add_signal_handler(signal.SIGTERM, window.close)
     loop.add_signal_handler(signal.SIGINT, window.close)
     await closed.wait()

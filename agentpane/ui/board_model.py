@@ -34,8 +34,9 @@ AnyIndex: TypeAlias = QModelIndex | QPersistentModelIndex
 ROOT = QModelIndex()
 
 CARD_MIME = "application/x-agentpane-card"
-FIRST = 200  # cards that are there at once; the others follow while the loop is idle
+FIRST = 120  # cards that are there at once; the others follow while the loop is idle
 CHUNK = 1_000
+PAUSE_MS = 15  # between chunks: what is there is painted first
 
 
 class Role(IntEnum):
@@ -71,7 +72,7 @@ class BoardModel(QAbstractListModel):
         self._rest: dict[str, TaskCard] = {}  # known, not in the model yet
         self._activity: dict[str, Activity] = {}
         self._filler = QTimer(self)
-        self._filler.setInterval(0)
+        self._filler.setInterval(PAUSE_MS)
         self._filler.timeout.connect(self._fill_on)
         self._readers: dict[int, Callable[[TaskCard], Any]] = {
             Role.CARD: lambda card: card,

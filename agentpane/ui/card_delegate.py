@@ -50,7 +50,7 @@ class CardDelegate(QStyledItemDelegate):
         self._look = Look.current()
         self._icons = IconStore.current()
         self._faces = Faces.of(self._look)
-        self._heights: dict[str, tuple[tuple[str, bool, bool, bool], int, int]] = {}
+        self._heights: dict[str, tuple[TaskCard, int, int]] = {}
         self.hovered = ""
         self.carried = ""
 
@@ -59,9 +59,10 @@ class CardDelegate(QStyledItemDelegate):
         card: TaskCard = index.data(Role.CARD)
         width = max(option.rect.width(), 120)
         known = self._heights.get(card.id)
-        wanted = rows(card)
-        if known is None or known[0] != wanted or known[1] != width:
-            known = self._heights[card.id] = (wanted, width, self._height(card, width))
+        if known is None or known[1] != width or (known[0] is not card and rows(known[0]) != rows(card)):
+            known = self._heights[card.id] = (card, width, self._height(card, width))
+        elif known[0] is not card:
+            self._heights[card.id] = (card, width, known[2])
         return QSize(width, known[2])
 
     @override

@@ -32,18 +32,6 @@ class Flows(QObject):
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk.window)
         self._desk = desk
-        acts, actions = desk.acts, desk.actions
-        acts.edit_requested.connect(self.edit_task)
-        acts.stop_requested.connect(self.stop)
-        acts.delete_requested.connect(self.delete)
-        actions.on("task.new", lambda: self.new_task(Column.BACKLOG))
-        actions.on("project.add", self.add_project)
-        actions.on("palette", self.palette)
-        actions.on("projects", self.projects)
-        actions.on("keys", self.keys)
-        actions.on("key", self.ask_key)
-        for theme in ("system", "light", "dark"):
-            actions.on(f"theme.{theme}", partial(self.theme, theme))
 
     # Tasks
 

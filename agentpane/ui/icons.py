@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QByteArray, QObject, QPoint, QRect, QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QIcon, QIconEngine, QPainter, QPixmap
+from PySide6.QtGui import QColor, QGuiApplication, QIcon, QIconEngine, QPainter, QPixmap
 from PySide6.QtSvg import QSvgRenderer
 
 from agentpane.paths import shipped
@@ -19,6 +19,7 @@ class IconStore(QObject):
     def __init__(self, look: Look) -> None:
         super().__init__(look)
         self.look = look
+        self._ratio = QGuiApplication.devicePixelRatio(look.application)  # the highest of all screens
         self._folder = shipped("resources") / "icons"
         self._sources: dict[str, bytes] = {}
         self._pixmaps: dict[tuple[str, str, int, float], QPixmap] = {}
@@ -38,8 +39,7 @@ class IconStore(QObject):
         return found
 
     def draw(self, painter: QPainter, name: str, colour: QColor, x: int, y: int, size: int) -> None:
-        ratio = painter.device().devicePixelRatioF()
-        painter.drawPixmap(QPoint(x, y), self.pixmap(name, colour, size, ratio))
+        painter.drawPixmap(QPoint(x, y), self.pixmap(name, colour, size, self._ratio))
 
     def _render(self, name: str, colour: QColor, size: int, ratio: float) -> QPixmap:
         source = self._sources.get(name)

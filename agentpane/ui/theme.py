@@ -41,7 +41,7 @@ class Look(QObject):
 
     def __init__(self, application: QApplication, choice: str = "system") -> None:
         super().__init__(application)
-        self._application = application
+        self.application = application
         self._choice = choice
         self._colours: dict[str, QColor] = {}
         families = frozenset(QFontDatabase.families())
@@ -76,10 +76,10 @@ class Look(QObject):
     def apply(self) -> None:
         """Put palette, font and style sheet in force."""
         icons = (shipped("resources") / "icons").as_posix()
-        self._application.setStyle("Fusion")
-        self._application.setFont(self.text_font())
-        self._application.setPalette(self._palette())
-        self._application.setStyleSheet(style_sheet(self.tokens, self.base_pt, self._fixed_face, icons))
+        self.application.setStyle("Fusion")
+        self.application.setFont(self.text_font())
+        self.application.setPalette(self._palette())
+        self.application.setStyleSheet(style_sheet(self.tokens, self.base_pt, self._fixed_face, icons))
 
     def colour(self, token: str) -> QColor:
         """The colour that a token has in this theme."""
@@ -103,7 +103,7 @@ class Look(QObject):
     @cached_property
     def still(self) -> bool:
         """The person asked for less motion: nothing is animated."""
-        return not self._application.isEffectEnabled(Qt.UIEffect.UI_General)
+        return not self.application.isEffectEnabled(Qt.UIEffect.UI_General)
 
     def _wanted(self) -> Tokens:
         if self._choice == "light":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QByteArray, QSettings, Qt, Signal
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDragLeaveEvent, QDropEvent, QResizeEvent
@@ -19,7 +20,6 @@ from agentpane.ui.connecting import ConnectingPage
 from agentpane.ui.controls import stack
 from agentpane.ui.desk import Desk
 from agentpane.ui.drop_veil import DropVeil
-from agentpane.ui.flows import Flows
 from agentpane.ui.jobs import Jobs
 from agentpane.ui.known import Known
 from agentpane.ui.link import Connection, Link, LinkState
@@ -30,6 +30,9 @@ from agentpane.ui.rail import Rail
 from agentpane.ui.sheet import open_sheet
 from agentpane.ui.strips import Strips
 from agentpane.ui.theme import Look
+
+if TYPE_CHECKING:
+    from agentpane.ui.flows import Flows
 
 SMALLEST = (960, 600)
 USUAL = (1440, 900)
@@ -56,6 +59,7 @@ class MainWindow(QMainWindow):
         self._memory = memory
         self._fold_wish: bool | None = None
         self._leaving = False
+        self._flows: Flows | None = None
         self._loading: asyncio.Task[object] | None = None
         self.jobs = Jobs(loop, self)
         link = Link(connect, self)
@@ -65,7 +69,6 @@ class MainWindow(QMainWindow):
         acts = Acts(self, link, self.jobs, known, actions, toasts)
         self.desk = Desk(self, link, self.jobs, known, actions, toasts, acts)
         self._compose()
-        self.flows = Flows(self.desk)
         self._connect()
         self._restore()
 
@@ -110,13 +113,13 @@ class MainWindow(QMainWindow):
         desk.known.current_changed.connect(self._name)
         desk.known.settings_changed.connect(lambda: Look.current().choose(desk.known.settings.theme))
         desk.known.card_moved.connect(self._moved)
-        self.jobs.failed.connect(self.flows.show_error)
+        self.jobs.failed.connect(lambda error, what: self.flows.show_error(error, what))
         self.connecting.again_requested.connect(desk.link.try_again)
         self.rail.project_requested.connect(self._show_project)
-        self.board.new_requested.connect(self.flows.new_task)
+        self.board.new_requested.connect(lambda column: self.flows.new_task(column))
         self.board.primary_requested.connect(self._primary)
         carry = self.board.carry
-        carry.move_requested.connect(self.flows.move)
+        carry.move_requested.connect(lambda *asked: self.flows.move(*asked))
         carry.review_requested.connect(acts.review_requested)
         carry.refused.connect(lambda reason: desk.toasts.say(reason, "note"))
         acts.open_requested.connect(self._open_task)
@@ -125,8 +128,9 @@ class MainWindow(QMainWindow):
         acts.approve_requested.connect(lambda task: self._verdict(task, approve=True))
         acts.reject_requested.connect(lambda task: self._verdict(task, approve=False))
         self.places.changed.connect(self._place_changed)
-        self.strips.key_requested.connect(self.flows.ask_key)
-        self.strips.trust_requested.connect(self.flows.trust)
+        self.strips.key_requested.connect(lambda: self.flows.ask_key())
+        self.strips.trust_requested.connect(lambda project: self.flows.trust(project))
+        self._connect_flows()
         for action_id, act in (
             ("place.board", self.places.show_board),
             ("place.settings", self.places.show_settings),
@@ -138,6 +142,30 @@ class MainWindow(QMainWindow):
             actions.on(action_id, act)
         for action_id in REVIEW_ACTIONS:
             actions[action_id].setEnabled(False)
+
+    def _connect_flows(self) -> None:
+        """Those actions that ask something first. Their sheets are made, and imported, when they are first wanted."""
+        actions, acts = self.desk.actions, self.desk.acts
+        acts.edit_requested.connect(lambda task: self.flows.edit_task(task))
+        acts.stop_requested.connect(lambda task: self.flows.stop(task))
+        acts.delete_requested.connect(lambda task: self.flows.delete(task))
+        actions.on("task.new", lambda: self.flows.new_task(Column.BACKLOG))
+        actions.on("project.add", lambda: self.flows.add_project())
+        actions.on("palette", lambda: self.flows.palette())
+        actions.on("projects", lambda: self.flows.projects())
+        actions.on("keys", lambda: self.flows.keys())
+        actions.on("key", lambda: self.flows.ask_key())
+        actions.on("theme.system", lambda: self.flows.theme("system"))
+        actions.on("theme.light", lambda: self.flows.theme("light"))
+        actions.on("theme.dark", lambda: self.flows.theme("dark"))
+
+    @property
+    def flows(self) -> Flows:
+        if self._flows is None:
+            from agentpane.ui.flows import Flows  # made when first wanted
+
+            self._flows = Flows(self.desk)
+        return self._flows
 
     # The engine
 
