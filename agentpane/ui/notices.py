@@ -95,6 +95,16 @@ class Toasts(QObject):
         timer.timeout.connect(lambda: self._gone(toast))
         timer.start(TOAST_MS)
 
+    def clear(self) -> None:
+        """Take away what is shown: it has been seen, or has come to nothing."""
+        shown, self._shown = self._shown, []
+        for toast in shown:
+            try:
+                toast.hide()
+                toast.deleteLater()
+            except RuntimeError:  # closed by the person
+                continue
+
     @override
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         if event.type() == QEvent.Type.Resize:
