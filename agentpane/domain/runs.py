@@ -110,6 +110,11 @@ class Run:
     error: RunError | None
 
 
+def turn_limit_is_near(turns: int, limit: int) -> bool:
+    """Whether a run has used so many of its turns that the person should know."""
+    return turns >= limit * TURN_WARNING_SHARE
+
+
 def check_step(current: RunStatus, to: RunStatus) -> None:
     """Raises AgentPaneError with AGENT_NOT_RUNNING if a run may not go from `current` to `to`."""
     if to not in MAY_BECOME[current]:

@@ -8,7 +8,7 @@ from agentpane.domain.approvals import Approval, ApprovalState
 from agentpane.domain.json import JsonValue
 from agentpane.domain.policy import Judgement, Policy, Verdict, judge
 from agentpane.domain.projects import Project
-from agentpane.domain.runs import PauseReason
+from agentpane.domain.runs import PauseReason, turn_limit_is_near
 from agentpane.domain.sandbox import Tier
 from agentpane.domain.sessions import EventKind
 from agentpane.errors import AgentPaneError, ErrorCode
@@ -39,6 +39,7 @@ class Gate:
         self._policy = policy
         self._tier = tier
         self._read_up_to = read_up_to  # a person's messages up to this event are in the conversation
+        self._warned = False  # of the turn limit
         self.pause_wanted = False
 
     async def may_start_turn(self, turn: int) -> tuple[str, ...]:
@@ -52,6 +53,11 @@ class Gate:
                 hint="Continue with more turns, finish here with what is done, or stop.",
             )
             raise RunPaused(PauseReason.TURN_LIMIT, error)
+        if turn_limit_is_near(row.turns, row.turn_limit) and not self._warned:
+            self._warned = True
+            self._recorder.add(
+                EventKind.STATE, {"state": "turn_limit_near", "turns": row.turns, "limit": row.turn_limit}, turn
+            )
         await self._recorder.flush()
         last = await self._core.db.read(sessions.last_seq, self._run.session_id)
         since, self._read_up_to = self._read_up_to, last

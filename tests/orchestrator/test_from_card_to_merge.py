@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -295,7 +296,7 @@ async def test_the_turn_limit_is_a_pause_with_a_choice(data: Path, repository: P
         async with running(data, server.environment) as bench:
             project = await bench.project(repository)
             config = project.config
-            await bench.engine.do(c.EditProject(project.id, config=type(config)(max_turns=1)))
+            await bench.engine.do(c.EditProject(project.id, config=replace(config, max_turns=1)))
             task = await bench.settled(await bench.start(await bench.card(project)))
             assert (task.runs[-1].status, task.runs[-1].pause_reason) == (RunStatus.PAUSED, PauseReason.TURN_LIMIT)
             assert task.runs[-1].error is not None and task.runs[-1].error.code == ErrorCode.AGENT_TURN_LIMIT
@@ -465,3 +466,16 @@ async def test_a_decision_that_comes_before_the_run_has_paused_is_not_missed(dat
                     await anext(stream)
             await bench.engine.do(c.DecideApproval(asked[0].id, allow=True, environment=bench.environment))
             await bench.until(task, lambda now: now.card.column is Column.WAITING_APPROVAL)
+
+
+async def test_a_run_that_has_used_four_fifths_of_its_turns_says_so_once(data: Path, repository: Path) -> None:
+    look = [use("Read", file_path="a.txt")]
+    with scripted(look, look, look, look, WRITE, DONE) as server:
+        async with running(data, server.environment) as bench:
+            project = await bench.project(repository)
+            await bench.engine.do(c.EditProject(project.id, config=replace(project.config, max_turns=6)))
+            task = await bench.reviewed(await bench.start(await bench.card(project)))
+            warnings = [
+                event.data for event in await bench.session(task) if event.data.get("state") == "turn_limit_near"
+            ]
+            assert [(data["turns"], data["limit"]) for data in warnings] == [(5, 6)]
