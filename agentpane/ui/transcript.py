@@ -171,6 +171,8 @@ NOTES = {
     "afresh": ("retry", "muted", "Started afresh"),
     "merge_refused": ("alert", "attention", "The merge was refused: {code}"),
     "merged": ("merge", "success", "Merged"),
+    "turn_limit_near": ("alert", "attention", "{turns} of {limit} turns are used"),
+    "worktree_stays": ("alert", "attention", "The worktree could not be removed: {message}"),
     "rejected": ("x", "attention", "Rejected"),
 }
 
