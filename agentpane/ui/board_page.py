@@ -201,6 +201,7 @@ class BoardPage(QWidget):
         self._follow = ""
         self._model.leaving.connect(self._leaving)
         known.card_moved.connect(self._arrived)
+        known.board_loaded.connect(self._select_again)
         self._counts_later = Later(self, 0, self._show_counts)
         self._model.counted.connect(self._counts_later.ask_if_idle)
         self.carry.changed.connect(self._carry_changed)
@@ -217,6 +218,12 @@ class BoardPage(QWidget):
         card = self._model.card(task_id)
         if card is not None:
             self.view(card.column).repaint_card(task_id)
+
+    def _select_again(self) -> None:
+        """A board that was read anew keeps its current card."""
+        task_id = self._desk.acts.task_id
+        if task_id and self._model.card(task_id) is not None:
+            self.select(task_id)
 
     def _leaving(self, task_id: str) -> None:
         if self._desk.acts.task_id == task_id:

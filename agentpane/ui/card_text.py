@@ -11,8 +11,6 @@ from agentpane.domain.runs import PauseReason, RunStatus
 from agentpane.domain.tasks import RunBrief, TaskCard
 from agentpane.ui import figures
 
-TIER_NAMES = {"A": "A", "B": "B", "C": "C", "bubblewrap": "A", "landlock": "B", "none": "C"}
-
 
 def tr(text: str) -> str:
     return QCoreApplication.translate("card", text)
@@ -104,7 +102,7 @@ def tier_word(tier: str | None) -> str:
     """The sandbox tier of a run, by its letter."""
     if not tier:
         return ""
-    return tr("Tier {0}").format(TIER_NAMES.get(tier, tier))
+    return tr("Tier {0}").format(tier)
 
 
 def diff_words(card: TaskCard) -> tuple[str, str, str] | None:

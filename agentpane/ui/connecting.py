@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QProgressBar, QWidget
 from agentpane.errors import AgentPaneError
 from agentpane.ui.controls import Button, Frame, IconLabel, Label, row, stack
 from agentpane.ui.link import LinkState
+from agentpane.ui.theme import Look
 
 CARD_WIDTH = 440
 
@@ -30,7 +31,7 @@ class ConnectingPage(QWidget):
         self._hint = Label("", "small", wrap=True, selectable=True)
         self._hint.hide()
         self._progress = QProgressBar()
-        self._progress.setRange(0, 0)
+        self._progress.setRange(0, 1 if Look.current().still else 0)  # 0: it moves
         self._progress.setTextVisible(False)
         self._progress.setAccessibleName(self.tr("Starting the engine"))
         self._again = Button(

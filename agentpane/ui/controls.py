@@ -1,11 +1,11 @@
-"""The small parts that everything is made of: labels of plain text, buttons of few kinds, rules, rows."""
+"""The small parts that everything is made of: labels of plain text, buttons of few kinds, frames, rows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from PySide6.QtCore import QEvent, QObject, QSize, Qt, QTimer
-from PySide6.QtGui import QAction, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtGui import QAction, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import (
     QBoxLayout,
     QFrame,
@@ -191,14 +191,6 @@ class ActionButton(Button):
         self.describe(action.text())
 
 
-class Rule(QFrame):
-    """A thin line between two things."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setProperty("kind", "rule")
-
-
 class Frame(QFrame):
     """A box of one of the style sheet's kinds, with a layout inside."""
 
@@ -208,20 +200,6 @@ class Frame(QFrame):
         self.box: QBoxLayout = QHBoxLayout(self) if across else QVBoxLayout(self)
         self.box.setContentsMargins(margin, margin, margin, margin)
         self.box.setSpacing(spacing)
-
-
-class Clickable(QWidget):
-    """A row that can be pressed with mouse, Return or Space."""
-
-    def __init__(self, pressed: Callable[[], object]) -> None:
-        super().__init__()
-        self._pressed = pressed
-        self.setCursor(Qt.CursorShape.PointingHandCursor)
-
-    @override
-    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        if event.button() is Qt.MouseButton.LeftButton and self.rect().contains(event.position().toPoint()):
-            self._pressed()
 
 
 def row(

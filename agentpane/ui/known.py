@@ -92,11 +92,15 @@ class Known(QObject):
             return
         meanwhile: list[events.TaskChanged | events.TaskRemoved] = []
         self._meanwhile = meanwhile
-        cards = await self._link.do(commands.ListTasks(project.id))
-        agents = await self._link.do(commands.ListAgents(project.id))
-        if self._meanwhile is not meanwhile or self.current is None or self.current.id != project.id:
+        try:
+            cards = await self._link.do(commands.ListTasks(project.id))
+            agents = await self._link.do(commands.ListAgents(project.id))
+        finally:
+            newest = self._meanwhile is meanwhile
+            if newest:
+                self._meanwhile = None
+        if not newest or self.current is None or self.current.id != project.id:
             return
-        self._meanwhile = None
         self.board.fill(cards)
         self.agents = {agent.id: agent for agent in agents}
         for event in meanwhile:

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 SMALLEST = (960, 600)
 USUAL = (1440, 900)
 FOLD_BELOW = 1400
-PANEL_WIDTH = 480
 
 
 class MainWindow(QMainWindow):

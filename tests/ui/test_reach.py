@@ -104,7 +104,9 @@ def test_every_control_is_reached_with_tab(stage: Stage, place: str) -> None:
         focused = QApplication.focusWidget()
         if focused is not None:
             reached.add(focused)
-            reached.add(focused.parentWidget())
+            parent = focused.parentWidget()
+            if parent is not None:
+                reached.add(parent)
         stage.press(Qt.Key.Key_Tab)
     missed = [f"{type(widget).__name__} {widget.objectName()} {widget.accessibleName()}" for widget in wanted - reached]
     assert not missed

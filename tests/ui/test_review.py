@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QAbstractItemModelTester
@@ -175,8 +177,6 @@ def test_space_in_the_file_list_marks_a_file_as_looked_at(stage: Stage, task: st
 def test_a_snapshot_that_is_replaced_is_read_anew(stage: Stage, task: str) -> None:
     rows = diff(stage).row_count
     summary, _ = stage.engine.patches[task]
-    from dataclasses import replace
-
     stage.engine.patches[task] = (replace(summary, snapshot="b" * 40), long_patch(1, 5))
     stage.engine.change(task, rejection_count=1)
     stage.until(lambda: stage.text("review.commit") == "b" * 10)
@@ -188,8 +188,6 @@ def test_a_patch_of_several_pieces_is_put_together(stage: Stage, task: str) -> N
     assert len(patch) > 1 << 20
     stage.engine.finish(task, patch, FILES)
     summary, data = stage.engine.patches[task]
-    from dataclasses import replace
-
     stage.engine.patches[task] = (replace(summary, snapshot="c" * 40), data)
     stage.engine.change(task, rejection_count=1)
     stage.until(lambda: diff(stage).row_count == 40 * (2 + 1 + 3_000))
@@ -261,4 +259,4 @@ def test_the_file_model_keeps_qts_rules(qapp: QApplication) -> None:
     assert model.viewed == 2
     model.show_files((FILES[1], FileDiff("new.py", None, "A", 1, 0, False)), keep_viewed=True)
     assert model.viewed == 1
-    assert tester
+    assert tester is not None

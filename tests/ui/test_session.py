@@ -1,14 +1,15 @@
-"""The session: what is stored is shown in order, what streams is shown as it comes, approvals are decided with open eyes."""
+"""The session: stored events in order, streams as they come, approvals decided with open eyes."""
 
 from __future__ import annotations
 
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QImage, QTextDocument, QWheelEvent
-from PySide6.QtWidgets import QApplication, QPlainTextEdit, QScrollArea
+from PySide6.QtWidgets import QApplication, QLabel, QPlainTextEdit, QScrollArea
 
 from agentpane.api import commands, events
 from agentpane.domain.approvals import ApprovalState
+from agentpane.domain.json import JsonObject
 from agentpane.domain.sessions import EventKind
 from agentpane.ui.markdown import MarkdownView
 from agentpane.ui.session_blocks import CallBlock, ThoughtBlock
@@ -73,7 +74,7 @@ def test_a_call_is_one_line_that_opens_to_its_input_and_output(stage: Stage, run
     output = call.findChild(QPlainTextEdit, "call.output")
     assert output is not None
     stage.until(lambda: output.toPlainText() == "compiling\n")
-    result = {"call_id": "c1", "content": "\x1b[31mfailed\x1b[0m", "is_error": True, "duration_ms": 1830}
+    result: JsonObject = {"call_id": "c1", "content": "\x1b[31mfailed\x1b[0m", "is_error": True, "duration_ms": 1830}
     stage.engine.say(running, EventKind.TOOL_RESULT, result)
     stage.until(lambda: output.toPlainText() == "failed")
     assert call.accessibleName() == "Bash make, 1.8 s"
@@ -81,7 +82,7 @@ def test_a_call_is_one_line_that_opens_to_its_input_and_output(stage: Stage, run
 
 def test_a_long_output_can_be_read_whole(stage: Stage, running: str) -> None:
     stage.engine.say(running, EventKind.TOOL_CALL, {"call_id": "c1", "name": "Bash", "input": {"command": "make"}})
-    moved = {"content": {"id": "0" * 64, "bytes": 3_400, "json": False}}
+    moved: JsonObject = {"content": {"id": "0" * 64, "bytes": 3_400, "json": False}}
     stage.engine.say(running, EventKind.TOOL_RESULT, {"call_id": "c1", "content": "the whole", "blobs": moved})
     stage.until(lambda: calls(stage))
     (call,) = calls(stage)
@@ -102,10 +103,8 @@ def test_thoughts_are_folded(stage: Stage, running: str) -> None:
     assert any(label.isVisible() and label.text() == "Perhaps the tabs." for label in labels(stage))
 
 
-def labels(stage: Stage) -> list[object]:
-    from PySide6.QtWidgets import QLabel
-
-    return stage.window.findChildren(QLabel)  # type: ignore[return-value]
+def labels(stage: Stage) -> list[QLabel]:
+    return stage.window.findChildren(QLabel)
 
 
 def test_an_answer_that_was_cut_off_is_taken_back(stage: Stage, running: str) -> None:
@@ -205,7 +204,7 @@ def test_an_edit_is_shown_as_the_lines_that_go_and_come() -> None:
 
 
 def test_nothing_of_a_calls_input_is_left_out() -> None:
-    given = {"command": "ls", "timeout": 5, "run_in_background": True}
+    given: JsonObject = {"command": "ls", "timeout": 5, "run_in_background": True}
     text = "\n".join(part.text for part in parts("Bash", given))
     assert "ls" in text and "timeout: 5" in text and "run_in_background: true" in text
 

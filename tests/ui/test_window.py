@@ -17,7 +17,6 @@ from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.ui.link import LinkState
 from tests.ui.conftest import BUTTONS, Stage
 
-
 # What the offscreen platform cannot do, a real one can.
 pytestmark = pytest.mark.qt_log_ignore("This plugin does not support")
 
@@ -110,6 +109,7 @@ def test_an_engine_that_dies_is_reported_and_its_return_is_caught_up_with(stage:
     task = stage.engine.add_task(project.id, "Running on")
     stage.engine.start(task.card.id)
     window = stage.open()
+    window.board.select(task.card.id)
     stage.engine.die()
     stage.until(lambda: window.desk.link.state is LinkState.LOST)
     assert "being started again" in text_of(stage, "banner.engine.text")
@@ -120,6 +120,8 @@ def test_an_engine_that_dies_is_reported_and_its_return_is_caught_up_with(stage:
     stage.until(lambda: window.desk.link.state is LinkState.READY)
     stage.until(lambda: stage.titles(Column.BACKLOG) == ["Meanwhile"])
     assert not window.strips.engine.isVisible()
+    current = stage.view(Column.IN_PROGRESS).current_card()
+    assert current is not None and current.id == task.card.id
 
 
 def test_an_engine_that_refuses_the_window_is_quoted(stage: Stage) -> None:
