@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import QEvent, QObject, Qt, QTimer
+from PySide6.QtCore import QEvent, QObject, QTimer, Signal
 from PySide6.QtWidgets import QWidget
 
 from agentpane.ui.controls import Button, Frame, IconButton, IconLabel, Label
@@ -50,6 +50,8 @@ class Banner(Frame):
 class Toast(Frame):
     """One outcome, in words. It goes after a while, or when it is pressed away."""
 
+    gone = Signal()
+
     def __init__(self, host: QWidget, kind: str, text: str, act: tuple[str, Callable[[], object]] | None) -> None:
         super().__init__("toast", across=True, margin=10, spacing=10)
         self.setParent(host)
@@ -65,9 +67,9 @@ class Toast(Frame):
         if act is not None:
             words, run = act
             button = Button(words, kind="quiet", name="toast.action", pressed=run)
-            button.clicked.connect(self.close)
+            button.clicked.connect(self.gone)
             self.box.addWidget(button)
-        self.box.addWidget(IconButton("x", self.tr("Dismiss"), name="toast.close", pressed=self.close))
+        self.box.addWidget(IconButton("x", self.tr("Dismiss"), name="toast.close", pressed=self.gone.emit))
 
 
 class Toasts(QObject):
@@ -80,30 +82,25 @@ class Toasts(QObject):
         host.installEventFilter(self)
 
     def say(self, text: str, kind: str = "good", act: tuple[str, Callable[[], object]] | None = None) -> None:
+        """Show an outcome. Said again, the newer one stands for both."""
+        for same in [shown for shown in self._shown if shown.accessibleName() == text]:
+            self._take_away(same)
+        for oldest in self._shown[: max(len(self._shown) - MOST_TOASTS + 1, 0)]:
+            self._take_away(oldest)
         toast = Toast(self._host, kind, text, act)
-        toast.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self._shown = [shown for shown in self._shown if shown.isVisible()]
-        for old in self._shown[: max(len(self._shown) - MOST_TOASTS + 1, 0)]:
-            old.hide()
-            old.deleteLater()
-        self._shown = [shown for shown in self._shown if shown.isVisible()]
+        toast.gone.connect(lambda: self._take_away(toast))
+        timer = QTimer(toast)
+        timer.setSingleShot(True)
+        timer.timeout.connect(toast.gone)
+        timer.start(TOAST_MS)
         self._shown.append(toast)
         toast.show()
         self._place()
-        timer = QTimer(toast)
-        timer.setSingleShot(True)
-        timer.timeout.connect(lambda: self._gone(toast))
-        timer.start(TOAST_MS)
 
     def clear(self) -> None:
         """Take away what is shown: it has been seen, or has come to nothing."""
-        shown, self._shown = self._shown, []
-        for toast in shown:
-            try:
-                toast.hide()
-                toast.deleteLater()
-            except RuntimeError:  # closed by the person
-                continue
+        for toast in tuple(self._shown):
+            self._take_away(toast)
 
     @override
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
@@ -111,25 +108,18 @@ class Toasts(QObject):
             self._place()
         return False
 
-    def _gone(self, toast: Toast) -> None:
-        self._shown = [shown for shown in self._shown if shown is not toast]
-        toast.hide()
-        toast.deleteLater()
-        self._place()
+    def _take_away(self, toast: Toast) -> None:
+        if toast in self._shown:
+            self._shown.remove(toast)
+            toast.hide()
+            toast.deleteLater()
+            self._place()
 
     def _place(self) -> None:
-        bottom = self._host.height() - ABOVE_FOOT
-        alive: list[Toast] = []
+        bottom = self._host.height() - 24
         for toast in reversed(self._shown):
-            try:
-                if not toast.isVisible():
-                    continue
-            except RuntimeError:  # closed by the person
-                continue
             toast.adjustSize()
             bottom -= toast.height()
             toast.move((self._host.width() - toast.width()) // 2, bottom)
             toast.raise_()
             bottom -= 8
-            alive.insert(0, toast)
-        self._shown = alive

@@ -86,6 +86,7 @@ class Places(QObject):
             self.review.back_requested.connect(self.show_board)
             self._pages.addWidget(self.review)
         self._desk.acts.take(task_id)
+        self._desk.toasts.clear()
         self.review.show_task(task_id)
         self._pages.setCurrentWidget(self.review)
         self.review.focus_diff()

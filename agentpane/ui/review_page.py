@@ -189,7 +189,7 @@ class ReviewPage(QWidget):
         self.find_bar.wanted.connect(lambda text, on: self.find_bar.show_result(self.diff.search(text, on)))
         self.find_bar.closed.connect(self._close_find)
         acts.approved.connect(self._approved)
-        acts.rejected.connect(lambda task: self.back_requested.emit() if task == self.task_id else None)
+        acts.rejected.connect(self._rejected)
         self._desk.link.published.connect(self._event)
 
     # The verdict
@@ -221,6 +221,13 @@ class ReviewPage(QWidget):
             self.back_requested.emit()
         else:
             self.outcome.show_outcome(outcome)
+
+    def _rejected(self, task_id: str) -> None:
+        """The comments have gone to the agent with the reason."""
+        if task_id == self.task_id:
+            self._comments.clear()
+            self._comments_changed()
+            self.back_requested.emit()
 
     def _busy(self, busy: bool) -> None:
         self.approve_button.setEnabled(not busy)

@@ -108,6 +108,8 @@ def test_rejecting_sends_the_reason_and_the_comments(stage: Stage, task: str) ->
     assert (command.task, command.reason) == (task, "Not yet")
     assert command.comments == (ReviewComment("ledger/tax.py", 3, "Keep the old name", True),)
     stage.until(lambda: stage.window.places.review_shown is None)
+    assert stage.window.places.review is not None
+    assert not stage.window.places.review._comments  # they have been sent
 
 
 def test_a_comment_can_be_taken_back(stage: Stage, task: str) -> None:

@@ -263,3 +263,20 @@ def test_a_retry_counts_down_on_the_card_and_in_the_panel(stage: Stage) -> None:
     window.desk.acts.open_requested.emit(task.card.id)
     stage.engine.publish(events.RunActivity(task.card.id, "Overloaded. Try 2 of 10.", 9.0))
     stage.until(lambda: text_of(stage, "task.state").startswith("Next try in"))
+
+
+def test_toasts_are_few_go_when_pressed_away_and_do_not_repeat_themselves(stage: Stage) -> None:
+    stage.engine.add_project()
+    window = stage.open()
+    for words in ("one", "two", "three", "four", "four"):
+        window.desk.toasts.say(words)
+    stage.settle()
+    assert [toast.accessibleName() for toast in window.desk.toasts._shown] == ["two", "three", "four"]
+    stage.click("toast.close")
+    stage.settle()
+    window.desk.toasts.say("five")
+    assert len(window.desk.toasts._shown) == 3
+    window.resize(1300, 900)
+    window.desk.toasts.clear()
+    stage.settle()
+    assert not stage.shown("toast")
