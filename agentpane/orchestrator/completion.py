@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentpane.db import runs, tasks, worktrees
+from agentpane.db import audit, runs, tasks, worktrees
 from agentpane.domain.board import BoardEvent, Column, after
 from agentpane.domain.projects import Project
 from agentpane.domain.runs import RunStatus
@@ -76,6 +76,14 @@ class Completion:
         recorder.add(EventKind.SNAPSHOT, {"sha": taken.sha, "base": base, **figures})
         recorder.add(EventKind.STATE, {"state": "completed"})
         await recorder.flush()
+        entry = self._core.record(
+            "snapshot",
+            project.id,
+            actor="engine",
+            task=task.card,
+            run_id=run.id,
+            output={"sha": taken.sha, "base": base, **figures},
+        )
 
         def store(connection: tasks.Connection) -> tuple[tuple[str, int], ...]:
             now = self._core.clock.now()
@@ -93,17 +101,9 @@ class Completion:
                 conflict_paths=(),
                 completed_at=now,
             )
+            audit.append(connection, (entry,))
             target = after(Column.IN_PROGRESS, BoardEvent.COMPLETE)
             return tasks.move(connection, task.card.id, target, 0, now).renumbered
 
         renumbered = await self._core.db.write(store)
-        entry = self._core.record(
-            "snapshot",
-            project.id,
-            actor="engine",
-            task=task.card,
-            run_id=run.id,
-            output={"sha": taken.sha, "base": base, **figures},
-        )
-        await self._core.audit(entry)
         await self._core.announce_task(task.card.id, renumbered)

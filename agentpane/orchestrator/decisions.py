@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from agentpane.api import commands as c
 from agentpane.api.events import ApprovalChanged
-from agentpane.db import approvals
+from agentpane.db import approvals, audit
 from agentpane.domain.approvals import Approval, ApprovalState
 from agentpane.domain.limits import REASON, check_text
 from agentpane.domain.runs import PauseReason, live_run
@@ -41,15 +41,6 @@ class Decisions:
             }
             task = await self.core.task(wanted.task_id)
             await note(self.core, self.blobs, task, decided.run_id, EventKind.APPROVAL_DECIDED, data)
-            entry = self.core.record(
-                "approval",
-                wanted.project_id,
-                task=task.card,
-                run_id=wanted.run_id,
-                input={"tool": wanted.tool, "summary": wanted.summary, "always": command.always},
-                output={"state": decided.state.value, "message": message},
-            )
-            await self.core.audit(entry)
             self.core.bus.publish(ApprovalChanged(decided))
             run = live_run(task.runs)
             if (
@@ -68,4 +59,13 @@ class Decisions:
         decided = approvals.decide(connection, wanted.id, state, message or None, "person", now)
         if allow and always:
             approvals.allow_always(connection, wanted.project_id, wanted.tool, now)
+        entry = self.core.record(
+            "approval",
+            wanted.project_id,
+            task_id=wanted.task_id,
+            run_id=wanted.run_id,
+            input={"tool": wanted.tool, "summary": wanted.summary, "always": always},
+            output={"state": decided.state.value, "message": message},
+        )
+        audit.append(connection, (entry,))
         return decided

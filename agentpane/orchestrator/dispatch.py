@@ -7,7 +7,8 @@ from pathlib import Path
 
 from agentpane.api import commands as c
 from agentpane.api.events import ApprovalChanged
-from agentpane.db import agents, approvals, projects, runs, tasks
+from agentpane.db import agents, approvals, audit, projects, runs, tasks
+from agentpane.domain.audit import AuditRecord
 from agentpane.domain.board import BoardEvent, Column, after, invalid_transition
 from agentpane.domain.ids import TaskId
 from agentpane.domain.limits import TASK_DESCRIPTION, check_text, invalid
@@ -163,8 +164,10 @@ class Dispatcher:
             recovery = await self._workspaces.discard(
                 task, repository, "cancel", delete_branch_at=None if waiting else task.base_sha
             )
-            await self._record_cancel(task, recovery)
-            renumbered = await self._core.db.write(self._store_cancel, task.card.id, target, position)
+            entry = self._core.record(
+                "cancel", task.card.project_id, task=task.card, output={"recovery": recovery, "branch": task.branch}
+            )
+            renumbered = await self._core.db.write(self._store_cancel, task.card.id, target, position, entry)
             for withdrawn in await self._core.db.write(
                 approvals.withdraw_for_task, task.card.id, self._core.clock.now()
             ):
@@ -209,7 +212,12 @@ class Dispatcher:
         await self._core.announce_agent(run.agent_id)
 
     def _store_cancel(
-        self, connection: tasks.Connection, task_id: TaskId, target: Column, position: int | None
+        self,
+        connection: tasks.Connection,
+        task_id: TaskId,
+        target: Column,
+        position: int | None,
+        entry: AuditRecord,
     ) -> tuple[tuple[str, int], ...]:
         now = self._core.clock.now()
         tasks.set_fields(
@@ -224,13 +232,8 @@ class Dispatcher:
             conflict_paths=(),
             worktree_id=None,
         )
+        audit.append(connection, (entry,))
         return tasks.move(connection, task_id, target, position or 0, now).renumbered
-
-    async def _record_cancel(self, task: Task, recovery: str | None) -> None:
-        entry = self._core.record(
-            "cancel", task.card.project_id, task=task.card, output={"recovery": recovery, "branch": task.branch}
-        )
-        await self._core.audit(entry)
 
 
 def not_resumable(task: Task) -> AgentPaneError:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from agentpane.api import commands as c
 from agentpane.api.events import SessionAppended
-from agentpane.db import agents, projects, runs, sessions, tasks
+from agentpane.db import agents, audit, projects, runs, sessions, tasks
 from agentpane.domain.agents import Agent
 from agentpane.domain.board import Column
 from agentpane.domain.ids import RunId
@@ -99,20 +99,20 @@ class Queue:
                 also(connection)
             moved = tasks.move(connection, task.card.id, Column.IN_PROGRESS, position, now)
             noted = sessions.append(connection, session_id, self._opening(task, run.id, agent, model, prompt))
+            told = {"agent": agent.name, "model": model, "policy": policy.value if policy else project.config.policy}
+            audit.append(
+                connection,
+                (
+                    self.core.record(
+                        "run.start", project.id, task=task.card, agent_id=agent.id, run_id=run.id, input=told
+                    ),
+                ),
+            )
             return run.id, noted, moved.renumbered
 
         run_id, noted, renumbered = await self.core.db.write(store)
         self.credentials.keep(run_id, environment)
         self.core.bus.publish(SessionAppended(task.card.id, noted))
-        entry = self.core.record(
-            "run.start",
-            project.id,
-            task=task.card,
-            agent_id=agent.id,
-            run_id=run_id,
-            input={"agent": agent.name, "model": model, "policy": policy.value if policy else project.config.policy},
-        )
-        await self.core.audit(entry)
         await self.core.announce_task(task.card.id, renumbered)
         self.supervisor.wake()
         return await self.core.task(task.card.id)

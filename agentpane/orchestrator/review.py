@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentpane.api import commands as c
-from agentpane.db import merges, projects, reviews, settings, tasks
+from agentpane.db import audit, merges, projects, reviews, settings, tasks
 from agentpane.domain.board import COLUMN_TITLES, BoardEvent, Column, after
 from agentpane.domain.json import JsonObject
 from agentpane.domain.limits import REASON, check_text
@@ -86,6 +86,10 @@ class Review:
             def store(connection: tasks.Connection) -> None:
                 now = self.core.clock.now()
                 reviews.add(connection, task.card.id, snapshot, "rejected", reason, command.comments, now)
+                told: JsonObject = {"snapshot": snapshot, "reason": reason, "comments": len(command.comments)}
+                audit.append(
+                    connection, (self.core.record("reject", task.card.project_id, task=task.card, input=told),)
+                )
                 tasks.set_fields(
                     connection,
                     task.card.id,
@@ -100,15 +104,7 @@ class Review:
                     code=None,
                 )
 
-            again = await self.dispatcher.send_back(task, prompt, command.environment, store)
-            entry = self.core.record(
-                "reject",
-                task.card.project_id,
-                task=task.card,
-                run_id=again.runs[-1].id,
-                input={"snapshot": snapshot, "reason": reason, "comments": len(command.comments)},
-            )
-            await self.core.audit(entry)
+            await self.dispatcher.send_back(task, prompt, command.environment, store)
         await self.core.announce_task(task.card.id)
         return await self.core.task(task.card.id)
 
@@ -172,6 +168,14 @@ class Review:
         self, task: Task, commit: str, intent: str, name: str, strategy: str, repository: Repository
     ) -> ApproveOutcome:
         """Write down a merge that git has made, then take the worktree and branch away."""
+        entry = self.core.record(
+            "approve",
+            task.card.project_id,
+            actor=name,
+            task=task.card,
+            input={"snapshot": task.snapshot, "strategy": strategy, "target": task.base_branch},
+            output={"merge_commit": commit},
+        )
 
         def store(connection: tasks.Connection) -> tuple[tuple[str, int], ...]:
             now = self.core.clock.now()
@@ -188,19 +192,11 @@ class Review:
                 code=None,
                 conflict_paths=(),
             )
+            audit.append(connection, (entry,))
             target = after(Column.WAITING_APPROVAL, BoardEvent.APPROVE)
             return tasks.move(connection, task.card.id, target, 0, now).renumbered
 
         renumbered = await self.core.db.write(store)
-        entry = self.core.record(
-            "approve",
-            task.card.project_id,
-            actor=name,
-            task=task.card,
-            input={"snapshot": task.snapshot, "strategy": strategy, "target": task.base_branch},
-            output={"merge_commit": commit},
-        )
-        await self.core.audit(entry)
         await self._said(task, {"state": "merged", "commit": commit, "target": task.base_branch, "strategy": strategy})
         await self.core.announce_task(task.card.id, renumbered)
         await self._tidy(task, repository)
@@ -228,9 +224,6 @@ class Review:
         return _outcome(task, ApproveResult.REFUSED, outcome.code, outcome.message, outcome.hint, outcome.paths)
 
     async def _store_refusal(self, task: Task, code: ErrorCode, paths: tuple[str, ...]) -> None:
-        await self.core.db.write(
-            tasks.set_fields, task.card.id, self.core.clock.now(), code=code.value, conflict_paths=paths
-        )
         entry = self.core.record(
             "approve",
             task.card.project_id,
@@ -239,7 +232,12 @@ class Review:
             output={"paths": list(paths)},
             error=code.value,
         )
-        await self.core.audit(entry)
+
+        def store(connection: tasks.Connection) -> None:
+            tasks.set_fields(connection, task.card.id, self.core.clock.now(), code=code.value, conflict_paths=paths)
+            audit.append(connection, (entry,))
+
+        await self.core.db.write(store)
         await self._said(task, {"state": "merge_refused", "code": code.value, "paths": list(paths)})
         await self.core.announce_task(task.card.id, counts=False)
 
