@@ -145,7 +145,7 @@ class Engine:
 
     def events(self, after: int | None = None) -> AsyncIterator[Published | CatchUp]:
         """See `Workbench.events`."""
-        return self._core.bus.read(after)
+        return self._core.bus.read(self._core.bus.last if after is None else after)
 
     def _table(self) -> dict[type[Command[Any]], Handler]:
         return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
@@ -57,11 +58,11 @@ class Supervisor:
                 self._news.clear()
                 if self._accepting:
                     await self._look(group)
-                try:
-                    # A paused run gives its place up after a while, which nothing else announces.
-                    await asyncio.wait_for(self._news.wait(), PAUSED_PLACE_SECONDS / 20)
-                except TimeoutError:
-                    continue
+                # A paused run gives its place up after a while, which nothing else announces.
+                with suppress(TimeoutError):
+                    # wait_for would lose a cancellation that comes together with news (Python 3.11).
+                    async with asyncio.timeout(PAUSED_PLACE_SECONDS / 20):
+                        await self._news.wait()
 
     async def stop(self, run_id: RunId) -> None:
         """End a run's job, if it has one, and everything that it started; it is never started again."""
