@@ -28,7 +28,7 @@ class ProjectConfigDocument(Document):
     install_command: str | None = None
     init_script: str | None = None
     allowed_tools: tuple[str, ...] = DEFAULT_TOOLS
-    max_turns: Turns = 50
+    max_turns: Turns | None = None
     model: str | None = None
     policy: Policy = Policy.BALANCED
     network: bool = False

@@ -26,7 +26,7 @@ class ProjectConfig:
     install_command: str | None = None
     init_script: str | None = None
     allowed_tools: tuple[str, ...] = DEFAULT_TOOLS
-    max_turns: int = 50
+    max_turns: int | None = None  # None: the limit of the agent's type
     model: str | None = None  # None: the program's default model
     policy: str = "balanced"
     network: bool = False

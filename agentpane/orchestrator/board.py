@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from agentpane.api import commands as c
 from agentpane.api.events import TaskRemoved
 from agentpane.db import agents, projects, tasks
-from agentpane.domain.board import Column, check_drag
+from agentpane.domain.board import Column, check_drag, invalid_transition
 from agentpane.domain.limits import TASK_DESCRIPTION, TASK_TITLE, check_labels, check_line, check_text, invalid
 from agentpane.domain.tasks import Task, TaskCard
 from agentpane.errors import AgentPaneError, ErrorCode
@@ -54,6 +54,10 @@ class Board:
     async def edit(self, command: c.EditTask) -> Task:
         """Change a card. Title and description are what an agent was given, so they change in the backlog only."""
         task = await self.core.task(command.task)
+        async with self.core.task_locks.of(task.card.id):
+            return await self._edit(await self.core.task(task.card.id), command)
+
+    async def _edit(self, task: Task, command: c.EditTask) -> Task:
         if (command.title is not None or command.description is not None) and task.card.column is not Column.BACKLOG:
             raise AgentPaneError(
                 ErrorCode.TASK_NOT_IN_COLUMN,
@@ -80,6 +84,10 @@ class Board:
 
     async def delete(self, command: c.DeleteTask) -> Task:
         task = await self.core.task(command.task)
+        async with self.core.task_locks.of(task.card.id):
+            return await self._delete(await self.core.task(task.card.id))
+
+    async def _delete(self, task: Task) -> Task:
         if task.card.column is not Column.BACKLOG or task.runs:
             raise AgentPaneError(
                 ErrorCode.TASK_NOT_IN_COLUMN,
@@ -99,11 +107,15 @@ class Board:
         source = task.card.column
         check_drag(source, command.column)
         if source == command.column:
-            return await self._reorder(task, command.position)
+            async with self.core.task_locks.of(task.card.id):
+                task = await self.core.task(task.card.id)
+                if task.card.column is not command.column:
+                    raise invalid_transition(task.card.column, "The card has moved on meanwhile.")
+                return await self._reorder(task, command.position)
         if command.column is Column.IN_PROGRESS:
             start = c.StartRun(task.card.id, environment=command.environment)
             return await self.dispatcher.start(start, position=command.position)
-        return await self.dispatcher.cancel(c.CancelTask(task.card.id), position=command.position)
+        return await self.dispatcher.cancel(c.CancelTask(task.card.id, command.confirmed), position=command.position)
 
     async def _reorder(self, task: Task, position: int | None) -> Task:
         moved = await self.core.db.write(tasks.move, task.card.id, task.card.column, position, self.core.clock.now())

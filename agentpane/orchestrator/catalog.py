@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,23 +116,21 @@ class Catalog:
         """
         project = await self._project(command.project)
         cards = await self.core.db.read(tasks.cards, project.id, None)
-        alive = [card for card in cards if _is_alive(card)]
-        if alive:
-            raise AgentPaneError(
-                ErrorCode.PROJECT_HAS_RUNNING_AGENTS,
-                f"{len(alive)} card(s) of this project have an agent at work or in the queue.",
-                hint="Wait for them or cancel them first. Nothing has changed.",
-                details={"tasks": [card.id for card in alive]},
-            )
+        _check_nothing_alive(cards)
         for card in cards:
             if card.column in {Column.IN_PROGRESS, Column.WAITING_APPROVAL}:
-                await self.dispatcher.cancel(c.CancelTask(card.id))
+                await self.dispatcher.cancel(c.CancelTask(card.id, confirmed=True))
         await self.core.audit(
             self.core.record("project.remove", project.id, input={"path": project.path, "purge": command.purge})
         )
-        await self.core.db.write(
-            projects.purge if command.purge else projects.archive, project.id, self.core.clock.now()
-        )
+
+        def store(connection: projects.Connection) -> None:
+            # A run may have been queued since the look above.
+            _check_nothing_alive(tasks.cards(connection, project.id, None))
+            take_away = projects.purge if command.purge else projects.archive
+            take_away(connection, project.id, self.core.clock.now())
+
+        await self.core.db.write(store)
         self.core.bus.publish(ProjectRemoved(project.id))
         return project
 
@@ -185,7 +184,7 @@ def check_config(config: ProjectConfig) -> ProjectConfig:
     """Raises AgentPaneError with VALIDATION_ERROR naming the field."""
     if config.policy not in set(Policy):
         raise invalid("policy", f"“{config.policy}” is no policy.")
-    if not 1 <= config.max_turns <= 1_000:
+    if config.max_turns is not None and not 1 <= config.max_turns <= 1_000:
         raise invalid("max_turns", "The turn limit must be from 1 to 1,000.")
     if not config.worktree_root.strip():
         raise invalid("worktree_root", "The folder for worktrees is empty.")
@@ -228,6 +227,17 @@ def _absolute(path: str) -> Path:
             hint="Name the folder by its whole path.",
         )
     return absolute
+
+
+def _check_nothing_alive(cards: Sequence[TaskCard]) -> None:
+    alive = [card for card in cards if _is_alive(card)]
+    if alive:
+        raise AgentPaneError(
+            ErrorCode.PROJECT_HAS_RUNNING_AGENTS,
+            f"{len(alive)} card(s) of this project have an agent at work or in the queue.",
+            hint="Wait for them or cancel them first. Nothing has changed.",
+            details={"tasks": [card.id for card in alive]},
+        )
 
 
 def _is_alive(card: TaskCard) -> bool:

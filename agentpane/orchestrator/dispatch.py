@@ -26,6 +26,7 @@ from agentpane.orchestrator.runner import Runner
 from agentpane.orchestrator.sessions import Recorder, note
 from agentpane.orchestrator.supervisor import Supervisor
 from agentpane.orchestrator.workspace import Workspaces
+from agentpane.worktrees import Repository
 
 RESUMABLE = frozenset({RunStatus.PAUSED, RunStatus.ERROR, RunStatus.INTERRUPTED})
 
@@ -157,13 +158,14 @@ class Dispatcher:
         async with self._core.task_locks.of(task.card.id):
             task = await self._core.task(task.card.id)
             target = after(task.card.column, BoardEvent.CANCEL)
-            await self._end_run(task)
-            project = await self._core.db.read(projects.get, task.card.project_id)
-            repository = await self._core.git.open_repository(Path(project.path))
+            if task.card.column is Column.WAITING_APPROVAL and not command.confirmed:
+                raise unconfirmed(task)
+            repository = await self._repository(task)
             waiting = task.card.column is Column.WAITING_APPROVAL
             recovery = await self._workspaces.discard(
                 task, repository, "cancel", delete_branch_at=None if waiting else task.base_sha
             )
+            await self._end_run(task)
             entry = self._core.record(
                 "cancel", task.card.project_id, task=task.card, output={"recovery": recovery, "branch": task.branch}
             )
@@ -202,6 +204,16 @@ class Dispatcher:
         await recorder.close()
         return await self._core.task(task.card.id)
 
+    async def _repository(self, task: Task) -> Repository | None:
+        """The card's repository; None when its folder is gone or is no repository any more."""
+        project = await self._core.db.read(projects.get, task.card.project_id)
+        try:
+            return await self._core.git.open_repository(Path(project.path))
+        except AgentPaneError as error:
+            if error.code in {ErrorCode.PROJECT_PATH_INVALID, ErrorCode.PROJECT_NOT_A_GIT_REPO}:
+                return None
+            raise
+
     async def _end_run(self, task: Task) -> None:
         run = task.runs[-1] if task.runs else None
         if run is None or run.status not in LIVE | {RunStatus.ERROR, RunStatus.INTERRUPTED}:
@@ -234,6 +246,14 @@ class Dispatcher:
         )
         audit.append(connection, (entry,))
         return tasks.move(connection, task_id, target, position or 0, now).renumbered
+
+
+def unconfirmed(task: Task) -> AgentPaneError:
+    return invalid(
+        "confirmed",
+        f"The diff of “{task.card.title}” waits for approval; cancelling puts it aside.",
+        "Confirm it (headless: --yes) to cancel all the same. Nothing has changed.",
+    )
 
 
 def not_resumable(task: Task) -> AgentPaneError:

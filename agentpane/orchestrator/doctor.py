@@ -45,7 +45,12 @@ class Examination:
                     "Install bubblewrap (bwrap).",
                 )
             )
-        for project in await self.core.db.read(projects.list_all):
+        git = ""
+        try:
+            git = await self.core.git.check_git()
+        except AgentPaneError as error:
+            findings.append(Finding(error.code.value, error.message, "git", error.hint))
+        for project in await self.core.db.read(projects.list_all) if git else ():
             findings += await self._project(project)
         for merge in await self.core.db.read(merges.needing_person):
             text = f"A merge into {merge.target_ref} was cut off, and your checkout differs from both sides of it."
@@ -54,15 +59,9 @@ class Examination:
             "agentpane": __version__,
             "python": platform.python_version(),
             "sqlite": sqlite3.sqlite_version,
-            "git": await self._git_version(),
+            "git": git,
         }
         return DoctorReport(not findings, tuple(findings), self.sandbox.tier.value, versions)
-
-    async def _git_version(self) -> str:
-        try:
-            return await self.core.git.check_git()
-        except AgentPaneError as error:
-            return error.message
 
     async def _project(self, project: Project) -> list[Finding]:
         try:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -19,6 +20,7 @@ from agentpane.db.connection import Database
 from agentpane.domain.agents import ModelChoice
 from agentpane.domain.audit import AuditEntry, AuditVerdict
 from agentpane.domain.engine import DoctorReport, EngineStatus, KeyStatus, Settings
+from agentpane.domain.json import JsonValue
 from agentpane.domain.limits import check_line, invalid
 from agentpane.domain.review import MergeStrategy, PatchChunk
 from agentpane.domain.runs import PauseReason, RunStatus
@@ -54,6 +56,8 @@ from agentpane.worktrees import Worktrees
 
 log = logging.getLogger(__name__)
 R = TypeVar("R")
+OWN_CHAIN = "agentpane"  # the audit chain of what belongs to no project
+RESTORE_LOOKS, RESTORE_PAUSE_S = 200, 0.05
 PAUSE_SECONDS = 5.0  # how long runs may take to reach a safe moment when the engine stops
 Handler = Callable[[Any], Awaitable[Any]]
 
@@ -91,6 +95,7 @@ class Engine:
         self.on_runs_changed: Callable[[], None] = lambda: None
         self.on_stop: Callable[[bool], None] = lambda now: None
         self._restoring = False
+        self._under_way = 0  # commands that are being carried out
         self._handlers = self._table()
 
     @classmethod
@@ -141,7 +146,11 @@ class Engine:
             raise AgentPaneError(
                 ErrorCode.RESOURCE_LOCKED, "The database is being restored.", hint="Try again in a moment."
             )
-        return cast(R, await self._handlers[type(command)](command))
+        self._under_way += 1
+        try:
+            return cast(R, await self._handlers[type(command)](command))
+        finally:
+            self._under_way -= 1
 
     def events(self, after: int | None = None) -> AsyncIterator[Published | CatchUp]:
         """See `Workbench.events`."""
@@ -222,7 +231,7 @@ class Engine:
                 project_id = projects.resolve(connection, command.project)
             except AgentPaneError:
                 entries = audit.read(connection, command.project, command.after, command.limit)
-                if not entries:
+                if not entries and command.after == 0:
                     raise
                 return entries
             return audit.read(connection, project_id, command.after, command.limit)
@@ -270,11 +279,28 @@ class Engine:
             )
         self._restoring = True
         try:
+            await self._until_alone()
             kept = await self._core.db.replace_with(source)
+            await self._recovery.run()
+            told = {"file": str(source), "kept": str(kept)}
+            await self._core.audit(self._core.record("db.restore", OWN_CHAIN, input=told))
         finally:
             self._restoring = False
         self._core.bus.forget()
+        self._supervisor.wake()
         return str(kept)
+
+    async def _until_alone(self) -> None:
+        """Wait until the other commands have ended. Raises RESOURCE_LOCKED if that takes too long."""
+        for _ in range(RESTORE_LOOKS):
+            if self._under_way == 1:
+                return
+            await self._core.clock.sleep(RESTORE_PAUSE_S)
+        raise AgentPaneError(
+            ErrorCode.RESOURCE_LOCKED,
+            "Other commands are still being carried out.",
+            hint="Try again when they have ended. Nothing has changed.",
+        )
 
     async def _settings(self, command: c.GetSettings) -> Settings:
         return await self._core.db.read(settings.get)
@@ -289,7 +315,18 @@ class Engine:
             if not wanted.base_url.startswith(("http://", "https://")):
                 raise invalid("base_url", "The address must begin with http:// or https://.")
             check_line("base_url", wanted.base_url, 500)
-        await self._core.db.write(settings.put, wanted, self._core.clock.now())
+        before = await self._core.db.read(settings.get)
+        changed: dict[str, JsonValue] = {
+            field.name: getattr(wanted, field.name)
+            for field in fields(wanted)
+            if getattr(wanted, field.name) != getattr(before, field.name)
+        }
+
+        def store(connection: settings.Connection) -> None:
+            settings.put(connection, wanted, self._core.clock.now())
+            audit.append(connection, (self._core.record("setting", OWN_CHAIN, input=changed),))
+
+        await self._core.db.write(store)
         self._core.bus.publish(SettingsChanged(wanted))
         return wanted
 
@@ -298,5 +335,7 @@ class Engine:
 
     async def _store_key(self, command: c.StoreKey) -> KeyStatus:
         status = await self._keys.store(command.key)
+        act = "key.store" if command.key.strip() else "key.forget"
+        await self._core.audit(self._core.record(act, OWN_CHAIN, output={"source": status.source.value}))
         self._core.bus.publish(KeyChanged(status))
         return status

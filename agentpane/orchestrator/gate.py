@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from agentpane.api.events import ApprovalChanged
 from agentpane.db import approvals, runs, sessions
 from agentpane.domain.approvals import Approval, ApprovalState
@@ -30,6 +32,7 @@ class Gate:
         policy: Policy,
         tier: Tier,
         read_up_to: int,
+        wish: Callable[[], PauseReason | None],
     ) -> None:
         self._core = core
         self._recorder = recorder
@@ -40,7 +43,7 @@ class Gate:
         self._tier = tier
         self._read_up_to = read_up_to  # a person's messages up to this event are in the conversation
         self._warned = False  # of the turn limit
-        self.pause_wanted = False
+        self._wish = wish  # why the run should pause, if it should
 
     async def may_start_turn(self, turn: int) -> tuple[str, ...]:
         """The messages that came since the last turn. Raises RunPaused at the turn limit or on the person's wish."""
@@ -65,6 +68,14 @@ class Gate:
             return ()
         events = await self._core.db.read(sessions.read, self._run.session_id, since, last - since)
         return tuple(str(event.data["text"]) for event in events if event.kind is EventKind.ANSWER)
+
+    async def unread(self) -> bool:
+        """Whether the person has said something that the agent has not read."""
+        last = await self._core.db.read(sessions.last_seq, self._run.session_id)
+        if last <= self._read_up_to:
+            return False
+        events = await self._core.db.read(sessions.read, self._run.session_id, self._read_up_to, last)
+        return any(event.kind is EventKind.ANSWER for event in events)
 
     async def authorize(self, turn: int, call: ToolCall, summary: str) -> Verdict:
         """Allow or deny; raises RunPaused when a person must say, after storing the question."""
@@ -108,5 +119,6 @@ class Gate:
         self._core.bus.publish(ApprovalChanged(asked))
 
     def _stop_if_asked(self) -> None:
-        if self.pause_wanted:
-            raise RunPaused(PauseReason.PERSON)
+        reason = self._wish()
+        if reason is not None:
+            raise RunPaused(reason)

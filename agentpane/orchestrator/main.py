@@ -97,15 +97,19 @@ async def work(folder: DataFolder, engine: Engine, life: Life) -> None:
     server.on_clients_changed = look
     runs = asyncio.create_task(engine.serve(), name="runs")
     runs.add_done_callback(lambda _: life.ended.set())
-    await server.start()
-    look()
-    await life.ended.wait()
-    if not life.at_once:
-        await engine.pause_all()
-    runs.cancel()
-    await asyncio.gather(runs, return_exceptions=True)
-    await server.close()
-    await engine.close()
+    try:
+        await server.start()
+        look()
+        await life.ended.wait()
+        if not life.at_once:
+            await engine.pause_all()
+    finally:
+        runs.cancel()
+        for failure in await asyncio.gather(runs, return_exceptions=True):
+            if isinstance(failure, Exception):
+                log.error("the engine ends because of a failure", exc_info=failure)
+        await server.close()
+        await engine.close()
 
 
 async def maintain(folder: DataFolder, problem: AgentPaneError, life: Life) -> None:

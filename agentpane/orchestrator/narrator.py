@@ -5,10 +5,9 @@ from __future__ import annotations
 from agentpane.api.events import RunActivity
 from agentpane.db import audit, model_calls, runs
 from agentpane.domain import transcript
-from agentpane.domain.agents import Agent
 from agentpane.domain.json import JsonObject, JsonValue
+from agentpane.domain.sandbox import Tier
 from agentpane.domain.sessions import EventKind
-from agentpane.domain.tasks import TaskCard
 from agentpane.orchestrator.backends import base
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.sessions import Recorder
@@ -19,12 +18,33 @@ AUDIT_TEXT = 4_000  # characters of an input value or an outcome that an audit e
 class Narrator:
     """Stores one run's events in the order in which they come. `take` returns when the next may have its effect."""
 
-    def __init__(self, core: Core, recorder: Recorder, run: runs.RunRow, card: TaskCard, agent: Agent) -> None:
+    def __init__(self, core: Core, recorder: Recorder, run: runs.RunRow, tier: Tier) -> None:
         self._core = core
         self._recorder = recorder
         self._run = run
-        self._card = card
-        self._agent = agent
+        self._tier = tier
+        self._open: dict[str, base.ToolStarted] = {}  # calls whose outcome has not come yet
+
+    async def cut_off(self) -> None:
+        """The run was stopped: enter the calls that it was stopped in, for their effect may have happened."""
+        entries = [
+            self._core.record(
+                started.call.name,
+                self._run.project_id,
+                actor="agent",
+                task_id=self._run.task_id,
+                agent_id=self._run.agent_id,
+                run_id=self._run.id,
+                input=_shortened(started.call.input),
+                output={"rule": started.rule, "sandbox_tier": self._tier.value},
+                error="stopped while it ran; its outcome is unknown",
+                turn=started.turn,
+            )
+            for started in self._open.values()
+        ]
+        self._open.clear()
+        if entries:
+            await self._core.audit(*entries)
 
     async def take(self, event: base.BackendEvent) -> str | None:
         """Store or show an event. Returns the agent's last words when it has ended."""
@@ -119,10 +139,12 @@ class Narrator:
         )
         if event.mutates:
             await self._recorder.flush()
+        self._open[event.call.id] = event
         self._activity(f"{event.call.name} {event.summary}")
 
     async def _tool_finished(self, event: base.ToolFinished) -> None:
         result = event.result
+        started = self._open.pop(event.call.id, None)
         data: dict[str, JsonValue] = {
             "call_id": event.call.id,
             "name": event.call.name,
@@ -133,9 +155,17 @@ class Narrator:
             "denied": event.denied,
             "data": dict(result.data),
         }
+        if result.error_code is not None:
+            data["code"] = result.error_code.value
         self._recorder.add(EventKind.TOOL_RESULT, data, event.turn)
         await self._recorder.flush()
-        output: dict[str, JsonValue] = {"summary": result.summary, "content": result.content[:AUDIT_TEXT]}
+        output: dict[str, JsonValue] = {
+            "summary": result.summary,
+            "content": result.content[:AUDIT_TEXT],
+            "sandbox_tier": self._tier.value,
+        }
+        if started is not None:
+            output["rule"] = started.rule
         if result.error_code is not None:
             output["code"] = result.error_code.value
         entry = self._core.record(

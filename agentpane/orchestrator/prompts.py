@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agentpane.domain.review import ReviewComment
+from agentpane.domain.runs import RunError
 
 SYSTEM = """\
 You are a software engineer working on one task in a git worktree of your own. \
@@ -24,7 +25,7 @@ find another way or say what you need.
 
 NO_NETWORK = " without network"
 
-GO_ON = "Nothing has changed in the worktree yet. Go on with the task; if it needs no change, say why."
+GO_ON = "Go on with the task. If nothing has to change in the worktree, say why."
 
 
 def system_prompt(
@@ -44,6 +45,13 @@ def system_prompt(
 
 def task_prompt(title: str, description: str) -> str:
     return f"{title}\n\n{description}" if description else title
+
+
+def go_on(error: RunError | None) -> str:
+    """What an agent reads that had called its work done, when its run is resumed. error: why the work was not taken."""
+    if error is None:
+        return GO_ON
+    return f"Your work could not be taken: {error.message} {error.hint}\n\nPut that right, then stop."
 
 
 def rejection_prompt(reason: str, comments: Sequence[ReviewComment]) -> str:

@@ -70,7 +70,7 @@ class Queue:
         self.backends.check(agent.backend)
         project = await self.core.db.read(projects.get, task.card.project_id)
         model = (await self.core.agent(agent.id)).model
-        limit = agent.config.max_turns or min(project.config.max_turns, TURN_LIMITS[agent.type])
+        limit = agent.config.max_turns or project.config.max_turns or TURN_LIMITS[agent.type]
 
         def store(connection: tasks.Connection) -> tuple[RunId, tuple[SessionEvent, ...], tuple[tuple[str, int], ...]]:
             now = self.core.clock.now()
@@ -131,9 +131,7 @@ class Queue:
         queued = {"state": "queued", "agent": agent.name, "model": run.model}
         await note(self.core, self.blobs, task, run.id, EventKind.STATE, queued)
         now = self.core.clock.now()
-        await self.core.db.write(
-            runs.set_status, run.id, RunStatus.QUEUED, now, turn_limit=limit, pause_reason=None, error=None
-        )
+        await self.core.db.write(runs.set_status, run.id, RunStatus.QUEUED, now, turn_limit=limit, pause_reason=None)
         await self.core.announce_task(task.card.id)
         self.supervisor.wake()
         return await self.core.task(task.card.id)

@@ -23,7 +23,7 @@ from agentpane.domain.tasks import Task
 from agentpane.domain.transcript import Conversation
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator import prompts, trust
-from agentpane.orchestrator.backends.base import Brief, Pending, RunPaused, ToolCall
+from agentpane.orchestrator.backends.base import Brief, Endpoint, Pending, RunPaused, ToolCall
 from agentpane.orchestrator.backends.registry import Backends
 from agentpane.orchestrator.blobs import BlobStore
 from agentpane.orchestrator.completion import Completion
@@ -54,7 +54,7 @@ class Cast:
 
 
 class Runner:
-    """Plays runs. It holds nothing of a run but the person's wish to pause it."""
+    """Plays runs. It holds nothing of a run but the wish to pause it and the account that it draws on."""
 
     def __init__(
         self,
@@ -73,21 +73,22 @@ class Runner:
         self._workspaces = workspaces
         self._credentials = credentials
         self._completion = completion
-        self._gates: dict[RunId, Gate] = {}
+        self._wishes: dict[RunId, PauseReason | None] = {}  # for each run that is played: why it should pause
+        self._endpoints: dict[RunId, Endpoint] = {}  # which account each run that is played draws on
 
-    def ask_to_pause(self, run_id: RunId) -> bool:
+    def ask_to_pause(self, run_id: RunId, reason: PauseReason = PauseReason.PERSON) -> bool:
         """Pause a run at its next safe moment. False if it is not being played."""
-        gate = self._gates.get(run_id)
-        if gate is not None:
-            gate.pause_wanted = True
-        return gate is not None
+        if run_id in self._wishes:
+            self._wishes[run_id] = reason
+        return run_id in self._wishes
 
     def ask_all_to_pause(self) -> None:
-        for gate in self._gates.values():
-            gate.pause_wanted = True
+        for run_id in self._wishes:
+            self.ask_to_pause(run_id)
 
     async def play(self, run_id: RunId) -> None:
         """Play a run that is `starting`. Its outcome is stored; only cancellation passes through."""
+        self._wishes[run_id] = None
         row = await self._core.db.read(runs.row, run_id)
         recorder = Recorder(self._core, self._blobs, row.task_id, row.session_id, run_id)
         try:
@@ -109,38 +110,54 @@ class Runner:
             )
             await self._failed(row, recorder, problem)
         finally:
-            self._gates.pop(run_id, None)
+            self._wishes.pop(run_id, None)
+            self._endpoints.pop(run_id, None)
 
     async def _play(self, row: runs.RunRow, recorder: Recorder) -> None:
         cast = await self._cast(row)
         worktree = await self._workspaces.ready(cast.task, cast.project, cast.config, cast.repository, row.id, recorder)
+        tier = self._sandbox.tier
+        await self._core.db.write(
+            runs.set_status, row.id, RunStatus.RUNNING, self._now(), sandbox_tier=tier.value, error=None
+        )
+        recorder.add(EventKind.STATE, {"state": "running", "sandbox_tier": tier.value})
+        await self._core.announce_task(row.task_id)
+        result, unread = "", True
+        while unread:  # what a person says during the last turn is read before the work counts as done
+            result, unread = await self._converse(cast, worktree, recorder)
+        await recorder.flush()
+        await self._completion.complete(cast.run, cast.task, cast.project, cast.repository, worktree, result, recorder)
+        await recorder.close()
+
+    async def _converse(self, cast: Cast, worktree: Worktree, recorder: Recorder) -> tuple[str, bool]:
+        """Let the agent work until it says that it is done. Returns its last words, and whether a message waits."""
         conversation = await self._conversation(cast, recorder)
+        policy = Policy(cast.run.policy or cast.config.policy)
+        tier = self._sandbox.tier
         gate = Gate(
             self._core,
             recorder,
             cast.run,
             cast.project,
             self._tools(cast),
-            Policy(cast.run.policy or cast.config.policy),
-            self._sandbox.tier,
+            policy,
+            tier,
             conversation.read_up_to,
+            lambda: self._wishes.get(cast.run.id),
         )
-        self._gates[row.id] = gate
+        narrator = Narrator(self._core, recorder, cast.run, tier)
         brief = await self._brief(cast, worktree, conversation)
-        narrator = Narrator(self._core, recorder, cast.run, cast.task.card, cast.agent)
-        await self._core.db.write(
-            runs.set_status, row.id, RunStatus.RUNNING, self._now(), sandbox_tier=self._sandbox.tier.value
-        )
-        recorder.add(EventKind.STATE, {"state": "running", "sandbox_tier": self._sandbox.tier.value})
-        await self._core.announce_task(row.task_id)
-        backend = self._backends.get(cast.agent.backend)
+        self._endpoints[cast.run.id] = brief.endpoint
         result = ""
-        async with aclosing(backend.play(brief, gate)) as events:
-            async for event in events:
-                result = await narrator.take(event) or result
+        try:
+            async with aclosing(self._backends.get(cast.agent.backend).play(brief, gate)) as events:
+                async for event in events:
+                    result = await narrator.take(event) or result
+        except asyncio.CancelledError:
+            await narrator.cut_off()
+            raise
         await recorder.flush()
-        await self._completion.complete(cast.run, cast.task, cast.project, cast.repository, worktree, result, recorder)
-        await recorder.close()
+        return result, await gate.unread()
 
     async def _cast(self, row: runs.RunRow) -> Cast:
         task = await self._core.task(row.task_id)
@@ -159,7 +176,8 @@ class Runner:
             text = prompts.task_prompt(cast.task.card.title, cast.task.description)
             recorder.add(EventKind.USER_MESSAGE, {"text": text, "from": "task"})
         elif conversation.history[-1]["role"] == "assistant" and not conversation.results and not conversation.pending:
-            recorder.add(EventKind.USER_MESSAGE, {"text": prompts.GO_ON, "from": "engine"})
+            text = prompts.go_on(cast.task.runs[-1].error)
+            recorder.add(EventKind.USER_MESSAGE, {"text": text, "from": "engine"})
         else:
             return conversation
         return await self._rebuilt(cast, recorder)
@@ -221,6 +239,7 @@ class Runner:
         if error.code is ErrorCode.BACKEND_AUTH:
             return await self._paused(row, recorder, RunPaused(PauseReason.KEY, error))
         if error.details.get("spend_limit") is True:
+            self._pause_account(self._endpoints.get(row.id))
             return await self._paused(row, recorder, RunPaused(PauseReason.SPEND_LIMIT, error))
         data: JsonObject = {"code": error.code.value, "message": error.message, "hint": error.hint}
         recorder.add(EventKind.ERROR, data)
@@ -230,6 +249,12 @@ class Runner:
         await self._core.announce_task(row.task_id)
         await self._core.announce_agent(row.agent_id)
         return None
+
+    def _pause_account(self, account: Endpoint | None) -> None:
+        """Every run of an account whose money is spent pauses before its next request."""
+        for run_id, endpoint in self._endpoints.items():
+            if endpoint == account:
+                self.ask_to_pause(run_id, PauseReason.SPEND_LIMIT)
 
     def _now(self) -> datetime:
         return self._core.clock.now()

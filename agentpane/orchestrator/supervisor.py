@@ -11,7 +11,7 @@ from typing import Protocol
 
 from agentpane.db import runs
 from agentpane.domain.ids import RunId
-from agentpane.domain.runs import PAUSED_PLACE_SECONDS
+from agentpane.domain.runs import PAUSED_PLACE_SECONDS, RunStatus
 from agentpane.errors import AgentPaneError
 from agentpane.orchestrator.core import Core
 
@@ -87,9 +87,18 @@ class Supervisor:
     async def _look(self, group: asyncio.TaskGroup) -> None:
         # A full disk or a locked database passes; the runs that play are not to fall with it.
         try:
+            await self._mark_orphans()
             await self._start_what_fits(group)
         except AgentPaneError as problem:
             log.error("the queue could not be looked at: %s", problem.message)
+
+    async def _mark_orphans(self) -> None:
+        """A run whose job ended without storing an outcome (a full disk, say) is as good as interrupted."""
+        for run in await self._core.db.read(runs.active):
+            if run.id not in self._jobs and run.id not in self._barred:
+                now = self._core.clock.now()
+                await self._core.db.write(runs.set_status, run.id, RunStatus.INTERRUPTED, now)
+                await self._core.announce_task(run.task_id)
 
     async def _start_what_fits(self, group: asyncio.TaskGroup) -> None:
         now = self._core.clock.now()

@@ -64,28 +64,31 @@ class Workspaces:
         return as_worktree(row)
 
     async def discard(
-        self, task: Task, repository: Repository, reason: str, *, delete_branch_at: str | None
+        self, task: Task, repository: Repository | None, reason: str, *, delete_branch_at: str | None
     ) -> str | None:
         """Keep a recovery snapshot, then remove the task's worktree. Returns the recovery's ref, if there is one.
 
+        repository: None when it is not where it was; then the worktree is left as it is.
         delete_branch_at: delete the branch too, if it is at this commit; None keeps it.
         Raises AgentPaneError with WORKTREE_REMOVAL_FAILED; then everything is still there.
         """
         row = await self._core.db.read(worktrees.for_task, task.card.id)
-        if row is None or row.status in {WorktreeStatus.REMOVED, WorktreeStatus.CREATING}:
+        if row is None or row.status is WorktreeStatus.REMOVED:
+            return None
+        now = self._core.clock.now
+        if repository is None or row.git_dir is None or not await self._is_ours(row, repository):
+            await self._let_go(row)
             return None
         worktree = as_worktree(row)
         ref = None
-        now = self._core.clock.now
         if worktree.path.is_dir():
             ref = await self._keep(task, row, worktree, repository, reason)
             await self._core.db.write(worktrees.set_fields, row.id, now(), status=WorktreeStatus.REMOVING)
         try:
             await self._core.git.remove_worktree(repository, worktree, delete_branch_at is not None, delete_branch_at)
         except AgentPaneError as error:
-            await self._core.db.write(
-                worktrees.set_fields, row.id, now(), status=WorktreeStatus.ERROR, last_error=error.message
-            )
+            stays = WorktreeStatus.ACTIVE if worktree.path.is_dir() else WorktreeStatus.ERROR
+            await self._core.db.write(worktrees.set_fields, row.id, now(), status=stays, last_error=error.message)
             raise
         await self._core.db.write(worktrees.set_fields, row.id, now(), status=WorktreeStatus.REMOVED, removed_at=now())
         entry = self._core.record(
@@ -98,6 +101,21 @@ class Workspaces:
         )
         await self._core.audit(entry)
         return ref
+
+    async def _is_ours(self, row: WorktreeRow, repository: Repository) -> bool:
+        """Whether git still has its record of the worktree at exactly this path."""
+        listed = await self._core.git.list_worktrees(repository)
+        return any(str(worktree.path) == row.path for worktree in listed)
+
+    async def _let_go(self, row: WorktreeRow) -> None:
+        """Forget a worktree that git does not know (any more): what may lie at its path is not touched."""
+        left = (
+            f"Not known to git any more; what lies at {row.path} was left alone." if Path(row.path).exists() else None
+        )
+        now = self._core.clock.now()
+        await self._core.db.write(
+            worktrees.set_fields, row.id, now, status=WorktreeStatus.REMOVED, removed_at=now, last_error=left
+        )
 
     async def _keep(
         self, task: Task, row: WorktreeRow, worktree: Worktree, repository: Repository, reason: str
@@ -117,7 +135,11 @@ class Workspaces:
         if worktree.path.is_dir():
             return worktree
         again = await self._core.git.attach_worktree(repository, worktree.path, row.branch, row.copied)
-        recorder.add(EventKind.WORKTREE, {"state": "made_again", "path": str(again.path), "branch": again.branch})
+        data = {"state": "made_again", "path": str(again.path), "branch": again.branch}
+        recorder.add(EventKind.WORKTREE, data)
+        await self._core.audit(
+            self._core.record("worktree.create", row.project_id, actor="engine", task_id=row.task_id, input=data)
+        )
         await self._core.db.write(
             worktrees.set_fields, row.id, self._core.clock.now(), path=str(again.path), git_dir=str(again.git_dir)
         )
@@ -141,14 +163,10 @@ class Workspaces:
         copies = tuple(dict.fromkeys((*((config.env_file,) if config.env_file else ()), *config.copy_files)))
         try:
             made = await self._core.git.create_worktree(repository, WorktreePlan(path, branch, tip.sha, copies))
-        except AgentPaneError as error:
-            await self._core.db.write(
-                worktrees.set_fields,
-                row.id,
-                self._core.clock.now(),
-                status=WorktreeStatus.ERROR,
-                last_error=error.message,
-            )
+        except BaseException as error:
+            words = error.message if isinstance(error, AgentPaneError) else "It was stopped while it was being made."
+            now = self._core.clock.now()
+            await self._core.db.write(worktrees.set_fields, row.id, now, status=WorktreeStatus.ERROR, last_error=words)
             raise
         row = await self._core.db.write(self._store_made, row, made, task.card.id, copies)
         data = {

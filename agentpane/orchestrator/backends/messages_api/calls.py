@@ -10,11 +10,11 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from agentpane.domain.policy import Judgement
-from agentpane.errors import AgentPaneError
+from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.backends.base import (
     BackendEvent,
     Host,
@@ -91,6 +91,11 @@ def failed(content: str, summary: str) -> ToolResult:
     return ToolResult(content=content, is_error=True, summary=summary, data={}, error_code=None)
 
 
+def denied(rule: str) -> ToolResult:
+    told = failed(f"The call was not carried out: {rule}", "denied")
+    return replace(told, error_code=ErrorCode.AGENT_TOOL_NOT_ALLOWED)
+
+
 def _cut_words(stop_reason: str | None) -> str:
     if stop_reason == "max_tokens":
         return "The answer reached its longest length inside this call, so it was not run. Do it in smaller parts."
@@ -142,7 +147,7 @@ class CallRunner:
             summary = checked.tool.describe(checked.call.input)
             verdict = await self._host.authorize(turn, checked.call, summary)
             if verdict.judgement is not Judgement.ALLOW:
-                ends.append(self._finish(turn, checked, failed(verdict.rule, "denied"), 0, verdict.rule))
+                ends.append(self._finish(turn, checked, denied(verdict.rule), 0, verdict.rule))
                 continue
             starts.append(ToolStarted(turn, checked.call, summary, checked.tool.mutates, verdict.rule))
             allowed.append(checked)

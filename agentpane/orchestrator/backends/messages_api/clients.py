@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.backends.base import Endpoint
 from agentpane.orchestrator.backends.messages_api.faults import Fault, missing_key
 from agentpane.orchestrator.backends.messages_api.models import DEFAULT_MODEL
@@ -28,9 +29,18 @@ class Heavy:
 
 
 def _load() -> Heavy:
-    """Runs in a thread: the SDK takes over a second, the price list a few tenths."""
-    from agentpane.orchestrator.backends.messages_api import prices, sdk
+    """Runs in a thread: the SDK takes over a second, the price list a few tenths.
 
+    Raises AgentPaneError with AGENT_BACKEND_MISSING if one of them cannot be imported.
+    """
+    try:
+        from agentpane.orchestrator.backends.messages_api import prices, sdk
+    except ImportError as error:
+        raise AgentPaneError(
+            ErrorCode.AGENT_BACKEND_MISSING,
+            f"The anthropic backend cannot be loaded: {error}.",
+            "Install AgentPane again with its dependencies, stop the engine, then resume. Nothing was lost.",
+        ) from error
     prices.cost_of(DEFAULT_MODEL, {"input_tokens": 1, "output_tokens": 1})  # the list is read on first use
     return Heavy(sdk.make_client, sdk.fault_of, sdk.evidence, sdk.silent, sdk.WIRE_ERRORS, prices.cost_of)
 
@@ -59,7 +69,7 @@ class Clients:
 
     async def close(self) -> None:
         if self._loading is not None:
-            await self._loading
+            await asyncio.wait([self._loading])
         clients, self._clients = self._clients, {}
         for client in clients.values():
             await client.close()
