@@ -64,9 +64,14 @@ class EditProject(Command[Project]):
 
 @dataclass(frozen=True, slots=True)
 class TrustProject(Command[Project]):
-    """Trust the repository's own configuration as it stands on the base branch."""
+    """Trust the repository's own configuration on the base branch, if it is the one that `digest` names.
+
+    digest: the `trust_digest` of the project that the person has read. Raises PROJECT_NOT_TRUSTED when the branch
+    has another content by then; what waits for trust is then that content.
+    """
 
     project: str
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,12 +162,16 @@ class DeleteTask(Command[Task]):
 
 @dataclass(frozen=True, slots=True)
 class MoveTask(Command[Task]):
-    """Put a card at `position` of `column`, as a drag does. Into In Progress it starts a run; out of it, it cancels."""
+    """Put a card at `position` of `column`, as a drag does. Into In Progress it starts a run; out of it, it cancels.
+
+    confirmed: as for CancelTask.
+    """
 
     task: str
     column: Column
     position: int | None = None  # None: the end of the column
     environment: Environment = field(default_factory=dict)
+    confirmed: bool = False
 
 
 # Runs
@@ -205,9 +214,14 @@ class Answer(Command[Task]):
 
 @dataclass(frozen=True, slots=True)
 class CancelTask(Command[Task]):
-    """Stop the run and everything it started, keep a recovery snapshot, put the card back in the backlog."""
+    """Stop the run and everything it started, keep a recovery snapshot, put the card back in the backlog.
+
+    confirmed: the person was asked whether a diff that waits for approval may go; without it such a card is refused
+    (VALIDATION_ERROR).
+    """
 
     task: str
+    confirmed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from typing import Annotated
 
@@ -11,13 +10,13 @@ import typer
 from agentpane.api.client import Client
 from agentpane.api.commands import Answer, CancelTask, GetTask, ResumeRun, StartRun
 from agentpane.cli import commands, shapes, words
+from agentpane.cli.asking import may_go
 from agentpane.cli.pane import Pane, model_environment
 from agentpane.cli.task import Ref
 from agentpane.cli.waiting import start_and_wait
 from agentpane.domain.board import Column
 from agentpane.domain.policy import Policy
 from agentpane.domain.tasks import Task
-from agentpane.errors import AgentPaneError, ErrorCode
 
 
 class PolicyWord(StrEnum):
@@ -87,19 +86,6 @@ def cancel(
         return await client.do(GetTask(task))
 
     found = pane.call(find)
-    if found.card.column is Column.WAITING_APPROVAL and not yes:
-        _confirm(pane, found)
-    cancelled = pane.call(lambda client: client.do(CancelTask(found.card.id)))
+    confirmed = yes or (found.card.column is Column.WAITING_APPROVAL and may_go(pane, found))
+    cancelled = pane.call(lambda client: client.do(CancelTask(found.card.id, confirmed)))
     pane.result(shapes.task(cancelled), words.task(cancelled))
-
-
-def _confirm(pane: Pane, task: Task) -> None:
-    """Ask whether a diff that waits for approval may go. Raises VALIDATION_ERROR where nobody can be asked."""
-    if not pane.for_people or not sys.stdin.isatty():
-        raise AgentPaneError(
-            ErrorCode.VALIDATION_ERROR,
-            "A diff of this card waits for approval; cancelling puts it aside.",
-            "Say --yes to cancel all the same. Nothing has changed.",
-            {"field": "yes"},
-        )
-    typer.confirm(f"The diff ({words.counts(task.card)}) is put aside; its branch stays. Cancel?", abort=True, err=True)

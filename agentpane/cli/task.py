@@ -11,6 +11,7 @@ import typer
 from agentpane.api.client import Client
 from agentpane.api.commands import AddTask, GetTask, ListTasks, MoveTask
 from agentpane.cli import commands, shapes, words
+from agentpane.cli.asking import may_go
 from agentpane.cli.pane import Pane, model_environment, project_ref, table
 from agentpane.cli.project import Ref as ProjectRef
 from agentpane.domain.board import COLUMN_TITLES, Column
@@ -32,7 +33,7 @@ def register(app: typer.Typer) -> None:
     )
     commands.add(noun, "list", list_, "task list shop", "task list shop --column waiting_approval --json")
     commands.add(noun, "show", show, "task show k3x9")
-    commands.add(noun, "move", move, "task move k3x9 in_progress", "task move k3x9 backlog --position 0")
+    commands.add(noun, "move", move, "task move k3x9 in_progress", "task move k3x9 backlog --position 0 --yes")
 
 
 def add(
@@ -82,10 +83,14 @@ def move(
     task: Ref,
     column: Annotated[Column, typer.Argument(metavar="COLUMN", help="backlog or in_progress.")],
     position: Annotated[int | None, typer.Option(help="0 is the top; else the end of the column.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask, even when a diff waits for approval.")] = False,
 ) -> None:
     """Move a card as a drag does: into In Progress starts a run, out of it cancels."""
     pane: Pane = ctx.obj
-    command = MoveTask(task, column, position, model_environment())
+    found = pane.call(lambda client: client.do(GetTask(task)))
+    gives_up = found.card.column is Column.WAITING_APPROVAL and column is Column.BACKLOG
+    confirmed = yes or (gives_up and may_go(pane, found))
+    command = MoveTask(found.card.id, column, position, model_environment(), confirmed)
     moved = pane.call(lambda client: client.do(command))
     pane.result(shapes.task(moved), words.task(moved))
 

@@ -107,13 +107,14 @@ class Acts(QObject):
         command = commands.DecideApproval(approval, allow, always, message, environment=model_environment())
         self._jobs.start(self._link.do(command), self.tr("Sending the decision"))
 
-    def stop(self, task_id: str) -> None:
-        self._jobs.start(self._stop(task_id), self.tr("Stopping the run"))
+    def stop(self, task_id: str, *, confirmed: bool = False) -> None:
+        """confirmed: the person knows that a diff waits for approval."""
+        self._jobs.start(self._stop(task_id, confirmed), self.tr("Stopping the run"))
 
     # Cards
 
-    def move(self, task_id: str, column: Column, position: int) -> None:
-        command = commands.MoveTask(task_id, column, position, environment=model_environment())
+    def move(self, task_id: str, column: Column, position: int, *, confirmed: bool = False) -> None:
+        command = commands.MoveTask(task_id, column, position, model_environment(), confirmed)
         self._jobs.start(self._link.do(command), self.tr("Moving the card"))
 
     def delete(self, task_id: str) -> None:
@@ -139,8 +140,8 @@ class Acts(QObject):
         await self._link.do(commands.PauseRun(task_id))
         self._toasts.say(self.tr("The run pauses after the block that is being written."), "note")
 
-    async def _stop(self, task_id: str) -> None:
-        task = await self._link.do(commands.CancelTask(task_id))
+    async def _stop(self, task_id: str, confirmed: bool) -> None:
+        task = await self._link.do(commands.CancelTask(task_id, confirmed))
         self._toasts.say(self.tr("Stopped: {0}. A recovery snapshot is kept.").format(short(task.card.title)))
 
     async def _delete(self, task_id: str) -> None:

@@ -138,7 +138,10 @@ class Flows(QObject):
             else:
                 await self._desk.link.do(commands.CancelTask(card.id))
         except AgentPaneError as error:
-            if error.code not in {ErrorCode.AGENT_NOT_RUNNING, ErrorCode.TASK_NOT_IN_COLUMN}:
+            # A run that has come to its end meanwhile needs no ending, and its diff is not given up unasked.
+            if error.code not in {
+                ErrorCode.AGENT_NOT_RUNNING, ErrorCode.TASK_NOT_IN_COLUMN, ErrorCode.VALIDATION_ERROR,
+            }:  # fmt: skip
                 raise
 
     async def _new_task(self, start: bool) -> None:
@@ -186,7 +189,7 @@ class Flows(QObject):
             ).format(short(card.title)),
             self.tr("Stop"),
         ):
-            self._desk.acts.stop(task_id)
+            self._desk.acts.stop(task_id, confirmed=card.column is Column.WAITING_APPROVAL)
 
     async def _give_up(self, card: TaskCard, position: int) -> None:
         if await self._sure(
@@ -197,7 +200,7 @@ class Flows(QObject):
             ).format(short(card.title)),
             self.tr("Put back"),
         ):
-            self._desk.acts.move(card.id, Column.BACKLOG, position)
+            self._desk.acts.move(card.id, Column.BACKLOG, position, confirmed=True)
 
     async def _approve(self, task_id: str) -> None:
         task = await self._desk.link.do(commands.GetTask(task_id))

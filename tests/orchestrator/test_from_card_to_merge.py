@@ -206,7 +206,11 @@ async def test_cancelling_a_reviewed_card_keeps_its_branch(data: Path, repositor
     with scripted(WRITE, DONE) as server:
         async with running(data, server.environment) as bench:
             task = await bench.reviewed(await bench.start(await bench.card(await bench.project(repository))))
-            cancelled = await bench.engine.do(c.CancelTask(task.card.id))
+            with pytest.raises(AgentPaneError) as unasked:
+                await bench.engine.do(c.CancelTask(task.card.id))
+            assert (unasked.value.code, unasked.value.details) == (ErrorCode.VALIDATION_ERROR, {"field": "confirmed"})
+            assert await bench.engine.do(c.GetTask(task.card.id)) == task
+            cancelled = await bench.engine.do(c.CancelTask(task.card.id, confirmed=True))
             assert (cancelled.card.column, cancelled.snapshot, cancelled.worktree) == (Column.BACKLOG, None, None)
             assert task.branch is not None
             assert git(repository, "rev-parse", task.branch) == task.snapshot
