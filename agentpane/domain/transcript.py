@@ -62,7 +62,8 @@ class _Builder:
         match event.kind:
             case EventKind.TURN_STARTED:
                 self.blocks = []
-                self.settle()
+                read_up_to = data.get("read_up_to")
+                self.settle(read_up_to if isinstance(read_up_to, int) else event.seq)
             case EventKind.TEXT:
                 self.blocks.append({"type": "text", "text": data["text"]})
             case EventKind.THINKING:
@@ -113,25 +114,26 @@ class _Builder:
         elif name == AFRESH:
             self.messages, self.blocks, self.calls, self.results, self.held = [], [], {}, [], []
 
-    def settle(self) -> None:
+    def settle(self, read_up_to: int) -> None:
         """Close the last assistant message: every call gets its result, an unknown one where none is known.
 
-        What a person said meanwhile follows the results, as the model read it.
+        What a person said up to event `read_up_to` follows the results, as the model read it.
         """
         for call in tuple(self.calls.values()):
             self.result(call.id, UNKNOWN_OUTCOME, is_error=True)
         for result in self.results:
             self.say(result)
         self.results = []
-        for _, block in self.held:
-            self.say(block)
-        self.held = []
+        for seq, block in self.held:
+            if seq <= read_up_to:
+                self.say(block)
+        self.held = [(seq, block) for seq, block in self.held if seq > read_up_to]
 
     def end(self) -> int:
         """Take in what is left, unless calls are open; returns the number of the last event taken in."""
         if self.calls or self.results:
             return self.held[0][0] - 1 if self.held else self.last_seq
-        self.settle()
+        self.settle(self.last_seq)
         return self.last_seq
 
     def say(self, block: dict[str, object]) -> None:

@@ -41,7 +41,7 @@ class Gate:
         self._tools = tools
         self._policy = policy
         self._tier = tier
-        self._read_up_to = read_up_to  # a person's messages up to this event are in the conversation
+        self.read_up_to = read_up_to  # a person's messages up to this event are in the conversation
         self._warned = False  # of the turn limit
         self._wish = wish  # why the run should pause, if it should
 
@@ -63,7 +63,7 @@ class Gate:
             )
         await self._recorder.flush()
         last = await self._core.db.read(sessions.last_seq, self._run.session_id)
-        since, self._read_up_to = self._read_up_to, last
+        since, self.read_up_to = self.read_up_to, last
         if last <= since:
             return ()
         events = await self._core.db.read(sessions.read, self._run.session_id, since, last - since)
@@ -72,9 +72,9 @@ class Gate:
     async def unread(self) -> bool:
         """Whether the person has said something that the agent has not read."""
         last = await self._core.db.read(sessions.last_seq, self._run.session_id)
-        if last <= self._read_up_to:
+        if last <= self.read_up_to:
             return False
-        events = await self._core.db.read(sessions.read, self._run.session_id, self._read_up_to, last)
+        events = await self._core.db.read(sessions.read, self._run.session_id, self.read_up_to, last)
         return any(event.kind is EventKind.ANSWER for event in events)
 
     async def authorize(self, turn: int, call: ToolCall, summary: str) -> Verdict:

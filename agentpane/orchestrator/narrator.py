@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from agentpane.api.events import RunActivity
 from agentpane.db import audit, model_calls, runs
 from agentpane.domain import transcript
@@ -18,11 +20,14 @@ AUDIT_TEXT = 4_000  # characters of an input value or an outcome that an audit e
 class Narrator:
     """Stores one run's events in the order in which they come. `take` returns when the next may have its effect."""
 
-    def __init__(self, core: Core, recorder: Recorder, run: runs.RunRow, tier: Tier) -> None:
+    def __init__(
+        self, core: Core, recorder: Recorder, run: runs.RunRow, tier: Tier, read_up_to: Callable[[], int]
+    ) -> None:
         self._core = core
         self._recorder = recorder
         self._run = run
         self._tier = tier
+        self._read_up_to = read_up_to  # the number of the last event that the model's next answer has seen
         self._open: dict[str, base.ToolStarted] = {}  # calls whose outcome has not come yet
 
     async def cut_off(self) -> None:
@@ -56,7 +61,7 @@ class Narrator:
             case base.ToolOutput(turn, call_id, text):
                 self._recorder.show(turn, "output", text, call_id)
             case base.TurnStarted(turn):
-                self._recorder.add(EventKind.TURN_STARTED, {}, turn)
+                self._recorder.add(EventKind.TURN_STARTED, {"read_up_to": self._read_up_to()}, turn)
                 self._activity("Thinking…")
             case base.TextBlock(turn, text):
                 self._recorder.add(EventKind.TEXT, {"text": text}, turn)

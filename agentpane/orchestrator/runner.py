@@ -145,7 +145,7 @@ class Runner:
             conversation.read_up_to,
             lambda: self._wishes.get(cast.run.id),
         )
-        narrator = Narrator(self._core, recorder, cast.run, tier)
+        narrator = Narrator(self._core, recorder, cast.run, tier, lambda: gate.read_up_to)
         brief = await self._brief(cast, worktree, conversation)
         self._endpoints[cast.run.id] = brief.endpoint
         result = ""

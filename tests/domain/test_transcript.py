@@ -103,3 +103,11 @@ def test_a_thought_goes_back_with_its_signature() -> None:
 def test_a_call_of_an_answer_that_was_cut_is_never_made() -> None:
     cut = (EventKind.TURN_FINISHED, 1, {"stop_reason": "max_tokens", "model": "m"})
     assert [call.started for call in conversation(PROMPT, STARTED, CALL, cut).pending] == [True]
+
+
+def test_a_message_that_the_model_had_not_read_follows_the_answer() -> None:
+    late = (EventKind.TURN_STARTED, 2, {"read_up_to": 4})
+    text = (EventKind.TEXT, 2, {"text": "Done"})
+    found = conversation(PROMPT, STARTED, (EventKind.TEXT, 1, {"text": "Hm"}), FINISHED, ANSWER, late, text, FINISHED)
+    assert [message["role"] for message in found.history] == ["user", "assistant", "assistant", "user"]
+    assert found.history[-1] == {"role": "user", "content": [{"type": "text", "text": "Mind the tests"}]}
