@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from agentpane.api import commands as c
 from agentpane.api.events import ProjectRemoved
-from agentpane.db import agents, projects, tasks
+from agentpane.db import agents, audit, projects, tasks
 from agentpane.domain.agents import Agent, AgentConfig, BackendName
 from agentpane.domain.board import Column
+from agentpane.domain.json import JsonObject
 from agentpane.domain.limits import (
     AGENT_NAME,
     PROJECT_DESCRIPTION,
@@ -59,7 +61,8 @@ class Catalog:
                 name=name, path=str(repository.path), description=description, base_branch=tip.branch, recorded=recorded
             )
             made = projects.create(connection, new, now)
-            projects.set_trust(connection, made.id, digest, () if digest else needs, now)
+            waiting = config.digest if config else None
+            projects.set_trust(connection, made.id, digest, () if digest else needs, now, waiting)
             if not agents.list_for(connection, made.id):
                 backend = BackendName.RECORDED if recorded else BackendName.ANTHROPIC
                 first = agents.NewAgent(made.id, "Recorded" if recorded else FIRST_AGENT, backend, is_default=True)
@@ -77,7 +80,12 @@ class Catalog:
         return await self.core.db.read(projects.list_all)
 
     async def get(self, command: c.GetProject) -> Project:
-        return await self._project(command.project)
+        """The project; what waits for trust is compared with the base branch, unless that cannot be read."""
+        project = await self._project(command.project)
+        with contextlib.suppress(AgentPaneError):
+            repository = await self.core.git.open_repository(Path(project.path))
+            await trust.look(self.core, project, repository)
+        return await self._project(project.id)
 
     async def edit(self, command: c.EditProject) -> Project:
         project = await self._project(command.project)
@@ -98,14 +106,25 @@ class Catalog:
         return await self._project(project.id)
 
     async def trust(self, command: c.TrustProject) -> Project:
-        """Trust the exact bytes of the repository's configuration on the base branch."""
+        """Trust the exact bytes of the repository's configuration on the base branch, if they are those of `digest`."""
         project = await self._project(command.project)
         repository = await self.core.git.open_repository(Path(project.path))
-        tip = await self.core.git.base_branch(repository, project.base_branch)
-        config = await trust.read_config(self.core, repository, tip.sha)
-        digest = config.digest if config else None
-        await self.core.db.write(projects.set_trust, project.id, digest, (), self.core.clock.now())
-        await self.core.audit(self.core.record("project.trust", project.id, input={"digest": digest}))
+        config = (await trust.look(self.core, project, repository)).config
+        if config is None or config.digest != command.digest:
+            raise AgentPaneError(
+                ErrorCode.PROJECT_NOT_TRUSTED,
+                f"{project.base_branch} has another configuration than the one that was read.",
+                hint="Read what waits for trust and trust that. Nothing has changed.",
+                details={"project_id": project.id, "digest": config.digest if config else None},
+            )
+        told: JsonObject = {"digest": config.digest, "trusted": list(config.needs_trust())}
+        entry = self.core.record("project.trust", project.id, input=told)
+
+        def store(connection: projects.Connection) -> None:
+            projects.set_trust(connection, project.id, config.digest, (), self.core.clock.now())
+            audit.append(connection, (entry,))
+
+        await self.core.db.write(store)
         await self.core.announce_project(project.id)
         return await self._project(project.id)
 

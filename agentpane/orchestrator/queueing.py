@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from agentpane.api import commands as c
 from agentpane.api.events import SessionAppended
@@ -64,11 +65,13 @@ class Queue:
 
         prompt: what the agent reads first; None: the task itself, or what the session has.
         also: stored in the same transaction.
-        Raises AGENT_BACKEND_MISSING, BACKEND_AUTH, AGENT_ALREADY_RUNNING or QUEUE_FULL; then nothing has changed.
+        Raises AGENT_BACKEND_MISSING, BACKEND_AUTH, AGENT_ALREADY_RUNNING, QUEUE_FULL, or what
+        opening the repository raises; then nothing has changed.
         """
         await self.credentials.check(agent.backend, environment)
         self.backends.check(agent.backend)
         project = await self.core.db.read(projects.get, task.card.project_id)
+        await self.core.git.open_repository(Path(project.path))
         model = (await self.core.agent(agent.id)).model
         limit = agent.config.max_turns or project.config.max_turns or TURN_LIMITS[agent.type]
 

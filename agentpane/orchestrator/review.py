@@ -63,10 +63,10 @@ class Review:
             task = await self.core.task(task.card.id)
             try:
                 _, snapshot = self._approvable(task, command.sha)
+                repository = await self._repository(task)
             except AgentPaneError as error:
                 return _outcome(task, ApproveResult.REFUSED, error.code, error.message, error.hint)
             project = await self.core.db.read(projects.get, task.card.project_id)
-            repository = await self._repository(task)
             return await self._merge(task, project, repository, snapshot, command.strategy)
 
     async def reject(self, command: c.Reject) -> Task:

@@ -51,6 +51,7 @@ class Cast:
     config: ProjectConfig  # the project's, with what is trusted of the repository's
     repository: Repository
     words: tuple[tuple[str, str], ...]  # the repository's instruction files
+    untrusted: tuple[str, ...]  # what of the repository's configuration is left out, one line each
 
 
 class Runner:
@@ -115,6 +116,9 @@ class Runner:
 
     async def _play(self, row: runs.RunRow, recorder: Recorder) -> None:
         cast = await self._cast(row)
+        if cast.untrusted:
+            code = ErrorCode.PROJECT_NOT_TRUSTED.value
+            recorder.add(EventKind.STATE, {"state": "not_trusted", "code": code, "pending": list(cast.untrusted)})
         worktree = await self._workspaces.ready(cast.task, cast.project, cast.config, cast.repository, row.id, recorder)
         tier = self._sandbox.tier
         await self._core.db.write(
@@ -166,9 +170,11 @@ class Runner:
         repository = await self._core.git.open_repository(Path(project.path))
         base = task.base_sha or (await self._core.git.base_branch(repository, project.base_branch)).sha
         stand = await trust.standing(self._core, project.id, repository, base)
+        if stand.pending:
+            await trust.look(self._core, project, repository)
         words = await trust.instructions(self._core, repository, base)
         config = merged(project.config, stand.config, stand.trusted)
-        return Cast(row, task, project, agent, config, repository, words)
+        return Cast(row, task, project, agent, config, repository, words, stand.pending)
 
     async def _conversation(self, cast: Cast, recorder: Recorder) -> Conversation:
         conversation = await self._rebuilt(cast, recorder)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from agentpane.db import projects
 from agentpane.domain.ids import ProjectId
+from agentpane.domain.projects import Project
 from agentpane.domain.repoconfig import CONFIG_PATH, INSTRUCTION_PATHS, RepoConfig, parse
 from agentpane.orchestrator.core import Core
 from agentpane.worktrees import Repository
@@ -27,17 +28,27 @@ async def read_config(core: Core, repository: Repository, commit: str) -> RepoCo
 
 
 async def standing(core: Core, project_id: ProjectId, repository: Repository, commit: str) -> Standing:
-    """Compare the configuration at `commit` with what was trusted, and remember what waits for trust."""
+    """Compare the configuration at `commit` with what was trusted."""
     config = await read_config(core, repository, commit)
     trusted_hash = await core.db.read(projects.trusted_hash, project_id)
     needs = config.needs_trust() if config else ()
     trusted = not needs or (config is not None and config.digest == trusted_hash)
-    pending = () if trusted else needs
-    before = await core.db.read(projects.get, project_id)
-    if (before.trusted, before.trust_pending) != (trusted, pending):
-        await core.db.write(projects.set_trust, project_id, trusted_hash, pending, core.clock.now())
-        await core.announce_project(project_id)
-    return Standing(config, trusted, pending)
+    return Standing(config, trusted, () if trusted else needs)
+
+
+async def look(core: Core, project: Project, repository: Repository) -> Standing:
+    """How the configuration stands on the base branch now. What waits for trust is remembered and announced."""
+    tip = await core.git.base_branch(repository, project.base_branch)
+    stand = await standing(core, project.id, repository, tip.sha)
+    waiting = stand.config.digest if stand.config and stand.pending else None
+    before = await core.db.read(projects.get, project.id)
+    if (before.trust_digest, before.trust_pending) != (waiting, stand.pending):
+        trusted_hash = await core.db.read(projects.trusted_hash, project.id)
+        await core.db.write(
+            projects.set_trust, project.id, trusted_hash, stand.pending, core.clock.now(), waiting=waiting
+        )
+        await core.announce_project(project.id)
+    return stand
 
 
 async def instructions(core: Core, repository: Repository, commit: str) -> tuple[tuple[str, str], ...]:

@@ -82,6 +82,7 @@ class Workspaces:
         worktree = as_worktree(row)
         ref = None
         if worktree.path.is_dir():
+            await self._restore_branch(task, row, repository)
             ref = await self._keep(task, row, worktree, repository, reason)
             await self._core.db.write(worktrees.set_fields, row.id, now(), status=WorktreeStatus.REMOVING)
         try:
@@ -101,6 +102,12 @@ class Workspaces:
         )
         await self._core.audit(entry)
         return ref
+
+    async def _restore_branch(self, task: Task, row: WorktreeRow, repository: Repository) -> None:
+        """A worktree without its branch has no commit to compare with: put a deleted branch back where it was."""
+        known = task.snapshot or row.base_sha
+        if known is not None and await self._core.git.branch_tip(repository, row.branch) is None:
+            await self._core.git.restore_branch(repository, row.branch, known)
 
     async def _is_ours(self, row: WorktreeRow, repository: Repository) -> bool:
         """Whether git still has its record of the worktree at exactly this path."""

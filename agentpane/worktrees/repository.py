@@ -166,6 +166,12 @@ async def ref_tip(git: GitRunner, repo: Repository, ref: str) -> str | None:
     return found.line if found.exit_code == 0 else None
 
 
+async def restore_branch(git: GitRunner, repo: Repository, branch: str, commit: str) -> None:
+    """Make a branch that is gone name `commit` again; one that has come back meanwhile is left as it is."""
+    nothing = "0" * len(commit)
+    await git.run(objects_of(repo), "update-ref", f"refs/heads/{branch}", commit, nothing, ok=(0, 128))
+
+
 async def commit_tree(git: GitRunner, repo: Repository, commit: str) -> str:
     """The tree of a commit."""
     return (await git.run(objects_of(repo), "rev-parse", "--verify", "--quiet", f"{commit}^{{tree}}")).line

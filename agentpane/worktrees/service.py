@@ -85,6 +85,10 @@ class Worktrees:
         """The commit that a local branch names; None when there is no such branch."""
         return await repository.branch_tip(self._git, repo, branch)
 
+    async def restore_branch(self, repo: Repository, branch: str, commit: str) -> None:
+        """Make a branch that is gone name `commit` again; one that has come back meanwhile is left as it is."""
+        await repository.restore_branch(self._git, repo, branch, commit)
+
     async def merge_base(self, repo: Repository, a: str, b: str) -> str:
         """The commit from which both have gone on."""
         return await repository.merge_base(self._git, repo, a, b)

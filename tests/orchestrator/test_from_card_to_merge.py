@@ -433,7 +433,12 @@ async def test_the_repositorys_commands_run_only_once_they_are_trusted(data: Pat
             assert first.worktree is not None
             assert not (Path(first.worktree) / "made-by-init").exists()
             assert not (Path(first.worktree) / ".env").exists()
-            trusted = await bench.engine.do(c.TrustProject(project.id))
+            events = await bench.engine.do(c.ReadSession(first.card.id))
+            assert {"state": "not_trusted", "code": "PROJECT_NOT_TRUSTED", "pending": list(project.trust_pending)} in [
+                event.data for event in events
+            ]
+            assert project.trust_digest is not None
+            trusted = await bench.engine.do(c.TrustProject(project.id, project.trust_digest))
             assert trusted.trusted and trusted.trust_pending == ()
             second = await bench.reviewed(await bench.start(await bench.card(project, "Trusted")))
             assert second.worktree is not None

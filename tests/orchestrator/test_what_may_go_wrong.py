@@ -195,3 +195,39 @@ async def test_a_nested_repository_stops_the_run_and_the_agent_is_told_on_resume
             done = await bench.until(task, lambda now: now.card.column is Column.WAITING_APPROVAL)
             assert done.card.files_changed == 1
             assert "could not be taken" in str(server.requests[2].messages[-1])
+
+
+async def test_a_repository_that_is_not_there_refuses_every_act_and_nothing_changes(
+    data: Path, repository: Path
+) -> None:
+    with scripted(WRITE, DONE) as server:
+        async with running(data, server.environment) as bench:
+            project = await bench.project(repository)
+            waiting = await bench.reviewed(await bench.start(await bench.card(project, "Waits")))
+            fresh = await bench.card(project, "Fresh")
+            away = repository.rename(repository.with_name("away"))
+            for act in (
+                bench.start(fresh),
+                bench.engine.do(c.Reject(waiting.card.id, "No", environment=bench.environment)),
+            ):
+                with pytest.raises(AgentPaneError) as caught:
+                    await act
+                assert caught.value.code is ErrorCode.PROJECT_PATH_INVALID
+            outcome = await bench.engine.do(c.Approve(waiting.card.id))
+            assert outcome.code == ErrorCode.PROJECT_PATH_INVALID
+            assert (await bench.engine.do(c.GetTask(fresh.card.id))).card.column is Column.BACKLOG
+            unchanged = await bench.engine.do(c.GetTask(waiting.card.id))
+            assert (unchanged.snapshot, unchanged.card.rejection_count) == (waiting.snapshot, 0)
+            away.rename(repository)
+            assert (await bench.engine.do(c.Approve(waiting.card.id))).merge_commit is not None
+
+
+async def test_a_merged_card_whose_branch_was_deleted_leaves_no_worktree(data: Path, repository: Path) -> None:
+    with scripted(WRITE, DONE) as server:
+        async with running(data, server.environment) as bench:
+            task = await bench.reviewed(await bench.start(await bench.card(await bench.project(repository))))
+            git(repository, "update-ref", "-d", f"refs/heads/{task.branch}")
+            assert (await bench.engine.do(c.Approve(task.card.id))).merge_commit is not None
+            assert task.worktree is not None and not Path(task.worktree).exists()
+            assert len(git(repository, "worktree", "list").splitlines()) == 1
+            assert git(repository, "branch", "--list", "agentpane/*") == ""
