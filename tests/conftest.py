@@ -8,6 +8,7 @@ session fails it.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import shutil
 import subprocess
@@ -137,6 +138,15 @@ def home(session_folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeyp
     monkeypatch.setenv("HOME", str(folder))
     monkeypatch.setenv("AGENTPANE_HOME", str(folder / "agentpane"))
     return folder
+
+
+@pytest.fixture
+def garbage_on_this_thread() -> Iterator[None]:
+    """For tests that make Qt objects: their garbage is collected here, and not on a thread that happens to allocate."""
+    gc.disable()
+    yield
+    gc.collect()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

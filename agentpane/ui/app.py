@@ -16,6 +16,7 @@ from qasync import QEventLoop
 from agentpane.api.commands import RaiseWindow
 from agentpane.errors import AgentPaneError
 from agentpane.paths import DataFolder, data_folder, shipped
+from agentpane.ui.collecting import MainThreadCollector
 from agentpane.ui.link import Connection
 from agentpane.ui.theme import Look
 from agentpane.ui.window import MainWindow
@@ -72,6 +73,7 @@ async def show_window(loop: asyncio.AbstractEventLoop, folder: DataFolder, memor
     window.desk.known.settings_changed.connect(lambda: memory.setValue("theme", window.desk.known.settings.theme))
     window.show()
     window.start()
+    MainThreadCollector(window)
     gc.freeze()  # what is loaded stays: the collector need not look at it again
     loop.add_signal_handler(signal.SIGTERM, window.close)
     loop.add_signal_handler(signal.SIGINT, window.close)

@@ -173,3 +173,8 @@ def stage(loop: QEventLoop, engine: MemoryEngine) -> Iterator[Stage]:
     stage = Stage(loop, engine)
     yield stage
     stage.close()
+
+
+@pytest.fixture(autouse=True)
+def collected(garbage_on_this_thread: None) -> None:
+    """The windows of a test are gone, on this thread, when it ends."""
