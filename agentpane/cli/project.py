@@ -6,10 +6,12 @@ from typing import Annotated
 
 import typer
 
-from agentpane.api.commands import AddProject, GetProject, ListProjects, RemoveProject
+from agentpane.api.client import Client
+from agentpane.api.commands import AddProject, GetProject, ListProjects, RemoveProject, TrustProject
 from agentpane.cli import commands, shapes
-from agentpane.cli.pane import Pane, absolute, pairs, project_ref, table
+from agentpane.cli.pane import Pane, absolute, line, pairs, project_ref, table
 from agentpane.domain.projects import Project
+from agentpane.errors import AgentPaneError, ErrorCode
 
 Ref = Annotated[str, typer.Argument(metavar="P", help="A project: its id or the beginning of it, its name or path.")]
 
@@ -31,12 +33,15 @@ def add(
         bool, typer.Option("--trust", help="Trust the repository's own configuration as it stands on that branch.")
     ] = False,
 ) -> None:
-    """Put a git repository on the board."""
+    """Put a git repository on the board.
+
+    With --trust, one that is there already has its present configuration trusted.
+    """
     pane: Pane = ctx.obj
-    command = AddProject(absolute(path) if path.strip() else path, name, base, trust=trust)
-    added = pane.call(lambda client: client.do(command))
+    command = AddProject(absolute(path) if path.strip() else path, name, base)
+    added = pane.call(lambda client: _trusted(client, command, pane) if trust else client.do(command))
     for waiting in added.trust_pending:
-        pane.note(f"Waits for trust (--trust): {waiting}")
+        pane.note(f"Waits for trust (--trust): {line(waiting)}")
     pane.result(shapes.project(added), _told(added))
 
 
@@ -67,6 +72,24 @@ def remove(
     pane: Pane = ctx.obj
     gone = pane.call(lambda client: client.do(RemoveProject(project_ref(project), purge)))
     pane.result(shapes.project(gone), f"{gone.name} is off the board; {gone.path} stays as it is.")
+
+
+async def _trusted(client: Client, command: AddProject, pane: Pane) -> Project:
+    """The project, added unless it is there already, with its configuration trusted as it is told here."""
+    try:
+        project = await client.do(command)
+    except AgentPaneError as error:
+        known = error.details.get("project_id")
+        other = command.name is not None or command.base_branch is not None
+        if error.code is not ErrorCode.PROJECT_PATH_EXISTS or not isinstance(known, str) or other:
+            raise
+        project = await client.do(GetProject(known))
+    if project.trust_digest is None:
+        return project
+    trusted = await client.do(TrustProject(project.id, project.trust_digest))
+    for each in project.trust_pending:
+        pane.note(f"Trusted: {line(each)}")
+    return trusted
 
 
 def _told(value: Project) -> str:

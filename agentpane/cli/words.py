@@ -8,7 +8,7 @@ from datetime import datetime
 from agentpane.cli.pane import block, line, pairs
 from agentpane.cli.shapes import task_code
 from agentpane.domain.board import COLUMN_TITLES, Column
-from agentpane.domain.json import JsonObject
+from agentpane.domain.json import JsonObject, JsonValue
 from agentpane.domain.runs import PauseReason, Run, RunStatus
 from agentpane.domain.sessions import EventKind, SessionEvent
 from agentpane.domain.tasks import Task, TaskCard
@@ -130,6 +130,8 @@ def event(value: SessionEvent) -> str | None:
             return f"= snapshot {_text(data, 'sha')[:10]}"
         case EventKind.WORKTREE:
             return f"= worktree {_text(data, 'state')} {line(_text(data, 'path'))}".rstrip()
+        case EventKind.STATE if _text(data, "state") == "not_trusted":
+            return f"= left out until it is trusted: {line('; '.join(map(str, _list(data, 'pending'))))}"
         case EventKind.STATE if _text(data, "state") != TOOL_STARTED:
             return f"= {_text(data, 'state')} {_text(data, 'code')}".rstrip()
     return None
@@ -159,6 +161,11 @@ def _input(data: JsonObject) -> str:
 def _text(data: JsonObject, name: str) -> str:
     value = data.get(name)
     return value if isinstance(value, str) else ""
+
+
+def _list(data: JsonObject, name: str) -> list[JsonValue]:
+    value = data.get(name)
+    return value if isinstance(value, list) else []
 
 
 def _short(text: str) -> str:

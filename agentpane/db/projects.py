@@ -33,6 +33,7 @@ def _projects() -> AnySelect:
         _P.description,
         _P.base_branch,
         _P.trust_pending,
+        _P.trust_digest,
         _P.recorded,
         _P.max_concurrent_agents,
         _P.config,
@@ -175,10 +176,19 @@ def trusted_hash(connection: Connection, project_id: ProjectId) -> str | None:
 
 
 def set_trust(
-    connection: Connection, project_id: ProjectId, digest: str | None, pending: Sequence[str], at: datetime
+    connection: Connection,
+    project_id: ProjectId,
+    digest: str | None,
+    pending: Sequence[str],
+    at: datetime,
+    waiting: str | None = None,
 ) -> None:
-    """Remember what is trusted, and what waits for trust (one line each; nothing waiting means trusted)."""
-    _update(connection, project_id, at, {"trusted_hash": digest, "trust_pending": tuple(pending)})
+    """Remember what is trusted, and what waits for trust (one line each; nothing waiting means trusted).
+
+    digest, waiting: the hashes of the configuration that is trusted, and of the one that waits.
+    """
+    values = {"trusted_hash": digest, "trust_pending": tuple(pending), "trust_digest": waiting if pending else None}
+    _update(connection, project_id, at, values)
 
 
 def archive(connection: Connection, project_id: ProjectId, at: datetime) -> None:
@@ -226,6 +236,7 @@ def _project(row: AnyRow, counts: Mapping[str, ProjectCounts]) -> Project:
         base_branch=row.base_branch,
         trusted=not row.trust_pending,
         trust_pending=row.trust_pending,
+        trust_digest=row.trust_digest,
         recorded=row.recorded,
         max_concurrent_agents=row.max_concurrent_agents,
         config=row.config.value(),

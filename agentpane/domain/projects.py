@@ -56,3 +56,4 @@ class Project:
     config: ProjectConfig
     created_at: datetime
     counts: ProjectCounts = field(default_factory=ProjectCounts)
+    trust_digest: str | None = None  # names the exact configuration that waits for trust

@@ -170,7 +170,7 @@ class Runner:
         repository = await self._core.git.open_repository(Path(project.path))
         base = task.base_sha or (await self._core.git.base_branch(repository, project.base_branch)).sha
         stand = await trust.standing(self._core, project.id, repository, base)
-        if stand.pending:
+        if stand.pending or not project.trusted:
             await trust.look(self._core, project, repository)
         words = await trust.instructions(self._core, repository, base)
         config = merged(project.config, stand.config, stand.trusted)

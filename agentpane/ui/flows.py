@@ -89,8 +89,9 @@ class Flows(QObject):
         if self._free():
             self._start(self._ask_key(), self.tr("Storing the key"))
 
-    def trust(self, project_id: str) -> None:
-        self._start(self._trust(project_id), self.tr("Trusting the configuration"))
+    def trust(self, project_id: str, digest: str) -> None:
+        """Trust the content that the person was shown."""
+        self._start(self._trust(project_id, digest), self.tr("Trusting the configuration"))
 
     def theme(self, theme: str) -> None:
         self._start(self._theme(theme), self.tr("Changing the theme"))
@@ -228,8 +229,8 @@ class Flows(QObject):
             warned = self.tr("Key stored. {0}").format(status.warning)
             self._desk.toasts.say(warned if status.warning else self.tr("Key stored in the system keyring."))
 
-    async def _trust(self, project_id: str) -> None:
-        await self._desk.link.do(commands.TrustProject(project_id))
+    async def _trust(self, project_id: str, digest: str) -> None:
+        await self._desk.link.do(commands.TrustProject(project_id, digest))
         self._desk.toasts.say(self.tr("Trusted, until that content changes."))
 
     async def _theme(self, theme: str) -> None:

@@ -16,13 +16,14 @@ class Strips(QWidget):
     """Each banner is there exactly while what it says holds, or until the person has read it."""
 
     key_requested = Signal()
-    trust_requested = Signal(str)
+    trust_requested = Signal(str, str)  # project, digest of what the banner shows
 
     def __init__(self, desk: Desk) -> None:
         super().__init__()
         self._desk = desk
         self._was_lost = False
         self._start_read = False
+        self._trust_shown = ""
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setSpacing(8)
@@ -71,6 +72,7 @@ class Strips(QWidget):
         self.recorded.setVisible(project is not None and project.recorded)
         self.trust.setVisible(project is not None and bool(project.trust_pending))
         if project is not None and project.trust_pending:
+            self._trust_shown = project.trust_digest or ""
             waiting = "; ".join(one_line(line) for line in project.trust_pending)
             self.trust.say(self.tr("This repository's own configuration waits for your trust: {0}").format(waiting))
         self._fit()
@@ -109,4 +111,4 @@ class Strips(QWidget):
     def _trust(self) -> None:
         project = self._desk.known.current
         if project is not None:
-            self.trust_requested.emit(project.id)
+            self.trust_requested.emit(project.id, self._trust_shown)

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from PySide6.QtCore import QCoreApplication
 
-from agentpane.domain.json import JsonObject
+from agentpane.domain.json import JsonObject, JsonValue
 from agentpane.domain.sessions import EventKind, SessionEvent
 from agentpane.ui import figures
 from agentpane.ui.plain import one_line
@@ -171,6 +171,7 @@ NOTES = {
     "afresh": ("retry", "muted", "Started afresh"),
     "merge_refused": ("alert", "attention", "The merge was refused: {code}"),
     "merged": ("merge", "success", "Merged"),
+    "not_trusted": ("alert", "attention", "Left out until you trust it: {pending}"),
     "turn_limit_near": ("alert", "attention", "{turns} of {limit} turns are used"),
     "worktree_stays": ("alert", "attention", "The worktree could not be removed: {message}"),
     "rejected": ("x", "attention", "Rejected"),
@@ -179,7 +180,7 @@ NOTES = {
 
 def note_of(event: SessionEvent) -> Block | None:
     """A line about what happened around the conversation, or None for what need not be said."""
-    data = {key: one_line(str(value)) for key, value in event.data.items() if value is not None}
+    data = {key: one_line(_words(value)) for key, value in event.data.items() if value is not None}
     match event.kind:
         case EventKind.STATE:
             icon, token, words = NOTES.get(data.get("state", ""), ("info", "muted", ""))
@@ -204,6 +205,10 @@ def note_of(event: SessionEvent) -> Block | None:
         case _:
             return None
     return Block(BlockKind.NOTE, event.at, event.turn, text, icon, token) if text else None
+
+
+def _words(value: JsonValue) -> str:
+    return "; ".join(str(item) for item in value) if isinstance(value, list) else str(value)
 
 
 class _Blank(dict[str, str]):

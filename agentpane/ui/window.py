@@ -128,7 +128,7 @@ class MainWindow(QMainWindow):
         acts.reject_requested.connect(lambda task: self._verdict(task, approve=False))
         self.places.changed.connect(self._place_changed)
         self.strips.key_requested.connect(lambda: self.flows.ask_key())
-        self.strips.trust_requested.connect(lambda project: self.flows.trust(project))
+        self.strips.trust_requested.connect(lambda project, digest: self.flows.trust(project, digest))
         self._connect_flows()
         for action_id, act in (
             ("place.board", self.places.show_board),

@@ -88,10 +88,12 @@ def test_a_path_that_is_not_utf_8_is_refused_in_words(connection: Connection) ->
 
 
 def test_what_waits_for_trust_makes_a_project_untrusted(connection: Connection, world: World) -> None:
-    projects.set_trust(connection, world.project.id, None, ("init script: make",), LATER)
+    projects.set_trust(connection, world.project.id, None, ("init script: make",), LATER, "def")
+    assert projects.get(connection, world.project.id).trust_digest == "def"
     assert not projects.get(connection, world.project.id).trusted
     assert projects.get(connection, world.project.id).trust_pending == ("init script: make",)
     projects.set_trust(connection, world.project.id, "abc", (), LATER)
+    assert projects.get(connection, world.project.id).trust_digest is None
     assert projects.get(connection, world.project.id).trusted
     assert projects.trusted_hash(connection, world.project.id) == "abc"
 

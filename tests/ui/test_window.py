@@ -222,11 +222,12 @@ def test_what_is_our_own_mistake_offers_a_report_to_copy(stage: Stage) -> None:
 
 
 def test_a_repositorys_own_configuration_waits_for_trust_in_sight(stage: Stage) -> None:
-    stage.engine.add_project("ledger", trusted=False, trust_pending=("init script: ./prepare",))
+    stage.engine.add_project("ledger", trusted=False, trust_pending=("init script: ./prepare",), trust_digest="d1")
     window = stage.open()
     assert "init script: ./prepare" in text_of(stage, "banner.trust.text")
     stage.click("banner.trust.act")
     stage.until(lambda: stage.done(commands.TrustProject))
+    assert stage.done(commands.TrustProject)[0].digest == "d1"  # type: ignore[attr-defined]
     stage.until(lambda: not window.strips.trust.isVisible())
 
 

@@ -22,7 +22,10 @@ AGENT_CONFIG_DEFAULT = asdict(AgentConfig())
 
 
 class ProjectTable(Times, Base):
-    """`trusted_hash`: the repository's configuration that the person trusted; `trust_pending`: what waits for that."""
+    """`trusted_hash`: the repository's configuration that the person trusted; `trust_pending`: what waits for that.
+
+    `trust_digest`: the hash of the configuration that waits.
+    """
 
     __tablename__ = "projects"
 
@@ -45,6 +48,7 @@ class ProjectTable(Times, Base):
     trust_pending: Mapped[tuple[str, ...]] = mapped_column(
         Json("list of what waits for trust", documents.STRINGS), nullable=False, server_default=json_default([])
     )
+    trust_digest: Mapped[str | None] = mapped_column(Text)
     always_allowed: Mapped[tuple[str, ...]] = mapped_column(
         Json("list of allowed tools", documents.STRINGS), nullable=False, server_default=json_default([])
     )
