@@ -167,6 +167,7 @@ class RunRow:
             pause_reason=self.pause_reason,
             sandbox_tier=self.sandbox_tier,
             error=self.error,
+            paused_at=self.paused_at,
         )
 
 

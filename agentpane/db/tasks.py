@@ -101,6 +101,7 @@ def _cards() -> AnySelect:
             RunTable.sandbox_tier,
             RunTable.error_type,
             RunTable.error,
+            RunTable.paused_at,
         )
         .select_from(_T)
         .outerjoin(AgentTable, AgentTable.id == _T.agent_id)

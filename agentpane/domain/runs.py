@@ -108,6 +108,7 @@ class Run:
     pause_reason: PauseReason | None
     sandbox_tier: str | None
     error: RunError | None
+    paused_at: datetime | None = None
 
 
 def turn_limit_is_near(turns: int, limit: int) -> bool:

@@ -25,6 +25,7 @@ class RunBrief:
     sandbox_tier: str | None
     error_code: str | None
     error_message: str | None
+    paused_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,7 +147,8 @@ class KeySheet(Sheet):
         self.body.addWidget(
             Label(
                 self.tr(
-                    "It is kept in the system keyring, never in the database or a log, and no tool of an agent sees it."
+                    "It is kept in the system keyring, or, where there is none, in a file that only you can read;"
+                    " never in the database or a log. No tool of an agent sees it."
                 ),
                 "muted",
                 wrap=True,

@@ -75,6 +75,7 @@ class BoardPage(QWidget):
     """The board of the shown project."""
 
     new_requested = Signal(object)  # the column
+    entered = Signal(str)  # a card is opened by key: its task gets the keys
     primary_requested = Signal(str, str)  # task, action id
 
     def __init__(self, desk: Desk) -> None:
@@ -185,7 +186,7 @@ class BoardPage(QWidget):
             frame = self.columns[column]
             frame.view.empty_text = words
             frame.new_requested.connect(self.new_requested)
-            frame.view.opened.connect(self._desk.acts.open_requested)
+            frame.view.opened.connect(self.entered)
             frame.view.chosen.connect(self._desk.acts.open_requested)
             frame.view.primary_requested.connect(self.primary_requested)
             frame.view.walked.connect(lambda step, column=column: self._walk(column, step))
@@ -195,6 +196,7 @@ class BoardPage(QWidget):
         self._search_later = Later(self, 120, self._search)
         self.search.textChanged.connect(lambda: self._search_later.ask())
         known = self._desk.known
+        self._desk.acts.task_changed.connect(self._taken)
         known.current_changed.connect(self.show_project)
         known.projects_changed.connect(self._show_counts)
         self._model.touched.connect(self._touched)
@@ -224,6 +226,12 @@ class BoardPage(QWidget):
         task_id = self._desk.acts.task_id
         if task_id and self._model.card(task_id) is not None:
             self.select(task_id)
+
+    def _taken(self, task_id: str) -> None:
+        """The task at hand is the current card, wherever it was taken up. Nothing scrolls sideways for it."""
+        card = self._model.card(task_id)
+        if card is not None and not self.view(card.column).is_current(task_id):
+            self.view(card.column).select(task_id)
 
     def _leaving(self, task_id: str) -> None:
         if self._desk.acts.task_id == task_id:

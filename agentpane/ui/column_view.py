@@ -12,6 +12,7 @@ from PySide6.QtGui import (
     QDragLeaveEvent,
     QDragMoveEvent,
     QDropEvent,
+    QFocusEvent,
     QKeyEvent,
     QMouseEvent,
     QPainter,
@@ -84,6 +85,10 @@ class ColumnView(QListView):
         index = self.currentIndex()
         return index.data(Role.CARD) if index.isValid() and self.selectionModel().isSelected(index) else None
 
+    def is_current(self, task_id: str) -> bool:
+        card = self.current_card()
+        return card is not None and card.id == task_id
+
     def select(self, task_id: str) -> bool:
         """Make a card the current one, if it is here."""
         index = self.index_of(task_id)
@@ -111,6 +116,14 @@ class ColumnView(QListView):
         self.viewport().update()
 
     # Keys
+
+    @override
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        """Whoever comes by Tab stands on a card at once, and sees which."""
+        super().focusInEvent(event)
+        walked = event.reason() in {Qt.FocusReason.TabFocusReason, Qt.FocusReason.BacktabFocusReason}
+        if walked and self.current_card() is None:
+            self.select_row(self.currentIndex().row())
 
     @override
     def keyPressEvent(self, event: QKeyEvent) -> None:

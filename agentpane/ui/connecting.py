@@ -49,7 +49,7 @@ class ConnectingPage(QWidget):
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
 
     def show_link(self, state: LinkState, error: AgentPaneError | None) -> None:
-        failed = state in {LinkState.LOST, LinkState.REFUSED} and error is not None
+        failed = state in {LinkState.LOST, LinkState.REFUSED, LinkState.STOPPED} and error is not None
         self._again.setVisible(failed)
         self._progress.setVisible(state is not LinkState.REFUSED)
         if failed and error is not None:

@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 from PySide6.QtCore import QObject, Signal
 
 from agentpane.api.command import Command
-from agentpane.api.events import CatchUp
+from agentpane.api.events import CatchUp, EngineStopping
 from agentpane.api.workbench import Workbench
 from agentpane.errors import AgentPaneError, ErrorCode
 
@@ -34,6 +34,7 @@ class LinkState(StrEnum):
     CONNECTING = "connecting"
     READY = "ready"
     LOST = "lost"
+    STOPPED = "stopped"  # somebody stopped the engine: it is not started again unasked
     REFUSED = "refused"  # an engine answered that it cannot serve this window
 
 
@@ -50,11 +51,12 @@ class Link(QObject):
         self._bench: Connection | None = None
         self._ready = asyncio.Event()
         self._again = asyncio.Event()
+        self._stopping = False  # the engine has said that it ends
         self.state = LinkState.CONNECTING
         self.error: AgentPaneError | None = None
 
     async def run(self) -> None:
-        """Connect, pump events, and connect again, until cancelled."""
+        """Connect, pump events, and connect again, until cancelled. After a wanted stop it waits to be asked."""
         tries = 0
         while True:
             try:
@@ -70,10 +72,13 @@ class Link(QObject):
                 self._bench = None
                 self._ready.clear()
                 await _close(bench)
+            await self._wait_if_stopped()
             self._enter(LinkState.LOST)
 
     async def do(self, command: Command[R]) -> R:
         """Carry out a command. Raises AgentPaneError, ENGINE_UNREACHABLE when no engine comes up."""
+        if self.state is LinkState.STOPPED:
+            raise stopped()
         if self._bench is None:
             try:
                 async with asyncio.timeout(PATIENCE_S):
@@ -85,13 +90,14 @@ class Link(QObject):
         return await self._bench.do(command)
 
     def try_again(self) -> None:
-        """Do not wait for the next try."""
+        """Do not wait for the next try; after a stop, start the engine."""
         self._again.set()
 
     async def _pump(self, bench: Connection) -> None:
         stream = bench.events()
         self._bench = bench
         self.error = None
+        self._stopping = False
         self._ready.set()
         self._enter(LinkState.READY)
         try:
@@ -99,9 +105,16 @@ class Link(QObject):
                 if isinstance(item, CatchUp):
                     self.stale.emit()
                 else:
+                    self._stopping = self._stopping or isinstance(item.event, EngineStopping)
                     self.published.emit(item.event)
         except AgentPaneError as error:
             self.error = error
+
+    async def _wait_if_stopped(self) -> None:
+        if self._stopping:
+            self._again.clear()
+            self._enter(LinkState.STOPPED)
+            await self._again.wait()
 
     async def _wait_after(self, error: AgentPaneError, tries: int) -> None:
         self.error = error
@@ -132,6 +145,14 @@ def unreachable() -> AgentPaneError:
         ErrorCode.ENGINE_UNREACHABLE,
         "The engine does not answer.",
         hint="It is being started again. Nothing has been lost; try once more in a moment.",
+    )
+
+
+def stopped() -> AgentPaneError:
+    return AgentPaneError(
+        ErrorCode.ENGINE_UNREACHABLE,
+        "The engine was stopped.",
+        hint="Press Start above the board. Nothing has been lost.",
     )
 
 

@@ -45,6 +45,11 @@ class Places(QObject):
         """The review, while it is the page that is shown."""
         return self.review if self.review is not None and self._pages.currentWidget() is self.review else None
 
+    @property
+    def on_board(self) -> bool:
+        """The board is the page that is shown."""
+        return self._pages.currentWidget() is self._side
+
     def show_board(self) -> None:
         self._pages.setCurrentWidget(self._side)
         self.changed.emit("board")
@@ -99,6 +104,10 @@ class Places(QObject):
             self._open = False
             self.panel.leave()
             self.panel.hide()
+
+    def focus_panel(self) -> None:
+        if self.panel is not None and self._open:
+            self.panel.focus_tab()
 
     def focus_message(self) -> None:
         if self.panel is not None:

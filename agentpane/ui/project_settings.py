@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QCheckBox, QComboBox, QLineEdit, QSpinBox, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QLineEdit, QVBoxLayout, QWidget
 
 from agentpane.api import commands
 from agentpane.domain.agents import Agent, AgentConfig, BackendName, ModelChoice
@@ -15,6 +15,7 @@ from agentpane.domain.projects import DEFAULT_TOOLS, Project
 from agentpane.ui.ask_sheets import ConfirmSheet
 from agentpane.ui.controls import Button, Chip, ElidedLabel, Frame, Label, clear, row, stack
 from agentpane.ui.desk import Desk
+from agentpane.ui.fields import ChoiceBox, NumberBox
 from agentpane.ui.overriding import override
 from agentpane.ui.settings_parts import Section, chosen_model, fill_models
 from agentpane.ui.sheet import Sheet, open_sheet
@@ -34,12 +35,12 @@ class ProjectSection(Section):
         self.add_row(self.tr("Folder"), self.path)
         self.base = Label("", "muted")
         self.add_row(self.tr("Base branch"), self.base)
-        self.concurrency = QSpinBox()
+        self.concurrency = NumberBox()
         self.concurrency.setObjectName("settings.project.concurrency")
         self.concurrency.setRange(CONCURRENCY.start, CONCURRENCY.stop - 1)
         self.concurrency.setMaximumWidth(110)
         self.add_row(self.tr("Agents at once"), self.concurrency)
-        self.policy = QComboBox()
+        self.policy = ChoiceBox()
         self.policy.setObjectName("settings.project.policy")
         for policy, words in (
             (Policy.CAREFUL, self.tr("Careful: asks for every write and command")),
@@ -213,7 +214,7 @@ class AgentSheet(Sheet):
         self.name.setObjectName("agent_sheet.name")
         self.name.setAccessibleName(self.tr("Name"))
         self.name.setMaxLength(100)
-        self.model = QComboBox()
+        self.model = ChoiceBox()
         self.model.setObjectName("agent_sheet.model")
         self.model.setAccessibleName(self.tr("Model"))
         self.model.setEditable(True)
@@ -222,7 +223,7 @@ class AgentSheet(Sheet):
         assert field is not None
         field.setAccessibleName(self.tr("Model"))
         field.setPlaceholderText(self.tr("As the project has it"))
-        self.turns = QSpinBox()
+        self.turns = NumberBox()
         self.turns.setObjectName("agent_sheet.turns")
         self.turns.setAccessibleName(self.tr("Turn limit"))
         self.turns.setRange(0, 1_000)

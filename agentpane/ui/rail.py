@@ -21,6 +21,7 @@ from agentpane.ui.plain import one_line, plain_tip
 WIDE = 240
 NARROW = 56
 ROW_HEIGHT = 36
+PLACE_IN_RAIL = {"review": "board"}  # a review is opened from the board and goes back to it
 
 
 class ProjectRow(QPushButton):
@@ -97,7 +98,7 @@ class ProjectRow(QPushButton):
         words = (
             ("play", "accent", counts.running, self.tr("{0} running")),
             ("queue", "muted", counts.queued, self.tr("{0} queued")),
-            ("eye", "attention", counts.waiting, self.tr("{0} waiting for you")),
+            ("user", "attention", counts.waiting, self.tr("{0} waiting for you")),
             ("alert", "danger", counts.failed, self.tr("{0} failed")),
         )
         return [
@@ -145,7 +146,7 @@ class Rail(QFrame):
 
     def show_place(self, place: str) -> None:
         for name, button in self._places.items():
-            button.setChecked(name == place)
+            button.setChecked(name == PLACE_IN_RAIL.get(place, place))
 
     def show_projects(self) -> None:
         known = self._desk.known
@@ -169,6 +170,7 @@ class Rail(QFrame):
             LinkState.CONNECTING: ("clock", "muted", self.tr("Starting the engine")),
             LinkState.READY: ("check-circle", "success", self.tr("Engine ready")),
             LinkState.LOST: ("retry", "attention", self.tr("Engine lost, starting it")),
+            LinkState.STOPPED: ("stop", "muted", self.tr("Engine stopped")),
             LinkState.REFUSED: ("error", "danger", self.tr("Engine unavailable")),
         }[state]
         self._state_icon.show_icon(icon_name, token)

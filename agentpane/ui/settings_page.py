@@ -15,6 +15,7 @@ from agentpane.domain.agents import ModelChoice
 from agentpane.domain.engine import KeySource, Settings
 from agentpane.ui.controls import Button, Label, row
 from agentpane.ui.desk import Desk
+from agentpane.ui.fields import ChoiceBox
 from agentpane.ui.merge_words import strategy_choices
 from agentpane.ui.one_of import OneOf
 from agentpane.ui.project_settings import AgentsSection, ProjectSection
@@ -104,7 +105,7 @@ class AccessSection(Section):
         self.address.setObjectName("settings.base_url")
         self.address.setPlaceholderText(self.tr("https://… (empty: ANTHROPIC_BASE_URL, else the public address)"))
         self.add_row(self.tr("Base URL"), self.address)
-        self.model = QComboBox()
+        self.model = ChoiceBox()
         self.model.setObjectName("settings.model")
         self.model.setEditable(True)
         self.model.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)

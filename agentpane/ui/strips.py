@@ -28,7 +28,7 @@ class Strips(QWidget):
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setSpacing(8)
         self.engine = self._add(Banner("banner.engine", "fault"))
-        self.engine.add_button(self.tr("Try now"), desk.link.try_again, "banner.engine.again")
+        self._again = self.engine.add_button(self.tr("Try now"), desk.link.try_again, "banner.engine.again")
         self.start = self._add(Banner("banner.start", "note", self.tr("")))
         self._key = self.start.add_button(self.tr("Add a key"), self.key_requested.emit, "banner.start.key")
         self.start.add_button(self.tr("Add project"), desk.actions["project.add"].trigger, "banner.start.project")
@@ -94,6 +94,10 @@ class Strips(QWidget):
             self._was_lost = True
             error = self._desk.link.error
             words = self.tr("The engine has ended. It is being started again; nothing that was stored is lost.")
+            if state is LinkState.STOPPED:
+                words = self.tr("The engine was stopped.")
+            self._again.setText(self.tr("Start") if state is LinkState.STOPPED else self.tr("Try now"))
+            self._again.describe(self._again.text())
             if state is LinkState.REFUSED and error is not None:
                 words = f"{error.message} {error.hint}"
             self.engine.say(words)

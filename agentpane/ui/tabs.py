@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout
 
 from agentpane.ui.one_of import OneOf
@@ -29,6 +29,10 @@ class Tabs(QFrame):
     @property
     def current(self) -> str:
         return self._tabs.current
+
+    def focus(self) -> None:
+        """Give the keys to the tab that is shown."""
+        self._tabs.buttons[self.current].setFocus(Qt.FocusReason.TabFocusReason)
 
     def choose(self, key: str) -> None:
         self._tabs.choose(key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from PySide6.QtCore import Signal
+from PySide6.QtGui import QEnterEvent
 from PySide6.QtWidgets import QFrame, QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
 
 from agentpane.api import commands, events
@@ -15,9 +16,11 @@ from agentpane.ui.actions import applicable
 from agentpane.ui.card_text import run_facts, state_line
 from agentpane.ui.controls import ActionButton, ElidedLabel, Frame, IconButton, IconLabel, Label, Later, row
 from agentpane.ui.desk import Desk
+from agentpane.ui.overriding import override
 from agentpane.ui.session_view import SessionView
 from agentpane.ui.tabs import Tabs
 from agentpane.ui.task_parts import ChangesTab, DescriptionTab, RunsTab
+from agentpane.ui.theme import Look
 from agentpane.ui.tokens import COLUMN_ICONS, COLUMN_TOKENS
 
 SMALLEST = 380
@@ -56,6 +59,7 @@ class TaskPanel(QFrame):
         self.setMinimumWidth(SMALLEST)
         self._desk = desk
         self.task_id = ""
+        self._column_shown: Column | None = None
         self._job: asyncio.Task[object] | None = None
         layout = QVBoxLayout(self)
         layout.setContentsMargins(1, 0, 0, 0)
@@ -85,6 +89,7 @@ class TaskPanel(QFrame):
         self.changes.file_requested.connect(lambda _: desk.acts.review_requested.emit(self.task_id))
         desk.link.published.connect(self._event)
         desk.known.board.touched.connect(self._touched)
+        Look.current().application.focusChanged.connect(self._focus_moved)
         self._reload_later = Later(self, 60, self.reload)
 
     def show_task(self, task_id: str) -> None:
@@ -94,10 +99,25 @@ class TaskPanel(QFrame):
             return
         if task_id != self.task_id:
             self.task_id = task_id
+            self._column_shown = card.column
             self._show_card(card)
             self.tabs.choose(FIRST_TAB[card.column])
             self.session.show_task(task_id)
             self.reload()
+
+    @override
+    def enterEvent(self, event: QEnterEvent) -> None:
+        self._take()
+        super().enterEvent(event)
+
+    def _focus_moved(self, _: QWidget | None, now: QWidget | None) -> None:
+        if now is not None and self.isAncestorOf(now):
+            self._take()
+
+    def _take(self) -> None:
+        """Whoever comes in here acts on the task that is shown here, whichever card was walked to meanwhile."""
+        if self.task_id:
+            self._desk.acts.take(self.task_id)
 
     def leave(self) -> None:
         self.task_id = ""
@@ -109,6 +129,10 @@ class TaskPanel(QFrame):
             if self._job is not None:
                 self._job.cancel()
             self._job = self._desk.jobs.start(self._read(self.task_id), self.tr("Reading the task"), self._gone)
+
+    def focus_tab(self) -> None:
+        """Give the keys to the tab that is shown."""
+        self.tabs.focus()
 
     def focus_message(self) -> None:
         self.tabs.choose("session")
@@ -153,6 +177,10 @@ class TaskPanel(QFrame):
         return self._foot_bar
 
     def _show_card(self, card: TaskCard) -> None:
+        if card.column is not self._column_shown:
+            self._column_shown = card.column
+            if card.column is Column.IN_PROGRESS:
+                self.tabs.choose("session")  # an agent is at work: sent back or run anew
         self._title.show_text(card.title)
         self._column_icon.show_icon(COLUMN_ICONS[card.column], COLUMN_TOKENS[card.column])
         self._column.show_text(COLUMN_TITLES[card.column])

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QCheckBox, QComboBox, QLineEdit, QPlainTextEdit, QWidget
+from PySide6.QtWidgets import QCheckBox, QLineEdit, QPlainTextEdit, QWidget
 
 from agentpane.domain import limits
 from agentpane.domain.agents import Agent
 from agentpane.domain.tasks import Task
 from agentpane.errors import AgentPaneError
 from agentpane.ui.controls import Button, Label, row, set_state, stack
+from agentpane.ui.fields import ChoiceBox
 from agentpane.ui.overriding import override
 from agentpane.ui.plain import one_line
 from agentpane.ui.sheet import Sheet
@@ -75,7 +76,7 @@ class TaskSheet(Sheet):
         self._labels.setObjectName("task_sheet.labels")
         self._labels.setAccessibleName(self.tr("Labels"))
         self._labels.setPlaceholderText(self.tr("bug, docs"))
-        self._agent = QComboBox()
+        self._agent = ChoiceBox()
         self._agent.setObjectName("task_sheet.agent")
         self._agent.setAccessibleName(self.tr("Agent"))
         self._start = QCheckBox(self.tr("Start now"))

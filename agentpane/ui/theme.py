@@ -29,6 +29,8 @@ TEXT_FACES = (
     "DejaVu Sans",
 )
 FIXED_FACES = ("JetBrains Mono", "Cascadia Code", "SF Mono", "Noto Sans Mono", "Liberation Mono", "DejaVu Sans Mono")
+# What a font may draw in place of the characters that are there: an arrow for "->" hides what a file says.
+SUBSTITUTIONS = ("liga", "clig", "dlig", "calt")
 SMALLEST_PT = 9.0
 LARGEST_PT = 18.0
 USUAL_PT = 10.0
@@ -92,13 +94,13 @@ class Look(QObject):
         font = QFont(self._text_face) if self._text_face else QFont()
         font.setPointSizeF(self.base_pt * scale)
         font.setWeight(QFont.Weight.DemiBold if strong else QFont.Weight.Normal)
-        return font
+        return literal(font)
 
     def fixed_font(self, scale: float = 0.95) -> QFont:
         font = QFont(self._fixed_face) if self._fixed_face else QFont("monospace")
         font.setStyleHint(QFont.StyleHint.Monospace)
         font.setPointSizeF(self.base_pt * scale)
-        return font
+        return literal(font)
 
     @cached_property
     def still(self) -> bool:
@@ -155,3 +157,10 @@ class Look(QObject):
         for where in (role.WindowText, role.Text, role.ButtonText):
             palette.setColor(QPalette.ColorGroup.Disabled, where, QColor(tokens.muted))
         return palette
+
+
+def literal(font: QFont) -> QFont:
+    """The font, told to draw every character as itself. What is derived from it, in a style sheet too, keeps that."""
+    for feature in SUBSTITUTIONS:
+        font.setFeature(QFont.Tag(feature), 0)
+    return font

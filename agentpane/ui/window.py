@@ -58,6 +58,7 @@ class MainWindow(QMainWindow):
         self._memory = memory
         self._fold_wish: bool | None = None
         self._leaving = False
+        self._place = ""
         self._flows: Flows | None = None
         self._loading: asyncio.Task[object] | None = None
         self.jobs = Jobs(loop, self)
@@ -117,6 +118,7 @@ class MainWindow(QMainWindow):
         self.rail.project_requested.connect(self._show_project)
         self.board.new_requested.connect(lambda column: self.flows.new_task(column))
         self.board.primary_requested.connect(self._primary)
+        self.board.entered.connect(self._enter_task)
         carry = self.board.carry
         carry.move_requested.connect(lambda *asked: self.flows.move(*asked))
         carry.review_requested.connect(acts.review_requested)
@@ -125,6 +127,8 @@ class MainWindow(QMainWindow):
         acts.review_requested.connect(self.places.show_review)
         acts.message_requested.connect(self._message)
         acts.approve_requested.connect(lambda task: self._verdict(task, approve=True))
+        acts.approved.connect(lambda task, _: self._decided(task))
+        acts.rejected.connect(self._decided)
         acts.reject_requested.connect(lambda task: self._verdict(task, approve=False))
         self.places.changed.connect(self._place_changed)
         self.strips.key_requested.connect(lambda: self.flows.ask_key())
@@ -238,8 +242,23 @@ class MainWindow(QMainWindow):
         self.desk.acts.take(task_id)
         self.desk.actions[action_id].trigger()
 
+    def _decided(self, task_id: str) -> None:
+        """After a verdict the keys are on the board, at the card."""
+        if self.places.on_board and open_sheet(self) is None:
+            self.board.select(task_id)
+            self.board.focus_board()
+
+    def _enter_task(self, task_id: str) -> None:
+        self.desk.acts.open_requested.emit(task_id)
+        self.places.focus_panel()
+
     def _place_changed(self, place: str) -> None:
         self.rail.show_place(place)
+        if place == "board" and self._place != "board":
+            if self.desk.acts.task_id:
+                self.board.select(self.desk.acts.task_id)
+            self.board.focus_board()
+        self._place = place
 
     def _back(self) -> None:
         sheet = open_sheet(self)
