@@ -26,6 +26,9 @@ LAST_LINES = 12
 _KEPT_NAMES = frozenset(
     {
         "DBUS_SESSION_BUS_ADDRESS",
+        "GIT_CONFIG_GLOBAL",
+        "GIT_CONFIG_NOSYSTEM",
+        "GIT_CONFIG_SYSTEM",
         "HOME",
         "HTTPS_PROXY",
         "HTTP_PROXY",
@@ -48,7 +51,7 @@ _KEPT_NAMES = frozenset(
         "no_proxy",
     }
 )
-_KEPT_PREFIXES = ("AGENTPANE_", "GIT_CONFIG_", "LC_", "XDG_")
+_KEPT_PREFIXES = ("AGENTPANE_", "LC_", "XDG_")
 _SECRET_WORDS = ("TOKEN", "SECRET", "PASSWORD", "API_KEY")
 
 

@@ -140,6 +140,8 @@ def _guarded(work: Callable[[], int], pane: Pane) -> int:
     except typer.TyperException as error:
         return _fail(_usage(error.format_message(), _usage_of(error)), pane)
     except KeyboardInterrupt:
+        if pane.as_json and not pane.said:
+            pane.document({"interrupted": True})
         return DETACHED
     except PipeClosedError:
         raise

@@ -10,9 +10,10 @@ import typer
 from agentpane.api.client import Client
 from agentpane.api.commands import Approve, GetDiff, PrepareDemo, StartRun
 from agentpane.cli import commands, words
+from agentpane.cli.exits import DETACHED
 from agentpane.cli.pane import Pane, model_environment, table
 from agentpane.cli.shapes import task_code
-from agentpane.cli.waiting import Waiting
+from agentpane.cli.waiting import DetachedError, Waiting
 from agentpane.domain.board import Column
 from agentpane.domain.demo import DemoReady
 from agentpane.domain.review import ApproveOutcome, ApproveResult, DiffSummary
@@ -42,7 +43,14 @@ def demo(
 def _play(pane: Pane) -> None:
     ready = pane.call(lambda client: client.do(PrepareDemo(fresh=True)))
     pane.note(f"The sample project is in {ready.path}. The model's replies are recorded; the rest is real.")
-    task = asyncio.run(Waiting(pane).run(StartRun(ready.task_id, environment=model_environment())))
+    try:
+        task = asyncio.run(Waiting(pane).run(StartRun(ready.task_id, environment=model_environment())))
+    except DetachedError:
+        pane.status = DETACHED
+        pane.note(f"Detached; the run goes on. See it: agentpane session show {ready.task_id} --follow")
+        if pane.as_json:
+            pane.document({"project": ready.project_id, "task": ready.task_id, "merge_commit": None})
+        return
     if task.card.column is not Column.WAITING_APPROVAL:
         raise _did_not_finish(task)
     diff, outcome = pane.call(lambda client: _approve(client, ready))
@@ -62,5 +70,7 @@ async def _approve(client: Client, ready: DemoReady) -> tuple[DiffSummary, Appro
 
 def _did_not_finish(task: Task) -> AgentPaneError:
     code = task_code(task)
+    hint = f"See what happened: agentpane session show {task.card.id}"
     known = ErrorCode(code) if code in set(ErrorCode) else ErrorCode.AGENT_EXECUTION_ERROR
-    return AgentPaneError(known, f"The demo did not come to its end. {words.outcome(task)}", "", {"task": task.card.id})
+    message = f"The demo did not come to its end. {words.outcome(task)}"
+    return AgentPaneError(known, message, hint, {"task": task.card.id})

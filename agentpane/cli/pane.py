@@ -32,13 +32,14 @@ class PipeClosedError(Exception):
 
 @dataclass(slots=True)
 class Pane:
-    """One command's surroundings. `status` is what it will exit with."""
+    """One command's surroundings. `status` is what it will exit with; `said`: something is on stdout."""
 
     name: str
     as_json: bool = False
     as_lines: bool = False
     open_window: OpenWindow | None = None
     status: int = 0
+    said: bool = False
 
     @property
     def folder(self) -> DataFolder:
@@ -74,6 +75,7 @@ class Pane:
         self.say(json.dumps(value, ensure_ascii=True))
 
     def say(self, text: str) -> None:
+        self.said = True
         try:
             sys.stdout.write(text + "\n")
             sys.stdout.flush()

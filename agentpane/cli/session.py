@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from agentpane.api.client import Client
-from agentpane.api.commands import GetTask, ReadSession
+from agentpane.api.client import Client, Watch
+from agentpane.api.commands import GetTask, ReadOutput, ReadSession
 from agentpane.api.events import CatchUp, Published, SessionAppended
 from agentpane.cli import commands, shapes, words
 from agentpane.cli.pane import Pane, block, line
@@ -63,10 +65,10 @@ def export(
     pane: Pane = ctx.obj
     if format_ is Format.MD:
         found = pane.call(lambda client: client.do(GetTask(task)))
-        text = markdown(found, _read_all(pane, found.card.id, 1))
+        text = markdown(found, _read_all(pane, found.card.id, 1, whole=True))
         pane.result({"markdown": text}, text)
         return
-    events = [shapes.event(each) for each in _read_all(pane, task, 1)]
+    events = [shapes.event(each) for each in _read_all(pane, task, 1, whole=True)]
     if pane.as_json:
         pane.document(events)
         return
@@ -98,9 +100,12 @@ def _fenced(text: str) -> str:
     return f"{fence}\n{text}\n{fence}"
 
 
-def _read_all(pane: Pane, task: str, start: int) -> list[SessionEvent]:
+def _read_all(pane: Pane, task: str, start: int, *, whole: bool = False) -> list[SessionEvent]:
+    """whole: with the long outputs that are stored beside their events put back."""
+
     async def read(client: Client) -> list[SessionEvent]:
-        return [event async for event in _stored(client, task, start - 1)]
+        events = [event async for event in _stored(client, task, start - 1)]
+        return [await _whole(client, task, event) for event in events] if whole else events
 
     return pane.call(read)
 
@@ -112,32 +117,74 @@ async def _stored(client: Client, task: str, after: int) -> AsyncIterator[Sessio
         after = page[-1].seq
 
 
+async def _whole(client: Client, task: str, event: SessionEvent) -> SessionEvent:
+    moved = event.data.get("blobs")
+    if not isinstance(moved, dict):
+        return event
+    data = {key: value for key, value in event.data.items() if key != "blobs"}
+    for key, where in moved.items():
+        if isinstance(where, dict):
+            text = (await _output(client, task, str(where["id"]))).decode("utf-8", "surrogatepass")
+            data[key] = json.loads(text) if where["json"] else text
+    return replace(event, data=data)
+
+
+async def _output(client: Client, task: str, blob: str) -> bytes:
+    parts: list[bytes] = []
+    offset: int | None = 0
+    while offset is not None:
+        chunk = await client.do(ReadOutput(task, blob, offset))
+        parts.append(chunk.data)
+        offset = chunk.next_offset
+    return b"".join(parts)
+
+
 async def _show(pane: Pane, task: str, after: int, follow: bool) -> None:
+    """Print what is stored, and with `follow` what comes, over the engine's death as well."""
     client = await pane.connect()
+    shown = Shown(after)
     try:
-        watch = client.events()
-        task = (await client.do(GetTask(task))).card.id
-        after = await _show_stored(pane, client, task, after)
-        if not follow:
-            return
-        async for item in watch:
-            match item:
-                case Published(event=SessionAppended(task_id=name, events=events)) if name == task:
-                    for event in events:
-                        if event.seq > after:
-                            after = event.seq
-                            _print(pane, event)
-                case CatchUp():
-                    after = await _show_stored(pane, client, task, after)
+        while True:
+            watch = client.events()
+            try:
+                task = (await client.do(GetTask(task))).card.id
+                await _show_stored(pane, client, task, shown)
+                if not follow:
+                    return
+                await _follow(pane, client, watch, task, shown)
+            except AgentPaneError as error:
+                if error.code is not ErrorCode.ENGINE_UNREACHABLE or not follow:
+                    raise
+            pane.note("The engine has ended. It is started again.")
+            await client.close()
+            client = await pane.connect()
     finally:
         await client.close()
 
 
-async def _show_stored(pane: Pane, client: Client, task: str, after: int) -> int:
-    async for event in _stored(client, task, after):
+@dataclass(slots=True)
+class Shown:
+    """How far a session has been printed."""
+
+    last: int
+
+
+async def _follow(pane: Pane, client: Client, watch: Watch, task: str, shown: Shown) -> None:
+    async for item in watch:
+        match item:
+            case Published(event=SessionAppended(task_id=name, events=events)) if name == task:
+                for event in events:
+                    if event.seq > shown.last:
+                        shown.last = event.seq
+                        _print(pane, event)
+            case CatchUp():
+                await _show_stored(pane, client, task, shown)
+
+
+async def _show_stored(pane: Pane, client: Client, task: str, shown: Shown) -> None:
+    async for event in _stored(client, task, shown.last):
         _print(pane, event)
-        after = event.seq
-    return after
+        shown.last = event.seq
 
 
 def _print(pane: Pane, event: SessionEvent) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -22,6 +23,7 @@ from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.paths import DataFolder, shipped
 
 _MAGIC = b"SQLite format 3\0"
+JOURNALS = ("-wal", "-journal")
 _REVISION_FILE = re.compile(r"(\d{4})_\w+\.py")
 
 
@@ -122,6 +124,34 @@ def backup(folder: DataFolder, file: Path) -> Path:
     except FileExistsError as error:
         raise invalid("file", f"{target} exists already.", "Choose another name; nothing is overwritten.") from error
     except OSError as error:
+        raise invalid("file", f"{target} cannot be written: {error.strerror}.") from error
+    return target
+
+
+def copy_as_it_is(folder: DataFolder, file: Path) -> Path:
+    """Copy a database that cannot be opened, byte for byte, and its journal beside the copy. Returns the copy's path.
+
+    Raises AgentPaneError with VALIDATION_ERROR if one of the names is taken or cannot be written.
+    """
+    target = file.expanduser().absolute()
+    made: list[Path] = []
+    try:
+        for ending in ("", *JOURNALS):
+            source = folder.database.with_name(folder.database.name + ending)
+            if ending and not source.exists():
+                continue
+            copied = target.with_name(target.name + ending)
+            with open(source, "rb") as old:
+                descriptor = os.open(copied, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+                made.append(copied)
+                with open(descriptor, "wb") as new:
+                    shutil.copyfileobj(old, new)
+            _sync(copied)
+    except OSError as error:
+        for copied in made:
+            copied.unlink(missing_ok=True)
+        if isinstance(error, FileExistsError):
+            raise invalid("file", f"{error.filename} exists already.", "Choose another name.") from error
         raise invalid("file", f"{target} cannot be written: {error.strerror}.") from error
     return target
 

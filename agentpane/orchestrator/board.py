@@ -27,6 +27,8 @@ class Board:
         title = check_line("title", command.title, TASK_TITLE)
         description = check_text("description", command.description, TASK_DESCRIPTION, least=0)
         labels = check_labels(command.labels)
+        if command.start:
+            await self.dispatcher.check(command.project, command.agent, command.environment)
 
         def store(connection: tasks.Connection) -> tuple[Task, tuple[tuple[str, int], ...]]:
             project_id = projects.resolve(connection, command.project)
@@ -40,7 +42,10 @@ class Board:
         await self.core.announce_task(task.card.id, renumbered)
         if command.start:
             start = c.StartRun(task.card.id, command.agent, environment=command.environment)
-            return await self.dispatcher.start(start)
+            try:
+                return await self.dispatcher.start(start)
+            except AgentPaneError as error:
+                raise _made_but_not_started(error, task) from error
         return task
 
     async def cards(self, command: c.ListTasks) -> tuple[TaskCard, ...]:
@@ -121,3 +126,8 @@ class Board:
         moved = await self.core.db.write(tasks.move, task.card.id, task.card.column, position, self.core.clock.now())
         await self.core.announce_task(task.card.id, moved.renumbered, counts=False)
         return await self.core.task(task.card.id)
+
+
+def _made_but_not_started(error: AgentPaneError, task: Task) -> AgentPaneError:
+    hint = f"{error.hint} The card was made and is in the backlog: {task.card.id}".strip()
+    return AgentPaneError(error.code, error.message, hint, {**error.details, "task_id": task.card.id})

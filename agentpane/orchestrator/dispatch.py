@@ -8,6 +8,7 @@ from pathlib import Path
 from agentpane.api import commands as c
 from agentpane.api.events import ApprovalChanged
 from agentpane.db import agents, approvals, audit, projects, runs, tasks
+from agentpane.domain.agents import Agent
 from agentpane.domain.audit import AuditRecord
 from agentpane.domain.board import BoardEvent, Column, after, invalid_transition
 from agentpane.domain.ids import TaskId
@@ -57,6 +58,18 @@ class Dispatcher:
     def wake(self) -> None:
         """Look at the queues: a limit may have changed."""
         self._supervisor.wake()
+
+    async def check(self, project: str, agent: str | None, environment: Mapping[str, str]) -> None:
+        """Raises what would keep a new card of the project from being started: AGENT_NOT_FOUND, BACKEND_AUTH, …"""
+
+        def find(connection: tasks.Connection) -> Agent:
+            project_id = projects.resolve(connection, project)
+            if agent:
+                return agents.get(connection, agents.resolve(connection, agent, project_id))
+            return agents.default_for(connection, project_id)
+
+        backend = (await self._core.db.read(find)).backend
+        await self._credentials.check(backend, environment)
 
     async def start(self, command: c.StartRun, position: int | None = None) -> Task:
         """Queue a run for a card of the backlog and move it to In Progress.

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
 
 from agentpane import __version__
 from agentpane.api import commands as c
@@ -315,6 +316,8 @@ class Engine:
             if not wanted.base_url.startswith(("http://", "https://")):
                 raise invalid("base_url", "The address must begin with http:// or https://.")
             check_line("base_url", wanted.base_url, 500)
+            if "@" in urlsplit(wanted.base_url).netloc:
+                raise invalid("base_url", "The address must hold no name or password: keys go to the keyring.")
         before = await self._core.db.read(settings.get)
         changed: dict[str, JsonValue] = {
             field.name: getattr(wanted, field.name)

@@ -7,10 +7,11 @@ import contextlib
 import fcntl
 import logging
 import logging.handlers
+import math
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import psutil
@@ -72,7 +73,7 @@ def run_engine(serve: bool) -> int:
 
 
 async def live(folder: DataFolder, serve: bool) -> int:
-    life = Life(float(os.environ.get(IDLE_VARIABLE, IDLE_SECONDS)), serve)
+    life = Life(idle_seconds(os.environ), serve)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, life.ended.set)
     try:
@@ -122,6 +123,20 @@ async def maintain(folder: DataFolder, problem: AgentPaneError, life: Life) -> N
     life.look(False)
     await life.ended.wait()
     await server.close()
+
+
+def idle_seconds(environment: Mapping[str, str]) -> float:
+    """How long the engine stays when nobody needs it. What is no such number is said, and the default holds."""
+    wanted = environment.get(IDLE_VARIABLE, "").strip()
+    if not wanted:
+        return IDLE_SECONDS
+    with contextlib.suppress(ValueError):
+        if 0 <= (seconds := float(wanted)) < math.inf:
+            return seconds
+    words = f"{IDLE_VARIABLE}={wanted!r} is no number of seconds; {IDLE_SECONDS:.0f} it is."
+    log.warning(words)
+    print(words, file=sys.stderr)
+    return IDLE_SECONDS
 
 
 def refuse_descendant(pid: int) -> str | None:

@@ -14,7 +14,7 @@ from agentpane import __version__
 from agentpane.api import commands as c
 from agentpane.api.command import Command
 from agentpane.api.events import CatchUp, Published
-from agentpane.db.files import restore
+from agentpane.db.files import copy_as_it_is, restore
 from agentpane.domain.engine import DoctorReport, EngineStatus, Finding
 from agentpane.errors import AgentPaneError
 from agentpane.orchestrator.bus import EventBus
@@ -52,6 +52,8 @@ class Maintenance:
                 return self._report()
             case c.CheckDatabase():
                 return (self._problem.message,)
+            case c.BackupDatabase(file):
+                return str(await asyncio.to_thread(copy_as_it_is, self._folder, Path(file).expanduser()))
             case c.RestoreDatabase(file):
                 kept = await asyncio.to_thread(restore, self._folder, Path(file).expanduser())
                 self.on_stop(False)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentpane.api import commands as c
-from agentpane.db import audit, merges, projects, reviews, settings, tasks
+from agentpane.db import audit, merges, projects, reviews, sessions, settings, tasks
 from agentpane.domain.board import COLUMN_TITLES, BoardEvent, Column, after
 from agentpane.domain.json import JsonObject
 from agentpane.domain.limits import REASON, check_text
@@ -210,6 +210,8 @@ class Review:
         except AgentPaneError as error:
             log.warning("the worktree of task %s stays: %s", task.card.id, error.message)
             await self._said(task, {"state": "worktree_stays", "code": error.code.value, "message": error.message})
+        if task.session_id is not None:
+            await self.core.db.write(sessions.close, task.session_id, self.core.clock.now())
         await self.core.announce_task(task.card.id, counts=False)
 
     async def _conflicted(self, task: Task, outcome: Conflicted, target: str) -> ApproveOutcome:

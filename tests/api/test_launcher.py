@@ -120,6 +120,9 @@ def test_the_engine_gets_its_surroundings_and_no_secret() -> None:
         "ANTHROPIC_BASE_URL": "3",
         "AWS_SECRET_ACCESS_KEY": "4",
         "GITHUB_TOKEN": "5",
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "http.extraHeader",
+        "GIT_CONFIG_VALUE_0": "7",
         "SSH_AUTH_SOCK": "6",
     }
     assert engine_environment({**kept, **secrets}) == kept

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from agentpane.cli.app import HOMES, main
+from agentpane.cli.pane import Pane
 from agentpane.paths import data_folder
 
 MISTAKES = [
@@ -99,3 +100,14 @@ def test_a_data_folder_that_cannot_be_made_is_an_error_of_the_surroundings(
     monkeypatch.setenv("AGENTPANE_HOME", "/dev/null/agentpane")
     assert main(["project", "list", "--json"]) == 6
     assert json.loads(capfd.readouterr().out)["error"]["code"] == "ENGINE_UNREACHABLE"
+
+
+def test_a_command_that_is_interrupted_prints_one_document(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Pane, "call", interrupt)
+    assert main(["project", "list", "--json"]) == 130
+    assert json.loads(capfd.readouterr().out) == {"interrupted": True}

@@ -362,7 +362,7 @@ def test_a_row_that_gives_only_what_it_must_gets_the_defaults(connection: Connec
     project = connection.exec_driver_sql("SELECT max_concurrent_agents, config_path, config FROM projects").one()
     task = connection.exec_driver_sql('SELECT "column", position, labels, metadata, created_at FROM tasks').one()
     assert tuple(project[:2]) == (3, ".claude")
-    assert '"max_turns":50' in project[2]
+    assert '"max_turns":null' in project[2]
     assert tuple(task[:4]) == ("backlog", 0, "[]", "{}")
     present = connection.exec_driver_sql("SELECT CAST(strftime('%s', 'now') AS INTEGER) * 1000000").scalar_one()
     assert abs(task[4] - present) < 60_000_000
