@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QPoint, QSize, Qt, QTimer, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QMenu, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from agentpane.domain.board import COLUMN_TITLES, Column
@@ -19,6 +20,9 @@ from agentpane.ui.tokens import COLUMN_ICONS, COLUMN_TOKENS
 
 COLUMN_WIDTH = 280
 HEAD_HEIGHT = 44
+SEARCH_WIDTH = 220
+ROOM_FOR_PATH = 860  # a narrower head goes without the path
+ROOM_FOR_WORDS = 660  # and an even narrower one without words on its button
 TICK_MS = 1_000
 COLUMNS = tuple(Column)
 
@@ -69,6 +73,18 @@ class ColumnFrame(QFrame):
     @override
     def minimumSizeHint(self) -> QSize:
         return QSize(COLUMN_WIDTH, 160)
+
+
+class TitleLabel(ElidedLabel):
+    """As wide as its words, until there is no room for them."""
+
+    def __init__(self) -> None:
+        super().__init__("", "title")
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+
+    @override
+    def sizeHint(self) -> QSize:
+        return QSize(self.fontMetrics().horizontalAdvance(self.whole) + 2, super().sizeHint().height())
 
 
 class BoardPage(QWidget):
@@ -131,11 +147,11 @@ class BoardPage(QWidget):
         self.branch.show_text(project.base_branch if project else "")
         self.branch_icon.setVisible(project is not None)
         self.path.show_text(project.path if project else "")
-        self.recorded.setVisible(project is not None and project.recorded)
+        self._fit_recorded()
         self._show_counts()
 
     def _head(self) -> QHBoxLayout:
-        self.title = Label("", "title")
+        self.title = TitleLabel()
         self.title.setObjectName("board.title")
         self.branch_icon = IconLabel("branch", "muted")
         self.branch = Label("", "muted")
@@ -152,14 +168,28 @@ class BoardPage(QWidget):
         self.search.setAccessibleName(self.tr("Filter cards"))
         self.search.setClearButtonEnabled(False)
         self.search.addAction(icon("search", "muted"), QLineEdit.ActionPosition.LeadingPosition)
-        self.search.setFixedWidth(220)
-        new = ActionButton(self._desk.actions["task.new"], kind="primary")
+        self.search.setFixedWidth(SEARCH_WIDTH)
+        self._new = ActionButton(self._desk.actions["task.new"], kind="primary")
         head = row(
-            self.title, 4, self.branch_icon, self.branch, 4, self.recorded, 4, self.path, self.search, new,
+            self.title, 4, self.branch_icon, self.branch, 4, self.recorded, 4, self.path, self.search, self._new,
             margins=(16, 14, 16, 12),
         )  # fmt: skip
         head.setStretchFactor(self.path, 1)
         return head
+
+    @override
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        width = event.size().width()
+        self.path.setVisible(width >= ROOM_FOR_PATH)
+        self._new.show_icon_only(width < ROOM_FOR_WORDS)
+        self.search.setFixedWidth(SEARCH_WIDTH if width >= ROOM_FOR_WORDS else SEARCH_WIDTH * 2 // 3)
+        self._fit_recorded()
+
+    def _fit_recorded(self) -> None:
+        """Where there is no room for the badge, the banner below says the same."""
+        project = self._desk.known.current
+        self.recorded.setVisible(project is not None and project.recorded and self.width() >= ROOM_FOR_WORDS)
 
     def _area(self) -> QScrollArea:
         inside = QWidget()

@@ -57,10 +57,16 @@ class ElidedLabel(Label):
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.show_text(text)
 
+    @property
+    def whole(self) -> str:
+        """All of the line, cut or not."""
+        return self._whole
+
     @override
     def show_text(self, text: str) -> None:
         self._whole = one_line(text)
         self.setAccessibleName(self._whole)
+        self.updateGeometry()
         self._fit()
 
     @override
@@ -177,6 +183,13 @@ class ActionButton(Button):
         action.changed.connect(self._follow)
         self.clicked.connect(lambda: action.trigger())
         self._follow()
+
+    def show_icon_only(self, icon_only: bool) -> None:
+        """Leave the words to the tool tip, or say them."""
+        if icon_only != self._icon_only:
+            self._icon_only = icon_only
+            set_state(self, "icononly", "true" if icon_only else "false")
+            self._follow()
 
     def _follow(self) -> None:
         action = self._action

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QObject
-from PySide6.QtWidgets import QFileDialog
+from PySide6.QtCore import QDir, QObject
+from PySide6.QtGui import QIcon
+from PySide6.QtWidgets import QAbstractButton, QDialogButtonBox, QFileDialog
 
 from agentpane.api import commands
 from agentpane.domain.board import Column
@@ -23,7 +25,7 @@ from agentpane.ui.link import LinkState, model_environment
 from agentpane.ui.merge_words import strategy_named
 from agentpane.ui.palette_sheet import Entry, KeysSheet, PaletteSheet, action_entries
 from agentpane.ui.sheet import open_sheet
-from agentpane.ui.task_sheet import TaskForm, TaskSheet
+from agentpane.ui.task_sheet import TaskDraft, TaskForm, TaskSheet
 
 
 class Flows(QObject):
@@ -32,6 +34,8 @@ class Flows(QObject):
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk.window)
         self._desk = desk
+        self._drafts: dict[str, TaskDraft] = {}  # what was typed for a project's next task and not made
+        self._folder = ""  # where a project was last chosen
 
     # Tasks
 
@@ -81,9 +85,17 @@ class Flows(QObject):
         dialog.setObjectName("choose_folder")
         dialog.setFileMode(QFileDialog.FileMode.Directory)
         dialog.setOption(QFileDialog.Option.ShowDirsOnly)
-        dialog.fileSelected.connect(self._desk.acts.add_project)
+        dialog.setDirectory(self._folder or QDir.homePath())
+        for button in dialog.findChildren(QAbstractButton):  # those of Qt's own dialog; the system's has none
+            if isinstance(button.parent(), QDialogButtonBox):
+                button.setIcon(QIcon())
+        dialog.fileSelected.connect(self._chosen)
         dialog.finished.connect(dialog.deleteLater)
         dialog.open()
+
+    def _chosen(self, path: str) -> None:
+        self._folder = str(Path(path).parent)
+        self._desk.acts.add_project(path)
 
     def ask_key(self) -> None:
         if self._free():
@@ -151,6 +163,8 @@ class Flows(QObject):
             return
         agents = await self._desk.link.do(commands.ListAgents(project.id))
         sheet = TaskSheet(self._desk.window, list(agents), start=start)
+        sheet.fill(self._drafts.get(project.id, TaskDraft()))
+        sheet.finished.connect(lambda _: self._drafts.update({project.id: sheet.draft()}))
         sheet.open()
         form = await sheet.answer()
         if not isinstance(form, TaskForm):
@@ -160,6 +174,7 @@ class Flows(QObject):
             environment=model_environment() if form.start else {},
         )  # fmt: skip
         task = await self._desk.link.do(command)
+        self._drafts.pop(project.id, None)
         self._desk.toasts.say(self.tr("Created: {0}").format(short(task.card.title)))
 
     async def _edit_task(self, task_id: str) -> None:

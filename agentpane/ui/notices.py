@@ -11,12 +11,15 @@ from agentpane.ui.controls import Button, Frame, IconButton, IconLabel, Label
 from agentpane.ui.overriding import override
 
 TOAST_MS = 6_000
+TOAST_WIDTH = 360
 MOST_TOASTS = 3
+AT_EDGE = 24
 ABOVE_FOOT = 92  # the feet of the pages, where one decides, stay free
 ICONS = {
     "note": ("info", "accent"),
     "ask": ("alert", "attention"),
     "fault": ("error", "danger"),
+    "review": ("eye", "accent"),
     "good": ("check-circle", "success"),
 }
 
@@ -48,22 +51,24 @@ class Banner(Frame):
 
 
 class Toast(Frame):
-    """One outcome, in words. It goes after a while, or when it is pressed away."""
+    """One outcome, in words. It goes after a while, or when it is pressed away. task: the one that it is about."""
 
     gone = Signal()
 
-    def __init__(self, host: QWidget, kind: str, text: str, act: tuple[str, Callable[[], object]] | None) -> None:
+    def __init__(
+        self, host: QWidget, kind: str, text: str, act: tuple[str, Callable[[], object]] | None, task: str = ""
+    ) -> None:
         super().__init__("toast", across=True, margin=10, spacing=10)
+        self.task = task
         self.setParent(host)
         self.setObjectName("toast")
         self.setAccessibleName(text)
         icon_name, token = ICONS[kind]
         self.box.setContentsMargins(12, 8, 8, 8)
         self.box.addWidget(IconLabel(icon_name, token))
-        self.label = Label(text)
-        self.label.setMaximumWidth(560)
-        self.label.setWordWrap(self.label.sizeHint().width() > 560)
-        self.box.addWidget(self.label)
+        self.label = Label(text, wrap=True)
+        self.box.addWidget(self.label, 1)
+        self.setFixedWidth(TOAST_WIDTH)
         if act is not None:
             words, run = act
             button = Button(words, kind="quiet", name="toast.action", pressed=run)
@@ -73,7 +78,7 @@ class Toast(Frame):
 
 
 class Toasts(QObject):
-    """Shows toasts at the bottom of a window, the newest lowest."""
+    """Shows toasts at the right end of a window, above the pages' feet, the newest lowest."""
 
     def __init__(self, host: QWidget) -> None:
         super().__init__(host)
@@ -81,13 +86,16 @@ class Toasts(QObject):
         self._shown: list[Toast] = []
         host.installEventFilter(self)
 
-    def say(self, text: str, kind: str = "good", act: tuple[str, Callable[[], object]] | None = None) -> None:
-        """Show an outcome. Said again, the newer one stands for both."""
+    def say(
+        self, text: str, kind: str = "good", act: tuple[str, Callable[[], object]] | None = None, task: str = ""
+    ) -> None:
+        """Show an outcome. Said again, or about the same task, the newer one stands for both."""
+        self.drop(task)
         for same in [shown for shown in self._shown if shown.accessibleName() == text]:
             self._take_away(same)
         for oldest in self._shown[: max(len(self._shown) - MOST_TOASTS + 1, 0)]:
             self._take_away(oldest)
-        toast = Toast(self._host, kind, text, act)
+        toast = Toast(self._host, kind, text, act, task)
         toast.gone.connect(lambda: self._take_away(toast))
         timer = QTimer(toast)
         timer.setSingleShot(True)
@@ -96,6 +104,11 @@ class Toasts(QObject):
         self._shown.append(toast)
         toast.show()
         self._place()
+
+    def drop(self, task: str) -> None:
+        """Take away what is said about a task: it is in view, or holds no more."""
+        for toast in [shown for shown in self._shown if task and shown.task == task]:
+            self._take_away(toast)
 
     def clear(self) -> None:
         """Take away what is shown: it has been seen, or has come to nothing."""
@@ -116,10 +129,10 @@ class Toasts(QObject):
             self._place()
 
     def _place(self) -> None:
-        bottom = self._host.height() - 24
+        bottom = self._host.height() - ABOVE_FOOT
         for toast in reversed(self._shown):
-            toast.adjustSize()
+            toast.resize(TOAST_WIDTH, toast.heightForWidth(TOAST_WIDTH))
             bottom -= toast.height()
-            toast.move((self._host.width() - toast.width()) // 2, bottom)
+            toast.move(self._host.width() - toast.width() - AT_EDGE, bottom)
             toast.raise_()
             bottom -= 8

@@ -30,6 +30,15 @@ class TaskForm:
     start: bool
 
 
+@dataclass(frozen=True, slots=True)
+class TaskDraft:
+    """What stands in the fields, whether or not it would do."""
+
+    title: str = ""
+    description: str = ""
+    labels: str = ""
+
+
 class TextArea(QPlainTextEdit):
     """Plain text of several lines; Tab leaves it, so that the keyboard can get out.
 
@@ -114,6 +123,15 @@ class TaskSheet(Sheet):
         words = self.tr("Save") if task else self.tr("Create task")
         self.buttons.addWidget(Button(words, kind="primary", name="task_sheet.create", pressed=self.accept))
         self._field_title.returnPressed.connect(self.accept)
+
+    def draft(self) -> TaskDraft:
+        return TaskDraft(self._field_title.text(), self._description.toPlainText(), self._labels.text())
+
+    def fill(self, draft: TaskDraft) -> None:
+        """Go on from what was typed before."""
+        self._field_title.setText(draft.title)
+        self._description.setPlainText(draft.description)
+        self._labels.setText(draft.labels)
 
     @override
     def accept(self) -> None:

@@ -208,7 +208,9 @@ class MainWindow(QMainWindow):
         if card.column is Column.WAITING_APPROVAL and self.places.task_shown != card.id:
             words = self.tr("Ready for review: {0}").format(short(card.title))
             review = (self.tr("Review"), lambda: self.places.show_review(card.id))
-            self.desk.toasts.say(words, "ask", review)
+            self.desk.toasts.say(words, "review", review, card.id)
+        elif was is Column.WAITING_APPROVAL:
+            self.desk.toasts.drop(card.id)
 
     # Places
 
@@ -221,6 +223,7 @@ class MainWindow(QMainWindow):
         if not task_id:
             return
         self.desk.acts.take(task_id)
+        self.desk.toasts.drop(task_id)
         self.places.show_task(task_id)
         self.board.select(task_id)
 
