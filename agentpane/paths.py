@@ -82,7 +82,7 @@ def data_folder() -> DataFolder:
 
 
 def runtime_folder() -> Path:
-    """The folder of 0700 that holds sockets: under XDG_RUNTIME_DIR where that is short, else under the temporary folder."""
+    """The folder of 0700 that holds sockets: under XDG_RUNTIME_DIR, or the temporary folder where that is too long."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     if runtime and len(runtime) < 60 and os.path.isdir(runtime) and os.access(runtime, os.W_OK):
         return Path(runtime) / "agentpane"
