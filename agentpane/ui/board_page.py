@@ -80,7 +80,7 @@ class TitleLabel(ElidedLabel):
 
     def __init__(self) -> None:
         super().__init__("", "title")
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        self.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
 
     @override
     def sizeHint(self) -> QSize:
@@ -171,10 +171,10 @@ class BoardPage(QWidget):
         self.search.setFixedWidth(SEARCH_WIDTH)
         self._new = ActionButton(self._desk.actions["task.new"], kind="primary")
         head = row(
-            self.title, 4, self.branch_icon, self.branch, 4, self.recorded, 4, self.path, self.search, self._new,
+            self.title, 4, self.branch_icon, self.branch, 4, self.recorded, 4, self.path, None, self.search, self._new,
             margins=(16, 14, 16, 12),
         )  # fmt: skip
-        head.setStretchFactor(self.path, 1)
+        head.setStretchFactor(self.path, 1_000)
         return head
 
     @override

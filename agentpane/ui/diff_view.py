@@ -32,7 +32,7 @@ WASH = {LineKind.ADDED: "added", LineKind.REMOVED: "removed", LineKind.HUNK: "hu
 class DiffView(QAbstractScrollArea):
     """Shows a patch. The cursor is a row; Shift and the arrows, or the mouse, select rows to copy."""
 
-    file_changed = Signal(str)  # another file is at the top
+    file_changed = Signal(str)  # it was scrolled: this file is at the top
     comment_requested = Signal(str, int, bool)  # path, line, old side
 
     def __init__(self) -> None:
@@ -53,7 +53,6 @@ class DiffView(QAbstractScrollArea):
         self._found: tuple[int, str] | None = None
         self._needle = ""
         self._widest = 80
-        self._top_file = -1
         self._measure()
         self._look.changed.connect(self._restyle)
         self.verticalScrollBar().valueChanged.connect(self._scrolled)
@@ -66,7 +65,6 @@ class DiffView(QAbstractScrollArea):
         self._hunks = self._rows.hunk_rows()
         self._widest = min(max((len(part) for part in data[:200_000].split(b"\n")), default=80), LONGEST)
         self._cursor = self._anchor = 0
-        self._top_file = -1
         self._fit_bars()
         self.verticalScrollBar().setValue(0)
         self._scrolled()
@@ -384,9 +382,7 @@ class DiffView(QAbstractScrollArea):
         if self._rows is None or not self._rows.files:
             return
         file = self._rows.file_of((self.verticalScrollBar().value() + self._height // 2) // self._height)
-        if file != self._top_file:
-            self._top_file = file
-            self.file_changed.emit(self._rows.files[file].path)
+        self.file_changed.emit(self._rows.files[file].path)
 
     def _offset_of(self, number: int) -> int:
         assert self._rows is not None

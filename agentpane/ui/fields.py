@@ -11,6 +11,8 @@ from PySide6.QtWidgets import QComboBox, QSpinBox
 
 from agentpane.ui.overriding import override
 
+TEXT_MARGIN = 9
+
 
 class ChoiceBox(QComboBox):
     """A combo box that leaves the wheel to the page unless it has the focus."""
@@ -32,6 +34,7 @@ class NumberBox(QSpinBox):
 
     def __init__(self) -> None:
         super().__init__()
+        self.lineEdit().setTextMargins(TEXT_MARGIN, 0, 0, 0)  # a style sheet's padding does not reach it
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
 
     @override

@@ -21,11 +21,22 @@ from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.ui.acts import short
 from agentpane.ui.ask_sheets import ApproveSheet, CloseSheet, ConfirmSheet, ErrorSheet, KeySheet, RejectSheet
 from agentpane.ui.desk import Desk
+from agentpane.ui.icons import icon
 from agentpane.ui.link import LinkState, model_environment
 from agentpane.ui.merge_words import strategy_named
 from agentpane.ui.palette_sheet import Entry, KeysSheet, PaletteSheet, action_entries
 from agentpane.ui.sheet import open_sheet
 from agentpane.ui.task_sheet import TaskDraft, TaskForm, TaskSheet
+
+# Our drawings for the tools of Qt's own folder dialog, by their names there.
+DIALOG_ICONS = {
+    "backButton": "chevron-left",
+    "forwardButton": "chevron-right",
+    "toParentButton": "arrow-left",
+    "newFolderButton": "folder-plus",
+    "listModeButton": "board",
+    "detailModeButton": "menu",
+}
 
 
 class Flows(QObject):
@@ -89,6 +100,8 @@ class Flows(QObject):
         for button in dialog.findChildren(QAbstractButton):  # those of Qt's own dialog; the system's has none
             if isinstance(button.parent(), QDialogButtonBox):
                 button.setIcon(QIcon())
+            elif button.objectName() in DIALOG_ICONS:
+                button.setIcon(icon(DIALOG_ICONS[button.objectName()]))
         dialog.fileSelected.connect(self._chosen)
         dialog.finished.connect(dialog.deleteLater)
         dialog.open()

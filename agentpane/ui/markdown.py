@@ -9,6 +9,7 @@ from PySide6.QtCore import QByteArray, Qt, QUrl
 from PySide6.QtGui import QDesktopServices, QResizeEvent, QTextDocument, QTextOption, QWheelEvent
 from PySide6.QtWidgets import QFrame, QSizePolicy, QTextBrowser
 
+from agentpane.ui.markdown_style import style_document
 from agentpane.ui.overriding import override
 from agentpane.ui.plain import shown
 from agentpane.ui.theme import Look
@@ -46,10 +47,17 @@ class MarkdownView(QTextBrowser):
         if name:
             self.setObjectName(name)
         self.anchorClicked.connect(open_link)
+        self._text = ""
         self.show_text(text)
+        Look.current().changed.connect(self._render)
 
     def show_text(self, text: str) -> None:
-        self.document().setMarkdown(IMAGE.sub(r"(image: \1)", shown(text)), FEATURES)
+        self._text = text
+        self._render()
+
+    def _render(self) -> None:
+        self.document().setMarkdown(IMAGE.sub(r"(image: \1)", shown(self._text)), FEATURES)
+        style_document(self.document(), Look.current())
         self.setAccessibleName(self.toPlainText())
         self._fit()
 

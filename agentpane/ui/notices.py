@@ -14,7 +14,7 @@ TOAST_MS = 6_000
 TOAST_WIDTH = 360
 MOST_TOASTS = 3
 AT_EDGE = 24
-ABOVE_FOOT = 92  # the feet of the pages, where one decides, stay free
+ABOVE_FOOT = 136  # the feet of the pages, where one writes and decides, stay free
 ICONS = {
     "note": ("info", "accent"),
     "ask": ("alert", "attention"),

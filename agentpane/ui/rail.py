@@ -38,6 +38,7 @@ class ProjectRow(QPushButton):
     def show_project(self, project: Project, chosen: bool, narrow: bool) -> None:
         self.project = project
         self._narrow = narrow
+        self.updateGeometry()
         self.setChecked(chosen)
         words = [words for *_, words in self._marks()]
         self.setAccessibleName(", ".join([one_line(project.name), *words]))
@@ -47,6 +48,10 @@ class ProjectRow(QPushButton):
     @override
     def sizeHint(self) -> QSize:
         return QSize(NARROW - 16 if self._narrow else WIDE - 16, ROW_HEIGHT)
+
+    @override
+    def minimumSizeHint(self) -> QSize:
+        return self.sizeHint()  # a button's own would not fit the folded rail
 
     @override
     def paintEvent(self, event: QPaintEvent) -> None:
