@@ -25,12 +25,15 @@ CODE_SCALE = 0.92
 
 def style_document(document: QTextDocument, look: Look) -> None:
     """Dress a document that was just made from markdown."""
+    whole = QTextCursor(document)
+    whole.beginEditBlock()  # it is laid out once, at the end
     _set_fixed_face(document, look)
     for first, last in _code_blocks(document):
         _frame_code(document, first, last, look)
     for frame in document.rootFrame().childFrames():
         if isinstance(frame, QTextTable):
             _dress_table(frame, look)
+    whole.endEditBlock()
 
 
 def _code_blocks(document: QTextDocument) -> list[tuple[int, int]]:
@@ -90,21 +93,29 @@ def _set_fixed_face(document: QTextDocument, look: Look) -> None:
     font = look.fixed_font(CODE_SCALE)
     face.setFontFamilies([font.family()])
     face.setFontPointSize(font.pointSizeF())
+    for first, last in _fixed_spans(document):
+        cursor = QTextCursor(document)
+        cursor.setPosition(first)
+        cursor.setPosition(last, QTextCursor.MoveMode.KeepAnchor)
+        cursor.mergeCharFormat(face)
+
+
+def _fixed_spans(document: QTextDocument) -> list[tuple[int, int]]:
+    """Where text of a fixed width stands; lines of code that follow one another are one span."""
+    spans: list[tuple[int, int]] = []
     block = document.begin()
     while block.isValid():
         pieces = block.begin()
-        spans = []
         while not pieces.atEnd():
             piece = pieces.fragment()
             if _is_code(block) or piece.charFormat().fontFixedPitch():
-                spans.append((piece.position(), piece.length()))
+                first, last = piece.position(), piece.position() + piece.length()
+                if spans and spans[-1][1] + 1 >= first and _is_code(block):
+                    first = spans.pop()[0]
+                spans.append((first, last))
             pieces += 1
-        for start, length in spans:
-            cursor = QTextCursor(document)
-            cursor.setPosition(start)
-            cursor.setPosition(start + length, QTextCursor.MoveMode.KeepAnchor)
-            cursor.mergeCharFormat(face)
         block = block.next()
+    return spans
 
 
 def _dress_table(table: QTextTable, look: Look) -> None:

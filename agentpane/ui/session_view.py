@@ -23,7 +23,7 @@ from agentpane.ui.transcript import Block, Transcript
 
 FRAME_MS = 33
 PAGE = 500
-AT_ONCE = 40  # blocks that are made before the loop gets its turn
+AT_ONCE = 10  # blocks that are made before the loop gets its turn
 MOST_BLOCKS = 200  # blocks that have widgets; older ones come when they are asked for
 NEAR_END = 48
 
