@@ -174,9 +174,11 @@ class Dispatcher:
             if task.card.column is Column.WAITING_APPROVAL and not command.confirmed:
                 raise unconfirmed(task)
             repository = await self._repository(task)
-            waiting = task.card.column is Column.WAITING_APPROVAL
+            # A branch with commits beyond its base holds somebody's work, and stays.
+            tip = await self._core.git.branch_tip(repository, task.branch) if task.branch else None
+            unused = tip == task.base_sha
             recovery = await self._workspaces.discard(
-                task, repository, "cancel", delete_branch_at=None if waiting else task.base_sha
+                task, repository, "cancel", delete_branch_at=task.base_sha if unused else None
             )
             await self._end_run(task)
             entry = self._core.record(

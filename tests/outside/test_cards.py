@@ -1,0 +1,42 @@
+"""What a person may do with a card after its first diff, and that none of it loses work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from agentpane.api.commands import GetTask, Reject
+from tests.cli.conftest import git
+from tests.outside.scenarios_work import EDIT
+from tests.outside.stage import GREETING, Held, Stage, until
+
+
+def test_a_rejected_card_can_be_cancelled_and_its_branch_keeps_the_snapshot(stage: Stage) -> None:
+    repo = stage.repository()
+    task = stage.task(repo)
+    first = stage.played(task)
+    held = Held()
+    server = stage.model(script=held)
+    stage.do(Reject(task, "Not like this.", environment=server.environment))
+    until(held.asked.is_set)
+    cancelled = stage.pane.json("cancel", task)
+    assert (cancelled["column"], cancelled["worktree"]) == ("backlog", None)
+    assert first.branch is not None and first.worktree is not None
+    assert git(repo, "rev-parse", first.branch).decode().strip() == first.snapshot
+    assert not Path(first.worktree).exists()
+
+
+def test_after_a_removal_that_failed_the_card_goes_on_in_the_same_worktree(stage: Stage) -> None:
+    repo = stage.repository()
+    task = stage.task(repo)
+    first = stage.played(task)
+    (repo / ".worktrees").rename(stage.place / "moved")
+    (repo / ".worktrees").symlink_to(stage.place / "moved")
+    assert stage.pane("cancel", task, "--yes", "--json").code == "WORKTREE_REMOVAL_FAILED"
+    (repo / ".worktrees").unlink()
+    (stage.place / "moved").rename(repo / ".worktrees")
+    server = stage.model([*GREETING, *EDIT])
+    again = stage.pane.json("reject", task, "--reason", "More.", "--wait", env=server.environment)
+    assert (again["column"], again["worktree"], again["branch"]) == ("waiting_approval", first.worktree, first.branch)
+    assert again["files_changed"] == 2
+    assert stage.pane.json("cancel", task, "--yes")["column"] == "backlog"
+    assert stage.do(GetTask(task)).worktree is None
