@@ -132,7 +132,8 @@ def _carry_out(rest: Sequence[str], pane: Pane) -> int:
 
 def _guarded(work: Callable[[], int], pane: Pane) -> int:
     try:
-        return work()
+        status = work()
+        return _interrupted(pane) if status == DETACHED else status  # which is how typer tells of Ctrl-C
     except AgentPaneError as error:
         return _fail(error, pane)
     except typer.Abort:
@@ -140,14 +141,18 @@ def _guarded(work: Callable[[], int], pane: Pane) -> int:
     except typer.TyperException as error:
         return _fail(_usage(error.format_message(), _usage_of(error)), pane)
     except KeyboardInterrupt:
-        if pane.as_json and not pane.said:
-            pane.document({"interrupted": True})
-        return DETACHED
+        return _interrupted(pane)
     except PipeClosedError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, it is our bug and becomes INTERNAL
         pane.note(traceback.format_exc().rstrip())
         return _fail(_our_bug(error), pane)
+
+
+def _interrupted(pane: Pane) -> int:
+    if pane.as_json and not pane.said:
+        pane.document({"interrupted": True})
+    return DETACHED
 
 
 def _fail(error: AgentPaneError, pane: Pane) -> int:

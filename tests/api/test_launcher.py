@@ -60,14 +60,13 @@ async def test_an_engine_that_was_killed_is_started_again(real: DataFolder) -> N
     await second.close()
 
 
-async def test_an_engine_that_cannot_start_is_reported_with_its_last_words(
-    folder: DataFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AGENTPANE_IDLE_S", "soon")
+async def test_an_engine_that_cannot_start_is_reported_with_its_last_words(folder: DataFolder) -> None:
+    folder.make()
+    folder.lock.mkdir()
     with pytest.raises(AgentPaneError) as caught:
         await ensure_engine(folder)
     assert caught.value.code is ErrorCode.ENGINE_UNREACHABLE
-    assert "could not convert string to float: 'soon'" in caught.value.message
+    assert "IsADirectoryError" in caught.value.message
     assert caught.value.details["status"] == 1
 
 
