@@ -120,7 +120,7 @@ async def test_a_tools_output_is_shown_while_it_runs(rig: Rig, tmp_path: Path) -
 
 
 async def test_a_denied_call_has_no_effect_and_the_agent_reads_why(rig: Rig, tmp_path: Path) -> None:
-    denied: Turn = ("I write.", [("Mark", {"line": "one"}, "not today", True)])
+    denied: Turn = ("I write.", [("Mark", {"line": "one"}, "The call was not carried out: not today", True)])
     backend, endpoint = rig.backend([denied, ("Then not.", [])])
     events = await play(backend, make_brief(tmp_path, endpoint), TestHost(denied=frozenset({"Mark"})))
     (finished,) = of_kind(events, ToolFinished)
