@@ -11,9 +11,9 @@ from agentpane.ui.controls import Button, Frame, IconButton, IconLabel, Label
 from agentpane.ui.overriding import override
 
 TOAST_MS = 6_000
-TOAST_WIDTH = 360
+TOAST_WIDTH = 296  # no wider than the last column: the one where work waits stays uncovered
 MOST_TOASTS = 3
-AT_EDGE = 24
+AT_EDGE = 16
 ABOVE_FOOT = 136  # the feet of the pages, where one writes and decides, stay free
 ICONS = {
     "note": ("info", "accent"),

@@ -235,6 +235,16 @@ def test_good_news_of_a_card_is_said_once_and_goes_when_the_card_is_opened_or_mo
     stage.until(lambda: not window.desk.toasts._shown)
 
 
+def test_what_is_said_leaves_the_column_where_work_waits_uncovered(stage: Stage) -> None:
+    stage.engine.add_project()
+    window = stage.open(1440, 900)
+    window.desk.toasts.say("Something with rather many words, so that it needs a second line or even a third one")
+    stage.settle()
+    frame = window.board.columns[Column.WAITING_APPROVAL]
+    edge = frame.mapTo(window, frame.rect().topRight()).x()
+    assert stage.find("toast").geometry().left() >= edge
+
+
 def test_markdown_has_its_code_on_a_ground_and_its_tables_aligned(stage: Stage) -> None:
     view = MarkdownView("Words.\n\n```\na -> b\nc\n```\n\n| n | much |\n|---|---:|\n| x | 12 |\n")
     frames = view.document().rootFrame().childFrames()
