@@ -175,7 +175,7 @@ class Dispatcher:
                 raise unconfirmed(task)
             repository = await self._repository(task)
             # A branch with commits beyond its base holds somebody's work, and stays.
-            tip = await self._core.git.branch_tip(repository, task.branch) if task.branch else None
+            tip = await self._core.git.branch_tip(repository, task.branch) if repository and task.branch else None
             unused = tip == task.base_sha
             recovery = await self._workspaces.discard(
                 task, repository, "cancel", delete_branch_at=task.base_sha if unused else None
