@@ -11,6 +11,7 @@ import pytest
 from agentpane.paths import DataFolder
 from tests.cli.conftest import Commands
 from tests.cli.conftest import pane as pane
+from tests.cli.conftest import repo as repo
 from tests.outside.stage import Stage
 
 KEEP_S = "60"  # the shared engine must not end between two tests that are slow to come
