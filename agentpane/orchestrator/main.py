@@ -48,11 +48,12 @@ class Life:
         asyncio.get_running_loop().call_later(0.05, self.ended.set)
 
     def look(self, needed: bool) -> None:
-        """Somebody came or left, or a run began or ended."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if not needed and not self.keep:
+        """Somebody came or left, or the runs were looked at. Time without need counts from its beginning."""
+        if needed or self.keep:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+        elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self.idle_s, self.ended.set)
 
 
