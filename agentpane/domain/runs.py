@@ -25,6 +25,8 @@ class RunStatus(StrEnum):
 LIVE = frozenset({RunStatus.QUEUED, RunStatus.STARTING, RunStatus.RUNNING, RunStatus.PAUSED})
 ACTIVE = frozenset({RunStatus.STARTING, RunStatus.RUNNING})
 
+RESUMABLE = frozenset({RunStatus.PAUSED, RunStatus.ERROR, RunStatus.INTERRUPTED})
+
 MAY_BECOME: Mapping[RunStatus, frozenset[RunStatus]] = {
     RunStatus.QUEUED: frozenset({RunStatus.STARTING, RunStatus.CANCELLED, RunStatus.PAUSED}),
     RunStatus.STARTING: frozenset(

@@ -10,8 +10,9 @@ from pathlib import Path
 from agentpane.api import commands as c
 from agentpane.api.events import ProjectRemoved
 from agentpane.db import agents, audit, projects, tasks
-from agentpane.domain.agents import Agent, AgentConfig, BackendName
+from agentpane.domain.agents import Agent, BackendName
 from agentpane.domain.board import Column
+from agentpane.domain.configs import check_agent_config, check_config
 from agentpane.domain.json import JsonObject
 from agentpane.domain.limits import (
     AGENT_NAME,
@@ -22,8 +23,7 @@ from agentpane.domain.limits import (
     check_text,
     invalid,
 )
-from agentpane.domain.policy import Policy
-from agentpane.domain.projects import DEFAULT_TOOLS, Project, ProjectConfig
+from agentpane.domain.projects import Project
 from agentpane.domain.runs import ACTIVE, RunStatus
 from agentpane.domain.tasks import TaskCard
 from agentpane.errors import AgentPaneError, ErrorCode
@@ -197,38 +197,6 @@ class Catalog:
 
     async def _project(self, ref: str) -> Project:
         return await self.core.db.read(lambda db: projects.get(db, projects.resolve(db, ref)))
-
-
-def check_config(config: ProjectConfig) -> ProjectConfig:
-    """Raises AgentPaneError with VALIDATION_ERROR naming the field."""
-    if config.policy not in set(Policy):
-        raise invalid("policy", f"“{config.policy}” is no policy.")
-    if config.max_turns is not None and not 1 <= config.max_turns <= 1_000:
-        raise invalid("max_turns", "The turn limit must be from 1 to 1,000.")
-    if not config.worktree_root.strip():
-        raise invalid("worktree_root", "The folder for worktrees is empty.")
-    _check_tools(config.allowed_tools)
-    for name in (*((config.env_file,) if config.env_file else ()), *config.copy_files):
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise invalid("copy_files", f"“{name}” must be a path inside the repository.")
-    return config
-
-
-def check_agent_config(config: AgentConfig) -> AgentConfig:
-    """Raises AgentPaneError with VALIDATION_ERROR naming the field."""
-    if config.max_turns is not None and not 1 <= config.max_turns <= 1_000:
-        raise invalid("max_turns", "The turn limit must be from 1 to 1,000.")
-    if config.allowed_tools is not None:
-        _check_tools(config.allowed_tools)
-    if config.model is not None:
-        check_line("model", config.model, 200)
-    return config
-
-
-def _check_tools(names: tuple[str, ...]) -> None:
-    unknown = [name for name in names if name not in DEFAULT_TOOLS]
-    if unknown:
-        raise invalid("allowed_tools", f"There is no tool called {', '.join(unknown)}.")
 
 
 def _absolute(path: str) -> Path:

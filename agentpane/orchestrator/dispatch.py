@@ -14,7 +14,7 @@ from agentpane.domain.board import BoardEvent, Column, after, invalid_transition
 from agentpane.domain.ids import TaskId
 from agentpane.domain.limits import TASK_DESCRIPTION, check_text, invalid
 from agentpane.domain.policy import Policy
-from agentpane.domain.runs import ACTIVE, LIVE, PauseReason, Run, RunStatus, live_run
+from agentpane.domain.runs import ACTIVE, LIVE, RESUMABLE, PauseReason, Run, RunStatus, live_run
 from agentpane.domain.sessions import EventKind
 from agentpane.domain.tasks import Task
 from agentpane.errors import AgentPaneError, ErrorCode
@@ -28,8 +28,6 @@ from agentpane.orchestrator.sessions import Recorder, note
 from agentpane.orchestrator.supervisor import Supervisor
 from agentpane.orchestrator.workspace import Workspaces
 from agentpane.worktrees import Repository
-
-RESUMABLE = frozenset({RunStatus.PAUSED, RunStatus.ERROR, RunStatus.INTERRUPTED})
 
 
 class Dispatcher:

@@ -1,0 +1,42 @@
+"""What a configuration of a project or an agent may say."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+
+from agentpane.domain.agents import AgentConfig
+from agentpane.domain.limits import check_line, invalid
+from agentpane.domain.policy import Policy
+from agentpane.domain.projects import DEFAULT_TOOLS, ProjectConfig
+
+
+def check_config(config: ProjectConfig) -> ProjectConfig:
+    """Raises AgentPaneError with VALIDATION_ERROR naming the field."""
+    if config.policy not in set(Policy):
+        raise invalid("policy", f"“{config.policy}” is no policy.")
+    if config.max_turns is not None and not 1 <= config.max_turns <= 1_000:
+        raise invalid("max_turns", "The turn limit must be from 1 to 1,000.")
+    if not config.worktree_root.strip():
+        raise invalid("worktree_root", "The folder for worktrees is empty.")
+    _check_tools(config.allowed_tools)
+    for name in (*((config.env_file,) if config.env_file else ()), *config.copy_files):
+        if PurePath(name).is_absolute() or ".." in PurePath(name).parts:
+            raise invalid("copy_files", f"“{name}” must be a path inside the repository.")
+    return config
+
+
+def check_agent_config(config: AgentConfig) -> AgentConfig:
+    """Raises AgentPaneError with VALIDATION_ERROR naming the field."""
+    if config.max_turns is not None and not 1 <= config.max_turns <= 1_000:
+        raise invalid("max_turns", "The turn limit must be from 1 to 1,000.")
+    if config.allowed_tools is not None:
+        _check_tools(config.allowed_tools)
+    if config.model is not None:
+        check_line("model", config.model, 200)
+    return config
+
+
+def _check_tools(names: tuple[str, ...]) -> None:
+    unknown = [name for name in names if name not in DEFAULT_TOOLS]
+    if unknown:
+        raise invalid("allowed_tools", f"There is no tool called {', '.join(unknown)}.")
