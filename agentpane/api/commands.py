@@ -15,8 +15,10 @@ from agentpane.domain.agents import Agent, AgentConfig, BackendName, ModelChoice
 from agentpane.domain.approvals import Approval
 from agentpane.domain.audit import AuditEntry, AuditVerdict
 from agentpane.domain.board import Column
+from agentpane.domain.budgets import Budget
 from agentpane.domain.demo import DemoReady
 from agentpane.domain.engine import DoctorReport, EngineStatus, KeyStatus, Settings
+from agentpane.domain.json import JsonObject
 from agentpane.domain.policy import Policy
 from agentpane.domain.projects import Project, ProjectConfig
 from agentpane.domain.review import ApproveOutcome, DiffSummary, MergeStrategy, PatchChunk, ReviewComment
@@ -179,21 +181,28 @@ class MoveTask(Command[Task]):
 
 @dataclass(frozen=True, slots=True)
 class StartRun(Command[Task]):
+    """plan: begin with a plan that is approved before anything is changed; None: as the agent is configured."""
+
     task: str
     agent: str | None = None
     policy: Policy | None = None  # None: the project's
     environment: Environment = field(default_factory=dict)
+    plan: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ResumeRun(Command[Task]):
-    """Go on with a paused, failed or interrupted run. `finish`: take what is there as the result."""
+    """Go on with a paused, failed or interrupted run. `finish`: take what is there as the result.
+
+    turns, budget: how much more the run may use from here on.
+    """
 
     task: str
     turns: int | None = None
     finish: bool = False
     afresh: bool = False
     environment: Environment = field(default_factory=dict)
+    budget: Budget | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,12 +242,16 @@ class ListApprovals(Command[tuple[Approval, ...]]):
 
 @dataclass(frozen=True, slots=True)
 class DecideApproval(Command[Approval]):
-    """Allow or deny a tool call. `always`: allow this tool for the rest of this project too."""
+    """Allow or deny a tool call. `always`: take the approval's `rules` into the project too.
+
+    edited: the input with which the call is made instead; a plan is approved with changes so.
+    """
 
     approval: str
     allow: bool
     always: bool = False
     message: str = ""
+    edited: JsonObject | None = None
     environment: Environment = field(default_factory=dict)
 
 

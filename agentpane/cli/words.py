@@ -23,6 +23,9 @@ PAUSES: Mapping[PauseReason, str] = {
     PauseReason.KEY: "It needs a key for the model: set ANTHROPIC_API_KEY, then agentpane resume {id}",
     PauseReason.SPEND_LIMIT: "The account's spend limit is reached. When it is raised: agentpane resume {id}",
     PauseReason.PERSON: "It was paused: agentpane resume {id}",
+    PauseReason.QUESTION: "It asks a question: agentpane session show {id}, then agentpane answer {id} “…”",
+    PauseReason.PLAN: "It proposes a plan: agentpane approvals {id}, then agentpane allow or deny it",
+    PauseReason.BUDGET: "Its budget is used up: agentpane resume {id} --budget USD, or --finish",
 }
 
 

@@ -29,6 +29,8 @@ class NewApproval:
     tool: str
     input: JsonObject
     summary: str
+    rules: tuple[str, ...] = ()
+    detail: str = ""
 
 
 def request(connection: Connection, new: NewApproval, at: datetime) -> Approval:
@@ -47,6 +49,8 @@ def request(connection: Connection, new: NewApproval, at: datetime) -> Approval:
             tool=new.tool,
             input=dict(new.input),
             summary=new.summary,
+            rules=new.rules,
+            detail=new.detail,
             requested_at=at,
         )
     )
@@ -150,6 +154,9 @@ def _approvals() -> AnySelect:
         _A.requested_at,
         _A.decided_at,
         _A.decided_by,
+        _A.rules,
+        _A.detail,
+        _A.edited,
     )
 
 

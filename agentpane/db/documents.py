@@ -8,8 +8,11 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from agentpane.domain.agents import AgentConfig
+from agentpane.domain.budgets import NO_BUDGET, Budget
 from agentpane.domain.policy import Policy
 from agentpane.domain.projects import DEFAULT_TOOLS, DEFAULT_WORKTREE_ROOT, ProjectConfig
+from agentpane.domain.sandbox import NetworkMode
+from agentpane.domain.tasks import Todo
 
 MOST_TURNS = 10_000
 Turns = Annotated[int, Field(ge=1, le=MOST_TURNS)]
@@ -31,15 +34,21 @@ class ProjectConfigDocument(Document):
     max_turns: Turns | None = None
     model: str | None = None
     policy: Policy = Policy.BALANCED
-    network: bool = False
+    network: NetworkMode = NetworkMode.NONE
+    hosts: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+    unconfined: bool = False
+    run_budget: Budget = NO_BUDGET
+    task_budget: Budget = NO_BUDGET
+    project_budget: Budget = NO_BUDGET
 
     @staticmethod
     def of(config: ProjectConfig) -> dict[str, Any]:
         return asdict(config)
 
     def value(self) -> ProjectConfig:
-        fields = self.model_dump()
-        return ProjectConfig(**{**fields, "policy": self.policy.value})
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return ProjectConfig(**{**fields, "policy": self.policy.value, "network": self.network.value})
 
 
 class AgentConfigDocument(Document):
@@ -47,13 +56,20 @@ class AgentConfigDocument(Document):
     allowed_tools: tuple[str, ...] | None = None
     max_turns: Turns | None = None
     system_prompt: str | None = None
+    command: str | None = None
+    preset: str | None = None
+    plan: bool = False
+    policy: Policy | None = None
+    rules: tuple[str, ...] = ()
+    budget: Budget = NO_BUDGET
 
     @staticmethod
     def of(config: AgentConfig) -> dict[str, Any]:
         return asdict(config)
 
     def value(self) -> AgentConfig:
-        return AgentConfig(**self.model_dump())
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return AgentConfig(**{**fields, "policy": self.policy.value if self.policy else None})
 
 
 class ToolTally(Document):
@@ -74,6 +90,7 @@ class ActiveUser(Document):
 
 STRINGS: TypeAdapter[tuple[str, ...]] = TypeAdapter(tuple[str, ...])
 LABELS: TypeAdapter[tuple[str, ...]] = TypeAdapter(Annotated[tuple[str, ...], Field(max_length=10)])
+TODOS: TypeAdapter[tuple[Todo, ...]] = TypeAdapter(tuple[Todo, ...])
 OBJECT: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
 ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
 PERMISSIONS: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])

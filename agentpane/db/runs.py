@@ -61,6 +61,14 @@ def _rows() -> AnySelect:
         _R.completed_at,
         _R.pause_reason,
         _R.sandbox_tier,
+        _R.parent_run_id,
+        _R.depth,
+        _R.backend_session,
+        _R.plan,
+        _R.budget_usd,
+        _R.budget_tokens,
+        _R.context_used,
+        _R.context_window,
         _R.error_type,
         _R.error,
         _R.error_hint,
@@ -144,6 +152,14 @@ class RunRow:
     ended_at: datetime | None
     pause_reason: PauseReason | None
     sandbox_tier: str | None
+    parent_run_id: RunId | None
+    depth: int
+    backend_session: str | None
+    plan: bool
+    budget_usd: float | None
+    budget_tokens: int | None
+    context_used: int | None
+    context_window: int | None
     error: RunError | None
 
     def value(self) -> Run:
@@ -168,6 +184,10 @@ class RunRow:
             sandbox_tier=self.sandbox_tier,
             error=self.error,
             paused_at=self.paused_at,
+            context_used=self.context_used,
+            context_window=self.context_window,
+            parent_run_id=self.parent_run_id,
+            depth=self.depth,
         )
 
 
@@ -293,6 +313,16 @@ def add_usage(
     used = {"turns": turns, "input": input_tokens, "output": output_tokens, "cost": cost_usd}
     if connection.execute(_USE, {"wanted": run_id, **used}).rowcount == 0:
         raise not_found(run_id)
+
+
+def name_conversation(connection: Connection, run_id: RunId, name: str) -> None:
+    """Keep under which name an agent has this run's conversation."""
+    connection.execute(_UPDATE, {"wanted": run_id, "backend_session": name})
+
+
+def measure_context(connection: Connection, run_id: RunId, used: int, window: int | None) -> None:
+    """Keep how many tokens the newest request held, of how many that the model takes."""
+    connection.execute(_UPDATE, {"wanted": run_id, "context_used": used, "context_window": window})
 
 
 def count_tool_call(connection: Connection, run_id: RunId, tool: str, duration_ms: int) -> None:

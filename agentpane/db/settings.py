@@ -11,7 +11,8 @@ from sqlalchemy import delete, select
 from sqlalchemy.dialects.sqlite import insert
 
 from agentpane.db.schema import SettingTable
-from agentpane.domain.engine import Settings
+from agentpane.domain.budgets import Budget
+from agentpane.domain.engine import McpServer, Settings
 from agentpane.domain.json import JsonValue
 
 _S = SettingTable
@@ -28,11 +29,14 @@ class SettingsDocument(BaseModel):
     base_url: str = Settings().base_url
     merge_strategy: str = Settings().merge_strategy
     approved_by: str = Settings().approved_by
+    day_budget: Budget = Settings().day_budget
+    mcp_servers: tuple[McpServer, ...] = ()
 
 
 def get(connection: Connection) -> Settings:
     """The person's settings; what was never set has its default."""
-    return Settings(**SettingsDocument.model_validate(get_value(connection, _PERSON) or {}).model_dump())
+    stored = SettingsDocument.model_validate(get_value(connection, _PERSON) or {})
+    return Settings(**{name: getattr(stored, name) for name in SettingsDocument.model_fields})
 
 
 def put(connection: Connection, settings: Settings, at: datetime) -> Settings:

@@ -41,6 +41,7 @@ _SETTABLE = frozenset(
         "lines_removed",
         "code",
         "conflict_paths",
+        "todos",
         "rejection_reason",
         "rejection_count",
         "merge_commit",
@@ -90,6 +91,7 @@ def _cards() -> AnySelect:
             _T.code,
             func.coalesce(asked.c.pending, 0),
             _T.updated_at,
+            _T.todos,
             RunTable.status,
             RunTable.turn_count,
             RunTable.turn_limit,
@@ -102,6 +104,9 @@ def _cards() -> AnySelect:
             RunTable.error_type,
             RunTable.error,
             RunTable.paused_at,
+            RunTable.backend,
+            RunTable.context_used,
+            RunTable.context_window,
         )
         .select_from(_T)
         .outerjoin(AgentTable, AgentTable.id == _T.agent_id)
@@ -324,9 +329,9 @@ def _shift(
 
 def _card(row: AnyRow) -> TaskCard:
     values = tuple(row)
-    run = None if values[16] is None else RunBrief(*values[16:])
+    run = None if values[17] is None else RunBrief(*values[17:])
     (task_id, project_id, title, labels, column, position, agent_id, agent, files, added, removed) = values[:11]
-    (rejections, conflicts, code, pending, updated_at) = values[11:16]
+    (rejections, conflicts, code, pending, updated_at, todos) = values[11:17]
     return TaskCard(
         id=TaskId(task_id),
         project_id=ProjectId(project_id),
@@ -345,4 +350,5 @@ def _card(row: AnyRow) -> TaskCard:
         code=code,
         approvals_pending=pending,
         updated_at=updated_at,
+        todos=todos,
     )

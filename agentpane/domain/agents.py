@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from agentpane.domain.budgets import NO_BUDGET, Budget
 from agentpane.domain.ids import AgentId, ProjectId
 from agentpane.domain.runs import AgentStatus, AgentType
 
@@ -13,17 +14,33 @@ class BackendName(StrEnum):
     """The programs and interfaces that do the thinking."""
 
     ANTHROPIC = "anthropic"
+    CLAUDE_CODE = "claude-code"
+    ACP = "acp"
+    COMMAND = "command"
     RECORDED = "recorded"
 
 
 @dataclass(frozen=True, slots=True)
 class AgentConfig:
-    """What differs from the project's configuration; None means: as the project has it."""
+    """What differs from the project's configuration; None means: as the project has it.
+
+    command: for the backends `command` (any shell command; `{prompt}` stands for the task's text, which comes on
+        standard input otherwise) and `acp` (the program that speaks the protocol).
+    preset: for `acp`, the name of a known program in the place of a command.
+    plan: begin with a plan that a person approves before anything is changed.
+    rules: as in `ProjectConfig`; they add to the project's.
+    """
 
     model: str | None = None
     allowed_tools: tuple[str, ...] | None = None
     max_turns: int | None = None
     system_prompt: str | None = None
+    command: str | None = None
+    preset: str | None = None
+    plan: bool = False
+    policy: str | None = None
+    rules: tuple[str, ...] = ()
+    budget: Budget = NO_BUDGET  # of one run
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +54,7 @@ class Agent:
     is_default: bool
     config: AgentConfig
     model: str  # what it will use, defaults applied
+    source: str | None = None  # the Markdown file that it comes from; None: made by hand
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +65,21 @@ class ModelChoice:
     input_price: float | None
     output_price: float | None
     is_default: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DetectedBackend:
+    """What this machine has of one backend. Found by looking at files and asking programs for their version only.
+
+    preset: for `acp`, which of the known programs this is. program: its absolute path, None when it is not installed.
+    signed_in: None where that cannot be known without asking somebody. note: one line for people.
+    """
+
+    backend: BackendName
+    preset: str | None
+    title: str
+    program: str | None
+    version: str | None
+    signed_in: bool | None
+    usable: bool
+    note: str

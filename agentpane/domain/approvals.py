@@ -32,3 +32,6 @@ class Approval:
     requested_at: datetime
     decided_at: datetime | None
     decided_by: str | None
+    rules: tuple[str, ...] = ()  # what "always" would allow in this project, as rules
+    detail: str = ""  # the whole command, the diff or the plan that is asked about
+    edited: JsonObject | None = None  # the input as the person changed it before allowing it

@@ -18,6 +18,30 @@ class Policy(StrEnum):
     READ_ONLY = "read_only"  # what CAREFUL would ask for is denied
 
 
+class Effect(StrEnum):
+    """What a call does, whatever its tool is called."""
+
+    READ = "read"
+    WRITE = "write"
+    EXECUTE = "execute"
+    FETCH = "fetch"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a tool call would do, as far as a rule can speak of it.
+
+    path: relative to the worktree where it lies inside, absolute otherwise.
+    """
+
+    tool: str
+    effect: Effect
+    path: str | None = None
+    command: str | None = None
+    host: str | None = None
+
+
 class Judgement(StrEnum):
     ALLOW = "allow"
     ASK = "ask"

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from agentpane.domain.budgets import NO_BUDGET, Budget
 from agentpane.domain.ids import ProjectId
+from agentpane.domain.sandbox import Network, NetworkMode
 
 DEFAULT_TOOLS: tuple[str, ...] = ("Read", "Write", "Edit", "Bash", "Glob", "Grep")
 DEFAULT_WORKTREE_ROOT = ".worktrees"
@@ -18,6 +20,9 @@ class ProjectConfig:
     worktree_root: a folder, relative to the repository unless absolute.
     env_file, copy_files: paths relative to the repository, copied into each worktree and never into a snapshot.
     install_command, init_script: shell commands run in a new worktree (limits: 5 and 10 minutes).
+    network: what commands may reach: none, hosts (those in `hosts`) or all.
+    rules: `allow|ask|deny Tool(pattern)`, one string each; see `domain/policy.py`.
+    unconfined: runs that nobody can be asked about may play without a sandbox.
     """
 
     worktree_root: str = DEFAULT_WORKTREE_ROOT
@@ -29,7 +34,17 @@ class ProjectConfig:
     max_turns: int | None = None  # None: the limit of the agent's type
     model: str | None = None  # None: the program's default model
     policy: str = "balanced"
-    network: bool = False
+    network: str = NetworkMode.NONE.value
+    hosts: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+    unconfined: bool = False
+    run_budget: Budget = NO_BUDGET
+    task_budget: Budget = NO_BUDGET
+    project_budget: Budget = NO_BUDGET
+
+    def reach(self) -> Network:
+        """What commands may reach."""
+        return Network(NetworkMode(self.network), self.hosts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,9 @@ class PauseReason(StrEnum):
     KEY = "key"
     SPEND_LIMIT = "spend_limit"
     PERSON = "person"
+    QUESTION = "question"
+    PLAN = "plan"
+    BUDGET = "budget"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,10 @@ class Run:
     sandbox_tier: str | None
     error: RunError | None
     paused_at: datetime | None = None
+    context_used: int | None = None  # tokens that the newest request held
+    context_window: int | None = None  # tokens that the model takes
+    parent_run_id: RunId | None = None  # of a sub-agent's run: whose it is
+    depth: int = 0
 
 
 def turn_limit_is_near(turns: int, limit: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from agentpane.domain.board import Column
 from agentpane.domain.ids import AgentId, ProjectId, SessionId, TaskId
@@ -26,6 +27,23 @@ class RunBrief:
     error_code: str | None
     error_message: str | None
     paused_at: datetime | None = None
+    backend: str = ""
+    context_used: int | None = None  # tokens that the newest request held
+    context_window: int | None = None  # tokens that the model takes
+
+
+class TodoState(StrEnum):
+    PENDING = "pending"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+
+
+@dataclass(frozen=True, slots=True)
+class Todo:
+    """One line of an agent's own list."""
+
+    text: str
+    state: TodoState
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +67,7 @@ class TaskCard:
     code: str | None  # TASK_NO_DIFF and the like
     approvals_pending: int
     updated_at: datetime
+    todos: tuple[Todo, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

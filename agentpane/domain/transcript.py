@@ -15,6 +15,7 @@ from agentpane.domain.sessions import EventKind, SessionEvent
 TOOL_STARTED = "tool_started"
 TURN_DISCARDED = "turn_discarded"
 AFRESH = "afresh"
+COMPACTED = "compacted"
 
 UNKNOWN_OUTCOME = "The outcome of this call is unknown. Look at the present state before you repeat it."
 

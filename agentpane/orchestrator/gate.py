@@ -7,8 +7,8 @@ from collections.abc import Callable
 from agentpane.api.events import ApprovalChanged
 from agentpane.db import approvals, runs, sessions
 from agentpane.domain.approvals import Approval, ApprovalState
-from agentpane.domain.json import JsonValue
-from agentpane.domain.policy import Judgement, Policy, Verdict, judge
+from agentpane.domain.json import JsonObject, JsonValue
+from agentpane.domain.policy import Judgement, Policy, Use, Verdict, judge
 from agentpane.domain.projects import Project
 from agentpane.domain.runs import PauseReason, turn_limit_is_near
 from agentpane.domain.sandbox import Tier
@@ -92,6 +92,26 @@ class Gate:
         elif decided.state is ApprovalState.DENIED:
             return Verdict(Judgement.DENY, decided.message or "The person denied this call.")
         raise RunPaused(PauseReason.APPROVAL)
+
+    async def decide(self, turn: int, call: ToolCall, use: Use, summary: str, detail: str = "") -> Verdict:
+        """See `Host.decide`."""
+        return await self.authorize(turn, call, summary)
+
+    async def ask(self, turn: int, call: ToolCall, question: str, options: tuple[str, ...]) -> str:
+        """See `Host.ask`."""
+        await self._recorder.flush()
+        last = await self._core.db.read(sessions.last_seq, self._run.session_id)
+        events = await self._core.db.read(sessions.read, self._run.session_id, 0, last)
+        asked = False
+        for event in events:
+            asked = asked or (event.kind is EventKind.QUESTION and event.data.get("call_id") == call.id)
+            if asked and event.kind is EventKind.ANSWER:
+                return str(event.data["text"])
+        if not asked:
+            data: JsonObject = {"call_id": call.id, "question": question, "options": list(options)}
+            self._recorder.add(EventKind.QUESTION, data, turn)
+            await self._recorder.flush()
+        raise RunPaused(PauseReason.QUESTION)
 
     async def _ask(self, turn: int, call: ToolCall, summary: str) -> None:
         asked: Approval = await self._core.db.write(

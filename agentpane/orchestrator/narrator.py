@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from agentpane.api.events import RunActivity
-from agentpane.db import audit, model_calls, runs
+from agentpane.db import audit, model_calls, runs, tasks
 from agentpane.domain import transcript
 from agentpane.domain.json import JsonObject, JsonValue
 from agentpane.domain.sandbox import Tier
@@ -83,6 +83,20 @@ class Narrator:
                 await self._tool_started(event)
             case base.ToolFinished():
                 await self._tool_finished(event)
+            case base.ConversationNamed(name):
+                await self._core.db.write(runs.name_conversation, self._run.id, name)
+            case base.TodosChanged(_, todos):
+                await self._core.db.write(tasks.set_fields, self._run.task_id, self._core.clock.now(), todos=todos)
+                await self._core.announce_task(self._run.task_id, counts=False)
+            case base.Compacted():
+                replaced: JsonObject = {
+                    "state": transcript.COMPACTED,
+                    "summary": event.summary,
+                    "kept_from": event.kept_from,
+                    "before": event.before,
+                }
+                self._recorder.add(EventKind.STATE, replaced, event.turn)
+                await self._recorder.flush()
             case base.Ended(text):
                 return text
         return None
@@ -99,15 +113,20 @@ class Narrator:
         self._activity(f"{event.reason} Try {event.attempt} of {event.of}.", event.wait_s)
 
     async def _turn_finished(self, event: base.TurnFinished) -> None:
-        usage = event.usage
-        figures = {
-            "input": usage.input,
-            "output": usage.output,
-            "cache_read": usage.cache_read,
-            "cache_write": usage.cache_write,
-            "cost_usd": event.cost_usd,
-            "latency_ms": event.latency_ms,
-        }
+        usage = event.usage or base.Usage()
+        figures: JsonObject = {"known": False, "latency_ms": event.latency_ms}
+        if event.usage is not None:
+            figures = {
+                "known": True,
+                "input": usage.input,
+                "output": usage.output,
+                "cache_read": usage.cache_read,
+                "cache_write": usage.cache_write,
+                "cost_usd": event.cost_usd,
+                "latency_ms": event.latency_ms,
+                "context_used": event.context_used,
+                "context_window": event.context_window,
+            }
         self._recorder.add(
             EventKind.TURN_FINISHED, {"stop_reason": event.stop_reason, "model": event.model}, event.turn
         )
@@ -134,6 +153,8 @@ class Narrator:
         await self._core.db.write(
             runs.add_usage, self._run.id, 1, usage.total_input, usage.output, event.cost_usd, self._core.clock.now()
         )
+        if event.context_used is not None:
+            await self._core.db.write(runs.measure_context, self._run.id, event.context_used, event.context_window)
         await self._core.announce_task(self._run.task_id, counts=False)
 
     async def _tool_started(self, event: base.ToolStarted) -> None:

@@ -198,7 +198,7 @@ class Runner:
             sandbox=self._sandbox,
             readable=(cast.repository.common_dir,),
             environment=tool_environment(worktree.path),
-            network=cast.config.network,
+            network=cast.config.reach(),
         )
         endpoint = await self._credentials.endpoint(cast.run.id, cast.agent.backend)
         return Brief(
@@ -206,7 +206,7 @@ class Runner:
             task_id=cast.task.card.id,
             model=cast.run.model,
             system=prompts.system_prompt(
-                str(worktree.path), cast.config.network, cast.agent.config.system_prompt, cast.words
+                str(worktree.path), cast.config.reach(), cast.agent.config.system_prompt, cast.words
             ),
             history=conversation.history,
             results=conversation.results,

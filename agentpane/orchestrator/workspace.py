@@ -249,7 +249,7 @@ class Workspaces:
             readable=(repository.common_dir,),
             environment=tool_environment(worktree.path),
             timeout_s=seconds,
-            network=config.network,
+            network=config.reach(),
         )
 
         def show(part: bytes) -> None:

@@ -22,7 +22,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from agentpane.domain.sandbox import Tier
+from agentpane.domain.sandbox import NO_NETWORK, NetworkMode, Tier
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.sandbox import seccomp
 from agentpane.sandbox.command import Outcome, SandboxCommand
@@ -90,7 +90,7 @@ class _Confined:
             self.process = await asyncio.create_subprocess_exec(
                 program,
                 *held,
-                *_isolation(command.network, handed_over),
+                *_isolation(command.network.mode is NetworkMode.ALL, handed_over),
                 *mounts,
                 *("--", shell(), "-c", "--", command.script),
                 stdin=asyncio.subprocess.PIPE if command.stdin else asyncio.subprocess.DEVNULL,
@@ -226,9 +226,9 @@ def find_bubblewrap() -> BubblewrapSandbox | str:
     if program is None:
         return "bubblewrap (bwrap) is not installed"
     with tempfile.TemporaryDirectory() as folder:
-        command = SandboxCommand("exit 7", Path(folder), (), {"PATH": DEFAULT_PATH}, START_TIMEOUT_S, network=False)
+        command = SandboxCommand("exit 7", Path(folder), (), {"PATH": DEFAULT_PATH}, START_TIMEOUT_S, NO_NETWORK)
         handed_over: list[int] = []
-        isolation = _isolation(command.network, handed_over)
+        isolation = _isolation(False, handed_over)
         try:
             tried = subprocess.run(
                 [program, *isolation, *mount_arguments(command), "--", shell(), "-c", command.script],

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from agentpane.domain.sandbox import Tier
+from agentpane.domain.sandbox import Network, Tier
 
 OUTPUT_LIMIT = 4 * 1024 * 1024  # bytes
 
@@ -18,6 +19,7 @@ class SandboxCommand:
 
     script: run by `bash -c`, or by `sh -c` where there is no bash.
     readable: may be read but not written, such as the repository's common git folder.
+    writable: may be written beside the worktree, such as the folder in which an agent keeps its conversations.
     environment: the whole environment of the script; nothing is inherited.
     cwd: where it starts; the worktree unless given.
     """
@@ -27,10 +29,11 @@ class SandboxCommand:
     readable: tuple[Path, ...]
     environment: Mapping[str, str]
     timeout_s: float
-    network: bool
+    network: Network
     output_limit: int = OUTPUT_LIMIT
     stdin: bytes = b""
     cwd: Path | None = None
+    writable: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,27 @@ class Outcome:
     truncated: bool
     timed_out: bool
     duration_ms: int
+
+
+class Process(Protocol):
+    """A command that was started and is spoken with; its errors come on a stream of their own."""
+
+    @property
+    def stdin(self) -> asyncio.StreamWriter: ...
+
+    @property
+    def stdout(self) -> asyncio.StreamReader: ...
+
+    @property
+    def stderr(self) -> asyncio.StreamReader: ...
+
+    async def wait(self) -> int:
+        """Wait until the command itself has ended; its exit code, 128 + n when signal n ended it."""
+        ...
+
+    async def end(self) -> None:
+        """Kill everything that the command started and wait until nothing is left. May be called at any time, often."""
+        ...
 
 
 class Sandbox(Protocol):

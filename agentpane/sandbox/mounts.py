@@ -12,6 +12,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from agentpane.domain.sandbox import NetworkMode
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.sandbox.command import SandboxCommand
 from agentpane.sandbox.environment import home_folder
@@ -77,7 +78,15 @@ def mount_arguments(command: SandboxCommand) -> list[str]:
             f"The worktree {command.worktree} is not there, and the command was not run.",
         )
     readable = [Path(os.path.realpath(path)) for path in command.readable if os.path.exists(path)]
-    arguments = ["--proc", "/proc", "--dev", "/dev", *_system(command.network), *_private(), *_toolchains(command)]
+    arguments = [
+        "--proc",
+        "/proc",
+        "--dev",
+        "/dev",
+        *_system(command.network.mode is NetworkMode.ALL),
+        *_private(),
+        *_toolchains(command),
+    ]
     for path in readable:
         if not path.is_relative_to(worktree):
             arguments += ["--ro-bind", str(path), str(path)]

@@ -12,6 +12,7 @@ from agentpane.domain.agents import Agent, AgentConfig, BackendName, ModelChoice
 from agentpane.domain.limits import CONCURRENCY
 from agentpane.domain.policy import Policy
 from agentpane.domain.projects import DEFAULT_TOOLS, Project
+from agentpane.domain.sandbox import NetworkMode
 from agentpane.ui.ask_sheets import ConfirmSheet
 from agentpane.ui.controls import Button, Chip, ElidedLabel, Frame, Label, clear, row, stack
 from agentpane.ui.desk import Desk
@@ -83,7 +84,7 @@ class ProjectSection(Section):
         self.base.show_text(project.base_branch)
         self.concurrency.setValue(project.max_concurrent_agents)
         self.policy.setCurrentIndex(max(self.policy.findData(config.policy), 0))
-        self.network.setChecked(config.network)
+        self.network.setChecked(config.network == NetworkMode.ALL)
         self.env_file.setText(config.env_file or "")
         self.copy_files.setPlainText("\n".join(config.copy_files))
         self.install.setText(config.install_command or "")
@@ -100,7 +101,7 @@ class ProjectSection(Section):
             install_command=self.install.text().strip() or None,
             init_script=self.init.text().strip() or None,
             policy=str(self.policy.currentData()),
-            network=self.network.isChecked(),
+            network=(NetworkMode.ALL if self.network.isChecked() else NetworkMode.NONE).value,
         )
         command = commands.EditProject(
             project.id, name=self.name.text(), max_concurrent_agents=self.concurrency.value(), config=config

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from agentpane import paths
+from agentpane.domain.sandbox import NO_NETWORK
 from agentpane.orchestrator.backends.recorded.recording import normal
 from agentpane.orchestrator.backends.recorded.sample import sample_cards, sample_files
 from agentpane.orchestrator.tools import TOOL_NAMES, ToolContext, toolbox
@@ -31,7 +32,7 @@ def lay_out(folder: Path) -> Path:
 
 
 def make_context(worktree: Path, sandbox: Sandbox) -> ToolContext:
-    return ToolContext(worktree, sandbox, (), tool_environment(worktree), network=False)
+    return ToolContext(worktree, sandbox, (), tool_environment(worktree), network=NO_NETWORK)
 
 
 async def record(recording: dict[str, Any], context: ToolContext) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from agentpane.domain.policy import Judgement, Verdict
 from agentpane.domain.runs import PauseReason
+from agentpane.domain.sandbox import NO_NETWORK
 from agentpane.orchestrator.backends.base import (
     Backend,
     BackendEvent,
@@ -143,7 +144,7 @@ def make_brief(worktree: Path, endpoint: Endpoint, task: str = "Do the work", **
         "pending": (),
         "first_turn": 1,
         "tools": ("Look", "Mark", "Wait"),
-        "context": ToolContext(worktree=worktree, sandbox=None, readable=(), environment={}, network=False),  # type: ignore[arg-type]
+        "context": ToolContext(worktree=worktree, sandbox=None, readable=(), environment={}, network=NO_NETWORK),  # type: ignore[arg-type]
         "endpoint": endpoint,
     }
     return Brief(**(values | changes))

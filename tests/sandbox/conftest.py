@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from agentpane.domain.sandbox import NO_NETWORK
 from agentpane.sandbox import BareSandbox, BubblewrapSandbox, Sandbox, SandboxCommand, find_bubblewrap, tool_environment
 
 Order = Callable[..., SandboxCommand]
@@ -47,7 +48,7 @@ def order(worktree: Path) -> Order:
             "readable": (),
             "environment": tool_environment(worktree),
             "timeout_s": 30.0,
-            "network": False,
+            "network": NO_NETWORK,
         }
         return SandboxCommand(script, **{**usual, **changes})  # type: ignore[arg-type]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from agentpane.domain.sandbox import EVERYWHERE, NO_NETWORK, Network
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.sandbox import BubblewrapSandbox, tool_environment
 
@@ -38,7 +39,7 @@ async def test_there_is_a_network_when_it_is_allowed(
     bubblewrap: BubblewrapSandbox, order: Order, listener: socket.socket
 ) -> None:
     host, port = listener.getsockname()
-    outcome = await bubblewrap.run(order(f"exec 3<>/dev/tcp/{host}/{port} && echo connected", network=True))
+    outcome = await bubblewrap.run(order(f"exec 3<>/dev/tcp/{host}/{port} && echo connected", network=EVERYWHERE))
     assert outcome.output == b"connected\n"
 
 
@@ -114,9 +115,11 @@ async def test_a_socket_of_the_host_cannot_be_reached(
     assert outcome.exit_code != 0 and b"FileNotFoundError" in outcome.output
 
 
-@pytest.mark.parametrize(("network", "error"), [(False, b"ConnectionRefusedError"), (True, b"not supported")])
+@pytest.mark.parametrize(
+    ("network", "error"), [(NO_NETWORK, b"ConnectionRefusedError"), (EVERYWHERE, b"not supported")]
+)
 async def test_an_abstract_socket_of_the_host_cannot_be_reached(
-    bubblewrap: BubblewrapSandbox, order: Order, network: bool, error: bytes
+    bubblewrap: BubblewrapSandbox, order: Order, network: Network, error: bytes
 ) -> None:
     name = f"agentpane-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX) as server:
@@ -132,7 +135,7 @@ async def test_socket_pairs_and_sockets_of_its_own_are_left_to_a_command(
 ) -> None:
     pair = "import socket, asyncio; socket.socketpair(); asyncio.run(asyncio.sleep(0))"
     own = 'import socket; s = socket.socket(socket.AF_UNIX); s.bind("own.sock"); s.listen()'
-    assert (await bubblewrap.run(order(f"python3 -c '{pair}'", network=True))).exit_code == 0
+    assert (await bubblewrap.run(order(f"python3 -c '{pair}'", network=EVERYWHERE))).exit_code == 0
     assert (await bubblewrap.run(order(f"python3 -c '{own}'"))).exit_code == 0
 
 

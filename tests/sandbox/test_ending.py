@@ -20,11 +20,12 @@ from .conftest import Order, Runaways, ready, until
 ENGINE = """
 import asyncio, sys
 from pathlib import Path
+from agentpane.domain.sandbox import NO_NETWORK
 from agentpane.sandbox import BareSandbox, SandboxCommand, find_bubblewrap, tool_environment
 
 tier, worktree, script = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
 sandbox = find_bubblewrap() if tier == "A" else BareSandbox()
-command = SandboxCommand(script, worktree, (), tool_environment(worktree), 600.0, network=False)
+command = SandboxCommand(script, worktree, (), tool_environment(worktree), 600.0, network=NO_NETWORK)
 asyncio.run(sandbox.run(command))
 """
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from agentpane.domain.sandbox import NO_NETWORK
 from agentpane.orchestrator.tools import TOOL_NAMES, ToolContext, ToolResult, openat, toolbox
 from agentpane.sandbox import BareSandbox, BubblewrapSandbox, find_bubblewrap, tool_environment
 
@@ -41,12 +42,12 @@ def bubblewrap() -> BubblewrapSandbox:
 
 @pytest.fixture
 def context(worktree: Path) -> ToolContext:
-    return ToolContext(worktree, BareSandbox(), (), tool_environment(worktree), network=False)
+    return ToolContext(worktree, BareSandbox(), (), tool_environment(worktree), network=NO_NETWORK)
 
 
 @pytest.fixture
 def confined(worktree: Path, bubblewrap: BubblewrapSandbox) -> ToolContext:
-    return ToolContext(worktree, bubblewrap, (), tool_environment(worktree), network=False)
+    return ToolContext(worktree, bubblewrap, (), tool_environment(worktree), network=NO_NETWORK)
 
 
 def caller(context: ToolContext) -> Call:

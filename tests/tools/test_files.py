@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from agentpane.domain.sandbox import NO_NETWORK
 from agentpane.errors import ErrorCode
 from agentpane.orchestrator.tools import ToolContext
 from agentpane.sandbox import BareSandbox
@@ -102,7 +103,7 @@ async def test_a_file_that_exists_is_overwritten_only_after_a_read(call: Call, w
 async def test_what_was_read_in_another_run_does_not_count(call: Call, context: ToolContext) -> None:
     (context.worktree / "a").write_text("old")
     await call("Read", file_path="a")
-    other = ToolContext(context.worktree, BareSandbox(), (), context.environment, network=False)
+    other = ToolContext(context.worktree, BareSandbox(), (), context.environment, network=NO_NETWORK)
     assert (await caller(other)("Write", file_path="a", content="new")).is_error
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from agentpane.domain.sandbox import NO_NETWORK
 from agentpane.orchestrator.tools import ToolContext, ToolResult, ripgrep
 from agentpane.orchestrator.tools.globs import path_pattern
 
@@ -71,7 +72,7 @@ def tree(worktree: Path) -> Path:
 def without(monkeypatch: pytest.MonkeyPatch, context: ToolContext) -> Call:
     """Calls on a machine that has no ripgrep."""
     environment = {**context.environment, "PATH": "/var/empty"}
-    return caller(ToolContext(context.worktree, context.sandbox, (), environment, network=False))
+    return caller(ToolContext(context.worktree, context.sandbox, (), environment, network=NO_NETWORK))
 
 
 CALLS: list[tuple[str, dict[str, object]]] = [

@@ -16,6 +16,7 @@ from agentpane.domain.agents import AgentConfig, BackendName
 from agentpane.domain.board import Column
 from agentpane.domain.projects import ProjectConfig
 from agentpane.domain.runs import AgentStatus, AgentType
+from agentpane.domain.tasks import Todo
 
 PROJECT_CONFIG_DEFAULT = asdict(ProjectConfig())
 AGENT_CONFIG_DEFAULT = asdict(AgentConfig())
@@ -105,6 +106,9 @@ class TaskTable(Times, Base):
     conflict_paths: Mapped[tuple[str, ...]] = mapped_column(
         Json("list of conflicting paths", documents.STRINGS), nullable=False, server_default=json_default([])
     )
+    todos: Mapped[tuple[Todo, ...]] = mapped_column(
+        Json("list of todos", documents.TODOS), nullable=False, server_default=json_default([])
+    )
     archived_at: Mapped[datetime | None] = moment()
 
     __table_args__ = (
@@ -148,6 +152,7 @@ class AgentTable(Times, Base):
     is_default: Mapped[bool] = mapped_column(
         Boolean(create_constraint=True, name="is_default"), nullable=False, server_default=text("0")
     )
+    source: Mapped[str | None] = mapped_column(Text)
     archived_at: Mapped[datetime | None] = moment()
 
     __table_args__ = (

@@ -20,7 +20,12 @@ LIVE_SQL = f"status IN ({', '.join(repr(status.value) for status in RunStatus if
 
 
 class RunTable(Base):
-    """One attempt. `number` grows with each run of the database; a task has at most one live run."""
+    """One attempt. `number` grows with each run of the database; a task has at most one live run of depth 0.
+
+    A sub-agent's run names whose it is (parent, root, and all between, outermost first) and the call that made it.
+    `backend_session` is the conversation's name in an agent that keeps it itself. `budget_` columns are limits that a
+    person gave this run in the place of the configured ones.
+    """
 
     __tablename__ = "agent_runs"
 
@@ -58,6 +63,21 @@ class RunTable(Base):
     sandbox_tier: Mapped[str | None] = mapped_column(Text)
     queued_at: Mapped[datetime] = moment_now()
     paused_at: Mapped[datetime | None] = moment()
+    parent_run_id: Mapped[str | None] = mapped_column(Text, refers("agent_runs.id", "CASCADE"))
+    root_run_id: Mapped[str | None] = mapped_column(Text)
+    ancestors: Mapped[tuple[str, ...]] = mapped_column(
+        Json("list of runs", documents.STRINGS), nullable=False, server_default=json_default([])
+    )
+    depth: Mapped[int] = mapped_column(Integer, nullable=False, server_default=text("0"))
+    call_id: Mapped[str | None] = mapped_column(Text)
+    backend_session: Mapped[str | None] = mapped_column(Text)
+    plan: Mapped[bool] = mapped_column(
+        Boolean(create_constraint=True, name="plan"), nullable=False, server_default=text("0")
+    )
+    budget_usd: Mapped[float | None] = mapped_column(Float)
+    budget_tokens: Mapped[int | None] = mapped_column(Integer)
+    context_used: Mapped[int | None] = mapped_column(Integer)
+    context_window: Mapped[int | None] = mapped_column(Integer)
 
     __table_args__ = (
         CheckConstraint("turn_limit > 0", name="turn_limit"),
@@ -69,7 +89,8 @@ class RunTable(Base):
         Index("agent_runs_number_idx", "number", unique=True),
         Index("agent_runs_newest_idx", "task_id", "number"),
         Index("agent_runs_tally_idx", "agent_id", "status", "task_id", "number"),
-        Index("agent_runs_live_idx", "task_id", unique=True, sqlite_where=text(LIVE_SQL)),
+        Index("agent_runs_live_idx", "task_id", unique=True, sqlite_where=text(f"depth = 0 AND {LIVE_SQL}")),
+        Index("agent_runs_parent_idx", "parent_run_id", "call_id"),
     )
 
 
@@ -122,6 +143,11 @@ class ApprovalTable(Base):
     requested_at: Mapped[datetime] = moment_now()
     decided_at: Mapped[datetime | None] = moment()
     decided_by: Mapped[str | None] = mapped_column(Words)
+    rules: Mapped[tuple[str, ...]] = mapped_column(
+        Json("list of rules", documents.STRINGS), nullable=False, server_default=json_default([])
+    )
+    detail: Mapped[str] = mapped_column(Words, nullable=False, server_default=text("''"))
+    edited: Mapped[dict[str, Any] | None] = mapped_column(Json("tool input", documents.OBJECT))
 
     __table_args__ = (
         Index("approvals_project_idx", "project_id"),

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
+from agentpane.domain.agents import AgentConfig
 from agentpane.domain.json import JsonObject
-from agentpane.domain.policy import Verdict
+from agentpane.domain.policy import Use, Verdict
 from agentpane.domain.runs import PauseReason
+from agentpane.domain.tasks import Todo
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.tools import ToolContext, ToolResult
 
@@ -96,15 +99,20 @@ class TurnDiscarded:
 
 @dataclass(frozen=True, slots=True)
 class TurnFinished:
-    """The model's answer is whole. latency_ms: from the request to its end."""
+    """The model's answer is whole. latency_ms: from the request to its end.
+
+    context_used, context_window: tokens that the request held, and that the model takes; None where unknown.
+    """
 
     turn: int
     stop_reason: str
     model: str
-    usage: Usage
+    usage: Usage | None  # None: the backend does not say what was used
     cost_usd: float | None
     latency_ms: int
     request_id: str | None
+    context_used: int | None = None
+    context_window: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +159,34 @@ class Retrying:
 
 
 @dataclass(frozen=True, slots=True)
+class ConversationNamed:
+    """An agent that keeps its conversation itself says under which name it can be taken up again."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class TodosChanged:
+    """The agent's own list, whole."""
+
+    turn: int
+    todos: tuple[Todo, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """The conversation so far is replaced by `summary`; the turns from `kept_from` on stay as they are.
+
+    What was replaced stays in the session. before: tokens that the conversation held.
+    """
+
+    turn: int
+    summary: str
+    kept_from: int
+    before: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """The agent says that it is done; `text` is its last answer."""
 
@@ -170,6 +206,9 @@ BackendEvent = (
     | ToolOutput
     | ToolFinished
     | Retrying
+    | ConversationNamed
+    | TodosChanged
+    | Compacted
     | Ended
 )
 
@@ -198,6 +237,19 @@ class Host(Protocol):
 
         A denial's `rule` is what the agent reads.
         """
+        ...
+
+    async def decide(self, turn: int, call: ToolCall, use: Use, summary: str, detail: str = "") -> Verdict:
+        """The same for a call of an agent that is a program of its own and waits, alive, for the answer.
+
+        use: what the call would do; the agent's tools have names of their own. detail: the whole command or the diff.
+        Never answers ASK. Raises RunPaused when nobody has decided for so long that the run gives up its place, or on
+        the person's wish; on resume the agent is told what was decided, and an equal call is answered at once.
+        """
+        ...
+
+    async def ask(self, turn: int, call: ToolCall, question: str, options: tuple[str, ...]) -> str:
+        """The person's answer to a question. Raises RunPaused until there is one; on resume the same call finds it."""
         ...
 
 
@@ -229,6 +281,10 @@ class Brief:
         message whose tool calls are `pending` or answered in `results`.
     results: API tool_result blocks already known for the calls of that last assistant message.
     first_turn: the number of the next turn; it goes on where an earlier run of the session ended.
+    agent: the agent's own configuration.
+    conversation: under which name an agent that keeps its conversation itself has this one.
+    state: a private folder for what such an agent keeps of this task; it outlives the run.
+    plan: the agent has to propose a plan, and change nothing until it is approved.
     """
 
     run_id: str
@@ -242,6 +298,10 @@ class Brief:
     tools: tuple[str, ...]
     context: ToolContext
     endpoint: Endpoint
+    agent: AgentConfig = field(default_factory=AgentConfig)
+    conversation: str | None = None
+    state: Path | None = None
+    plan: bool = False
 
 
 class Backend(Protocol):

@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from agentpane.domain.json import JsonValue
+from agentpane.domain.sandbox import Network
 from agentpane.errors import ErrorCode
 from agentpane.sandbox import Sandbox
 
@@ -57,7 +58,7 @@ class ToolContext:
     sandbox: Sandbox
     readable: tuple[Path, ...]
     environment: Mapping[str, str]
-    network: bool
+    network: Network
     memory: FileMemory = field(default_factory=FileMemory)
 
 

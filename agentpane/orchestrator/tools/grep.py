@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from agentpane.domain.sandbox import NO_NETWORK
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.tools import files
 from agentpane.orchestrator.tools.base import (
@@ -145,7 +146,7 @@ async def _search_without_ripgrep(request: Request, context: ToolContext) -> Out
         readable=(),
         environment={"PATH": os.defpath, "PYTHONPATH": str(PACKAGES), "PYTHONSAFEPATH": "1", "PYTHONUTF8": "1"},
         timeout_s=TIMEOUT_S,
-        network=False,
+        network=NO_NETWORK,
         output_limit=OUTPUT_LIMIT,
         stdin=request.as_json(),
         cwd=Path("/"),

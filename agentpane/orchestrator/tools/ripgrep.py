@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from agentpane.domain.sandbox import NO_NETWORK
 from agentpane.errors import AgentPaneError
 from agentpane.orchestrator.tools.base import Refusal, ToolContext
 from agentpane.orchestrator.tools.walking import Parts, Scope
@@ -51,7 +52,7 @@ async def ripgrep(context: ToolContext, searched: Scope, arguments: Sequence[str
                 readable=(),
                 environment=context.environment,
                 timeout_s=TIMEOUT_S,
-                network=False,
+                network=NO_NETWORK,
                 output_limit=OUTPUT_LIMIT,
                 stdin=pruned,
                 cwd=base,
