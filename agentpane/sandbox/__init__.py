@@ -6,7 +6,7 @@ here decides whether a command may run: that is the policy's part.
 
 from agentpane.sandbox.bare import BareSandbox
 from agentpane.sandbox.bubblewrap import BubblewrapSandbox, find_bubblewrap
-from agentpane.sandbox.command import OUTPUT_LIMIT, Outcome, Sandbox, SandboxCommand
+from agentpane.sandbox.command import OUTPUT_LIMIT, Outcome, Process, Sandbox, SandboxCommand
 from agentpane.sandbox.detect import detect, why_not_confined
 from agentpane.sandbox.environment import tool_environment
 
@@ -15,6 +15,7 @@ __all__ = [
     "BareSandbox",
     "BubblewrapSandbox",
     "Outcome",
+    "Process",
     "Sandbox",
     "SandboxCommand",
     "detect",

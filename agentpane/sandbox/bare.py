@@ -17,9 +17,11 @@ from pathlib import Path
 from agentpane.domain.sandbox import Tier
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.sandbox import reaper
-from agentpane.sandbox.command import Outcome, SandboxCommand
+from agentpane.sandbox.command import Outcome, Process, SandboxCommand
+from agentpane.sandbox.conversation import LINE_LIMIT, converse
 from agentpane.sandbox.environment import shell
 from agentpane.sandbox.limits import LIMITS
+from agentpane.sandbox.mounts import make_writable
 from agentpane.sandbox.supervise import supervise
 
 HELPER = Path(reaper.__file__)
@@ -40,6 +42,10 @@ class BareSandbox:
             return replace(outcome, output=outcome.output + note.encode())
         return outcome
 
+    async def open(self, command: SandboxCommand) -> Process:
+        """See Sandbox.open."""
+        return await converse(lambda: _Swept().start(command, spoken_with=True))
+
 
 class _Swept:
     """One helper, and the command below it."""
@@ -53,7 +59,8 @@ class _Swept:
         self._exit_code = -1
         self._ending = asyncio.Lock()
 
-    async def start(self, command: SandboxCommand) -> _Swept:
+    async def start(self, command: SandboxCommand, spoken_with: bool = False) -> _Swept:
+        await asyncio.to_thread(make_writable, command)
         control_out, self._control = os.pipe()
         self._status, status_in = os.pipe()
         try:
@@ -61,9 +68,10 @@ class _Swept:
                 *(sys.executable, "-I", "-S", str(HELPER), str(control_out), str(status_in)),
                 *(shell(), command.script),
                 *(f"{kind}:{limit}" for kind, limit in LIMITS),
-                stdin=asyncio.subprocess.PIPE if command.stdin else asyncio.subprocess.DEVNULL,
+                stdin=asyncio.subprocess.PIPE if command.stdin or spoken_with else asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
+                stderr=asyncio.subprocess.PIPE if spoken_with else asyncio.subprocess.STDOUT,
+                limit=LINE_LIMIT,
                 env=dict(command.environment),
                 cwd=command.cwd or command.worktree,
                 pass_fds=(control_out, status_in),

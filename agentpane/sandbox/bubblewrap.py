@@ -25,7 +25,8 @@ from pathlib import Path
 from agentpane.domain.sandbox import NO_NETWORK, NetworkMode, Tier
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.sandbox import seccomp
-from agentpane.sandbox.command import Outcome, SandboxCommand
+from agentpane.sandbox.command import Outcome, Process, SandboxCommand
+from agentpane.sandbox.conversation import LINE_LIMIT, converse
 from agentpane.sandbox.environment import DEFAULT_PATH, shell
 from agentpane.sandbox.limits import LIMITS, capped
 from agentpane.sandbox.mounts import mount_arguments
@@ -65,6 +66,18 @@ class BubblewrapSandbox:
             raise _unavailable(outcome.output)
         return outcome
 
+    async def open(self, command: SandboxCommand) -> Process:
+        """See Sandbox.open."""
+        mounts = await asyncio.to_thread(mount_arguments, command)
+        child = _Confined()
+        conversation = await converse(lambda: child.start(self._program, mounts, command, spoken_with=True))
+        if not child.held:
+            await conversation.wait()
+            explanation = await conversation.stderr.read(EXPLANATION_LIMIT)
+            await conversation.end()
+            raise _unavailable(explanation)
+        return conversation
+
 
 class _Confined:
     """One bubblewrap, and the namespace that it made."""
@@ -80,7 +93,14 @@ class _Confined:
         self._status_closed = asyncio.Event()
         self._news = asyncio.Event()  # more status than before
 
-    async def start(self, program: str, mounts: list[str], command: SandboxCommand) -> _Confined:
+    @property
+    def held(self) -> bool:
+        """Whether there was a namespace whose first process could be taken hold of."""
+        return self._first is not None
+
+    async def start(
+        self, program: str, mounts: list[str], command: SandboxCommand, spoken_with: bool = False
+    ) -> _Confined:
         """Start it held back, take hold of its first process, set the limits, then let it go."""
         status_out, status_in = os.pipe()
         go_out, go_in = os.pipe()
@@ -93,9 +113,10 @@ class _Confined:
                 *_isolation(command.network.mode is NetworkMode.ALL, handed_over),
                 *mounts,
                 *("--", shell(), "-c", "--", command.script),
-                stdin=asyncio.subprocess.PIPE if command.stdin else asyncio.subprocess.DEVNULL,
+                stdin=asyncio.subprocess.PIPE if command.stdin or spoken_with else asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
+                stderr=asyncio.subprocess.PIPE if spoken_with else asyncio.subprocess.STDOUT,
+                limit=LINE_LIMIT,
                 env=dict(command.environment),
                 cwd="/",
                 pass_fds=handed_over,

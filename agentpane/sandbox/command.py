@@ -19,7 +19,8 @@ class SandboxCommand:
 
     script: run by `bash -c`, or by `sh -c` where there is no bash.
     readable: may be read but not written, such as the repository's common git folder.
-    writable: may be written beside the worktree, such as the folder in which an agent keeps its conversations.
+    writable: may be written beside the worktree, such as the folder in which an agent keeps its conversations; a
+        folder that is not there is made.
     environment: the whole environment of the script; nothing is inherited.
     cwd: where it starts; the worktree unless given.
     """
@@ -83,5 +84,12 @@ class Sandbox(Protocol):
         nothing is left and raises CancelledError.
         Raises AgentPaneError with SECURITY_SANDBOX_UNAVAILABLE when the command could not be started confined; it
         has not run then.
+        """
+        ...
+
+    async def open(self, command: SandboxCommand) -> Process:
+        """Start the command in order to speak with it; `timeout_s`, `output_limit` and `stdin` are not looked at.
+
+        Whoever opens it ends it. It is confined, and ended when the engine dies, as in `run`. Raises as `run` does.
         """
         ...

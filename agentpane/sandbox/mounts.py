@@ -77,7 +77,7 @@ def mount_arguments(command: SandboxCommand) -> list[str]:
             ErrorCode.SECURITY_SANDBOX_UNAVAILABLE,
             f"The worktree {command.worktree} is not there, and the command was not run.",
         )
-    readable = [Path(os.path.realpath(path)) for path in command.readable if os.path.exists(path)]
+    make_writable(command)
     arguments = [
         "--proc",
         "/proc",
@@ -86,19 +86,38 @@ def mount_arguments(command: SandboxCommand) -> list[str]:
         *_system(command.network.mode is NetworkMode.ALL),
         *_private(),
         *_toolchains(command),
+        *_given(command, worktree),
+        *_git(worktree),
     ]
-    for path in readable:
-        if not path.is_relative_to(worktree):
-            arguments += ["--ro-bind", str(path), str(path)]
-    arguments += ["--bind", str(worktree), str(worktree)]
-    for path in readable:
-        if path != worktree and path.is_relative_to(worktree):
-            arguments += ["--ro-bind", str(path), str(path)]
-    arguments += _git(worktree)
     named = Path(os.path.abspath(command.worktree))
     if named != worktree:  # the agent knows it by a name that goes through a link
         arguments += ["--bind", str(worktree), str(named), *_git(worktree, named)]
     return [*arguments, "--remount-ro", "/", "--chdir", str(command.cwd or command.worktree)]
+
+
+def make_writable(command: SandboxCommand) -> None:
+    """Make the folders that the command may write and that are not there. Blocks."""
+    for path in command.writable:
+        try:
+            if not path.exists():
+                path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise AgentPaneError(
+                ErrorCode.SECURITY_SANDBOX_UNAVAILABLE,
+                f"The folder {path}, which the command is to write, could not be made: {error.strerror}. "
+                "The command was not run.",
+            ) from error
+
+
+def _given(command: SandboxCommand, worktree: Path) -> Iterator[str]:
+    """What the command was given by name. A folder comes before what lies in it, so that the inner one decides."""
+    given = {Path(os.path.realpath(path)): "--ro-bind" for path in command.readable if os.path.exists(path)}
+    given.update({Path(os.path.realpath(path)): "--bind" for path in (*command.writable, worktree)})
+    for path in sorted(given, key=lambda path: len(path.parts)):
+        yield from (given[path], str(path), str(path))
+    for path in command.writable:
+        if (named := Path(os.path.abspath(path))) not in given:  # known by a name that goes through a link
+            yield from ("--bind", os.path.realpath(path), str(named))
 
 
 def _system(network: bool) -> Iterator[str]:

@@ -57,7 +57,7 @@ async def supervise(
 ) -> Outcome:
     """Start a child and bring it to its end."""
     began = time.monotonic()
-    child = await _started(start)
+    child = await started(start)
     ring = Ring(command.output_limit)
     feeding = asyncio.create_task(_feed(child.process, command.stdin))
     reading = asyncio.create_task(_read(child.process, ring, command.output_limit, on_output))
@@ -78,7 +78,7 @@ async def supervise(
     return Outcome(exit_code, ring.content(), ring.truncated, exit_code is None, elapsed)
 
 
-async def _started(start: Callable[[], Awaitable[Child]]) -> Child:
+async def started(start: Callable[[], Awaitable[Child]]) -> Child:
     """Start to the end even when cancelled meanwhile, so that there is always something that can be ended."""
     starting = asyncio.ensure_future(start())
     try:
@@ -87,7 +87,7 @@ async def _started(start: Callable[[], Awaitable[Child]]) -> Child:
         if not starting.cancelled() and starting.exception() is None:
             child = starting.result()
             await uninterrupted(child.end())
-            _close_pipes(child.process)
+            close_pipes(child.process)
         raise
 
 
@@ -112,10 +112,10 @@ async def _close(child: Child, *jobs: asyncio.Task[None]) -> None:
     for job in jobs:
         job.cancel()
     await asyncio.gather(*jobs, return_exceptions=True)
-    _close_pipes(child.process)
+    close_pipes(child.process)
 
 
-def _close_pipes(process: asyncio.subprocess.Process) -> None:
+def close_pipes(process: asyncio.subprocess.Process) -> None:
     """Let go of the pipes at once, and not when the transport is collected."""
     transport = getattr(process, "_transport", None)
     if transport is not None:
