@@ -32,7 +32,20 @@ _R = RunTable
 _ACTIVE = tuple(status for status in RunStatus if status in ACTIVE)
 _LIVE = tuple(status for status in RunStatus if status in LIVE)
 _ENDED = frozenset({RunStatus.COMPLETED, RunStatus.ERROR, RunStatus.CANCELLED, RunStatus.INTERRUPTED})
-_SETTABLE = frozenset({"pause_reason", "error", "result", "sandbox_tier", "turn_limit", "model", "session_id"})
+_SETTABLE = frozenset(
+    {
+        "pause_reason",
+        "error",
+        "result",
+        "sandbox_tier",
+        "turn_limit",
+        "model",
+        "session_id",
+        "budget_usd",
+        "budget_tokens",
+        "unpriced_accepted",
+    }
+)
 
 
 def _rows() -> AnySelect:
@@ -69,6 +82,8 @@ def _rows() -> AnySelect:
         _R.budget_tokens,
         _R.context_used,
         _R.context_window,
+        _R.root_run_id,
+        _R.unpriced_accepted,
         _R.error_type,
         _R.error,
         _R.error_hint,
@@ -160,6 +175,8 @@ class RunRow:
     budget_tokens: int | None
     context_used: int | None
     context_window: int | None
+    root_run_id: RunId | None
+    unpriced_accepted: bool
     error: RunError | None
 
     def value(self) -> Run:

@@ -1,10 +1,21 @@
-"""How much may be used, in dollars and in tokens, and what has been used of it."""
+"""How much may be used, in dollars and in tokens, what has been used of it, and what follows from that.
+
+A run is held to four budgets at once: its own, its task's, its project's and the day's. A budget that a person gives
+to one run by hand takes the place of them all for that run.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+
+from agentpane.domain.limits import invalid
+from agentpane.errors import AgentPaneError, ErrorCode
 
 WARNING_SHARE = 0.8
+MOST_USD = 1_000_000.0
+MOST_TOKENS = 10**12
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,5 +25,143 @@ class Budget:
     usd: float | None = None
     tokens: int | None = None
 
+    @property
+    def is_set(self) -> bool:
+        return self.usd is not None or self.tokens is not None
+
 
 NO_BUDGET = Budget()
+
+
+class Scope(StrEnum):
+    RUN = "run"
+    TASK = "task"
+    PROJECT = "project"
+    DAY = "day"
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What model calls have used. usd: of the calls whose cost is known; `unpriced`: how many others there were.
+
+    largest: what the most expensive single call used.
+    """
+
+    usd: float = 0.0
+    tokens: int = 0
+    unpriced: int = 0
+    largest_usd: float = 0.0
+    largest_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One budget and what has been used of it."""
+
+    scope: Scope
+    budget: Budget
+    spent: Spent
+
+    @property
+    def share(self) -> float:
+        """How much of it is used: 1.0 is all. Of dollars and tokens, whichever is further."""
+        return max(_share(self.spent.usd, self.budget.usd), _share(self.spent.tokens, self.budget.tokens))
+
+    @property
+    def is_reached(self) -> bool:
+        return self.share >= 1.0
+
+    @property
+    def is_near(self) -> bool:
+        return WARNING_SHARE <= self.share < 1.0
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether dollars are limited and nobody knows what some calls have cost."""
+        return self.budget.usd is not None and self.spent.unpriced > 0
+
+    def has_room_beside(self, others: int) -> bool:
+        """Whether one more request may begin while `others` are under way, so that at most one goes beyond.
+
+        Each is taken for twice the largest call so far; before there is one, requests go one at a time.
+        """
+        if not others:
+            return True
+        if self.budget.usd is not None:
+            if not self.spent.largest_usd:
+                return False
+            if self.spent.usd + 2 * self.spent.largest_usd * others >= self.budget.usd:
+                return False
+        if self.budget.tokens is not None:
+            if not self.spent.largest_tokens:
+                return False
+            return self.spent.tokens + 2 * self.spent.largest_tokens * others < self.budget.tokens
+        return True
+
+    def words(self) -> str:
+        """“$4.10 of $5.00 for this task”, in the unit that is further along."""
+        in_dollars = _share(self.spent.usd, self.budget.usd) >= _share(self.spent.tokens, self.budget.tokens)
+        if self.budget.usd is not None and (in_dollars or self.budget.tokens is None):
+            return f"${self.spent.usd:,.2f} of ${self.budget.usd:,.2f} {_FOR[self.scope]}"
+        return f"{self.spent.tokens:,} of {self.budget.tokens or 0:,} tokens {_FOR[self.scope]}"
+
+
+_FOR = {
+    Scope.RUN: "for this run",
+    Scope.TASK: "for this task",
+    Scope.PROJECT: "for this project",
+    Scope.DAY: "for today",
+}
+_HINT = (
+    "Resume with more (headless: `resume --budget USD` or `--tokens N`), raise the budget in the settings, "
+    "or finish here with what is done. Nothing was lost."
+)
+
+
+def reached(standings: Iterable[Standing]) -> AgentPaneError | None:
+    """Why no further request may be made, if so: the budget that is used up furthest."""
+    used_up = sorted((one for one in standings if one.is_reached), key=lambda one: one.share, reverse=True)
+    if not used_up:
+        return None
+    worst = used_up[0]
+    return AgentPaneError(
+        ErrorCode.BUDGET_REACHED,
+        f"The budget is used up: {worst.words()}.",
+        hint=_HINT,
+        details={"scope": worst.scope.value},
+    )
+
+
+def unknown_cost(standings: Sequence[Standing], model: str) -> AgentPaneError | None:
+    """Why a budget in dollars cannot be held, if so."""
+    blind = next((one for one in standings if one.is_blind), None)
+    if blind is None:
+        return None
+    return AgentPaneError(
+        ErrorCode.BUDGET_REACHED,
+        f"What “{model}” costs is not known, so the budget of ${blind.budget.usd:,.2f} {_FOR[blind.scope]} "
+        "cannot be held.",
+        hint="Set a budget in tokens beside it. Resume to let this run go on all the same. Nothing was lost.",
+        details={"scope": blind.scope.value, "unpriced": blind.spent.unpriced},
+    )
+
+
+def check_budget(field: str, budget: Budget) -> Budget:
+    """Raises AgentPaneError with VALIDATION_ERROR naming the field if a limit is no amount."""
+    if budget.usd is not None and not 0 < budget.usd <= MOST_USD:
+        raise invalid(field, "A budget in dollars must be more than 0 and at most 1,000,000.")
+    if budget.tokens is not None and not 0 < budget.tokens <= MOST_TOKENS:
+        raise invalid(field, "A budget in tokens must be more than 0.")
+    return budget
+
+
+def with_more(spent: Spent, more: Budget) -> Budget:
+    """The budget of a run that may use `more` from here on."""
+    return Budget(
+        None if more.usd is None else spent.usd + more.usd,
+        None if more.tokens is None else spent.tokens + more.tokens,
+    )
+
+
+def _share(used: float, limit: float | None) -> float:
+    return 0.0 if limit is None else used / limit

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import PurePath
 
 from agentpane.domain.agents import AgentConfig
+from agentpane.domain.budgets import check_budget
 from agentpane.domain.limits import check_line, invalid
 from agentpane.domain.policy import Policy
 from agentpane.domain.projects import DEFAULT_TOOLS, ProjectConfig
@@ -19,6 +20,8 @@ def check_config(config: ProjectConfig) -> ProjectConfig:
     if not config.worktree_root.strip():
         raise invalid("worktree_root", "The folder for worktrees is empty.")
     _check_tools(config.allowed_tools)
+    for field in ("run_budget", "task_budget", "project_budget"):
+        check_budget(field, getattr(config, field))
     for name in (*((config.env_file,) if config.env_file else ()), *config.copy_files):
         if PurePath(name).is_absolute() or ".." in PurePath(name).parts:
             raise invalid("copy_files", f"“{name}” must be a path inside the repository.")
@@ -31,6 +34,7 @@ def check_agent_config(config: AgentConfig) -> AgentConfig:
         raise invalid("max_turns", "The turn limit must be from 1 to 1,000.")
     if config.allowed_tools is not None:
         _check_tools(config.allowed_tools)
+    check_budget("budget", config.budget)
     if config.model is not None:
         check_line("model", config.model, 200)
     return config

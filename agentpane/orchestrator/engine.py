@@ -32,6 +32,7 @@ from agentpane.orchestrator.backends.recorded import RecordedBackend
 from agentpane.orchestrator.backends.registry import Backends
 from agentpane.orchestrator.blobs import BlobStore
 from agentpane.orchestrator.board import Board
+from agentpane.orchestrator.budgets import Budgets
 from agentpane.orchestrator.bus import EventBus
 from agentpane.orchestrator.catalog import Catalog
 from agentpane.orchestrator.completion import Completion
@@ -76,10 +77,13 @@ class Engine:
         credentials = Credentials(self._core, self._keys)
         workspaces = Workspaces(self._core, sandbox)
         completion = Completion(self._core, credentials)
-        runner = Runner(self._core, self._blobs, sandbox, self._backends, workspaces, credentials, completion)
+        self._budgets = Budgets(self._core)
+        runner = Runner(
+            self._core, self._blobs, sandbox, self._backends, workspaces, credentials, completion, self._budgets
+        )
         self._runner = runner
         self._supervisor = Supervisor(self._core, runner.play, self._runs_changed)
-        queue = Queue(self._core, self._blobs, self._backends, credentials, self._supervisor)
+        queue = Queue(self._core, self._blobs, self._backends, credentials, self._supervisor, self._budgets)
         dispatcher = Dispatcher(
             self._core, self._blobs, queue, runner, self._supervisor, workspaces, credentials, completion
         )

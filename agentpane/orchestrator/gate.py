@@ -15,6 +15,7 @@ from agentpane.domain.sandbox import Tier
 from agentpane.domain.sessions import EventKind
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.backends.base import RunPaused, ToolCall
+from agentpane.orchestrator.budgets import Budgets
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.sessions import Recorder
 
@@ -33,6 +34,7 @@ class Gate:
         tier: Tier,
         read_up_to: int,
         wish: Callable[[], PauseReason | None],
+        budgets: Budgets,
     ) -> None:
         self._core = core
         self._recorder = recorder
@@ -44,6 +46,7 @@ class Gate:
         self.read_up_to = read_up_to  # a person's messages up to this event are in the conversation
         self._warned = False  # of the turn limit
         self._wish = wish  # why the run should pause, if it should
+        self._budgets = budgets
 
     async def may_start_turn(self, turn: int) -> tuple[str, ...]:
         """The messages that came since the last turn. Raises RunPaused at the turn limit or on the person's wish."""
@@ -62,6 +65,7 @@ class Gate:
                 EventKind.STATE, {"state": "turn_limit_near", "turns": row.turns, "limit": row.turn_limit}, turn
             )
         await self._recorder.flush()
+        await self._budgets.before_request(self._run.id)
         last = await self._core.db.read(sessions.last_seq, self._run.session_id)
         since, self.read_up_to = self.read_up_to, last
         if last <= since:

@@ -11,6 +11,7 @@ from agentpane.domain.json import JsonObject, JsonValue
 from agentpane.domain.sandbox import Tier
 from agentpane.domain.sessions import EventKind
 from agentpane.orchestrator.backends import base
+from agentpane.orchestrator.budgets import Budgets
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.sessions import Recorder
 
@@ -21,13 +22,20 @@ class Narrator:
     """Stores one run's events in the order in which they come. `take` returns when the next may have its effect."""
 
     def __init__(
-        self, core: Core, recorder: Recorder, run: runs.RunRow, tier: Tier, read_up_to: Callable[[], int]
+        self,
+        core: Core,
+        recorder: Recorder,
+        run: runs.RunRow,
+        tier: Tier,
+        read_up_to: Callable[[], int],
+        budgets: Budgets,
     ) -> None:
         self._core = core
         self._recorder = recorder
         self._run = run
         self._tier = tier
         self._read_up_to = read_up_to  # the number of the last event that the model's next answer has seen
+        self._budgets = budgets
         self._open: dict[str, base.ToolStarted] = {}  # calls whose outcome has not come yet
 
     async def cut_off(self) -> None:
@@ -88,6 +96,12 @@ class Narrator:
             case base.TodosChanged(_, todos):
                 await self._core.db.write(tasks.set_fields, self._run.task_id, self._core.clock.now(), todos=todos)
                 await self._core.announce_task(self._run.task_id, counts=False)
+            case base.Nudged(turn, text):
+                self._recorder.add(EventKind.USER_MESSAGE, {"text": text, "from": "engine"}, turn)
+            case base.ModelCalled():
+                await self._model_called(event)
+            case base.Compacting():
+                self._activity("Summarising the conversation to make room…")
             case base.Compacted():
                 replaced: JsonObject = {
                     "state": transcript.COMPACTED,
@@ -113,25 +127,30 @@ class Narrator:
         self._activity(f"{event.reason} Try {event.attempt} of {event.of}.", event.wait_s)
 
     async def _turn_finished(self, event: base.TurnFinished) -> None:
-        usage = event.usage or base.Usage()
-        figures: JsonObject = {"known": False, "latency_ms": event.latency_ms}
-        if event.usage is not None:
-            figures = {
-                "known": True,
-                "input": usage.input,
-                "output": usage.output,
-                "cache_read": usage.cache_read,
-                "cache_write": usage.cache_write,
-                "cost_usd": event.cost_usd,
-                "latency_ms": event.latency_ms,
-                "context_used": event.context_used,
-                "context_window": event.context_window,
-            }
         self._recorder.add(
             EventKind.TURN_FINISHED, {"stop_reason": event.stop_reason, "model": event.model}, event.turn
         )
+        used = _figures(event, event.usage) | {
+            "context_used": event.context_used,
+            "context_window": event.context_window,
+        }
+        await self._used(event, event.usage, used, turns=1)
+        if event.context_used is not None:
+            await self._core.db.write(runs.measure_context, self._run.id, event.context_used, event.context_window)
+        await self._core.announce_task(self._run.task_id, counts=False)
+
+    async def _model_called(self, event: base.ModelCalled) -> None:
+        used = _figures(event, event.usage) | {"purpose": event.purpose.value}
+        await self._used(event, event.usage, used, turns=0)
+        await self._core.announce_task(self._run.task_id, counts=False)
+
+    async def _used(
+        self, event: base.TurnFinished | base.ModelCalled, known: base.Usage | None, figures: JsonObject, turns: int
+    ) -> None:
+        """Enter a request into the session, the model calls and the run's sums."""
         self._recorder.add(EventKind.USAGE, figures, event.turn)
         await self._recorder.flush()
+        usage = known or base.Usage()
         call = model_calls.NewModelCall(
             run_id=self._run.id,
             task_id=self._run.task_id,
@@ -151,11 +170,8 @@ class Narrator:
         )
         await self._core.db.write(model_calls.add_many, (call,))
         await self._core.db.write(
-            runs.add_usage, self._run.id, 1, usage.total_input, usage.output, event.cost_usd, self._core.clock.now()
+            runs.add_usage, self._run.id, turns, usage.total_input, usage.output, event.cost_usd, self._core.clock.now()
         )
-        if event.context_used is not None:
-            await self._core.db.write(runs.measure_context, self._run.id, event.context_used, event.context_window)
-        await self._core.announce_task(self._run.task_id, counts=False)
 
     async def _tool_started(self, event: base.ToolStarted) -> None:
         self._recorder.add(
@@ -212,6 +228,21 @@ class Narrator:
 
     def _activity(self, line: str, retry_in: float | None = None) -> None:
         self._core.bus.publish(RunActivity(self._run.task_id, " ".join(line.split())[:200], retry_in))
+
+
+def _figures(event: base.TurnFinished | base.ModelCalled, usage: base.Usage | None) -> dict[str, JsonValue]:
+    """What a request used, as its session event says it."""
+    if usage is None:
+        return {"known": False, "latency_ms": event.latency_ms}
+    return {
+        "known": True,
+        "input": usage.input,
+        "output": usage.output,
+        "cache_read": usage.cache_read,
+        "cache_write": usage.cache_write,
+        "cost_usd": event.cost_usd,
+        "latency_ms": event.latency_ms,
+    }
 
 
 def _shortened(values: JsonObject) -> JsonObject:

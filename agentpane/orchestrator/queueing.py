@@ -11,15 +11,17 @@ from agentpane.api.events import SessionAppended
 from agentpane.db import agents, audit, projects, runs, sessions, tasks
 from agentpane.domain.agents import Agent
 from agentpane.domain.board import Column
+from agentpane.domain.budgets import Budget, check_budget, reached, with_more
 from agentpane.domain.ids import RunId
 from agentpane.domain.json import JsonObject
 from agentpane.domain.policy import Policy
-from agentpane.domain.runs import TURN_LIMITS, Run, RunStatus
+from agentpane.domain.runs import TURN_LIMITS, PauseReason, Run, RunStatus
 from agentpane.domain.sessions import EventKind, NewEvent, SessionEvent
 from agentpane.domain.tasks import Task
 from agentpane.domain.transcript import AFRESH
 from agentpane.orchestrator.backends.registry import Backends
 from agentpane.orchestrator.blobs import BlobStore
+from agentpane.orchestrator.budgets import Budgets
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.credentials import Credentials
 from agentpane.orchestrator.sessions import note
@@ -37,6 +39,7 @@ class Queue:
     backends: Backends
     credentials: Credentials
     supervisor: Supervisor
+    budgets: Budgets
 
     async def agent_for(self, task: Task, wanted: str | None) -> Agent:
         """The agent that is wanted, else the card's, else the project's default. Raises AGENT_NOT_FOUND."""
@@ -129,15 +132,34 @@ class Queue:
         if more is None and run.turns >= run.turn_limit:
             more = run.turn_limit
         limit = run.turns + more if more is not None else run.turn_limit
+        budget = await self._budget(run, command.budget)
         if command.afresh:
             await note(self.core, self.blobs, task, run.id, EventKind.STATE, {"state": AFRESH})
         queued = {"state": "queued", "agent": agent.name, "model": run.model}
         await note(self.core, self.blobs, task, run.id, EventKind.STATE, queued)
         now = self.core.clock.now()
-        await self.core.db.write(runs.set_status, run.id, RunStatus.QUEUED, now, turn_limit=limit, pause_reason=None)
+        await self.core.db.write(
+            runs.set_status, run.id, RunStatus.QUEUED, now, turn_limit=limit, pause_reason=None, **budget
+        )
         await self.core.announce_task(task.card.id)
         self.supervisor.wake()
         return await self.core.task(task.card.id)
+
+    async def _budget(self, run: Run, more: Budget | None) -> dict[str, object]:
+        """What a resumed run may spend: `more` from here on, in the place of every configured budget.
+
+        Raises AgentPaneError with BUDGET_REACHED if it paused for its budget and nothing has become of that.
+        """
+        row = await self.core.db.read(runs.row, run.id)
+        if more is not None and more.is_set:
+            own = with_more(await self.budgets.spent(row), check_budget("budget", more))
+            return {"budget_usd": own.usd, "budget_tokens": own.tokens}
+        if run.pause_reason is not PauseReason.BUDGET:
+            return {}
+        problem = reached(await self.budgets.standings(row))
+        if problem is not None:
+            raise problem
+        return {"unpriced_accepted": True}
 
     def _opening(self, task: Task, run_id: RunId, agent: Agent, model: str, prompt: str | None) -> tuple[NewEvent, ...]:
         """The events that a new run begins with; a card that comes from the backlog again starts anew."""

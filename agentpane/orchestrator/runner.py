@@ -26,6 +26,7 @@ from agentpane.orchestrator import prompts, trust
 from agentpane.orchestrator.backends.base import Brief, Endpoint, Pending, RunPaused, ToolCall
 from agentpane.orchestrator.backends.registry import Backends
 from agentpane.orchestrator.blobs import BlobStore
+from agentpane.orchestrator.budgets import Budgets
 from agentpane.orchestrator.completion import Completion
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.credentials import Credentials
@@ -66,6 +67,7 @@ class Runner:
         workspaces: Workspaces,
         credentials: Credentials,
         completion: Completion,
+        budgets: Budgets,
     ) -> None:
         self._core = core
         self._blobs = blobs
@@ -74,6 +76,7 @@ class Runner:
         self._workspaces = workspaces
         self._credentials = credentials
         self._completion = completion
+        self._budgets = budgets
         self._wishes: dict[RunId, PauseReason | None] = {}  # for each run that is played: why it should pause
         self._endpoints: dict[RunId, Endpoint] = {}  # which account each run that is played draws on
 
@@ -113,6 +116,7 @@ class Runner:
         finally:
             self._wishes.pop(run_id, None)
             self._endpoints.pop(run_id, None)
+            self._budgets.forget(run_id)
 
     async def _play(self, row: runs.RunRow, recorder: Recorder) -> None:
         cast = await self._cast(row)
@@ -148,8 +152,9 @@ class Runner:
             tier,
             conversation.read_up_to,
             lambda: self._wishes.get(cast.run.id),
+            self._budgets,
         )
-        narrator = Narrator(self._core, recorder, cast.run, tier, lambda: gate.read_up_to)
+        narrator = Narrator(self._core, recorder, cast.run, tier, lambda: gate.read_up_to, self._budgets)
         brief = await self._brief(cast, worktree, conversation)
         self._endpoints[cast.run.id] = brief.endpoint
         result = ""
@@ -209,6 +214,7 @@ class Runner:
                 str(worktree.path), cast.config.reach(), cast.agent.config.system_prompt, cast.words
             ),
             history=conversation.history,
+            turns=conversation.turns,
             results=conversation.results,
             pending=tuple(
                 Pending(ToolCall(call.id, call.name, call.input), call.started) for call in conversation.pending

@@ -153,6 +153,7 @@ CREATE TABLE agent_runs (
     budget_tokens INTEGER,
     context_used INTEGER,
     context_window INTEGER,
+    unpriced_accepted BOOLEAN DEFAULT 0 NOT NULL,
     CONSTRAINT pk_agent_runs PRIMARY KEY (id),
     CONSTRAINT ck_agent_runs_turn_limit CHECK (turn_limit > 0),
     CONSTRAINT fk_agent_runs_agent_id FOREIGN KEY(agent_id) REFERENCES agents (id) ON DELETE CASCADE,
@@ -162,7 +163,8 @@ CREATE TABLE agent_runs (
     CONSTRAINT ck_agent_runs_pause_reason CHECK (pause_reason IN ('approval', 'turn_limit', 'key', 'spend_limit', 'person', 'question', 'plan', 'budget')),
     CONSTRAINT ck_agent_runs_policy CHECK (policy IN ('careful', 'balanced', 'free', 'read_only')),
     CONSTRAINT fk_agent_runs_parent_run_id FOREIGN KEY(parent_run_id) REFERENCES agent_runs (id) ON DELETE CASCADE,
-    CONSTRAINT ck_agent_runs_plan CHECK (plan IN (0, 1))
+    CONSTRAINT ck_agent_runs_plan CHECK (plan IN (0, 1)),
+    CONSTRAINT ck_agent_runs_unpriced_accepted CHECK (unpriced_accepted IN (0, 1))
 )
 """,
     """
@@ -457,6 +459,7 @@ INDEXES = (
     "CREATE INDEX agent_runs_status_idx ON agent_runs (status)",
     "CREATE INDEX agent_runs_tally_idx ON agent_runs (agent_id, status, task_id, number)",
     "CREATE INDEX agent_runs_task_idx ON agent_runs (task_id)",
+    "CREATE INDEX model_calls_at_idx ON model_calls (at)",
     "CREATE INDEX model_calls_project_idx ON model_calls (project_id, at)",
     "CREATE INDEX model_calls_run_idx ON model_calls (run_id)",
     "CREATE INDEX model_calls_task_idx ON model_calls (task_id)",

@@ -78,6 +78,9 @@ class RunTable(Base):
     budget_tokens: Mapped[int | None] = mapped_column(Integer)
     context_used: Mapped[int | None] = mapped_column(Integer)
     context_window: Mapped[int | None] = mapped_column(Integer)
+    unpriced_accepted: Mapped[bool] = mapped_column(
+        Boolean(create_constraint=True, name="unpriced_accepted"), nullable=False, server_default=text("0")
+    )
 
     __table_args__ = (
         CheckConstraint("turn_limit > 0", name="turn_limit"),
@@ -120,6 +123,7 @@ class ModelCallTable(Base):
         Index("model_calls_run_idx", "run_id"),
         Index("model_calls_project_idx", "project_id", "at"),
         Index("model_calls_task_idx", "task_id"),
+        Index("model_calls_at_idx", "at"),
     )
 
 
