@@ -8,7 +8,8 @@ from enum import StrEnum
 
 from agentpane.domain.sandbox import Tier
 
-READ_ONLY_TOOLS = frozenset({"Read", "Glob", "Grep"})
+# Tools that change nothing by themselves; what a sub-agent does is judged call by call.
+READ_ONLY_TOOLS = frozenset({"Read", "Glob", "Grep", "BashOutput", "KillShell", "TodoWrite", "AskUser", "Task"})
 
 
 class Policy(StrEnum):

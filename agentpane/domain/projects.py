@@ -9,7 +9,20 @@ from agentpane.domain.budgets import NO_BUDGET, Budget
 from agentpane.domain.ids import ProjectId
 from agentpane.domain.sandbox import Network, NetworkMode
 
-DEFAULT_TOOLS: tuple[str, ...] = ("Read", "Write", "Edit", "Bash", "Glob", "Grep")
+DEFAULT_TOOLS: tuple[str, ...] = (
+    "Read",
+    "Write",
+    "Edit",
+    "MultiEdit",
+    "Bash",
+    "BashOutput",
+    "KillShell",
+    "Glob",
+    "Grep",
+    "TodoWrite",
+    "AskUser",
+    "Task",
+)
 DEFAULT_WORKTREE_ROOT = ".worktrees"
 
 

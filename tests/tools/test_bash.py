@@ -56,11 +56,6 @@ async def test_output_that_is_no_text_can_be_read(call: Call) -> None:
     assert "\ufffd" in (await call("Bash", command="printf '\\377\\376ok'")).content
 
 
-async def test_running_in_the_background_is_said_not_to_be_available(call: Call, worktree: Path) -> None:
-    result = await call("Bash", command="touch ran", run_in_background=True)
-    assert result.is_error and "not available" in result.content and not (worktree / "ran").exists()
-
-
 async def test_what_cannot_be_run_is_refused(call: Call) -> None:
     for command in ("echo \0", "x" * 200_000, ""):
         assert (await call("Bash", command=command)).is_error

@@ -15,14 +15,26 @@ REQUIRED = {
     "Read": {"file_path"},
     "Write": {"file_path", "content"},
     "Edit": {"file_path", "old_string", "new_string"},
+    "MultiEdit": {"file_path", "edits"},
     "Bash": {"command"},
     "Glob": {"pattern"},
     "Grep": {"pattern"},
+    "BashOutput": {"bash_id"},
+    "KillShell": {"shell_id"},
+    "TodoWrite": {"todos"},
+    "AskUser": {"question"},
+    "Task": {"description", "prompt"},
 }
 OPTIONAL = {
     "Read": {"offset", "limit"},
     "Write": set[str](),
     "Edit": {"replace_all"},
+    "MultiEdit": set[str](),
+    "BashOutput": {"filter"},
+    "KillShell": set[str](),
+    "TodoWrite": set[str](),
+    "AskUser": {"options"},
+    "Task": {"agent"},
     "Bash": {"timeout", "run_in_background", "description"},
     "Glob": {"path"},
     "Grep": {"path", "glob", "output_mode", "-i", "-n", "-A", "-B", "-C", "head_limit"},
@@ -32,7 +44,12 @@ OPTIONAL = {
 def test_the_toolbox_holds_what_is_asked_for_in_one_order() -> None:
     assert list(toolbox(["Grep", "Read", "Unknown"])) == ["Read", "Grep"]
     assert set(TOOL_NAMES) == set(REQUIRED)
-    assert {name for name, tool in toolbox(TOOL_NAMES).items() if tool.mutates} == {"Write", "Edit", "Bash"}
+    assert {name for name, tool in toolbox(TOOL_NAMES).items() if tool.mutates} == {
+        "Write",
+        "Edit",
+        "MultiEdit",
+        "Bash",
+    }
 
 
 @pytest.mark.parametrize("name", sorted(REQUIRED))

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QComboBox, QLineEdit, QSpinBox
 from agentpane.api import commands
 from agentpane.domain.engine import KeySource, Settings
 from agentpane.domain.limits import invalid
+from agentpane.domain.projects import DEFAULT_TOOLS
 from agentpane.ui.theme import Look
 from agentpane.ui.tokens import DARK, LIGHT
 from tests.ui.conftest import Stage
@@ -112,7 +113,7 @@ def test_an_agent_is_added_with_its_model_and_tools(settings: Stage) -> None:
     (command,) = settings.done(commands.AddAgent)
     assert isinstance(command, commands.AddAgent)
     assert (command.name, command.config.model) == ("careful", "claude-opus-5")
-    assert command.config.allowed_tools == ("Read", "Write", "Edit", "Glob", "Grep")
+    assert command.config.allowed_tools == tuple(tool for tool in DEFAULT_TOOLS if tool != "Bash")
     settings.until(lambda: len(settings.window.desk.known.agents) == 2)
 
 

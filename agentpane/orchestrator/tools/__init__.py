@@ -4,17 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from agentpane.orchestrator.tools.base import FileMemory, Tool, ToolContext, ToolResult
-from agentpane.orchestrator.tools.bash import BashTool
-from agentpane.orchestrator.tools.edit import EditTool
-from agentpane.orchestrator.tools.globbing import GlobTool
-from agentpane.orchestrator.tools.grep import GrepTool
-from agentpane.orchestrator.tools.read import ReadTool
-from agentpane.orchestrator.tools.write import WriteTool
+from agentpane.orchestrator.tools.asking import ASK_USER, TASK
+from agentpane.orchestrator.tools.background import BASH_OUTPUT, KILL_SHELL
+from agentpane.orchestrator.tools.base import Image, Tool, ToolContext, ToolHost, ToolResult
+from agentpane.orchestrator.tools.bash import BASH
+from agentpane.orchestrator.tools.edit import EDIT, MULTI_EDIT
+from agentpane.orchestrator.tools.globbing import GLOB
+from agentpane.orchestrator.tools.grep import GREP
+from agentpane.orchestrator.tools.memory import FileMemory
+from agentpane.orchestrator.tools.read import READ
+from agentpane.orchestrator.tools.todo import TODO_WRITE
+from agentpane.orchestrator.tools.write import WRITE
 
-__all__ = ["TOOL_NAMES", "FileMemory", "Tool", "ToolContext", "ToolResult", "toolbox"]
+__all__ = ["TOOL_NAMES", "FileMemory", "Image", "Tool", "ToolContext", "ToolHost", "ToolResult", "toolbox"]
 
-_TOOLS: tuple[Tool, ...] = (ReadTool(), WriteTool(), EditTool(), BashTool(), GlobTool(), GrepTool())
+_TOOLS: tuple[Tool, ...] = (
+    READ,
+    WRITE,
+    EDIT,
+    MULTI_EDIT,
+    BASH,
+    BASH_OUTPUT,
+    KILL_SHELL,
+    GLOB,
+    GREP,
+    TODO_WRITE,
+    ASK_USER,
+    TASK,
+)
 
 TOOL_NAMES = tuple(tool.name for tool in _TOOLS)
 

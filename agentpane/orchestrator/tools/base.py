@@ -6,7 +6,6 @@ that the model can read and mend.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from agentpane.domain.json import JsonValue
 from agentpane.domain.sandbox import Network
+from agentpane.domain.tasks import Todo
 from agentpane.errors import ErrorCode
+from agentpane.orchestrator.tools.memory import FileMemory
+from agentpane.orchestrator.tools.shells import Shells
 from agentpane.sandbox import Sandbox
 
 SHOWN = 200  # characters of a one-line description
@@ -25,24 +27,39 @@ OnOutput = Callable[[str], None] | None
 M = TypeVar("M", bound="ToolInput")
 
 
-class FileMemory:
-    """What the agent has seen of each file in this run, by the hash of its content."""
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A picture for the model. data: base64."""
 
-    def __init__(self) -> None:
-        self._seen: dict[str, bytes] = {}
-
-    def note(self, path: str, content: bytes) -> None:
-        self._seen[path] = _digest(content)
-
-    def knows(self, path: str) -> bool:
-        return path in self._seen
-
-    def is_current(self, path: str, content: bytes) -> bool:
-        return self._seen.get(path) == _digest(content)
+    media_type: str
+    data: str
 
 
-def _digest(content: bytes) -> bytes:
-    return hashlib.sha256(content).digest()
+class Outputs(Protocol):
+    """Long outputs of which a result shows only a part."""
+
+    def keep(self, content: bytes) -> str:
+        """Store an output for as long as its session; returns its name."""
+        ...
+
+    def read_kept(self, name: str) -> bytes:
+        """Raises AgentPaneError with SESSION_NOT_FOUND when there is none of this name."""
+        ...
+
+
+class ToolHost(Protocol):
+    """What a tool may ask of the program around it, on behalf of the call that it carries out.
+
+    Both raise what ends the run's turn when the run must wait; the call is then made again, and finds what it began.
+    """
+
+    async def ask(self, question: str, options: tuple[str, ...]) -> str:
+        """A person's answer."""
+        ...
+
+    async def delegate(self, description: str, prompt: str, agent: str | None) -> ToolResult:
+        """What a sub-agent says when it has done this."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +68,10 @@ class ToolContext:
 
     readable: what commands may read beside the worktree, such as the repository's common git folder.
     environment: the whole environment of commands.
-    memory: belongs to this run; Edit and Write refuse a file that it does not know as it is.
+    memory: belongs to this conversation; what changes files refuses one that it does not know as it is.
+    outputs: where long outputs are kept; None: what is cut is gone.
+    shells: the commands that run in the background; None: there can be none.
+    turn, call_id, host: the call that is carried out, and who answers for it; None: nobody does.
     """
 
     worktree: Path
@@ -60,17 +80,27 @@ class ToolContext:
     environment: Mapping[str, str]
     network: Network
     memory: FileMemory = field(default_factory=FileMemory)
+    outputs: Outputs | None = None
+    shells: Shells | None = None
+    host: ToolHost | None = None
+    turn: int = 0
+    call_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """content: what the model reads. summary: one line for people. data: exit code, path, counts and the like."""
+    """content: what the model reads. summary: one line for people. data: exit code, path, counts and the like.
+
+    images: what the model sees beside it. todos: the agent's own list, where the call has changed it.
+    """
 
     content: str
     is_error: bool
     summary: str
     data: Mapping[str, JsonValue] = field(default_factory=dict)
     error_code: ErrorCode | None = None
+    images: tuple[Image, ...] = ()
+    todos: tuple[Todo, ...] | None = None
 
 
 class Tool(Protocol):
@@ -89,7 +119,7 @@ class Tool(Protocol):
 
     @property
     def mutates(self) -> bool:
-        """May it change anything?"""
+        """May it change anything in the worktree or outside? What does not is made again after a crash."""
         ...
 
     async def run(self, input: Mapping[str, object], context: ToolContext, on_output: OnOutput) -> ToolResult:

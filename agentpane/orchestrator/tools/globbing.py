@@ -5,26 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Mapping
-from typing import Any
 
 from pydantic import Field
 
 from agentpane.errors import ErrorCode
 from agentpane.orchestrator.tools import files
-from agentpane.orchestrator.tools.base import (
-    OnOutput,
-    Refusal,
-    ToolContext,
-    ToolInput,
-    ToolResult,
-    one_line,
-    parsed,
-    refused,
-    schema_of,
-)
+from agentpane.orchestrator.tools.base import OnOutput, Refusal, ToolContext, ToolInput, ToolResult
 from agentpane.orchestrator.tools.globs import path_pattern
+from agentpane.orchestrator.tools.outputs import keep, rest
 from agentpane.orchestrator.tools.ripgrep import FAILED, as_parts, ripgrep
+from agentpane.orchestrator.tools.shape import ModelTool
 from agentpane.orchestrator.tools.walking import Parts, Scope, in_order, scope, walk
 
 MAX_PATHS = 1000
@@ -35,28 +25,7 @@ class GlobInput(ToolInput):
     path: str = Field("", description="The folder to search; the worktree unless given.")
 
 
-class GlobTool:
-    name = "Glob"
-    description = (
-        "Lists the files of the worktree whose path matches a pattern, sorted by path. `**` crosses folders; a pattern "
-        "without a slash matches names at any depth. Files that git ignores and links are left out."
-    )
-    input_schema: dict[str, Any] = schema_of(GlobInput)
-    mutates = False
-
-    async def run(self, input: Mapping[str, object], context: ToolContext, on_output: OnOutput) -> ToolResult:
-        """See Tool.run."""
-        try:
-            return await _glob(parsed(GlobInput, input), context)
-        except Refusal as refusal:
-            return refused(refusal)
-
-    def describe(self, input: Mapping[str, object]) -> str:
-        where = one_line(input, "path")
-        return one_line(input, "pattern") + (f" in {where}" if where else "")
-
-
-async def _glob(wanted: GlobInput, context: ToolContext) -> ToolResult:
+async def _glob(wanted: GlobInput, context: ToolContext, on_output: OnOutput) -> ToolResult:
     folder = files.components(context.worktree, wanted.path or ".")
     pattern = wanted.pattern
     if os.path.isabs(pattern):
@@ -69,7 +38,8 @@ async def _glob(wanted: GlobInput, context: ToolContext) -> ToolResult:
     found = [path for path in paths if expression.fullmatch("/".join(path[len(folder) :]))]
     lines = [files.shown(path) for path in found[:MAX_PATHS]]
     if len(found) > MAX_PATHS:
-        lines.append(f"[{len(found) - MAX_PATHS} more; use a narrower pattern]")
+        kept = await keep("\n".join(files.shown(path) for path in found), context)
+        lines.append(f"[{len(found) - MAX_PATHS} more; use a narrower pattern{rest(kept)}]")
     summary = f"{len(found)} file{'' if len(found) == 1 else 's'}"
     return ToolResult("\n".join(lines) or "No file matches.", False, summary, {"files": len(found)})
 
@@ -98,3 +68,16 @@ def _scope(context: ToolContext, folder: Parts) -> Scope:
 def _walked(context: ToolContext, searched: Scope) -> list[Parts]:
     with files.opened(context.worktree) as root:
         return in_order(walk(root, searched))
+
+
+GLOB = ModelTool(
+    name="Glob",
+    description=(
+        "Lists the files of the worktree whose path matches a pattern, sorted by path. `**` crosses folders; a pattern "
+        "without a slash matches names at any depth. Files that git ignores and links are left out."
+    ),
+    model=GlobInput,
+    work=_glob,
+    target=("pattern",),
+    where=("path",),
+)

@@ -11,33 +11,24 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from agentpane.domain.sandbox import NO_NETWORK
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.tools import files
-from agentpane.orchestrator.tools.base import (
-    OnOutput,
-    Refusal,
-    ToolContext,
-    ToolInput,
-    ToolResult,
-    one_line,
-    parsed,
-    refused,
-    schema_of,
-)
+from agentpane.orchestrator.tools.base import OnOutput, Refusal, ToolContext, ToolInput, ToolResult
 from agentpane.orchestrator.tools.globbing import compiled_glob
+from agentpane.orchestrator.tools.outputs import MAX_CONTENT, keep, rest
 from agentpane.orchestrator.tools.ripgrep import FAILED, OUTPUT_LIMIT, TIMEOUT_S, as_parts, ripgrep, too_slow
 from agentpane.orchestrator.tools.searching import Request
+from agentpane.orchestrator.tools.shape import ModelTool
 from agentpane.orchestrator.tools.walking import Parts, Scope, in_order, scope
 from agentpane.sandbox import BareSandbox, Outcome, SandboxCommand
 
 HEAD_LIMIT = 250
 MAX_LINE = 500  # characters
-MAX_CONTENT = 30_000  # characters
 MAX_CONTEXT = 50  # lines
 PACKAGES = Path(__file__).resolve().parents[3]
 
@@ -71,28 +62,7 @@ class Line:
 Found = dict[Parts, list[Line]]
 
 
-class GrepTool:
-    name = "Grep"
-    description = (
-        "Searches the text files of the worktree for a regular expression. Files that git ignores, links and binary "
-        "files are left out; a file or folder named by path is searched even if it is ignored."
-    )
-    input_schema: dict[str, Any] = schema_of(GrepInput)
-    mutates = False
-
-    async def run(self, input: Mapping[str, object], context: ToolContext, on_output: OnOutput) -> ToolResult:
-        """See Tool.run."""
-        try:
-            return await _grep(parsed(GrepInput, input), context)
-        except Refusal as refusal:
-            return refused(refusal)
-
-    def describe(self, input: Mapping[str, object]) -> str:
-        where = one_line(input, "path") or one_line(input, "glob")
-        return one_line(input, "pattern") + (f" in {where}" if where else "")
-
-
-async def _grep(wanted: GrepInput, context: ToolContext) -> ToolResult:
+async def _grep(wanted: GrepInput, context: ToolContext, on_output: OnOutput) -> ToolResult:
     parts = files.components(context.worktree, wanted.path or ".")
     if "\0" in wanted.pattern or "\n" in wanted.pattern:
         raise Refusal("The pattern holds a line break or a NUL character; lines are searched one by one.")
@@ -106,7 +76,7 @@ async def _grep(wanted: GrepInput, context: ToolContext) -> ToolResult:
     if only is not None:
         start = 0 if searched.is_file else len(parts)
         found = {path: one for path, one in found.items() if bool(only.fullmatch("/".join(path[start:]))) != negated}
-    return _result(wanted, found, outcome.truncated)
+    return await _result(wanted, found, outcome.truncated, context)
 
 
 def _scope(context: ToolContext, parts: Parts) -> Scope:
@@ -190,7 +160,7 @@ def _from_data(data: Mapping[str, str]) -> bytes:
     return base64.b64decode(data["bytes"]) if "bytes" in data else data["text"].encode("utf-8")
 
 
-def _result(wanted: GrepInput, found: Found, cut: bool) -> ToolResult:
+async def _result(wanted: GrepInput, found: Found, cut: bool, context: ToolContext) -> ToolResult:
     ordered = [(files.shown(path), found[path]) for path in in_order(iter(found))]
     matches = sum(line.matches for _, lines in ordered for line in lines)
     if wanted.output_mode == "content":
@@ -201,7 +171,12 @@ def _result(wanted: GrepInput, found: Found, cut: bool) -> ToolResult:
     else:
         lines = [path for path, _ in ordered]
     summary = f"{matches} line{'' if matches == 1 else 's'} in {len(ordered)} file{'' if len(ordered) == 1 else 's'}"
-    content = _limited(lines, wanted.head_limit, cut) or "Nothing matches."
+    picked = _limited(lines, wanted.head_limit)
+    if len(picked) < len(lines) or cut:
+        left = f"{len(lines) - len(picked)} more lines" if len(picked) < len(lines) else "not everything"
+        kept = await keep("\n".join(lines), context) if len(picked) < len(lines) else None
+        picked.append(f"[{left}; narrow the search with path or glob{rest(kept)}]")
+    content = "\n".join(picked) or "Nothing matches."
     return ToolResult(content, False, summary, {"matches": matches, "files": len(ordered)})
 
 
@@ -219,7 +194,7 @@ def _content(ordered: Sequence[tuple[str, list[Line]]], numbers: bool, with_cont
             last, first = line.number, False
 
 
-def _limited(lines: list[str], limit: int, cut: bool) -> str:
+def _limited(lines: list[str], limit: int) -> list[str]:
     picked: list[str] = []
     size = 0
     for line in lines[: limit or None]:
@@ -227,7 +202,17 @@ def _limited(lines: list[str], limit: int, cut: bool) -> str:
         if size > MAX_CONTENT and picked:
             break
         picked.append(line)
-    if len(picked) < len(lines) or cut:
-        rest = f"{len(lines) - len(picked)} more lines" if len(picked) < len(lines) else "not everything"
-        picked.append(f"[{rest}; narrow the search with path or glob]")
-    return "\n".join(picked)
+    return picked
+
+
+GREP = ModelTool(
+    name="Grep",
+    description=(
+        "Searches the text files of the worktree for a regular expression. Files that git ignores, links and binary "
+        "files are left out; a file or folder named by path is searched even if it is ignored."
+    ),
+    model=GrepInput,
+    work=_grep,
+    target=("pattern",),
+    where=("path", "glob"),
+)

@@ -14,6 +14,7 @@ SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"GIF87a", "a GIF image"),
     (b"GIF89a", "a GIF image"),
     (b"BM", "a BMP image"),
+    (b"RIFF", "a media file"),
     (b"%PDF-", "a PDF document"),
     (b"PK\x03\x04", "a ZIP archive"),
     (b"\x1f\x8b", "a gzip archive"),
@@ -34,10 +35,6 @@ class TextFile:
     encoding: str
     mark: bytes = b""
 
-    @property
-    def only_crlf(self) -> bool:
-        return "\r\n" in self.text and self.text.count("\r\n") == self.text.count("\n")
-
     def encoded(self, text: str) -> bytes:
         """Raises Refusal when the file's encoding has no place for a character."""
         try:
@@ -57,11 +54,16 @@ def decoded(data: bytes, path: str) -> TextFile:
                 break
     if b"\0" in data:
         kind = next((words for start, words in SIGNATURES if data.startswith(start)), "a binary file")
-        raise Refusal(f"{path} is {kind} ({len(data):,} bytes), and only text can be read here.")
+        raise _unreadable(path, kind, len(data))
     for start, words in SIGNATURES:
         if data.startswith(start) and not _is_utf8(data):
-            raise Refusal(f"{path} is {words} ({len(data):,} bytes), and only text can be read here.")
+            raise _unreadable(path, words, len(data))
     return TextFile(data.decode("utf-8"), "utf-8") if _is_utf8(data) else TextFile(data.decode("latin-1"), "latin-1")
+
+
+def _unreadable(path: str, kind: str, size: int) -> Refusal:
+    hint = " Turn it into text with a program, such as pdftotext, and read that." if "PDF" in kind else ""
+    return Refusal(f"{path} is {kind} ({size:,} bytes), and only text and pictures can be read here.{hint}")
 
 
 def _is_utf8(data: bytes) -> bool:

@@ -2,51 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
-from typing import Any
-
 from pydantic import Field
 
 from agentpane.domain.json import JsonValue
 from agentpane.orchestrator.tools import files
-from agentpane.orchestrator.tools.base import (
-    OnOutput,
-    Refusal,
-    ToolContext,
-    ToolInput,
-    ToolResult,
-    one_line,
-    parsed,
-    refused,
-    schema_of,
-)
+from agentpane.orchestrator.tools.base import Refusal, ToolContext, ToolInput, ToolResult
+from agentpane.orchestrator.tools.shape import ModelTool, in_a_thread
 from agentpane.orchestrator.tools.text import decoded, encoded_new, line_counts
 
 
 class WriteInput(ToolInput):
     file_path: str = Field(description="The file, absolute or relative to the worktree.")
     content: str = Field(description="The whole new content of the file.")
-
-
-class WriteTool:
-    name = "Write"
-    description = (
-        "Writes a whole file of the worktree, and makes the folders that it needs. A file that exists must have been "
-        "read before in this run. Prefer Edit for changing a part of a file."
-    )
-    input_schema: dict[str, Any] = schema_of(WriteInput)
-    mutates = True
-
-    async def run(self, input: Mapping[str, object], context: ToolContext, on_output: OnOutput) -> ToolResult:
-        """See Tool.run."""
-        try:
-            return await asyncio.to_thread(_write, parsed(WriteInput, input), context)
-        except Refusal as refusal:
-            return refused(refusal)
-
-    def describe(self, input: Mapping[str, object]) -> str:
-        return one_line(input, "file_path")
 
 
 def _write(wanted: WriteInput, context: ToolContext) -> ToolResult:
@@ -59,11 +26,11 @@ def _write(wanted: WriteInput, context: ToolContext) -> ToolResult:
         if before is not None:
             must_be_known(context, key, path, before)
         files.replace(root, parts, data, before)
-    context.memory.note(key, data)
     added, removed = line_counts(_text(before, path), wanted.content)
     verb = "Wrote" if before is not None else "Created"
     lines = wanted.content.count("\n") + (not wanted.content.endswith("\n") and wanted.content != "")
     counts: dict[str, JsonValue] = {"path": path, "created": before is None, "added": added, "removed": removed}
+    counts |= context.memory.note(key, data)
     return ToolResult(f"{verb} {path} ({lines} lines).", False, f"{verb} {path} (+{added} −{removed})", counts)
 
 
@@ -89,3 +56,16 @@ def _text(before: files.FileContent | None, path: str) -> str:
         return decoded(before.data, path).text
     except Refusal:
         return ""
+
+
+WRITE = ModelTool(
+    name="Write",
+    description=(
+        "Writes a whole file of the worktree, and makes the folders that it needs. A file that exists must have been "
+        "read before in this run. Prefer Edit for changing a part of a file."
+    ),
+    model=WriteInput,
+    work=in_a_thread(_write),
+    target=("file_path",),
+    mutates=True,
+)
