@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from agentpane.domain.compaction import Message, compacted, cut_results
 from agentpane.domain.json import JsonObject, JsonValue
 from agentpane.domain.sessions import EventKind, SessionEvent
 
@@ -35,6 +36,7 @@ class Conversation:
     """history: Messages-API messages. results, pending: about the tool calls of its last assistant message.
 
     read_up_to: the number of the last event that the history takes in; a person's message after it is still to be read.
+    turns: for each message of the history the turn that it answered in; 0 for what the model was told.
     """
 
     history: tuple[Mapping[str, object], ...]
@@ -42,11 +44,12 @@ class Conversation:
     pending: tuple[OpenCall, ...]
     next_turn: int
     read_up_to: int
+    turns: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
 class _Builder:
-    messages: list[dict[str, object]] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
     blocks: list[dict[str, object]] = field(default_factory=list)
     calls: dict[str, OpenCall] = field(default_factory=dict)
     results: list[dict[str, object]] = field(default_factory=list)
@@ -74,7 +77,7 @@ class _Builder:
                     {"type": "tool_use", "id": data["call_id"], "name": data["name"], "input": data["input"]}
                 )
             case EventKind.TURN_FINISHED:
-                self.finish_turn(data.get("stop_reason") == "tool_use")
+                self.finish_turn(event.turn, data.get("stop_reason") == "tool_use")
             case EventKind.TOOL_RESULT:
                 self.result(str(data["call_id"]), data["content"], data.get("is_error") is True)
             case EventKind.USER_MESSAGE | EventKind.ANSWER:
@@ -84,11 +87,11 @@ class _Builder:
             case _:
                 pass
 
-    def finish_turn(self, calls_count: bool) -> None:
+    def finish_turn(self, turn: int, calls_count: bool) -> None:
         """Keep the turn. Calls of an answer that was cut are never to be made, so they pass for started."""
         if not self.blocks:
             return
-        self.messages.append({"role": "assistant", "content": self.blocks})
+        self.messages.append(Message("assistant", self.blocks, turn))
         self.calls = {
             str(block["id"]): OpenCall(
                 str(block["id"]), str(block["name"]), _object(block["input"]), started=not calls_count
@@ -114,6 +117,17 @@ class _Builder:
             self.blocks = []
         elif name == AFRESH:
             self.messages, self.blocks, self.calls, self.results, self.held = [], [], {}, [], []
+        elif name == COMPACTED:
+            self.compact(data)
+
+    def compact(self, data: JsonObject) -> None:
+        """Put the summary in the place of what it replaced. Results go with the calls that they answer."""
+        kept_from = data.get("kept_from")
+        assert isinstance(kept_from, int)
+        self.messages = compacted(self.messages, str(data["summary"]), kept_from)
+        self.results = cut_results(self.results)
+        if self.messages[-1].role == "user":
+            self.calls, self.results = {}, []
 
     def settle(self, read_up_to: int) -> None:
         """Close the last assistant message: every call gets its result, an unknown one where none is known.
@@ -138,13 +152,10 @@ class _Builder:
         return self.last_seq
 
     def say(self, block: dict[str, object]) -> None:
-        last = self.messages[-1] if self.messages else None
-        if last is not None and last["role"] == "user":
-            content = last["content"]
-            assert isinstance(content, list)
-            content.append(block)
+        if self.messages and self.messages[-1].role == "user":
+            self.messages[-1].blocks.append(block)
         else:
-            self.messages.append({"role": "user", "content": [block]})
+            self.messages.append(Message("user", [block]))
 
 
 def rebuild(events: Iterable[SessionEvent]) -> Conversation:
@@ -154,11 +165,12 @@ def rebuild(events: Iterable[SessionEvent]) -> Conversation:
         builder.take(event)
     read_up_to = builder.end()
     return Conversation(
-        tuple(builder.messages),
+        tuple({"role": one.role, "content": one.blocks} for one in builder.messages),
         tuple(builder.results),
         tuple(builder.calls.values()),
         builder.last_turn + 1,
         read_up_to,
+        tuple(one.turn for one in builder.messages),
     )
 
 

@@ -444,7 +444,7 @@ async def test_the_stable_part_of_a_request_is_marked_for_the_cache(wire: Wire) 
         assert system[-1]["cache_control"] == mark
         assert [tool.get("cache_control") for tool in tools] == [None, mark]
         assert messages[-1]["content"][-1]["cache_control"] == mark
-        assert json.dumps(body).count('"cache_control"') == 3
+    assert [json.dumps(body).count('"cache_control"') for body in (first, second)] == [3, 4]  # four are allowed
     assert (first["system"], first["tools"]) == (second["system"], second["tools"])
     for setting in ("temperature", "top_p", "thinking", "metadata"):
         assert setting not in first

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
@@ -159,6 +160,35 @@ class Retrying:
 
 
 @dataclass(frozen=True, slots=True)
+class Nudged:
+    """The backend told the model something by itself, so that it goes on; it is part of the conversation."""
+
+    turn: int
+    text: str
+
+
+class Purpose(StrEnum):
+    """Why a request was made that is no turn."""
+
+    SUMMARY = "summary"
+    FAILED_TRY = "failed_try"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCalled:
+    """A request that is no turn, and has used something all the same. stop_reason None: its answer was cut."""
+
+    turn: int
+    purpose: Purpose
+    stop_reason: str | None
+    model: str
+    usage: Usage
+    cost_usd: float | None
+    latency_ms: int
+    request_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class ConversationNamed:
     """An agent that keeps its conversation itself says under which name it can be taken up again."""
 
@@ -171,6 +201,13 @@ class TodosChanged:
 
     turn: int
     todos: tuple[Todo, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Compacting:
+    """The conversation is being summarised, which takes a request of its own."""
+
+    turn: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +243,11 @@ BackendEvent = (
     | ToolOutput
     | ToolFinished
     | Retrying
+    | Nudged
+    | ModelCalled
     | ConversationNamed
     | TodosChanged
+    | Compacting
     | Compacted
     | Ended
 )
@@ -271,6 +311,7 @@ class Endpoint:
     base_url: str | None
     api_key: str | None = field(repr=False, default=None)
     auth_token: str | None = field(repr=False, default=None)
+    environment: Mapping[str, str] = field(repr=False, default_factory=dict)  # an agent program's own keys, by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +320,7 @@ class Brief:
 
     history: Messages-API messages (role, content) up to now; it ends with a user message, or with an assistant
         message whose tool calls are `pending` or answered in `results`.
+    turns: for each message of the history the turn that it answered in; 0 for what the model was told.
     results: API tool_result blocks already known for the calls of that last assistant message.
     first_turn: the number of the next turn; it goes on where an earlier run of the session ended.
     agent: the agent's own configuration.
@@ -299,6 +341,7 @@ class Brief:
     context: ToolContext
     endpoint: Endpoint
     agent: AgentConfig = field(default_factory=AgentConfig)
+    turns: tuple[int, ...] = ()
     conversation: str | None = None
     state: Path | None = None
     plan: bool = False

@@ -96,8 +96,11 @@ class Accumulator:
         return "\n\n".join(block.text for block in self.blocks if isinstance(block, Text))
 
     @property
-    def usage(self) -> Usage:
+    def usage(self) -> Usage | None:
+        """None for a server that does not count."""
         count = self._count
+        if "input_tokens" not in self.raw_usage and "output_tokens" not in self.raw_usage:
+            return None
         return Usage(
             input=count("input_tokens"),
             output=count("output_tokens"),

@@ -1,4 +1,4 @@
-"""One turn: a request, its streamed answer, and the request again when the wire fails.
+"""One request, its streamed answer, and the request again when the wire fails.
 
 Yields the answer's blocks as they come; what had been shown of a failed try is taken back with TurnDiscarded.
 """
@@ -10,12 +10,15 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from agentpane.orchestrator.backends.base import (
     BackendEvent,
     Endpoint,
     Host,
+    ModelCalled,
+    Purpose,
     Retrying,
     TextBlock,
     TextDelta,
@@ -60,7 +63,7 @@ class Request:
 
 
 class Asker:
-    """Asks for a turn until its answer is whole; `answer` is the last one."""
+    """Asks until an answer is whole; `answer` is the last one."""
 
     def __init__(
         self, client: AsyncAnthropic, heavy: Heavy, endpoint: Endpoint, request: Request, patience: Patience
@@ -72,42 +75,85 @@ class Asker:
         self._request = request
         self._patience = patience
         self._request_id: str | None = None
+        self._began = 0.0
+        self._whole = False
+
+    @property
+    def window(self) -> int | None:
+        """How many tokens the model takes, if that is known."""
+        known = self._heavy.window_of(self.answer.model) if self.answer.model else None
+        return known or self._heavy.window_of(self._request.model)
 
     async def ask(self, turn: int, conversation: Conversation, host: Host) -> AsyncGenerator[BackendEvent, None]:
-        """Raises RunPaused from the host, or AgentPaneError with the code of a fault that does not pass."""
-        attempt = 0
-        while True:
-            for message in await host.may_start_turn(turn):
-                conversation.say(message)
-            if attempt == 0:
-                yield TurnStarted(turn)
-            attempt += 1
-            began = time.perf_counter()
-            shown = False
-            try:
-                async with aclosing(self._stream(turn, conversation)) as events:
-                    async for event in events:
-                        shown = True
-                        yield event
-            except RequestFailed as failure:
-                fault = failure.fault
-                tries = self._patience.tries_for(fault)
-                if shown:
-                    yield TurnDiscarded(turn)
-                if attempt >= tries:
-                    raise fault.error(attempt) from failure
-                wait = self._patience.wait(attempt, fault)
-                yield Retrying(turn, attempt + 1, tries, wait, fault.code, fault.message)
-                await self._patience.sleep(wait)
-                continue
-            yield self._finished(turn, began)
-            return
+        """Ask for a turn.
 
-    async def _stream(self, turn: int, conversation: Conversation) -> AsyncGenerator[BackendEvent, None]:
-        """One try. Raises RequestFailed for whatever the wire may do."""
+        Raises RunPaused from the host, or AgentPaneError with the code of a fault that does not pass.
+        """
+        for attempt in count(1):
+            said = await host.may_start_turn(turn)
+            for message in said:
+                conversation.say(message)
+            if attempt == 1 or said:  # what was said between two tries is part of what is answered
+                yield TurnStarted(turn)
+            async with aclosing(self._try(turn, attempt, conversation.messages(), {})) as events:
+                async for event in events:
+                    yield event
+            if self._whole:
+                yield self._finished(turn)
+                return
+
+    async def summarise(
+        self, turn: int, messages: list[dict[str, object]], settings: Mapping[str, object], host: Host, said: list[str]
+    ) -> AsyncGenerator[BackendEvent, None]:
+        """Ask beside the conversation; nothing of the answer is shown. Raises what `ask` raises.
+
+        said: takes what the person says meanwhile.
+        """
+        for attempt in count(1):
+            said += await host.may_start_turn(turn)
+            async with aclosing(self._try(turn, attempt, messages, settings)) as events:
+                async for event in events:
+                    if isinstance(event, Retrying | ModelCalled):
+                        yield event
+            if self._whole:
+                made = self._model_called(turn, Purpose.SUMMARY)
+                if made is not None:
+                    yield made
+                return
+
+    async def _try(
+        self, turn: int, attempt: int, messages: list[dict[str, object]], settings: Mapping[str, object]
+    ) -> AsyncGenerator[BackendEvent, None]:
+        """One try, and the wait that follows if it fails; `_whole` says whether it did not."""
+        self._whole, self._began = False, time.perf_counter()
+        shown = False
+        try:
+            async with aclosing(self._stream(turn, messages, settings)) as events:
+                async for event in events:
+                    shown = True
+                    yield event
+            self._whole = True
+        except RequestFailed as failure:
+            if shown:
+                yield TurnDiscarded(turn)
+            paid = self._model_called(turn, Purpose.FAILED_TRY)
+            if paid is not None:
+                yield paid
+            fault = failure.fault
+            tries = self._patience.tries_for(fault)
+            if attempt >= tries:
+                raise fault.error(attempt) from failure
+            wait = self._patience.wait(attempt, fault)
+            yield Retrying(turn, attempt + 1, tries, wait, fault.code, fault.message)
+            await self._patience.sleep(wait)
+
+    async def _stream(
+        self, turn: int, messages: list[dict[str, object]], settings: Mapping[str, object]
+    ) -> AsyncGenerator[BackendEvent, None]:
+        """The events of one answer. Raises RequestFailed for whatever the wire may do."""
         self.answer = answer = Accumulator()
+        self._request_id = None
         patience, wire_errors = self._patience, self._heavy.wire_errors
-        messages = conversation.messages()
         stream = None
         watchdog = Watchdog(patience.silence_s)
         try:
@@ -115,7 +161,7 @@ class Asker:
                 try:
                     with watchdog:
                         if stream is None:
-                            stream = await self._open(messages)
+                            stream = await self._open(messages, settings)
                             self._request_id = stream.response.headers.get("request-id")
                         raw = await anext(stream, None)
                     event = None if raw is None else _event_of(turn, answer.take(raw))
@@ -135,13 +181,14 @@ class Asker:
             if stream is not None:
                 await stream.close()
 
-    async def _open(self, messages: list[dict[str, object]]) -> Stream:
+    async def _open(self, messages: list[dict[str, object]], settings: Mapping[str, object]) -> Stream:
         request = self._request
         body: dict[str, Any] = {"model": request.model, "max_tokens": MAX_TOKENS, "messages": messages}
         if request.system:
             body["system"] = request.system
         if request.tools:
             body["tools"] = request.tools
+        body |= settings
         stream: Stream = await self._client.messages.create(**body, stream=True)
         return stream
 
@@ -152,18 +199,37 @@ class Asker:
                 async for _ in stream:
                     pass
 
-    def _finished(self, turn: int, began: float) -> TurnFinished:
-        answer = self.answer
+    def _finished(self, turn: int) -> TurnFinished:
+        answer, usage = self.answer, self.answer.usage
         assert answer.stop_reason is not None
         return TurnFinished(
             turn,
             answer.stop_reason,
             answer.model,
-            answer.usage,
-            self._heavy.cost_of(answer.model, answer.raw_usage),
-            round((time.perf_counter() - began) * 1000),
+            usage,
+            self._cost(),
+            self._latency(),
             self._request_id,
+            None if usage is None else usage.total_input + usage.output,
+            self.window,
         )
+
+    def _model_called(self, turn: int, purpose: Purpose) -> ModelCalled | None:
+        """The last request, if its answer got as far as to say what it used."""
+        answer, usage = self.answer, self.answer.usage
+        if usage is None:
+            return None
+        stop_reason = answer.stop_reason if self._whole else None
+        cost, latency = self._cost(), self._latency()
+        return ModelCalled(turn, purpose, stop_reason, answer.model, usage, cost, latency, self._request_id)
+
+    def _cost(self) -> float | None:
+        if self.answer.usage is None:
+            return None
+        return self._heavy.cost_of(self.answer.model, self.answer.raw_usage)
+
+    def _latency(self) -> int:
+        return round((time.perf_counter() - self._began) * 1000)
 
 
 def _event_of(turn: int, news: TextPiece | ThoughtPiece | Block | None) -> BackendEvent | None:

@@ -26,6 +26,7 @@ class Heavy:
     silent: Callable[[float, Endpoint], Fault]
     wire_errors: tuple[type[Exception], ...]
     cost_of: Callable[[str, Mapping[str, object]], float | None]
+    window_of: Callable[[str], int | None]
 
 
 def _load() -> Heavy:
@@ -42,7 +43,9 @@ def _load() -> Heavy:
             "Install AgentPane again with its dependencies, stop the engine, then resume. Nothing was lost.",
         ) from error
     prices.cost_of(DEFAULT_MODEL, {"input_tokens": 1, "output_tokens": 1})  # the list is read on first use
-    return Heavy(sdk.make_client, sdk.fault_of, sdk.evidence, sdk.silent, sdk.WIRE_ERRORS, prices.cost_of)
+    return Heavy(
+        sdk.make_client, sdk.fault_of, sdk.evidence, sdk.silent, sdk.WIRE_ERRORS, prices.cost_of, prices.window_of
+    )
 
 
 class Clients:

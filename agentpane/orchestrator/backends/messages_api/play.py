@@ -6,14 +6,16 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.orchestrator.backends.base import BackendEvent, Brief, Ended, Host, ToolFinished
+from agentpane.orchestrator.backends.base import BackendEvent, Brief, Ended, Host, Nudged, ToolFinished
 from agentpane.orchestrator.backends.messages_api.accumulator import Accumulator
 from agentpane.orchestrator.backends.messages_api.asking import Asker
 from agentpane.orchestrator.backends.messages_api.calls import CallRunner, as_call, check, check_raw, unknown_outcome
+from agentpane.orchestrator.backends.messages_api.compacting import Compactor
 from agentpane.orchestrator.backends.messages_api.conversation import Conversation, result_block
 from agentpane.orchestrator.tools import Tool
 
 READER = "Read"
+OVERFLOW = "model_context_window_exceeded"
 BAD_TURNS = 5  # in a row, with calls of which none could be run
 GO_ON = "Your answer was cut off at its longest length. Go on exactly where it stopped."
 SAY_SOMETHING = "Your answer was empty. If the work is done, say so in a sentence; otherwise go on."
@@ -27,7 +29,8 @@ class Play:
         self._host = host
         self._tools = tools
         self._asker = asker
-        self._conversation = Conversation(brief.history)
+        self._conversation = Conversation(brief.history, brief.turns)
+        self._compactor = Compactor(asker, self._conversation, host)
         self._runner = CallRunner(host, brief.context)
         self._bad_turns = 0
         self._asked_to_speak = False
@@ -39,18 +42,44 @@ class Play:
                 yield event
         turn = self._brief.first_turn
         while True:
-            async with aclosing(self._asker.ask(turn, self._conversation, self._host)) as asking:
+            async with aclosing(self._answered(turn)) as asking:
                 async for event in asking:
                     yield event
-            answer = self._asker.answer
-            self._conversation.add_answer(answer.blocks, {raw.id: as_call(raw) for raw in answer.calls})
+            answer, window = self._asker.answer, self._asker.window
+            self._conversation.add_answer(turn, answer.blocks, {raw.id: as_call(raw) for raw in answer.calls})
             async with aclosing(self._carry_out(turn, answer)) as running:
                 async for event in running:
                     yield event
-            if self._is_last(answer):
+            nudge = self._nudge(answer)
+            if nudge is not None:
+                yield Nudged(turn, nudge)
+                self._conversation.say(nudge)
+            elif self._is_last(answer):
                 yield Ended(answer.text)
                 return
+            if answer.stop_reason == OVERFLOW or self._compactor.is_due(answer.usage, window):
+                async with aclosing(self._compactor.squeeze(turn, _held(answer))) as squeezing:
+                    async for event in squeezing:
+                        yield event
             turn += 1
+
+    async def _answered(self, turn: int) -> AsyncGenerator[BackendEvent, None]:
+        """Ask for a turn; when the server finds the conversation too long, make room and ask again."""
+        while True:
+            try:
+                async with aclosing(self._asker.ask(turn, self._conversation, self._host)) as asking:
+                    async for event in asking:
+                        yield event
+            except AgentPaneError as error:
+                if error.code is not ErrorCode.BACKEND_CONTEXT_FULL or not self._compactor.can_squeeze():
+                    raise
+            else:
+                if self._asker.answer.stop_reason != OVERFLOW:
+                    self._compactor.fitted()
+                return
+            async with aclosing(self._compactor.squeeze(turn, 0)) as squeezing:
+                async for event in squeezing:
+                    yield event
 
     async def _recall(self) -> None:
         """Let the tools know again which files the agent has seen: a resumed run would have to read them anew."""
@@ -62,11 +91,12 @@ class Play:
     async def _settle(self) -> AsyncGenerator[BackendEvent, None]:
         """Give every open call of the history its result: known, unknown, or by running it."""
         calls = self._conversation.open_calls
+        turn = self._brief.first_turn - 1
         if not calls:
             if self._conversation.ends_with_answer:
+                yield Nudged(turn, GO_ON)
                 self._conversation.say(GO_ON)
             return
-        turn = self._brief.first_turn - 1
         known = {str(result["tool_use_id"]): dict(result) for result in self._brief.results}
         fresh = {pending.call.id for pending in self._brief.pending if not pending.started}
         for call in calls:
@@ -101,12 +131,8 @@ class Play:
         """Is the run over? Raises AgentPaneError for an end that a person must look at."""
         match answer.stop_reason:
             case "end_turn" | "stop_sequence":
-                return not answer.calls and not self._wants_words(answer)
-            case "tool_use" | "pause_turn":
-                return False
-            case "max_tokens":
-                if not answer.calls:
-                    self._conversation.say(GO_ON)
+                return not answer.calls
+            case "tool_use" | "pause_turn" | "max_tokens":
                 return False
             case "refusal":
                 raise AgentPaneError(
@@ -114,7 +140,9 @@ class Play:
                     f"The model refused to go on. {answer.text}".strip(),
                     "Word the task differently, or give it to another model. What was done so far is kept.",
                 )
-            case "model_context_window_exceeded":
+            case other if other == OVERFLOW:
+                if self._compactor.can_squeeze():
+                    return False
                 raise AgentPaneError(
                     ErrorCode.BACKEND_CONTEXT_FULL,
                     "The conversation has filled the model's context window.",
@@ -127,10 +155,19 @@ class Play:
                     "Resume to ask again. Nothing was lost.",
                 )
 
-    def _wants_words(self, answer: Accumulator) -> bool:
-        """An empty answer is asked about, once."""
-        if answer.text or self._asked_to_speak:
-            return False
-        self._asked_to_speak = True
-        self._conversation.say(SAY_SOMETHING)
-        return True
+    def _nudge(self, answer: Accumulator) -> str | None:
+        """What the model has to be told so that it goes on, if anything. An empty answer is asked about, once."""
+        if answer.calls:
+            return None
+        if answer.stop_reason == "max_tokens" or (answer.stop_reason == OVERFLOW and self._compactor.can_squeeze()):
+            return GO_ON
+        if answer.stop_reason in {"end_turn", "stop_sequence"} and not answer.text and not self._asked_to_speak:
+            self._asked_to_speak = True
+            return SAY_SOMETHING
+        return None
+
+
+def _held(answer: Accumulator) -> int:
+    """Tokens that a request and its answer took."""
+    usage = answer.usage
+    return 0 if usage is None else usage.total_input + usage.output

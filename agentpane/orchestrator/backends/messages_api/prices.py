@@ -23,6 +23,14 @@ def cost_of(model: str, usage: Mapping[str, object]) -> float | None:
         return None
 
 
+def window_of(model: str) -> int | None:
+    """How many tokens the model takes; None for one that the list does not know."""
+    try:
+        return calc_price(Usage(input_tokens=1), model, provider_id=PROVIDER).model.context_window
+    except (LookupError, ValueError):
+        return None
+
+
 def price_of_million(model: str) -> tuple[float | None, float | None]:
     """US dollars for a million tokens in and out, at the rate of a short request; None where unknown."""
     return _price(model, Usage(input_tokens=1000)), _price(model, Usage(output_tokens=1000))
