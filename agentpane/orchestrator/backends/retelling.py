@@ -20,6 +20,11 @@ def news(history: Sequence[Message]) -> str:
     return "\n\n".join(_said(history[_answered(history) :]))
 
 
+def said_by_person(history: Sequence[Message]) -> str:
+    """All that a person has said, oldest first: for an agent that remembers nothing."""
+    return "\n\n".join(_said([message for message in history if message["role"] == "user"]))
+
+
 def retold(history: Sequence[Message], results: Sequence[Message] = ()) -> str:
     """The whole conversation as one text that ends with what is new. results: of the last answer's calls."""
     answered = _answered(history)

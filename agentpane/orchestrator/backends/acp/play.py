@@ -1,0 +1,173 @@
+"""One run of a program that speaks the protocol: prompt it and follow it until it says that it is done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from pydantic import BaseModel
+
+from agentpane.domain.runs import PauseReason
+from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.orchestrator.backends import retelling
+from agentpane.orchestrator.backends.acp.answers import Answers
+from agentpane.orchestrator.backends.acp.inbox import Inbox, Request
+from agentpane.orchestrator.backends.acp.memory import Memory
+from agentpane.orchestrator.backends.acp.scribe import Scribe
+from agentpane.orchestrator.backends.acp.session import Session
+from agentpane.orchestrator.backends.base import (
+    BackendEvent,
+    Brief,
+    ConversationNamed,
+    Ended,
+    Nudged,
+    RunPaused,
+    Usage,
+)
+
+GO_ON = "Your answer was cut off at its longest length. Go on exactly where it stopped."
+GO_ON_WITH_TASK = "Go on with the task. Look at the present state before you repeat anything."
+MOST_NUDGES = 4  # in a row
+
+
+class Play:
+    """The prompts of one run."""
+
+    def __init__(
+        self, brief: Brief, session: Session, inbox: Inbox, scribe: Scribe, answers: Answers, memory: Memory
+    ) -> None:
+        self._brief = brief
+        self._session = session
+        self._inbox = inbox
+        self._scribe = scribe
+        self._answers = answers
+        self._memory = memory
+        self._nudges = 0
+
+    async def events(self, plan_modes: tuple[str, ...]) -> AsyncGenerator[BackendEvent, None]:
+        await self._session.start()
+        cwd, known = str(self._brief.context.worktree), self._brief.conversation
+        if known and await self._session.take_up(cwd, known):
+            text = retelling.news(self._brief.history) or GO_ON_WITH_TASK
+        else:
+            name = await self._session.open(cwd)
+            self._memory.cost = 0.0
+            yield ConversationNamed(name)
+            text = f"{self._brief.system}\n\n{retelling.retold(self._brief.history, self._brief.results)}"
+        await self._session.choose(plan_modes if self._brief.plan else (), self._brief.agent.model)
+        self._scribe.model = self._session.model()
+        following: str | None = text
+        while following is not None:
+            for event in await self._scribe.begin():
+                yield event
+            following = "\n\n".join([following, *self._memory.take()])
+            async with aclosing(self._prompted(following)) as told:
+                async for event in told:
+                    yield event
+            following = self._next()
+            if following is not None:
+                yield Nudged(self._scribe.turn, following)
+        yield Ended(self._scribe.last_words)
+
+    async def _prompted(self, text: str) -> AsyncGenerator[BackendEvent, None]:
+        prompting = asyncio.ensure_future(self._session.prompt(text))
+        try:
+            async with aclosing(self._followed(prompting)) as told:
+                async for event in told:
+                    yield event
+            answer = prompting.result()
+        except RunPaused:
+            await self._session.cancel(prompting)
+            raise
+        finally:
+            prompting.cancel()
+            await asyncio.gather(prompting, return_exceptions=True)
+        self._stop_reason = str(answer.stop_reason)
+        for event in self._scribe.end(self._stop_reason, usage_of(answer), self._memory.spent(self._scribe.cost)):
+            yield event
+
+    async def _followed(self, prompting: asyncio.Future[Any]) -> AsyncGenerator[BackendEvent, None]:
+        """Everything that comes until the prompt has its answer, in order."""
+        items = self._inbox.items
+        while True:
+            if not items:
+                if prompting.done():
+                    return
+                await self._either(prompting)
+                continue
+            async with aclosing(self._told(items.popleft())) as told:
+                async for event in told:
+                    yield event
+
+    async def _either(self, prompting: asyncio.Future[Any]) -> None:
+        """Wait until something has come or the prompt has its answer."""
+        coming = asyncio.ensure_future(self._inbox.coming())
+        try:
+            await asyncio.wait([coming, prompting], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            coming.cancel()
+
+    async def _told(self, item: Any) -> AsyncGenerator[BackendEvent, None]:
+        if isinstance(item, AgentPaneError):
+            raise item
+        if isinstance(item, Request):
+            async with aclosing(self._answers.to(item)) as answering:
+                async for event in answering:
+                    yield event
+        elif isinstance(item, BaseModel):
+            for event in await self._scribe.take(item):
+                yield event
+        else:
+            yield item  # an event that one of our terminals has made
+
+    def _next(self) -> str | None:
+        """What the program is told next; None when it is done. Raises for an end that a person must look at."""
+        denials, self._answers.denials = self._answers.denials, []
+        waiting = self._memory.take()
+        if waiting:
+            self._nudges = 0
+            return "\n\n".join(waiting)
+        match self._stop_reason:
+            case "end_turn" | "cancelled" if denials and self._nudges < MOST_NUDGES:
+                self._nudges += 1
+                listed = "\n".join(f"- {denial}" for denial in denials)
+                return f"These calls were not carried out, for these reasons:\n{listed}\n\nFind another way, or stop."
+            case "end_turn":
+                return None
+            case "max_tokens" if self._nudges < MOST_NUDGES:
+                self._nudges += 1
+                return GO_ON
+            case "max_turn_requests":
+                raise RunPaused(PauseReason.TURN_LIMIT, own_limit(self._session.agent))
+            case reason:
+                raise ended_badly(reason, self._session.agent, self._scribe.last_words)
+
+
+def own_limit(agent: str) -> AgentPaneError:
+    return AgentPaneError(
+        ErrorCode.AGENT_TURN_LIMIT,
+        f"{agent} has reached its own limit of requests.",
+        "Resume to let it go on, finish here with what is done, or stop.",
+    )
+
+
+def ended_badly(reason: str, agent: str, words: str) -> AgentPaneError:
+    kept = "What was done so far is kept."
+    if reason == "refusal":
+        hint = f"Word the task differently, or give it to another agent. {kept}"
+        return AgentPaneError(ErrorCode.BACKEND_REFUSED, f"{agent} refused to go on. {words[:400]}".strip(), hint)
+    if reason == "max_tokens":
+        hint = f"Start the card afresh with a narrower task. {kept}"
+        return AgentPaneError(ErrorCode.BACKEND_CONTEXT_FULL, f"{agent} reached the end of its longest answer.", hint)
+    what = f"{agent} gave up in the middle of its turn ({reason})."
+    return AgentPaneError(ErrorCode.AGENT_EXECUTION_ERROR, what, f"Resume to go on from the last turn. {kept}")
+
+
+def usage_of(answer: Any) -> Usage | None:
+    """What the program says that the prompt has used; None if it does not say."""
+    used = answer.usage
+    if used is None:
+        return None
+    return Usage(used.input_tokens, used.output_tokens, used.cached_read_tokens or 0, used.cached_write_tokens or 0)
