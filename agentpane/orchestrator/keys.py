@@ -75,7 +75,7 @@ class KeyChain:
         if not key:
             self._forget()
             return KeyStatus(KeySource.NONE, "")
-        if _keyring_is_safe():
+        if keyring_is_safe():
             try:
                 keyring.set_password(SERVICE, ACCOUNT, key)
             except keyring.errors.KeyringError:
@@ -93,11 +93,11 @@ class KeyChain:
 
     def _forget(self) -> None:
         self._file.unlink(missing_ok=True)
-        if _keyring_is_safe() and self._from_keyring():
+        if keyring_is_safe() and self._from_keyring():
             keyring.delete_password(SERVICE, ACCOUNT)
 
     def _from_keyring(self) -> str | None:
-        if not _keyring_is_safe():
+        if not keyring_is_safe():
             return None
         try:
             return keyring.get_password(SERVICE, ACCOUNT) or None
@@ -122,7 +122,7 @@ def missing_key(message: str) -> AgentPaneError:
     )
 
 
-def _keyring_is_safe() -> bool:
+def keyring_is_safe() -> bool:
     """False for a keyring that keeps nothing, or keeps it in plain text."""
     chosen = type(keyring.get_keyring())
     if chosen.__module__.startswith("keyrings.alt"):
