@@ -172,6 +172,10 @@ class Narrator:
         await self._core.db.write(
             runs.add_usage, self._run.id, turns, usage.total_input, usage.output, event.cost_usd, self._core.clock.now()
         )
+        for near in await self._budgets.after_usage(self._run.id):
+            message = f"{near.share:.0%} of a budget is used: {near.words()}."
+            warned: JsonObject = {"state": "budget_near", "scope": near.scope.value, "message": message}
+            self._recorder.add(EventKind.STATE, warned, event.turn)
 
     async def _tool_started(self, event: base.ToolStarted) -> None:
         self._recorder.add(
