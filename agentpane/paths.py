@@ -52,6 +52,11 @@ class DataFolder:
         return self.root / "blobs"
 
     @property
+    def agents(self) -> Path:
+        """What agents that are programs of their own keep: a folder for each task, and in it one for each agent."""
+        return self.root / "agents"
+
+    @property
     def lock(self) -> Path:
         """Held by the engine while it lives; the system frees it when the engine dies."""
         return self.root / "engine.lock"

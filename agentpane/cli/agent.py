@@ -10,6 +10,7 @@ from agentpane.api.commands import AddAgent, ListAgents
 from agentpane.cli import commands, shapes
 from agentpane.cli.pane import Pane, pairs, project_ref, table
 from agentpane.cli.project import Ref
+from agentpane.domain.acp_presets import PRESETS
 from agentpane.domain.agents import Agent, AgentConfig, BackendName
 from agentpane.domain.runs import AgentType
 
@@ -50,10 +51,15 @@ def add(
     type_: Annotated[AgentType, typer.Option("--type", help="What kind of work it does.")] = AgentType.TASK,
     model: Annotated[str | None, typer.Option(help="The model; else the project's.")] = None,
     default: Annotated[bool, typer.Option("--default", help="New cards get this agent.")] = False,
+    command: Annotated[
+        str | None, typer.Option(help="For command: what to run. For acp: the program that speaks the protocol.")
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help=f"For acp, a known program: {', '.join(PRESETS)}.")] = None,
 ) -> None:
     """Configure an agent for a project."""
     pane: Pane = ctx.obj
-    command = AddAgent(project_ref(project), name, backend, type_, AgentConfig(model=model), default)
-    added = pane.call(lambda client: client.do(command))
+    config = AgentConfig(model=model, command=command, preset=preset)
+    wanted = AddAgent(project_ref(project), name, backend, type_, config, default)
+    added = pane.call(lambda client: client.do(wanted))
     shown = {"id": added.id, "name": added.name, "backend": added.backend.value, "model": added.model}
     pane.result(shapes.agent(added), pairs(shown))

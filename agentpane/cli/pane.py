@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from agentpane.api.client import Client
 from agentpane.api.launcher import connect_or_start
 from agentpane.api.protocol import ClientKind
+from agentpane.domain.acp_presets import is_model_variable
 from agentpane.domain.gitpaths import visible_text
 from agentpane.paths import DataFolder, data_folder
 
@@ -97,8 +98,8 @@ class Pane:
 
 
 def model_environment() -> dict[str, str]:
-    """The client's own ANTHROPIC_* variables, which go with a request that may start a run."""
-    return {name: value for name, value in os.environ.items() if name.startswith("ANTHROPIC_")}
+    """The client's own variables about models and their keys, which go with a request that may start a run."""
+    return {name: value for name, value in os.environ.items() if is_model_variable(name)}
 
 
 def project_ref(text: str) -> str:

@@ -92,20 +92,23 @@ def _rows() -> AnySelect:
 
 _WANTED: BindParameter[Any] = bindparam("wanted")
 _RUN = _rows().where(_R.id == _WANTED)
-_OF_TASK = _rows().where(_R.task_id == _WANTED).order_by(_R.number)
-_NEWEST_OF_TASK = _rows().where(_R.task_id == _WANTED).order_by(_R.number.desc()).limit(1)
-_LIVE_OF_TASK = _rows().where(_R.task_id == _WANTED, _R.status.in_(_LIVE))
-_ACTIVE_ONES = _rows().where(_R.status.in_(_ACTIVE)).order_by(_R.number)
-_LIVE_ONES = _rows().where(_R.status.in_(_LIVE)).order_by(_R.number)
-_WAITING = select(func.count()).where(_R.project_id == _WANTED, _R.status == RunStatus.QUEUED)
+# What a card, the queue and the supervisor know of are a person's runs; those of sub-agents live inside them.
+_OWN = _R.depth == 0
+_OF_TASK = _rows().where(_R.task_id == _WANTED, _OWN).order_by(_R.number)
+_NEWEST_OF_TASK = _rows().where(_R.task_id == _WANTED, _OWN).order_by(_R.number.desc()).limit(1)
+_LIVE_OF_TASK = _rows().where(_R.task_id == _WANTED, _OWN, _R.status.in_(_LIVE))
+_ACTIVE_ONES = _rows().where(_OWN, _R.status.in_(_ACTIVE)).order_by(_R.number)
+_LIVE_ONES = _rows().where(_OWN, _R.status.in_(_LIVE)).order_by(_R.number)
+_WAITING = select(func.count()).where(_R.project_id == _WANTED, _OWN, _R.status == RunStatus.QUEUED)
 _QUEUE = (
     select(_R.id, _R.task_id, _R.project_id, ProjectTable.max_concurrent_agents)
     .join(ProjectTable, ProjectTable.id == _R.project_id)
-    .where(_R.status == RunStatus.QUEUED, _R.task_id.is_not(None))
+    .where(_OWN, _R.status == RunStatus.QUEUED, _R.task_id.is_not(None))
     .order_by(_R.queued_at, _R.number)
 )
 _OCCUPYING = select(func.count()).where(
     _R.project_id == _WANTED,
+    _OWN,
     or_(_R.status.in_(_ACTIVE), and_(_R.status == RunStatus.PAUSED, _R.paused_at > bindparam("since"))),
 )
 _STATUS = select(_R.status).where(_R.id == _WANTED)
@@ -113,6 +116,14 @@ _TALLIES = select(_R.tool_calls).where(_R.id == _WANTED)
 _NEXT_NUMBER = select(func.coalesce(func.max(_R.number), 0) + 1)
 _BACKEND = select(AgentTable.backend).where(AgentTable.id == _WANTED)
 _UPDATE = update(_R).where(_R.id == _WANTED)
+_ANCESTORS = select(_R.ancestors).where(_R.id == _WANTED)
+_BELOW = update(_R).where(_R.root_run_id == _WANTED)
+_CUT_OFF = _BELOW.where(_R.status.in_(_ACTIVE)).values(
+    status=RunStatus.INTERRUPTED, completed_at=bindparam("at"), paused_at=None, pause_reason=None
+)
+_GIVEN_UP = _BELOW.where(_R.status.not_in((RunStatus.COMPLETED, RunStatus.ERROR, RunStatus.CANCELLED))).values(
+    status=RunStatus.CANCELLED, completed_at=bindparam("at"), paused_at=None, pause_reason=None
+)
 _COST: BindParameter[Any] = bindparam("cost", type_=Float)
 _USE = _UPDATE.values(
     turn_count=_R.turn_count + bindparam("turns"),
@@ -271,7 +282,7 @@ def resolve(connection: Connection, ref: str) -> RunId:
 
 
 def of_task(connection: Connection, task_id: TaskId) -> tuple[Run, ...]:
-    """The runs of a task, oldest first."""
+    """The runs of a task, oldest first, without those of sub-agents."""
     found = connection.execute(_OF_TASK, {"wanted": task_id}).all()
     return tuple(_row(one).value() for one in found)
 
@@ -306,10 +317,11 @@ def set_status(connection: Connection, /, run_id: RunId, to: RunStatus, at: date
         raise ValueError(f"not to be set: {', '.join(sorted(unknown))}")
     before = row(connection, run_id)
     check_step(before.status, to)
-    if before.status not in LIVE and to in LIVE:
+    if before.status not in LIVE and to in LIVE and before.depth == 0:
         _check_alone(connection, before.task_id)
     values = _consequences(before, to, at) | _columns(fields)
     connection.execute(_UPDATE, {"wanted": run_id, "status": to, **values})
+    _settle_below(connection, run_id, to, at)
     agents.follow_runs(connection, before.agent_id, at)
     error = fields.get("error")
     if to is RunStatus.ERROR and isinstance(error, RunError):
@@ -326,10 +338,23 @@ def add_usage(
     cost_usd: float | None,
     at: datetime,
 ) -> None:
-    """Add what a model call used. A cost that is unknown once leaves the run's cost unknown."""
-    used = {"turns": turns, "input": input_tokens, "output": output_tokens, "cost": cost_usd}
-    if connection.execute(_USE, {"wanted": run_id, **used}).rowcount == 0:
+    """Add what a model call used, to the run and to those whose sub-agent it is; turns are its own only.
+
+    A cost that is unknown once leaves the run's cost unknown.
+    """
+    used = {"input": input_tokens, "output": output_tokens, "cost": cost_usd}
+    if connection.execute(_USE, {"wanted": run_id, "turns": turns, **used}).rowcount == 0:
         raise not_found(run_id)
+    for ancestor in connection.execute(_ANCESTORS, {"wanted": run_id}).scalar_one():
+        connection.execute(_USE, {"wanted": ancestor, "turns": 0, **used})
+
+
+def conversation_of(connection: Connection, task_id: TaskId, agent_id: AgentId) -> str | None:
+    """The name of the newest conversation that this agent has of this task, if it keeps its conversations itself."""
+    named = select(_R.backend_session).where(
+        _R.task_id == task_id, _R.agent_id == agent_id, _R.backend_session.is_not(None)
+    )
+    return connection.execute(named.order_by(_R.number.desc()).limit(1)).scalar_one_or_none()
 
 
 def name_conversation(connection: Connection, run_id: RunId, name: str) -> None:
@@ -361,13 +386,13 @@ def queued(connection: Connection) -> tuple[QueuedRun, ...]:
 
 
 def active(connection: Connection) -> tuple[RunRow, ...]:
-    """The runs that are starting or running."""
+    """The runs that are starting or running, without those of sub-agents."""
     found = connection.execute(_ACTIVE_ONES).all()
     return tuple(_row(one) for one in found)
 
 
 def live(connection: Connection) -> tuple[RunRow, ...]:
-    """The runs that are queued, starting, running or paused."""
+    """The runs that are queued, starting, running or paused, without those of sub-agents."""
     found = connection.execute(_LIVE_ONES).all()
     return tuple(_row(one) for one in found)
 
@@ -379,7 +404,7 @@ def occupying(connection: Connection, project_id: ProjectId, now: datetime) -> i
 
 
 def interrupt_orphans(connection: Connection, at: datetime) -> tuple[Run, ...]:
-    """Say of every run that an engine left starting or running that it was interrupted."""
+    """Say of every run that an engine left starting or running that it was interrupted, and so of its sub-agents'."""
     return tuple(set_status(connection, one.id, RunStatus.INTERRUPTED, at) for one in active(connection))
 
 
@@ -398,6 +423,14 @@ def _check_alone(connection: Connection, task_id: TaskId) -> None:
             hint="Wait for it, send it a message, or cancel it. Nothing has changed.",
             details={"run_id": living.id},
         )
+
+
+def _settle_below(connection: Connection, run_id: RunId, to: RunStatus, at: datetime) -> None:
+    """What becomes of a run's sub-agents when it stops: they can be taken up again for as long as it can."""
+    if to in {RunStatus.COMPLETED, RunStatus.CANCELLED}:
+        connection.execute(_GIVEN_UP, {"wanted": run_id, "at": at})
+    elif to in {RunStatus.PAUSED, RunStatus.ERROR, RunStatus.INTERRUPTED}:
+        connection.execute(_CUT_OFF, {"wanted": run_id, "at": at})
 
 
 def _consequences(before: RunRow, to: RunStatus, at: datetime) -> dict[str, Any]:

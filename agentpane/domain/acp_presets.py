@@ -105,4 +105,11 @@ OPENCODE = AcpPreset(
     sign_in_hint="Run `opencode auth login`, or set your provider's key where you start the command.",
 )
 
+KEY_PREFIX = "ANTHROPIC_"
 PRESETS: Mapping[str, AcpPreset] = {preset.name: preset for preset in (CLAUDE, CODEX, GEMINI, OPENCODE)}
+_KEYS = frozenset(name for preset in PRESETS.values() for name in preset.keys)
+
+
+def is_model_variable(name: str) -> bool:
+    """Whether a variable of a person's environment says where a model is, or is the key to one."""
+    return name.startswith(KEY_PREFIX) or name in _KEYS

@@ -160,15 +160,16 @@ class Catalog:
 
     async def add_agent(self, command: c.AddAgent) -> Agent:
         project = await self._project(command.project)
-        self.backends.check(command.backend)
         if command.backend is BackendName.RECORDED and not project.recorded:
             raise invalid("backend", "Recorded replies exist for the sample project only.")
+        config = check_agent_config(command.config)
+        await self.backends.check(command.backend, config)
         new = agents.NewAgent(
             project_id=project.id,
             name=check_line("name", command.name, AGENT_NAME),
             backend=command.backend,
             type=command.type,
-            config=check_agent_config(command.config),
+            config=config,
             is_default=command.default,
         )
         made = await self.core.db.write(agents.create, new, self.core.clock.now())
@@ -187,6 +188,7 @@ class Catalog:
             changes["name"] = check_line("name", command.name, AGENT_NAME)
         if command.config is not None:
             changes["config"] = check_agent_config(command.config)
+            await self.backends.check(agent.backend, command.config)
         if command.default is not None:
             changes["is_default"] = command.default
         await self.core.db.write(agents.edit, agent.id, self.core.clock.now(), **changes)

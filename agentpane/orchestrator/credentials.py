@@ -1,17 +1,18 @@
-"""The ANTHROPIC_* variables that came with a request: kept for its run, in memory only."""
+"""The variables about models and their keys that came with a request: kept for its run, in memory only."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from agentpane.db import settings
+from agentpane.domain.acp_presets import is_model_variable
 from agentpane.domain.agents import BackendName
 from agentpane.domain.ids import RunId
+from agentpane.errors import AgentPaneError
 from agentpane.orchestrator.backends.base import Endpoint
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.keys import KeyChain
-
-PREFIX = "ANTHROPIC_"
 
 
 class Credentials:
@@ -24,7 +25,7 @@ class Credentials:
 
     def keep(self, run_id: RunId, environment: Mapping[str, str]) -> None:
         """Remember what came with the newest request for this run; an empty one leaves the earlier in place."""
-        own = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
+        own = {name: value for name, value in environment.items() if is_model_variable(name)}
         if own:
             self._came_with[run_id] = own
 
@@ -38,9 +39,20 @@ class Credentials:
 
     async def endpoint(self, run_id: RunId, backend: BackendName) -> Endpoint:
         """Raises AgentPaneError with BACKEND_AUTH when there is no key."""
-        if backend is BackendName.RECORDED:
+        if backend in {BackendName.RECORDED, BackendName.COMMAND}:
             return Endpoint(None)
-        return await self._endpoint(self._came_with.get(run_id, {}))
+        environment = self._came_with.get(run_id, {})
+        if backend is BackendName.ACP:
+            return await self._if_any(environment)
+        return await self._endpoint(environment)
+
+    async def _if_any(self, environment: Mapping[str, str]) -> Endpoint:
+        """For a program that may be signed in by itself: a key where there is one."""
+        try:
+            found = await self._endpoint(environment)
+        except AgentPaneError:
+            found = Endpoint(None)
+        return replace(found, environment=environment)
 
     async def _endpoint(self, environment: Mapping[str, str]) -> Endpoint:
         chosen = await self._core.db.read(settings.get)

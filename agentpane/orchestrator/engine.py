@@ -20,6 +20,7 @@ from agentpane.db import audit, projects, runs, sessions, settings
 from agentpane.db.connection import Database
 from agentpane.domain.agents import ModelChoice
 from agentpane.domain.audit import AuditEntry, AuditVerdict
+from agentpane.domain.budgets import check_budget
 from agentpane.domain.engine import DoctorReport, EngineStatus, KeyStatus, Settings
 from agentpane.domain.json import JsonValue
 from agentpane.domain.limits import check_line, invalid
@@ -27,6 +28,8 @@ from agentpane.domain.review import MergeStrategy, PatchChunk
 from agentpane.domain.runs import PauseReason, RunStatus
 from agentpane.domain.sessions import EventKind, SessionEvent
 from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.orchestrator.backends.acp import AcpBackend
+from agentpane.orchestrator.backends.command import CommandBackend
 from agentpane.orchestrator.backends.messages_api import DEFAULT_MODEL, MessagesApiBackend, models
 from agentpane.orchestrator.backends.recorded import RecordedBackend
 from agentpane.orchestrator.backends.registry import Backends
@@ -72,7 +75,7 @@ class Engine:
         self._sandbox = sandbox
         self._blobs = BlobStore(folder.blobs)
         self._keys = KeyChain(folder.root)
-        self._backends = Backends((MessagesApiBackend(), RecordedBackend()))
+        self._backends = Backends((MessagesApiBackend(), AcpBackend(), CommandBackend(), RecordedBackend()))
         self._patches = Patches(self._core)
         credentials = Credentials(self._core, self._keys)
         workspaces = Workspaces(self._core, sandbox)
@@ -192,6 +195,8 @@ class Engine:
             c.Reject: self._review.reject,
             c.ReadSession: self._read_session,
             c.ReadOutput: self._read_output,
+            c.ListCosts: self._budgets.costs,
+            c.ListBudgets: self._budgets.of_task,
             c.ListAudit: self._list_audit,
             c.VerifyAudit: self._verify_audit,
             c.GetStatus: self._status,
@@ -322,6 +327,7 @@ class Engine:
             check_line("base_url", wanted.base_url, 500)
             if "@" in urlsplit(wanted.base_url).netloc:
                 raise invalid("base_url", "The address must hold no name or password: keys go to the keyring.")
+        check_budget("day_budget", wanted.day_budget)
         before = await self._core.db.read(settings.get)
         changed: dict[str, JsonValue] = {
             field.name: getattr(wanted, field.name)

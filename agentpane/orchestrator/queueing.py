@@ -72,7 +72,7 @@ class Queue:
         opening the repository raises; then nothing has changed.
         """
         await self.credentials.check(agent.backend, environment)
-        self.backends.check(agent.backend)
+        await self.backends.check(agent.backend, agent.config)
         project = await self.core.db.read(projects.get, task.card.project_id)
         await self.core.git.open_repository(Path(project.path))
         model = (await self.core.agent(agent.id)).model

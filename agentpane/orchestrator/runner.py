@@ -223,7 +223,17 @@ class Runner:
             tools=self._tools(cast),
             context=context,
             endpoint=endpoint,
+            agent=cast.agent.config,
+            conversation=await self._kept(cast, conversation),
+            state=self._core.folder.agents / cast.task.card.id / cast.agent.id,
+            plan=cast.run.plan,
         )
+
+    async def _kept(self, cast: Cast, conversation: Conversation) -> str | None:
+        """The name of the agent's own conversation, unless what is told begins anew."""
+        if not any(message["role"] == "assistant" for message in conversation.history):
+            return None
+        return await self._core.db.read(runs.conversation_of, cast.task.card.id, cast.agent.id)
 
     def _tools(self, cast: Cast) -> tuple[str, ...]:
         wanted = cast.agent.config.allowed_tools or cast.config.allowed_tools

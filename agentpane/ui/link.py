@@ -16,6 +16,7 @@ from PySide6.QtCore import QObject, Signal
 from agentpane.api.command import Command
 from agentpane.api.events import CatchUp, EngineStopping
 from agentpane.api.workbench import Workbench
+from agentpane.domain.acp_presets import is_model_variable
 from agentpane.errors import AgentPaneError, ErrorCode
 
 R = TypeVar("R")
@@ -157,5 +158,5 @@ def stopped() -> AgentPaneError:
 
 
 def model_environment() -> dict[str, str]:
-    """The person's own ANTHROPIC_* variables, which go with the commands that may start a run."""
-    return {name: value for name, value in os.environ.items() if name.startswith("ANTHROPIC_")}
+    """The person's own variables about models and their keys, which go with the commands that may start a run."""
+    return {name: value for name, value in os.environ.items() if is_model_variable(name)}
