@@ -9,17 +9,22 @@ from agentpane.sandbox.bubblewrap import BubblewrapSandbox, find_bubblewrap
 from agentpane.sandbox.command import OUTPUT_LIMIT, Outcome, Process, Sandbox, SandboxCommand
 from agentpane.sandbox.detect import detect, why_not_confined
 from agentpane.sandbox.environment import tool_environment
+from agentpane.sandbox.landlocked import LandlockSandbox, find_landlock
+from agentpane.sandbox.watchdog import Appetite
 
 __all__ = [
     "OUTPUT_LIMIT",
+    "Appetite",
     "BareSandbox",
     "BubblewrapSandbox",
+    "LandlockSandbox",
     "Outcome",
     "Process",
     "Sandbox",
     "SandboxCommand",
     "detect",
     "find_bubblewrap",
+    "find_landlock",
     "tool_environment",
     "why_not_confined",
 ]

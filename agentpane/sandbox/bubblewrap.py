@@ -28,9 +28,11 @@ from agentpane.sandbox import seccomp
 from agentpane.sandbox.command import Outcome, Process, SandboxCommand
 from agentpane.sandbox.conversation import LINE_LIMIT, converse
 from agentpane.sandbox.environment import DEFAULT_PATH, shell
+from agentpane.sandbox.gateway import Gateway, gateway
 from agentpane.sandbox.limits import LIMITS, capped
 from agentpane.sandbox.mounts import mount_arguments
-from agentpane.sandbox.supervise import supervise
+from agentpane.sandbox.supervise import close_pipes, supervise
+from agentpane.sandbox.watchdog import Appetite, Watchdog
 
 ISOLATION = (
     "--unshare-user",
@@ -54,15 +56,18 @@ class BubblewrapSandbox:
 
     tier = Tier.BUBBLEWRAP
 
-    def __init__(self, program: str) -> None:
+    def __init__(self, program: str, appetite: Appetite | None = None) -> None:
         self._program = program
+        self._watchdog = Watchdog(appetite)
 
     async def run(self, command: SandboxCommand, on_output: Callable[[bytes], None] | None = None) -> Outcome:
         """See Sandbox.run."""
         mounts = await asyncio.to_thread(mount_arguments, command)
         child = _Confined()
-        outcome = await supervise(lambda: child.start(self._program, mounts, command), command, on_output)
-        if not outcome.timed_out and not child.ran:
+        outcome = await supervise(
+            lambda: child.start(self._program, mounts, command), command, on_output, self._watchdog
+        )
+        if outcome.killed_for is None and not outcome.timed_out and not child.ran:
             raise _unavailable(outcome.output)
         return outcome
 
@@ -70,8 +75,10 @@ class BubblewrapSandbox:
         """See Sandbox.open."""
         mounts = await asyncio.to_thread(mount_arguments, command)
         child = _Confined()
-        conversation = await converse(lambda: child.start(self._program, mounts, command, spoken_with=True))
-        if not child.held:
+        conversation = await converse(
+            lambda: child.start(self._program, mounts, command, spoken_with=True), command, self._watchdog
+        )
+        if child.root is None:
             await conversation.wait()
             explanation = await conversation.stderr.read(EXPLANATION_LIMIT)
             await conversation.end()
@@ -89,19 +96,27 @@ class _Confined:
         # pidfds, since asyncio's own kill() races with asyncio's own waiting for the exit code
         self._outer: int | None = None
         self._first: int | None = None
+        self._root: int | None = None
+        self._gateway: Gateway | None = None
         self._status = bytearray()
         self._status_closed = asyncio.Event()
         self._news = asyncio.Event()  # more status than before
 
     @property
-    def held(self) -> bool:
-        """Whether there was a namespace whose first process could be taken hold of."""
-        return self._first is not None
+    def root(self) -> int | None:
+        """The first process of the namespace; None when bubblewrap has failed."""
+        return self._root
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        return () if self._gateway is None else self._gateway.refused
 
     async def start(
         self, program: str, mounts: list[str], command: SandboxCommand, spoken_with: bool = False
     ) -> _Confined:
         """Start it held back, take hold of its first process, set the limits, then let it go."""
+        self._gateway = gateway(command.network)
+        environment = {**command.environment, **({} if self._gateway is None else self._gateway.environment)}
         status_out, status_in = os.pipe()
         go_out, go_in = os.pipe()
         handed_over = [status_in, go_out]
@@ -117,7 +132,7 @@ class _Confined:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE if spoken_with else asyncio.subprocess.STDOUT,
                 limit=LINE_LIMIT,
-                env=dict(command.environment),
+                env=environment,
                 cwd="/",
                 pass_fds=handed_over,
             )
@@ -133,6 +148,12 @@ class _Confined:
         asyncio.get_running_loop().add_reader(status_out, self._read_status, status_out)
         try:
             await self._take_hold()
+            if self._gateway is not None and self._root is not None:
+                await self._gateway.open_inside(self._root)
+        except BaseException:
+            await self.end()
+            close_pipes(self.process)
+            raise
         finally:
             with contextlib.suppress(OSError):  # it has ended already
                 os.write(go_in, b"go")
@@ -154,6 +175,8 @@ class _Confined:
         await self.process.wait()
         await self._status_closed.wait()
         self.ran = "exit-code" in self._reports()
+        if self._gateway is not None:
+            await self._gateway.close()
 
     async def _take_hold(self) -> None:
         """Find the namespace's first process, which waits to be let go.
@@ -173,7 +196,7 @@ class _Confined:
         with contextlib.suppress(ProcessLookupError):
             first = os.pidfd_open(pid)
             if _parent(pid) == self.process.pid:  # it may have failed, and its number gone to another
-                self._first = first
+                self._first, self._root = first, pid
                 for kind, limit in LIMITS:
                     resource.prlimit(pid, kind, capped(kind, limit, pid))
             else:

@@ -43,6 +43,9 @@ class Outcome:
 
     exit_code: None when it was ended because its time was over; 128 + n when signal n ended it.
     output: stdout and stderr in the order in which they came; of too much, the head and the tail with a note between.
+    refused_hosts: `host:port` of each that was asked for and is not listed. What goes past the proxy is not among it.
+    killed_for: why it was ended before its time, in words that are also at the end of its output: it took too many
+        processes, too much memory or the last of the disk.
     """
 
     exit_code: int | None
@@ -50,6 +53,8 @@ class Outcome:
     truncated: bool
     timed_out: bool
     duration_ms: int
+    refused_hosts: tuple[str, ...] = ()
+    killed_for: str | None = None
 
 
 class Process(Protocol):
@@ -63,6 +68,16 @@ class Process(Protocol):
 
     @property
     def stderr(self) -> asyncio.StreamReader: ...
+
+    @property
+    def refused_hosts(self) -> tuple[str, ...]:
+        """See Outcome; those up to this moment."""
+        ...
+
+    @property
+    def killed_for(self) -> str | None:
+        """See Outcome; None as long as it may run on."""
+        ...
 
     async def wait(self) -> int:
         """Wait until the command itself has ended; its exit code, 128 + n when signal n ended it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from agentpane.domain.sandbox import NetworkMode
@@ -85,7 +85,7 @@ def mount_arguments(command: SandboxCommand) -> list[str]:
         "/dev",
         *_system(command.network.mode is NetworkMode.ALL),
         *_private(),
-        *_toolchains(command),
+        *_shown(toolchains(command)),
         *_given(command, worktree),
         *_git(worktree),
     ]
@@ -140,13 +140,19 @@ def _private() -> Iterator[str]:
         yield from ("--size", str(PRIVATE_SIZE), "--tmpfs", path)
 
 
-def _toolchains(command: SandboxCommand) -> Iterator[str]:
+def toolchains(command: SandboxCommand) -> Iterator[Path]:
+    """The folders outside the worktree in which the programs of the command's PATH lie."""
     path = tuple(Path(name) for name in command.environment.get("PATH", "").split(os.pathsep) if os.path.isabs(name))
     homes = (home_folder(), Path("/root"), Path("/home"), Path("/tmp"), Path("/var"), Path("/etc"))
     worktree = Path(os.path.realpath(command.worktree))
     for folder in toolchain_folders(path, homes, [worktree, *(Path(name) for name in (*PROGRAMS, *MERGED))]):
         if not worktree.is_relative_to(folder):
-            yield from ("--ro-bind", str(folder), str(folder))
+            yield folder
+
+
+def _shown(folders: Iterable[Path]) -> Iterator[str]:
+    for folder in folders:
+        yield from ("--ro-bind", str(folder), str(folder))
 
 
 def _git(worktree: Path, shown_as: Path | None = None) -> list[str]:

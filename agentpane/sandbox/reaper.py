@@ -1,33 +1,49 @@
-"""Tier C's helper: a small process that starts one command and leaves nothing of it behind.
+"""The helper of tiers B and C: a small process that starts one command and leaves nothing of it behind.
 
-Run as a file of its own, by `python -I -S reaper.py CONTROL STATUS SHELL SCRIPT`, with the standard library only.
+Run as a file of its own, by `python -I -S reaper.py CONTROL STATUS ORDER SHELL SCRIPT`, with the standard library only.
 As a subreaper it inherits whatever double-forks away from the command. It kills it all when the command
 ends, and when CONTROL, a pipe that only the engine holds, closes: killing the engine closes it too.
-What it then writes to STATUS is the command's exit code and the number of processes that it was not allowed to kill.
+What it then writes to STATUS is the command's exit code, the number of processes that it was not allowed to kill,
+and whether the guarded file had been changed.
+
+ORDER is a descriptor with a JSON object: `limits` (pairs of a kind and a value), and all the rest null or absent
+unless the command is confined: `confine` (the arguments of landlock.confine, the filter in hexadecimal), `guard`
+(a folder, a file's name in it and its content in hexadecimal: put back afterwards), `private` (a folder to remove).
 
 Where the system has no subreapers (macOS), processes that have changed both their parent and their session are out of
-its reach. A command that runs as the same user can kill the helper itself: tier C is no confinement.
+its reach. A command of tier C can kill the helper itself, which runs as the same user; in tier B Landlock's scope of
+signals keeps it from that, where the kernel has it (6.12).
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import os
 import resource
+import runpy
 import select
+import shutil
 import signal
+import stat
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 PR_SET_CHILD_SUBREAPER = 36
 GIVE_UP_S = 10.0  # only what belongs to another user survives so long
 LAP_S = 0.002
+NOT_ENDED = -1  # the command had not ended by itself
+NOT_CONFINED = -2  # it was not run
 
 
 def main() -> None:
-    control, status = int(sys.argv[1]), int(sys.argv[2])
-    shell, script = sys.argv[3], sys.argv[4]
+    control, status, ordered = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    shell, script = sys.argv[4], sys.argv[5]
+    with open(ordered, "rb") as file:
+        order = json.load(file)
     for descriptor in (control, status):
         os.set_inheritable(descriptor, False)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
@@ -37,11 +53,19 @@ def main() -> None:
     os.set_blocking(wake_in, False)
     signal.set_wakeup_fd(wake_in)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    child = _start(shell, script)
+    guarded = os.open(order["guard"][0], os.O_PATH | os.O_CLOEXEC) if order.get("guard") else None
+    refused, refusing = os.pipe()
+    child = _start(shell, script, order, refusing)
+    os.close(refusing)
     _let_go_of_the_pipes()
     exit_code = _wait(child, control, wake_out)
+    if exit_code >= 0 and os.read(refused, 1):
+        exit_code = NOT_CONFINED
     left = _sweep(child)
-    os.write(status, b"%d %d\n" % (exit_code, left))
+    changed = 0 if guarded is None else _put_back(guarded, order["guard"][1], bytes.fromhex(order["guard"][2]))
+    if order.get("private"):
+        shutil.rmtree(order["private"], ignore_errors=True)
+    os.write(status, b"%d %d %d\n" % (exit_code, left, changed))
 
 
 def _become_subreaper() -> None:
@@ -49,8 +73,13 @@ def _become_subreaper() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def _start(shell: str, script: str) -> int:
+def _start(shell: str, script: str, order: dict[str, Any], refusing: int) -> int:
     """The command, in a session of its own, with default signals and no descriptor but the three."""
+    confine = (
+        runpy.run_path(os.path.join(os.path.dirname(__file__), "landlock.py"))["confine"]
+        if order.get("confine")
+        else None
+    )
     child = os.fork()
     if child:
         return child
@@ -58,7 +87,9 @@ def _start(shell: str, script: str) -> int:
         os.setsid()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
-        _limit()
+        _limit(order["limits"])
+        if confine is not None:
+            _confine(confine, order["confine"], refusing)
         os.execv(shell, [shell, "-c", "--", script])
     except (OSError, ValueError) as error:
         os.write(2, f"{shell}: {error}\n".encode("utf-8", "replace"))
@@ -66,14 +97,21 @@ def _start(shell: str, script: str) -> int:
         os._exit(127)
 
 
-def _limit() -> None:
-    """The limits that the engine has handed over as KIND:VALUE; never above what there is."""
-    for pair in sys.argv[5:]:
-        kind, _, value = pair.partition(":")
-        wanted, hard = int(value), resource.getrlimit(int(kind))[1]
-        if hard != resource.RLIM_INFINITY:
-            wanted = min(wanted, hard)
-        resource.setrlimit(int(kind), (wanted, wanted))
+def _confine(confine: Callable[..., None], order: dict[str, Any], refusing: int) -> None:
+    """Or tell the helper that the command is not run."""
+    try:
+        confine(**{**order, "program": bytes.fromhex(order["program"])})
+    except BaseException:
+        os.write(refusing, b"!")
+        raise
+
+
+def _limit(limits: list[tuple[int, int]]) -> None:
+    """Never above what there is."""
+    for kind, value in limits:
+        hard = resource.getrlimit(kind)[1]
+        wanted = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (wanted, wanted))
 
 
 def _let_go_of_the_pipes() -> None:
@@ -85,7 +123,7 @@ def _let_go_of_the_pipes() -> None:
 
 
 def _wait(child: int, control: int, wake: int) -> int:
-    """Until the command has ended, or the engine wants or needs its end. -1: it had not ended by itself."""
+    """Until the command has ended, or the engine wants or needs its end."""
     while True:
         ready, _, _ = select.select([control, wake], [], [])
         if wake in ready:
@@ -94,7 +132,7 @@ def _wait(child: int, control: int, wake: int) -> int:
             if ended is not None:
                 return ended
         if control in ready:
-            return -1
+            return NOT_ENDED
 
 
 def _reap(child: int) -> tuple[int | None, bool]:
@@ -127,6 +165,22 @@ def _sweep(child: int) -> int:
         if time.monotonic() > deadline:
             return len(below)
         time.sleep(LAP_S)
+
+
+def _put_back(folder: int, name: str, content: bytes) -> int:
+    """Give a file its content again, whatever has come in its place; whether that was needed. Nobody runs any more."""
+    with contextlib.suppress(OSError):
+        if stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+            with open(descriptor, "rb") as file:
+                if file.read(len(content) + 1) == content:
+                    return 0
+    with contextlib.suppress(OSError):
+        os.unlink(name, dir_fd=folder)
+    shutil.rmtree(name, ignore_errors=True, dir_fd=folder)
+    with open(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=folder), "wb") as file:
+        file.write(content)
+    return 1
 
 
 def _descendants(child: int) -> list[int]:

@@ -14,10 +14,13 @@ from typing import Protocol, TypeVar
 
 from agentpane.sandbox.command import Outcome, SandboxCommand
 from agentpane.sandbox.ring import Ring
+from agentpane.sandbox.watchdog import Watchdog
 
 CHUNK = 64 * 1024
 FLOOD_PAUSE_S = 0.002  # after the output's limit, between two chunks: a flood must not take the loop
 LAST_OUTPUT_S = 5.0  # nobody can write any more; what is in the pipe is read at once
+
+KILLED = 128 + 9  # the exit code of what was ended because it took too much
 
 T = TypeVar("T")
 
@@ -26,6 +29,16 @@ class Child(Protocol):
     """A started command as its tier sees it."""
 
     process: asyncio.subprocess.Process
+
+    @property
+    def root(self) -> int | None:
+        """The process below which all of the command's are; None when there is none."""
+        ...
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """The hosts that it asked for in vain."""
+        ...
 
     async def finished(self) -> int:
         """Wait until the command itself has ended; its exit code."""
@@ -53,7 +66,10 @@ async def uninterrupted(work: Awaitable[T]) -> T:
 
 
 async def supervise(
-    start: Callable[[], Awaitable[Child]], command: SandboxCommand, on_output: Callable[[bytes], None] | None
+    start: Callable[[], Awaitable[Child]],
+    command: SandboxCommand,
+    on_output: Callable[[bytes], None] | None,
+    watchdog: Watchdog,
 ) -> Outcome:
     """Start a child and bring it to its end."""
     began = time.monotonic()
@@ -61,11 +77,12 @@ async def supervise(
     ring = Ring(command.output_limit)
     feeding = asyncio.create_task(_feed(child.process, command.stdin))
     reading = asyncio.create_task(_read(child.process, ring, command.output_limit, on_output))
+    watching = asyncio.create_task(_watch(child, command, watchdog))
     exit_code: int | None = None
     try:
         try:
             async with asyncio.timeout(command.timeout_s):
-                exit_code = await _finished(child, reading)
+                exit_code = await _finished(child, reading, watching)
         except TimeoutError:
             exit_code = None
         await uninterrupted(child.end())
@@ -73,9 +90,13 @@ async def supervise(
             async with asyncio.timeout(LAST_OUTPUT_S):
                 await reading
     finally:
-        await uninterrupted(_close(child, feeding, reading))
+        killed_for = watching.result() if _succeeded(watching) else None
+        await uninterrupted(_close(child, feeding, reading, watching))
     elapsed = round((time.monotonic() - began) * 1000)
-    return Outcome(exit_code, ring.content(), ring.truncated, exit_code is None, elapsed)
+    output = ring.content()
+    if killed_for is not None and exit_code is None:
+        exit_code, output = KILLED, output + f"\n[{killed_for}]\n".encode()
+    return Outcome(exit_code, output, ring.truncated, exit_code is None, elapsed, child.refused, killed_for)
 
 
 async def started(start: Callable[[], Awaitable[Child]]) -> Child:
@@ -91,12 +112,27 @@ async def started(start: Callable[[], Awaitable[Child]]) -> Child:
         raise
 
 
-async def _finished(child: Child, reading: asyncio.Task[None]) -> int | None:
-    """The command's exit code; None when its output can no longer be read."""
+async def _watch(child: Child, command: SandboxCommand, watchdog: Watchdog) -> str:
+    if child.root is None:
+        await asyncio.Event().wait()
+    assert child.root is not None
+    return await watchdog.watch(child.root, command.worktree)
+
+
+def _succeeded(job: asyncio.Task[str]) -> bool:
+    return job.done() and not job.cancelled() and job.exception() is None
+
+
+async def _finished(child: Child, reading: asyncio.Task[None], watching: asyncio.Task[str]) -> int | None:
+    """The command's exit code; None when its output can no longer be read, or when it takes too much."""
     finishing = asyncio.create_task(child.finished())
     try:
         while not finishing.done():
-            waiting: set[asyncio.Task[None] | asyncio.Task[int]] = {finishing}
+            waiting: set[asyncio.Task[None] | asyncio.Task[int] | asyncio.Task[str]] = {finishing}
+            if not watching.done():
+                waiting.add(watching)
+            elif _succeeded(watching):
+                return None
             if not reading.done():
                 waiting.add(reading)
             elif reading.exception() is not None:
@@ -107,7 +143,7 @@ async def _finished(child: Child, reading: asyncio.Task[None]) -> int | None:
         finishing.cancel()
 
 
-async def _close(child: Child, *jobs: asyncio.Task[None]) -> None:
+async def _close(child: Child, *jobs: asyncio.Task[None] | asyncio.Task[str]) -> None:
     await child.end()
     for job in jobs:
         job.cancel()

@@ -12,7 +12,16 @@ import psutil
 import pytest
 
 from agentpane.domain.sandbox import NO_NETWORK
-from agentpane.sandbox import BareSandbox, BubblewrapSandbox, Sandbox, SandboxCommand, find_bubblewrap, tool_environment
+from agentpane.sandbox import (
+    BareSandbox,
+    BubblewrapSandbox,
+    LandlockSandbox,
+    Sandbox,
+    SandboxCommand,
+    find_bubblewrap,
+    find_landlock,
+    tool_environment,
+)
 
 Order = Callable[..., SandboxCommand]
 
@@ -33,9 +42,18 @@ def bubblewrap() -> BubblewrapSandbox:
     return found
 
 
-@pytest.fixture(params=["A", "C"])
-def sandbox(request: pytest.FixtureRequest, bubblewrap: BubblewrapSandbox) -> Sandbox:
-    return bubblewrap if request.param == "A" else BareSandbox()
+@pytest.fixture(scope="session")
+def landlock() -> LandlockSandbox:
+    found = find_landlock()
+    if isinstance(found, str):
+        pytest.fail(f"tier B cannot be tested on this machine: {found}")
+    return found
+
+
+@pytest.fixture(params=["A", "B", "C"])
+def sandbox(request: pytest.FixtureRequest, bubblewrap: BubblewrapSandbox, landlock: LandlockSandbox) -> Sandbox:
+    tiers: dict[str, Sandbox] = {"A": bubblewrap, "B": landlock, "C": BareSandbox()}
+    return tiers[request.param]
 
 
 @pytest.fixture

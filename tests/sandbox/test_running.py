@@ -119,19 +119,35 @@ def test_the_best_tier_of_this_machine_is_found(bubblewrap: BubblewrapSandbox) -
     assert why_not_confined() is None
 
 
-def test_without_bubblewrap_the_tier_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("tier", list(Tier))
+def test_the_tier_that_is_asked_for_is_found(bubblewrap: BubblewrapSandbox, tier: Tier) -> None:
+    assert detect(tier).tier is tier
+
+
+def test_without_bubblewrap_it_is_landlock(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert detect().tier is Tier.NONE
-    assert why_not_confined() == "bubblewrap (bwrap) is not installed"
+    assert detect().tier is Tier.LANDLOCK
+    assert why_not_confined() is None
 
 
-def test_a_bubblewrap_that_does_not_work_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_tier_that_is_asked_for_is_never_lowered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     broken = tmp_path / "bwrap"
     broken.write_text("#!/bin/sh\necho no namespaces here >&2\nexit 1\n")
     broken.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
+    assert detect().tier is Tier.LANDLOCK
+    with pytest.raises(AgentPaneError) as refused:
+        detect(Tier.BUBBLEWRAP)
+    assert refused.value.code is ErrorCode.SECURITY_SANDBOX_UNAVAILABLE
+    assert "no namespaces here" in refused.value.message
+
+
+def test_without_any_sandbox_the_reasons_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("agentpane.sandbox.landlock.abi", lambda: 0)
     assert detect().tier is Tier.NONE
-    assert "no namespaces here" in (why_not_confined() or "")
+    told = why_not_confined() or ""
+    assert "bubblewrap (bwrap) is not installed" in told and "no Landlock" in told
 
 
 def test_each_tier_says_what_it_means() -> None:

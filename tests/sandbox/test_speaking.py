@@ -13,6 +13,7 @@ import psutil
 import pytest
 import uvloop
 
+from agentpane.domain.sandbox import Tier
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.sandbox import BubblewrapSandbox, Sandbox
 
@@ -22,10 +23,11 @@ ENGINE = """
 import asyncio, sys
 from pathlib import Path
 from agentpane.domain.sandbox import NO_NETWORK
-from agentpane.sandbox import BareSandbox, SandboxCommand, find_bubblewrap, tool_environment
+from agentpane.domain.sandbox import Tier
+from agentpane.sandbox import SandboxCommand, detect, tool_environment
 
 tier, worktree, script = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
-sandbox = find_bubblewrap() if tier == "A" else BareSandbox()
+sandbox = detect(Tier(tier))
 command = SandboxCommand(script, worktree, (), tool_environment(worktree), 600.0, network=NO_NETWORK)
 async def main():
     process = await sandbox.open(command)
@@ -134,7 +136,7 @@ def test_it_is_the_same_on_the_fast_loop(sandbox: Sandbox, order: Order, runaway
     uvloop.run(both())
 
 
-@pytest.mark.parametrize("tier", ["A", "C"])
+@pytest.mark.parametrize("tier", list(Tier))
 def test_killing_the_engine_ends_what_is_spoken_with(
     tier: str, worktree: Path, runaways: Runaways, bubblewrap: object
 ) -> None:
