@@ -15,7 +15,8 @@ from agentpane.domain.agents import Agent, AgentConfig, BackendName, ModelChoice
 from agentpane.domain.approvals import Approval
 from agentpane.domain.audit import AuditEntry, AuditVerdict
 from agentpane.domain.board import Column
-from agentpane.domain.budgets import Budget
+from agentpane.domain.budgets import Budget, Standing
+from agentpane.domain.costs import CostGroup, CostLine
 from agentpane.domain.demo import DemoReady
 from agentpane.domain.engine import DoctorReport, EngineStatus, KeyStatus, Settings
 from agentpane.domain.json import JsonObject
@@ -310,6 +311,22 @@ class ReadOutput(Command[PatchChunk]):
     task: str
     blob: str
     offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ListCosts(Command[tuple[CostLine, ...]]):
+    """What models have cost, summed by `group`: of one project or of all, of the last `days` days or of all time."""
+
+    group: CostGroup
+    project: str | None = None
+    days: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListBudgets(Command[tuple[Standing, ...]]):
+    """Every budget that holds for a card's newest run, and how it stands."""
+
+    task: str
 
 
 @dataclass(frozen=True, slots=True)

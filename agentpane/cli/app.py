@@ -36,6 +36,8 @@ HOMES: Mapping[str, str] = {
     "reject": "review",
     "session": "session",
     "audit": "audit",
+    "costs": "costs",
+    "budget": "budget",
     "doctor": "doctor",
     "db": "db",
     "engine": "engine",

@@ -15,6 +15,7 @@ from agentpane.cli.pane import Pane, model_environment
 from agentpane.cli.task import Ref
 from agentpane.cli.waiting import start_and_wait
 from agentpane.domain.board import Column
+from agentpane.domain.budgets import Budget
 from agentpane.domain.policy import Policy
 from agentpane.domain.tasks import Task
 
@@ -65,10 +66,13 @@ def resume(
     ctx: typer.Context,
     task: Ref,
     turns: Annotated[int | None, typer.Option(help="How many more turns it may take.")] = None,
+    budget: Annotated[float | None, typer.Option(help="How many more dollars it may use.", metavar="USD")] = None,
+    tokens: Annotated[int | None, typer.Option(help="How many more tokens it may use.")] = None,
     finish: Annotated[bool, typer.Option("--finish", help="Take what is there as the result.")] = False,
 ) -> None:
     """Go on with a paused, failed or interrupted run."""
-    start_and_wait(ctx.obj, ResumeRun(task, turns, finish, environment=model_environment()))
+    more = None if budget is None and tokens is None else Budget(budget, tokens)
+    start_and_wait(ctx.obj, ResumeRun(task, turns, finish, environment=model_environment(), budget=more))
 
 
 def cancel(

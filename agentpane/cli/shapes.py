@@ -13,6 +13,8 @@ from typing import Any
 from agentpane.domain.agents import Agent
 from agentpane.domain.approvals import Approval
 from agentpane.domain.audit import AuditEntry, AuditVerdict
+from agentpane.domain.budgets import Budget
+from agentpane.domain.costs import CostLine
 from agentpane.domain.engine import DoctorReport, EngineStatus
 from agentpane.domain.gitpaths import display_path
 from agentpane.domain.projects import Project
@@ -172,6 +174,27 @@ def event(value: SessionEvent) -> Shape:
         "run_id": value.run_id,
         "data": value.data,
     }
+
+
+def cost_line(value: CostLine) -> Shape:
+    """`cost_usd` is of the calls whose cost is known, null when none is; `unpriced` counts the others."""
+    return {
+        "key": value.key,
+        "label": value.label,
+        "calls": value.calls,
+        "input_tokens": value.input_tokens,
+        "output_tokens": value.output_tokens,
+        "cache_read_tokens": value.cache_read_tokens,
+        "cache_write_tokens": value.cache_write_tokens,
+        "cost_usd": None if value.unpriced == value.calls else value.cost_usd,
+        "unpriced": value.unpriced,
+        "latency_ms": value.latency_ms,
+    }
+
+
+def budget(value: Budget) -> Shape:
+    """null is: no limit."""
+    return {"usd": value.usd, "tokens": value.tokens}
 
 
 def audit_entry(value: AuditEntry) -> Shape:

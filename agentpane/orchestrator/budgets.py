@@ -7,15 +7,19 @@ request at most.
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from agentpane.api import commands as c
 from agentpane.db import agents, model_calls, projects, runs, settings
 from agentpane.domain.budgets import Budget, Scope, Spent, Standing, reached, unknown_cost
+from agentpane.domain.costs import CostLine
 from agentpane.domain.ids import RunId
+from agentpane.domain.limits import invalid
 from agentpane.domain.runs import PauseReason
 from agentpane.orchestrator.backends.base import RunPaused
 from agentpane.orchestrator.core import Core
 
+MOST_DAYS = 3_650
 Place = tuple[Scope, str]  # a budget that several runs may share, and whose it is
 
 
@@ -94,6 +98,23 @@ class Budgets:
             if of_day.is_set:
                 found.append(Standing(Scope.DAY, of_day, model_calls.spent_since(connection, _midnight(now))))
             return tuple(found)
+
+        return await self._core.db.read(read)
+
+    async def of_task(self, command: c.ListBudgets) -> tuple[Standing, ...]:
+        task = await self._core.task(command.task)
+        if not task.runs:
+            return ()
+        return await self.standings(await self._core.db.read(runs.row, task.runs[-1].id))
+
+    async def costs(self, command: c.ListCosts) -> tuple[CostLine, ...]:
+        if command.days is not None and not 1 <= command.days <= MOST_DAYS:
+            raise invalid("days", f"The number of days must be from 1 to {MOST_DAYS:,}.")
+        since = None if command.days is None else _midnight(self._core.clock.now()) - timedelta(days=command.days - 1)
+
+        def read(connection: runs.Connection) -> tuple[CostLine, ...]:
+            project = projects.resolve(connection, command.project) if command.project else None
+            return model_calls.costs(connection, command.group, project, since)
 
         return await self._core.db.read(read)
 

@@ -11,7 +11,7 @@ from agentpane.domain.runs import QUEUE_CAP, RunStatus
 from agentpane.errors import ErrorCode
 from tests.backends.wire import Failure
 from tests.cli.conftest import Outcome, git
-from tests.outside.provoking import Act, Found, approval, provokes, refusal, running, tool_result
+from tests.outside.provoking import Act, Found, approval, provokes, refusal, run, running, tool_result
 from tests.outside.stage import GREETING, Stage, until
 
 
@@ -140,6 +140,15 @@ def _(stage: Stage) -> Act:
     stage.start(task, stage.model([Failure(401, "authentication_error", "no such key")]))
     assert stage.settled(task).runs[-1].status is RunStatus.PAUSED
     return Act(lambda: stage.pane("resume", task, "--turns", "1", "--json", env=server.environment), stage.own, running)
+
+
+@provokes(ErrorCode.BUDGET_REACHED, 4)
+def _(stage: Stage) -> Act:
+    """A run that may use 10 tokens, and uses more with its first request."""
+    task = stage.task()
+    card = stage.do(GetTask(task)).card
+    assert stage.pane("budget", card.project_id, "--run-tokens", "10").status == 0
+    return run(stage, task, stage.model(GREETING))
 
 
 @provokes(ErrorCode.AGENT_TOOL_NOT_ALLOWED, 4)
