@@ -6,7 +6,6 @@ Whatever the server does, `open` comes back in bounded time and `close` leaves n
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -23,7 +22,7 @@ from agentpane import __version__
 from agentpane.domain.mcp import MOST_TOOLS, shown_text, without_secrets
 from agentpane.errors import AgentPaneError
 from agentpane.orchestrator.mcp.launch import Launch, ServerFailedError
-from agentpane.orchestrator.mcp.streams import Incoming, LastWords, Outgoing
+from agentpane.orchestrator.mcp.streams import Incoming, LastWords, Outgoing, emptied
 from agentpane.sandbox.command import Process
 
 START_SECONDS = 10.0
@@ -90,9 +89,7 @@ class Connection:
         self._closing.set()
         if self._job is None:
             return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(FAREWELL_SECONDS if self._session is not None else 0):
-                await asyncio.wait([self._job])
+        await asyncio.wait([self._job], timeout=FAREWELL_SECONDS if self._session is not None else 0)
         self._job.cancel()
         await asyncio.gather(self._job, return_exceptions=True)
 
@@ -126,14 +123,15 @@ class Connection:
         watching = asyncio.create_task(self._watch(process))
         try:
             yield Incoming(process.stdout), Outgoing(process.stdin)
-            process.stdin.close()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(FAREWELL_SECONDS / 2):
-                    await asyncio.wait([watching])
         finally:
+            process.stdin.close()
+            emptying = asyncio.create_task(emptied(process.stdout))  # its end is not seen before the end of its output
+            await asyncio.wait([watching], timeout=FAREWELL_SECONDS / 2)
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
             await process.end()
+            emptying.cancel()
+            await asyncio.gather(emptying, return_exceptions=True)
             await self._words.stop()
 
     async def _watch(self, process: Process) -> None:

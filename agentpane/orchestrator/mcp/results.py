@@ -43,7 +43,7 @@ def _is_picture(block: types.ImageContent, before: int) -> bool:
 
 def _structured(answer: types.CallToolResult, parts: list[str]) -> str | None:
     """The structured content as JSON, unless one of the texts says the same."""
-    if answer.structured_content is None:
+    if answer.structured_content is None or answer.structured_content in [{"result": part} for part in parts]:
         return None
     for part in parts:
         try:

@@ -104,6 +104,12 @@ class LastWords:
             await asyncio.sleep(0)
 
 
+async def emptied(source: asyncio.StreamReader) -> None:
+    """Read and forget what is left of a stream."""
+    while await source.read(CHUNK):  # noqa: ASYNC110 - the pause is for others, not for the stream
+        await asyncio.sleep(0)
+
+
 def _message(line: bytes) -> SessionMessage | None:
     try:
         return SessionMessage(types.jsonrpc_message_adapter.validate_json(line, by_name=False))
