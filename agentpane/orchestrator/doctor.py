@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
 import sqlite3
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
 from agentpane.errors import AgentPaneError
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.workspace import worktree_root
-from agentpane.sandbox import Sandbox
+from agentpane.sandbox import Sandbox, why_not_confined
 from agentpane.worktrees import ListedWorktree
 
 PRESENT = frozenset({WorktreeStatus.ACTIVE, WorktreeStatus.MERGING})
@@ -40,9 +41,10 @@ class Examination:
             findings.append(
                 Finding(
                     "SECURITY_SANDBOX_UNAVAILABLE",
-                    "bubblewrap is not there or does not work: every command of an agent is asked for.",
+                    "Commands of agents are not confined, and each is asked for: "
+                    + (await asyncio.to_thread(why_not_confined) or "AGENTPANE_SANDBOX has chosen so."),
                     "sandbox",
-                    "Install bubblewrap (bwrap).",
+                    "Install bubblewrap (bwrap), and leave AGENTPANE_SANDBOX unset.",
                 )
             )
         git = ""

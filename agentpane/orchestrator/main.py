@@ -19,7 +19,8 @@ import psutil
 from agentpane import __version__
 from agentpane.api.server import Server
 from agentpane.clock import SystemClock
-from agentpane.errors import AgentPaneError
+from agentpane.domain.sandbox import Tier
+from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.engine import Engine
 from agentpane.orchestrator.maintenance import Maintenance
 from agentpane.paths import DataFolder, data_folder
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 
 IDLE_VARIABLE = "AGENTPANE_IDLE_S"
 IDLE_SECONDS = 30.0
+TIER_VARIABLE = "AGENTPANE_SANDBOX"
 ALREADY_RUNNING = 75  # the exit status of an engine that finds its folder held by another
 
 
@@ -78,7 +80,7 @@ async def live(folder: DataFolder, serve: bool) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, life.ended.set)
     try:
-        engine = await Engine.open(folder, SystemClock(), await asyncio.to_thread(detect))
+        engine = await Engine.open(folder, SystemClock(), await asyncio.to_thread(detect, wanted_tier(os.environ)))
     except AgentPaneError as problem:
         log.error("maintenance: %s %s", problem.code, problem.message)
         await maintain(folder, problem, life)
@@ -138,6 +140,22 @@ def idle_seconds(environment: Mapping[str, str]) -> float:
     log.warning(words)
     print(words, file=sys.stderr)
     return IDLE_SECONDS
+
+
+def wanted_tier(environment: Mapping[str, str]) -> Tier | None:
+    """The sandbox tier that is asked for, which may be a lower one than the best; None: the best there is.
+
+    Raises AgentPaneError with SECURITY_SANDBOX_UNAVAILABLE for what is no tier.
+    """
+    wanted = environment.get(TIER_VARIABLE, "").strip().upper()
+    try:
+        return Tier(wanted) if wanted else None
+    except ValueError as error:
+        raise AgentPaneError(
+            ErrorCode.SECURITY_SANDBOX_UNAVAILABLE,
+            f"{TIER_VARIABLE}={wanted} is no sandbox tier. Nothing was started.",
+            f"The tiers are {', '.join(Tier)}; without {TIER_VARIABLE} the best one of this machine is taken.",
+        ) from error
 
 
 def refuse_descendant(pid: int) -> str | None:
