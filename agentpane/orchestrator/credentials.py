@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from agentpane.domain.agents import BackendName
 from agentpane.domain.ids import RunId
 from agentpane.errors import AgentPaneError
 from agentpane.orchestrator.backends.base import Endpoint
+from agentpane.orchestrator.backends.claude_code import signed_in
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.keys import KeyChain
 
@@ -36,13 +38,15 @@ class Credentials:
         """Raises AgentPaneError with BACKEND_AUTH if a run of this backend would have no key."""
         if backend is BackendName.ANTHROPIC:
             await self._endpoint(environment)
+        if backend is BackendName.CLAUDE_CODE and await asyncio.to_thread(signed_in) is False:
+            await self._endpoint(environment)
 
     async def endpoint(self, run_id: RunId, backend: BackendName) -> Endpoint:
         """Raises AgentPaneError with BACKEND_AUTH when there is no key."""
         if backend in {BackendName.RECORDED, BackendName.COMMAND}:
             return Endpoint(None)
         environment = self._came_with.get(run_id, {})
-        if backend is BackendName.ACP:
+        if backend in {BackendName.ACP, BackendName.CLAUDE_CODE}:
             return await self._if_any(environment)
         return await self._endpoint(environment)
 

@@ -29,6 +29,7 @@ from agentpane.domain.runs import PauseReason, RunStatus
 from agentpane.domain.sessions import EventKind, SessionEvent
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.backends.acp import AcpBackend
+from agentpane.orchestrator.backends.claude_code import ClaudeCodeBackend
 from agentpane.orchestrator.backends.command import CommandBackend
 from agentpane.orchestrator.backends.messages_api import DEFAULT_MODEL, MessagesApiBackend, models
 from agentpane.orchestrator.backends.recorded import RecordedBackend
@@ -75,7 +76,9 @@ class Engine:
         self._sandbox = sandbox
         self._blobs = BlobStore(folder.blobs)
         self._keys = KeyChain(folder.root)
-        self._backends = Backends((MessagesApiBackend(), AcpBackend(), CommandBackend(), RecordedBackend()))
+        self._backends = Backends(
+            (MessagesApiBackend(), ClaudeCodeBackend(), AcpBackend(), CommandBackend(), RecordedBackend())
+        )
         self._patches = Patches(self._core)
         credentials = Credentials(self._core, self._keys)
         workspaces = Workspaces(self._core, sandbox)

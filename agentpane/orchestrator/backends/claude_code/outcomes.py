@@ -7,7 +7,7 @@ from typing import Any
 
 from agentpane.domain.runs import PauseReason
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.orchestrator.backends.base import Ended, RunPaused
+from agentpane.orchestrator.backends.base import Ended, Retrying, RunPaused
 
 Message = Mapping[str, Any]
 
@@ -79,6 +79,18 @@ def ended(result: Message, fault: object) -> Ended:
     raise AgentPaneError(code, f"Claude Code could not go on: {words}", HINTS.get(code, AGAIN), details)
 
 
+def retrying(turn: int, message: Message) -> Retrying:
+    """The program tries a request again. Raises AgentPaneError for a key that will not be accepted later either."""
+    status, word = message.get("error_status"), message.get("error")
+    code = code_of(word, status)
+    if code is ErrorCode.BACKEND_AUTH:
+        raise AgentPaneError(code, f"The model's server does not accept the key (status {status}).", HINTS[code])
+    reason = f"The model's server failed ({word}, status {status})." if status else "The connection failed."
+    tries, of = _number(message.get("attempt")), _number(message.get("max_retries"))
+    wait_s = _number(message.get("retry_delay_ms")) / 1000
+    return Retrying(turn, int(tries) + 1, int(of) + 1, wait_s, code, reason)
+
+
 def knows_no_conversation(result: Message) -> bool:
     return result.get("subtype") == "error_during_execution" and NO_CONVERSATION in _words(result)
 
@@ -119,3 +131,7 @@ def _words(result: Message) -> str:
         return "; ".join(str(error) for error in errors)
     told = result.get("result")
     return told if isinstance(told, str) else ""
+
+
+def _number(value: object) -> float:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else 0

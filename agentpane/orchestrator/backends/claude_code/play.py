@@ -20,7 +20,6 @@ from agentpane.orchestrator.backends.base import (
     ConversationNamed,
     Ended,
     Host,
-    Retrying,
     RunPaused,
     ToolCall,
     ToolCalled,
@@ -165,12 +164,7 @@ class Play:
             yield ConversationNamed(name)
         elif message.get("subtype") == "api_retry":
             yield from self._turns.discard()
-            status, word = message.get("error_status"), message.get("error")
-            reason = f"The model's server failed ({word}, status {status})." if status else "The connection failed."
-            attempt, of = _number(message.get("attempt")), _number(message.get("max_retries"))
-            wait_s = _number(message.get("retry_delay_ms")) / 1000
-            code = outcomes.code_of(word, status)
-            yield Retrying(self._turns.turn, int(attempt) + 1, int(of) + 1, wait_s, code, reason)
+            yield outcomes.retrying(self._turns.turn, message)
 
     async def _stream(self, event: object) -> Happenings:
         if not isinstance(event, Mapping):
@@ -329,7 +323,3 @@ class Play:
         if isinstance(errors, list):
             cleaned["errors"] = [self._link.clean(str(error)) for error in errors]
         return cleaned
-
-
-def _number(value: object) -> float:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else 0
