@@ -10,8 +10,19 @@ from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
 from agentpane.domain.board import Column
 from agentpane.domain.tasks import TaskCard
+from agentpane.ui import figures
 from agentpane.ui.board_model import Activity, Role
-from agentpane.ui.card_text import Line, diff_words, has_diff_row, primary, rows, run_facts, state_line, tier_word
+from agentpane.ui.card_text import (
+    Line,
+    diff_words,
+    has_diff_row,
+    primary,
+    progress_words,
+    rows,
+    run_facts,
+    state_line,
+    tier_word,
+)
 from agentpane.ui.icons import IconStore
 from agentpane.ui.overriding import override
 from agentpane.ui.plain import one_line
@@ -22,6 +33,8 @@ GAP = 8  # between the rows of a card, and between cards
 RADIUS = 8.0
 ICON = 14
 TITLE_LINES = 2
+METER = 44  # the width of the bar that shows how full the context is
+NEARLY_FULL = 0.8
 
 AnyIndex = QModelIndex | QPersistentModelIndex
 
@@ -102,6 +115,8 @@ class CardDelegate(QStyledItemDelegate):
             height += GAP + small
         if state_line(card) is not None:
             height += GAP + small
+        if progress_words(card) is not None:
+            height += GAP + small
         return height + GAP + small + GAP
 
     def _box(self, painter: QPainter, box: QRect, *, selected: bool, focused: bool, hovered: bool) -> None:
@@ -136,6 +151,11 @@ class CardDelegate(QStyledItemDelegate):
         if line is not None:
             top += GAP
             self._line(painter, QRect(box.left(), top, box.width(), small), line)
+            top += small
+        progress = progress_words(card)
+        if progress is not None:
+            top += GAP
+            self._progress(painter, QRect(box.left(), top, box.width(), small), *progress)
             top += small
         self._meta(painter, QRect(box.left(), top + GAP, box.width(), small), card, button_width)
 
@@ -197,6 +217,32 @@ class CardDelegate(QStyledItemDelegate):
         colour = self._look.colour(line.token)
         self._icons.draw(painter, line.icon, colour, box.left(), box.top() + (box.height() - ICON) // 2, ICON)
         self._text(painter, box.adjusted(ICON + 6, 0, 0, 0), line.text, colour)
+
+    def _progress(self, painter: QPainter, box: QRect, done: str, full: float | None) -> None:
+        """The agent's list on the left, how full its context is on the right, as a word and a bar."""
+        muted = self._look.colour("muted")
+        room = box
+        if full is not None:
+            token = "attention" if full >= NEARLY_FULL else "muted"
+            word = self.tr("context {0}").format(figures.percent(full))
+            width = self._faces.small_metrics.horizontalAdvance(word)
+            bar = QRectF(box.right() - METER + 1, box.center().y() - 2, METER, 4)
+            self._bar(painter, bar, full, self._look.colour("accent" if token == "muted" else token))
+            painter.setFont(self._faces.small)
+            painter.setPen(self._look.colour(token))
+            place = box.adjusted(0, 0, -METER - 8, 0)
+            painter.drawText(place, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, word)
+            room = box.adjusted(0, 0, -METER - width - 20, 0)
+        if done and room.width() > 40:
+            self._icons.draw(painter, "list", muted, room.left(), room.top() + (room.height() - ICON) // 2, ICON)
+            self._text(painter, room.adjusted(ICON + 6, 0, 0, 0), done, muted)
+
+    def _bar(self, painter: QPainter, bar: QRectF, share: float, colour: QColor) -> None:
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(self._look.colour("border"))
+        painter.drawRoundedRect(bar, 2, 2)
+        painter.setBrush(colour)
+        painter.drawRoundedRect(QRectF(bar.left(), bar.top(), max(4.0, bar.width() * share), bar.height()), 2, 2)
 
     def _meta(self, painter: QPainter, box: QRect, card: TaskCard, button_width: int) -> None:
         """Agent and figures in one row; the figures make room for the button while it is there."""

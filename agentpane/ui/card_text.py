@@ -8,7 +8,7 @@ from PySide6.QtCore import QCoreApplication
 
 from agentpane.domain.board import COLUMN_TITLES, Column
 from agentpane.domain.runs import PauseReason, RunStatus
-from agentpane.domain.tasks import RunBrief, TaskCard
+from agentpane.domain.tasks import RunBrief, TaskCard, TodoState
 from agentpane.ui import figures
 
 
@@ -43,7 +43,8 @@ def state_line(card: TaskCard, activity: str | None = None, retry_in: int | None
         return None
     if card.column is Column.VERIFIED:
         return Line("merge", "success", tr("Merged"))
-    if card.column is Column.IN_PROGRESS and card.approvals_pending:
+    planned = card.run is not None and card.run.pause_reason is PauseReason.PLAN
+    if card.column is Column.IN_PROGRESS and card.approvals_pending and not planned:
         asks = figures.plural(card.approvals_pending, tr("Asks to run {0} tool call"), tr("Asks to run {0} tool calls"))
         return Line("alert", "attention", asks)
     if card.code == "TASK_NO_DIFF":
@@ -83,6 +84,12 @@ def pause_words(reason: PauseReason | None) -> str:
             return tr("Needs a key for the model")
         case PauseReason.SPEND_LIMIT:
             return tr("Spend limit of the account reached")
+        case PauseReason.QUESTION:
+            return tr("Asks you a question")
+        case PauseReason.PLAN:
+            return tr("Its plan waits for you")
+        case PauseReason.BUDGET:
+            return tr("Budget used up")
         case _:
             return tr("Paused")
 
@@ -96,6 +103,23 @@ def run_facts(run: RunBrief | None) -> list[str]:
     if run.cost_usd is not None:
         facts.append(figures.money(run.cost_usd))
     return facts
+
+
+def progress_words(card: TaskCard) -> tuple[str, float | None] | None:
+    """The agent's own list in a few words, and how full its context is (1.0 is all); None where neither is known."""
+    if card.column is not Column.IN_PROGRESS:
+        return None
+    run = card.run
+    full = None
+    if run is not None and run.context_used is not None and run.context_window:
+        full = min(1.0, run.context_used / run.context_window)
+    if not card.todos:
+        return None if full is None else ("", full)
+    done = sum(todo.state is TodoState.COMPLETED for todo in card.todos)
+    here = next((todo for todo in card.todos if todo.state is TodoState.IN_PROGRESS), None)
+    here = here or next((todo for todo in card.todos if todo.state is TodoState.PENDING), None)
+    words = tr("{0} of {1}").format(figures.count(done), figures.count(len(card.todos)))
+    return (f"{words}  ·  {here.text}" if here else words), full
 
 
 def tier_word(tier: str | None) -> str:
@@ -122,6 +146,11 @@ def spoken(card: TaskCard) -> str:
     line = state_line(card)
     if line is not None:
         parts.append(line.text)
+    progress = progress_words(card)
+    if progress is not None:
+        done, full = progress
+        parts += [tr("its list: {0}").format(done)] if done else []
+        parts += [tr("context {0}").format(figures.percent(full))] if full is not None else []
     diff = diff_words(card)
     if diff is not None:
         parts.append(" ".join(diff))
@@ -132,9 +161,10 @@ def spoken(card: TaskCard) -> str:
     return "; ".join(parts)
 
 
-def rows(card: TaskCard) -> tuple[str, bool, bool, bool]:
-    """What a card's height depends on, its width aside: title, labels, live line, diff."""
-    return card.title, bool(card.labels), state_line(card) is not None, has_diff_row(card)
+def rows(card: TaskCard) -> tuple[str, bool, bool, bool, bool]:
+    """What a card's height depends on, its width aside: title, labels, live line, diff, progress."""
+    progress = progress_words(card) is not None
+    return card.title, bool(card.labels), state_line(card) is not None, has_diff_row(card), progress
 
 
 def has_diff_row(card: TaskCard) -> bool:

@@ -27,6 +27,11 @@ def money(dollars: float | None) -> str:
     return locale().toCurrencyString(dollars, "$", digits)
 
 
+def percent(share: float) -> str:
+    """A share of 1.0 in whole percent."""
+    return QCoreApplication.translate("figures", "{0} %").format(count(round(share * 100)))
+
+
 def elapsed(start: datetime | None, end: datetime | None = None) -> str:
     if start is None:
         return ""

@@ -1,0 +1,55 @@
+"""What a card says of its agent's own list and of how full its context is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from agentpane.domain.board import Column
+from agentpane.domain.runs import PauseReason, RunStatus
+from agentpane.domain.tasks import RunBrief, TaskCard, Todo, TodoState
+from agentpane.ui import card_text
+from tests.ui.memory_bench import MemoryEngine
+
+TODOS = (
+    Todo("Read the parser", TodoState.COMPLETED),
+    Todo("Write the test", TodoState.IN_PROGRESS),
+    Todo("Mend it", TodoState.PENDING),
+)
+
+
+def working(engine: MemoryEngine, **run: object) -> TaskCard:
+    project = engine.add_project()
+    brief = RunBrief(RunStatus.RUNNING, 3, 50, None, None, None, None, None, "A", None, None, **run)  # type: ignore[arg-type]
+    return engine.add_task(project.id, "Fix the parser", Column.IN_PROGRESS, run=brief).card
+
+
+def test_a_card_says_how_far_its_agent_is_and_with_what(engine: MemoryEngine) -> None:
+    card = replace(working(engine), todos=TODOS)
+    assert card_text.progress_words(card) == ("1 of 3  ·  Write the test", None)
+    assert card_text.progress_words(replace(card, column=Column.BACKLOG)) is None
+    assert "1 of 3" in card_text.spoken(card)
+
+
+def test_a_card_says_how_full_the_context_is(engine: MemoryEngine) -> None:
+    card = working(engine, context_used=84_000, context_window=200_000)
+    assert card_text.progress_words(card) == ("", 0.42)
+    assert "context 42 %" in card_text.spoken(card)
+    unknown = working(engine, context_used=84_000)
+    assert card_text.progress_words(unknown) is None
+
+
+def test_a_pause_for_a_plan_a_question_or_a_budget_says_so(engine: MemoryEngine) -> None:
+    words = set()
+    for reason in PauseReason:
+        card = working(engine)
+        assert card.run is not None
+        paused = replace(card, run=replace(card.run, status=RunStatus.PAUSED, pause_reason=reason))
+        line = card_text.state_line(paused)
+        assert line is not None
+        words.add(line.text)
+    assert len(words) == len(PauseReason)
+
+
+def test_progress_takes_a_row_of_its_own(engine: MemoryEngine) -> None:
+    card = working(engine)
+    assert card_text.rows(card) != card_text.rows(replace(card, todos=TODOS))
