@@ -1,0 +1,372 @@
+"""What the conformance suite plays: stories in steps that every kind of agent can tell in its own way.
+
+A rig turns a story into whatever makes its backend think: turns of a model, steps of a program, lines of a script. What
+a backend cannot have is declared in `Abilities`, and the suite holds it to that.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from agentpane.domain.agents import AgentConfig
+from agentpane.domain.policy import Effect, Judgement, Use, Verdict
+from agentpane.domain.sandbox import NO_NETWORK
+from agentpane.errors import ErrorCode
+from agentpane.orchestrator.backends.acp import AcpBackend
+from agentpane.orchestrator.backends.base import Backend, BackendEvent, Brief, Endpoint, ToolCall
+from agentpane.orchestrator.backends.command import CommandBackend
+from agentpane.orchestrator.backends.messages_api import MessagesApiBackend
+from agentpane.orchestrator.backends.recorded import RecordedBackend
+from agentpane.orchestrator.backends.recorded.recording import RecordedCall, RecordedTurn, Recording
+from agentpane.orchestrator.tools import ToolContext, toolbox
+from agentpane.sandbox import detect, tool_environment
+from tests.backends.rig import Hurry, Mark, TestHost, box
+from tests.backends.wire import Answer, Block, Reply, ScriptedServer, Stream, say, use
+
+STAND_IN = Path(__file__).parent / "stand_ins" / "acp_agent.py"
+MUTATING = frozenset({"Mark", "Bash", "Edit", "Write"})
+
+
+# Steps
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Write a line into marks.txt, by a tool where there are tools."""
+
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    question: str
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """Leave a process behind that detaches itself and ignores being asked to end; `token` is one of its arguments."""
+
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Start a process with `token` among its arguments, and wait for it, which takes for ever."""
+
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """End in the middle, without a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Garbage:
+    """Say something that is not in the language that is spoken."""
+
+
+Step = Say | Leave | Ask | Daemon | Wait | Crash | Garbage
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What a backend can have.
+
+    tools: it says which tools it calls; without, the whole run is one call. asks: it can ask a person.
+    goes_on_after_denial: a denied call is something that the agent reads; else the run ends with an error.
+    usage: it says how many tokens were used. waits: it can be kept busy by a process.
+    crash, malformed: the code of the error when the agent crashes or speaks gibberish; None: it cannot, or it is text.
+    """
+
+    tools: bool = True
+    asks: bool = True
+    goes_on_after_denial: bool = True
+    usage: bool = True
+    waits: bool = True
+    crash: ErrorCode | None = ErrorCode.AGENT_EXECUTION_ERROR
+    malformed: ErrorCode | None = ErrorCode.BACKEND_PROTOCOL
+
+
+@dataclass(slots=True)
+class Host(TestHost):
+    """Allows everything, or denies whatever changes something; answers questions with `answer`."""
+
+    __test__ = False
+    deny: bool = False
+    answer: str = ""
+    uses: list[Use] = field(default_factory=list)
+    details: list[str] = field(default_factory=list)
+    questions: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+
+    async def authorize(self, turn: int, call: ToolCall, summary: str) -> Verdict:
+        self.asked.append(f"{call.name} {summary}")
+        return self._verdict(call.name in MUTATING)
+
+    async def decide(self, turn: int, call: ToolCall, use: Use, summary: str, detail: str = "") -> Verdict:
+        self.asked.append(f"{call.name} {summary}")
+        self.uses.append(use)
+        self.details.append(detail)
+        return self._verdict(use.effect is not Effect.READ)
+
+    async def ask(self, turn: int, call: ToolCall, question: str, options: tuple[str, ...]) -> str:
+        self.questions.append((question, options))
+        return self.answer
+
+    def _verdict(self, mutates: bool) -> Verdict:
+        denied = self.deny and mutates
+        return Verdict(Judgement.DENY, "not today") if denied else Verdict(Judgement.ALLOW, "policy: free")
+
+
+class Rig(Protocol):
+    name: str
+    abilities: Abilities
+
+    def prepare(self, story: Sequence[Step]) -> tuple[Backend, dict[str, Any]]:
+        """A backend that will tell this story, and what its brief needs beside the usual."""
+        ...
+
+    def told(self) -> str:
+        """All that the agent has been told so far."""
+        ...
+
+
+@dataclass
+class Place:
+    """Where a rig works."""
+
+    folder: Path
+    stack: ExitStack
+
+    @property
+    def worktree(self) -> Path:
+        return self.folder / "worktree"
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
+
+    def context(self) -> ToolContext:
+        return ToolContext(
+            worktree=self.worktree,
+            sandbox=detect(),
+            readable=(STAND_IN.parent, self.folder / "story"),
+            environment=tool_environment(self.worktree),
+            network=NO_NETWORK,
+        )
+
+    def brief(self, more: dict[str, Any], **changes: Any) -> Brief:
+        values: dict[str, Any] = {
+            "run_id": "run",
+            "task_id": "task",
+            "model": "claude-sonnet-5-5",
+            "system": "You are careful.",
+            "history": (said("user", "Do the work"),),
+            "results": (),
+            "pending": (),
+            "first_turn": 1,
+            "tools": ("Mark", "Bash", "AskUser"),
+            "context": self.context(),
+            "endpoint": Endpoint(None),
+            "state": self.state,
+        }
+        return Brief(**(values | more | changes))
+
+
+def said(role: str, text: str) -> dict[str, object]:
+    return {"role": role, "content": [{"type": "text", "text": text}]}
+
+
+def daemon(token: str) -> str:
+    """A script that ends when the daemon runs, which leaves a file of that name."""
+    detached = f"setsid -f sh -c 'touch daemon; exec sleep 600.{token}'"
+    return f"(trap '' TERM HUP; {detached}) >/dev/null 2>&1 </dev/null; until [ -e daemon ]; do sleep 0.01; done"
+
+
+# Rigs
+
+
+class AnthropicRig:
+    """The in-process harness, and a model on loopback."""
+
+    name = "anthropic"
+    abilities = Abilities(crash=ErrorCode.BACKEND_UNAVAILABLE, malformed=ErrorCode.BACKEND_PROTOCOL)
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._server: ScriptedServer | None = None
+
+    def prepare(self, story: Sequence[Step]) -> tuple[Backend, dict[str, Any]]:
+        self._server = self._place.stack.enter_context(ScriptedServer(list(turns(story))))
+        backend = MessagesApiBackend(Hurry().patience(tries=2), box(Mark(), *toolbox(("Bash", "AskUser")).values()))
+        return backend, {"endpoint": Endpoint(self._server.url, api_key=self._server.key)}
+
+    def told(self) -> str:
+        assert self._server is not None
+        return json.dumps([seen.messages for seen in self._server.requests])
+
+
+def turns(story: Sequence[Step]) -> list[Sequence[Block] | Reply]:
+    """The story as a model tells it."""
+    told: list[Sequence[Block] | Reply] = []
+    words: list[Block] = []
+    for step in story:
+        match step:
+            case Say(text):
+                words.append(say(text))
+                continue
+            case Leave(line):
+                told.append([*words, use("Mark", line=line)])
+            case Ask(question, options):
+                told.append([*words, use("AskUser", question=question, options=list(options))])
+            case Daemon(token):
+                told.append([*words, use("Bash", command=daemon(token))])
+            case Wait(token):
+                told.append([*words, use("Bash", command=f"sleep 600.{token}")])
+            case Crash():
+                told.append(Stream(Answer(words or [say("I am")]).events()[0], "cut"))
+            case Garbage():
+                told.append(Stream(b"event: message_start\ndata: {not json\n\n"))
+        words = []
+    return [*told, words] if words else told
+
+
+class RecordedRig:
+    """The in-process harness, and a server that plays recordings: what differs from one is its only fault."""
+
+    name = "recorded"
+    abilities = Abilities(asks=False, waits=False, crash=None, malformed=None)
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    def prepare(self, story: Sequence[Step]) -> tuple[Backend, dict[str, Any]]:
+        recorded, words = [], ""
+        for step in story:
+            match step:
+                case Say(text):
+                    words += text
+                    continue
+                case Leave(line):
+                    call = RecordedCall("Mark", {"line": line}, f"wrote {line}", False)
+                case Daemon(token):
+                    call = RecordedCall("Bash", {"command": daemon(token)}, "(no output)", False)
+                case other:
+                    raise AssertionError(f"a recording has no {other}")
+            recorded.append(RecordedTurn(words, (call,), False))
+            words = ""
+        recorded.append(RecordedTurn(words, (), False))
+        again = RecordedTurn("As you say.", (), True)
+        recordings = [Recording("k", "Do the work", (*recorded, again))]
+        tools = box(Mark(), *toolbox(("Bash",)).values())
+        return RecordedBackend(0, lambda: recordings, Hurry().patience(), tools), {}
+
+    def told(self) -> str:
+        return ""
+
+
+class AcpRig:
+    """A stand-in that speaks the Agent Client Protocol for real, in the sandbox."""
+
+    name = "acp"
+    abilities = Abilities()
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    def prepare(self, story: Sequence[Step]) -> tuple[Backend, dict[str, Any]]:
+        marks = str(self._place.worktree / "marks.txt")
+        steps: list[list[Any]] = []
+        for number, step in enumerate(story):
+            match step:
+                case Say(text):
+                    steps.append(["say", text])
+                case Leave(line):
+                    given = {"path": marks, "content": f"{line}\n"}
+                    steps.append(
+                        ["call", f"c{number}", "edit", "Leave a mark", given, "allow_always allow_once reject_once"]
+                    )
+                case Ask(question, options):
+                    steps.append(["ask", question, list(options)])
+                case Daemon(token):
+                    steps.append(["call", f"c{number}", "execute", "Leave", {"command": daemon(token)}, "allow_once"])
+                case Wait(token):
+                    given = {"command": f"sleep 600.{token}"}
+                    steps.append(["call", f"c{number}", "execute", "Wait", given, "allow_once reject_once"])
+                case Crash():
+                    steps.append(["crash", 3])
+                case Garbage():
+                    steps.append(["garbage", "{not json"])
+        return AcpBackend(), self.scenario(
+            {"prompts": [[*steps, ["usage", 100, 20]], [["say", "As you say."]]], "load": True}
+        )
+
+    def scenario(self, scenario: dict[str, Any]) -> dict[str, Any]:
+        """What a brief needs to play a scenario of the stand-in."""
+        file = self._place.folder / "story"
+        file.write_text(json.dumps(scenario))
+        command = f"exec {shlex.join([sys.executable, str(STAND_IN), str(file)])}"
+        return {"agent": AgentConfig(command=command)}
+
+    def heard(self, what: str) -> list[dict[str, Any]]:
+        lines = (self._place.state / "home" / "heard.jsonl").read_text().splitlines()
+        return [event for event in map(json.loads, lines) if event["what"] == what]
+
+    def told(self) -> str:
+        return "\n".join(event["text"] for event in self.heard("prompt"))
+
+
+class CommandRig:
+    """A shell script. It has no tools and asks nobody; what it prints is text, whatever it is."""
+
+    name = "command"
+    abilities = Abilities(tools=False, asks=False, goes_on_after_denial=False, usage=False, malformed=None)
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    def prepare(self, story: Sequence[Step]) -> tuple[Backend, dict[str, Any]]:
+        lines = ["cat > told.txt"]
+        for step in story:
+            match step:
+                case Say(text):
+                    lines.append(f"printf '%s\\n' {shlex.quote(text)}")
+                case Leave(line):
+                    lines.append(f"printf '%s\\n' {shlex.quote(line)} >> marks.txt")
+                case Daemon(token):
+                    lines.append(daemon(token))
+                case Wait(token):
+                    lines.append(f"sleep 600.{token}")
+                case Crash():
+                    lines.append("kill -KILL $$")
+                case Garbage():
+                    lines.append("printf '\\377\\376\\033[31mred\\033[0m\\n'")
+                case Ask():
+                    lines.append("read -r answer")  # its input has ended: nobody answers
+        return CommandBackend(), {"agent": AgentConfig(command="\n".join(lines))}
+
+    def told(self) -> str:
+        return (self._place.worktree / "told.txt").read_text()
+
+
+# A rig for each backend that the suite holds to its word.
+RIGS: tuple[type[AnthropicRig] | type[RecordedRig] | type[AcpRig] | type[CommandRig], ...] = (
+    AnthropicRig,
+    RecordedRig,
+    AcpRig,
+    CommandRig,
+)
+Events = Sequence[BackendEvent]
