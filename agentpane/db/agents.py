@@ -47,7 +47,7 @@ _TALLY = select(
     func.count(RunTable.task_id.distinct()),
     func.count(case((RunTable.status == RunStatus.COMPLETED, RunTable.task_id)).distinct()),
     func.count(case((RunTable.status == RunStatus.ERROR, RunTable.task_id)).distinct()),
-).where(RunTable.agent_id == _WANTED)
+).where(RunTable.agent_id == _WANTED, RunTable.depth == 0)
 _NEWEST = (
     select(RunTable.status, RunTable.task_id, RunTable.session_id, TaskTable.worktree_id)
     .outerjoin(TaskTable, TaskTable.id == RunTable.task_id)

@@ -56,7 +56,12 @@ _SETTABLE = frozenset(
 
 def _cards() -> AnySelect:
     """Cards with their newest run, its place in the queue, their agent's name and their open approvals."""
-    newest = select(func.max(RunTable.number)).where(RunTable.task_id == _T.id).correlate(_T).scalar_subquery()
+    newest = (
+        select(func.max(RunTable.number))
+        .where(RunTable.task_id == _T.id, RunTable.depth == 0)
+        .correlate(_T)
+        .scalar_subquery()
+    )
     queue = (
         select(
             RunTable.id,
@@ -64,7 +69,7 @@ def _cards() -> AnySelect:
             .over(partition_by=RunTable.project_id, order_by=(RunTable.queued_at, RunTable.number))
             .label("place"),
         )
-        .where(RunTable.status == RunStatus.QUEUED)
+        .where(RunTable.depth == 0, RunTable.status == RunStatus.QUEUED)
         .cte("queue")
     )
     asked = (

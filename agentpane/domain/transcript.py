@@ -6,10 +6,11 @@ Only whole turns count: blocks of a turn that never finished are left out, for a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from agentpane.domain.compaction import Message, compacted, cut_results
-from agentpane.domain.json import JsonObject, JsonValue
+from agentpane.domain.json import JsonObject
+from agentpane.domain.results import result_content
 from agentpane.domain.sessions import EventKind, SessionEvent
 
 # States that an event of kind STATE may name and that matter to the conversation.
@@ -17,18 +18,23 @@ TOOL_STARTED = "tool_started"
 TURN_DISCARDED = "turn_discarded"
 AFRESH = "afresh"
 COMPACTED = "compacted"
+BACKGROUND_ENDED = "background_ended"
 
 UNKNOWN_OUTCOME = "The outcome of this call is unknown. Look at the present state before you repeat it."
 
 
 @dataclass(frozen=True, slots=True)
 class OpenCall:
-    """A call of the last whole turn that has no result. `started`: its effect may have happened."""
+    """A call of the last whole turn that has no result.
+
+    started: its effect may have happened. cut: its answer was cut, so it is never to be made.
+    """
 
     id: str
     name: str
     input: JsonObject
     started: bool
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +85,10 @@ class _Builder:
             case EventKind.TURN_FINISHED:
                 self.finish_turn(event.turn, data.get("stop_reason") == "tool_use")
             case EventKind.TOOL_RESULT:
-                self.result(str(data["call_id"]), data["content"], data.get("is_error") is True)
+                content = result_content(str(data["content"]), _images(data))
+                self.result(str(data["call_id"]), content, data.get("is_error") is True)
+            case EventKind.ANSWER if "call_id" in data:
+                pass  # the result of the call that asked
             case EventKind.USER_MESSAGE | EventKind.ANSWER:
                 self.held.append((event.seq, {"type": "text", "text": data["text"]}))
             case EventKind.STATE:
@@ -94,7 +103,11 @@ class _Builder:
         self.messages.append(Message("assistant", self.blocks, turn))
         self.calls = {
             str(block["id"]): OpenCall(
-                str(block["id"]), str(block["name"]), _object(block["input"]), started=not calls_count
+                str(block["id"]),
+                str(block["name"]),
+                _object(block["input"]),
+                started=not calls_count,
+                cut=not calls_count,
             )
             for block in self.blocks
             if block["type"] == "tool_use"
@@ -102,7 +115,7 @@ class _Builder:
         self.results = []
         self.blocks = []
 
-    def result(self, call_id: str, content: JsonValue, is_error: bool) -> None:
+    def result(self, call_id: str, content: object, is_error: bool) -> None:
         if self.calls.pop(call_id, None) is not None:
             self.results.append(
                 {"type": "tool_result", "tool_use_id": call_id, "content": content, "is_error": is_error}
@@ -112,11 +125,13 @@ class _Builder:
         name = data.get("state")
         call = self.calls.get(str(data.get("call_id")))
         if name == TOOL_STARTED and call is not None:
-            self.calls[call.id] = OpenCall(call.id, call.name, call.input, started=True)
+            self.calls[call.id] = replace(call, started=True)
         elif name == TURN_DISCARDED:
             self.blocks = []
         elif name == AFRESH:
             self.messages, self.blocks, self.calls, self.results, self.held = [], [], {}, [], []
+        elif name == BACKGROUND_ENDED:
+            self.held.append((self.last_seq, {"type": "text", "text": str(data["text"])}))
         elif name == COMPACTED:
             self.compact(data)
 
@@ -178,6 +193,11 @@ def _thought(data: JsonObject) -> dict[str, object]:
     if data.get("redacted") is not None:
         return {"type": "redacted_thinking", "data": data["redacted"]}
     return {"type": "thinking", "thinking": data["text"], "signature": data["signature"]}
+
+
+def _images(data: JsonObject) -> tuple[Mapping[str, object], ...]:
+    images = data.get("images")
+    return tuple(_object(one) for one in images) if isinstance(images, list) else ()
 
 
 def _object(value: object) -> JsonObject:

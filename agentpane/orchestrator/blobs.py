@@ -56,6 +56,14 @@ class BlobStore:
             restored[key] = json.loads(text) if where["json"] else text
         return restored
 
+    def keep(self, content: bytes) -> str:
+        """Store an output by itself; returns its name, which `read` and `read_kept` take."""
+        return self._put(content)
+
+    def read_kept(self, name: str) -> bytes:
+        """The whole of an output. Raises AgentPaneError with SESSION_NOT_FOUND when there is none of this name."""
+        return self.read(name)
+
     def read(self, name: str, offset: int = 0, limit: int = -1) -> bytes:
         """Raises AgentPaneError with SESSION_NOT_FOUND when there is no such output."""
         try:

@@ -20,11 +20,21 @@ PAGE = 1_000
 
 
 class Recorder:
-    """Writes the events of one task's session. Use it from one job, and `close` it at the end."""
+    """Writes the events of one task's session. Use it from one job, and `close` it at the end.
+
+    within: the turn and the call whose output a sub-agent's words are, while they are being written.
+    """
 
     def __init__(
-        self, core: Core, blobs: BlobStore, task_id: TaskId, session_id: SessionId, run_id: RunId | None
+        self,
+        core: Core,
+        blobs: BlobStore,
+        task_id: TaskId,
+        session_id: SessionId,
+        run_id: RunId | None,
+        within: tuple[int, str] | None = None,
     ) -> None:
+        self._within = within
         self._core = core
         self._blobs = blobs
         self._task_id = task_id
@@ -62,6 +72,11 @@ class Recorder:
 
     def show(self, turn: int, stream: str, text: str, call_id: str | None = None) -> None:
         """Text that is being written: announced soon, never stored."""
+        if self._within is not None:
+            if stream != "text":
+                return
+            turn, call_id = self._within
+            stream = "output"
         self._deltas.setdefault((turn, stream, call_id), []).append(text)
         if self._delta_timer is None:
             self._delta_timer = asyncio.get_running_loop().call_later(DELTA_SECONDS, self._show_deltas)

@@ -35,7 +35,7 @@ from agentpane.orchestrator.backends.recorded.sample import (
 )
 from agentpane.orchestrator.backends.recorded.server import AT_ITS_END, PIECE
 from agentpane.orchestrator.backends.recorded.wire import cut
-from agentpane.orchestrator.tools import TOOL_NAMES
+from agentpane.orchestrator.tools import TOOL_NAMES, FileMemory
 from agentpane.sandbox import BareSandbox, Sandbox, detect
 from tests.backends.record import lay_out, make_context
 from tests.backends.rig import Hurry, TestHost, make_brief, of_kind, play, play_into
@@ -99,8 +99,13 @@ def told(brief: Brief, events: Sequence[BackendEvent], reason: str | None) -> Br
         brief,
         history=tuple(history),
         first_turn=turns[-1] + 1,
-        context=replace(brief.context, memory=type(brief.context.memory)()),
+        context=replace(brief.context, memory=FileMemory(_seen(events))),
     )
+
+
+def _seen(events: Sequence[BackendEvent]) -> dict[str, str]:
+    told = [event.result.data.get("seen") for event in of_kind(events, ToolFinished)]
+    return {str(one["path"]): str(one["sha256"]) for one in told if isinstance(one, dict)}
 
 
 def run(worktree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

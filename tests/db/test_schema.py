@@ -233,6 +233,7 @@ FOREIGN_KEYS = {
     ("agent_runs", "agent_id"): ("agents", "CASCADE"),
     ("agent_runs", "task_id"): ("tasks", "SET NULL"),
     ("agent_runs", "project_id"): ("projects", "CASCADE"),
+    ("agent_runs", "parent_run_id"): ("agent_runs", "CASCADE"),
     ("sessions", "project_id"): ("projects", "CASCADE"),
     ("sessions", "task_id"): ("tasks", "SET NULL"),
     ("sessions", "agent_id"): ("agents", "SET NULL"),

@@ -262,6 +262,14 @@ class RunPaused(Exception):
         self.error = error
 
 
+class RunFailed(Exception):
+    """The whole run cannot go on at the moment. Raised by the host inside a tool's call, and let pass."""
+
+    def __init__(self, error: AgentPaneError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
 class Host(Protocol):
     """What a backend asks of the program around it."""
 
@@ -292,16 +300,25 @@ class Host(Protocol):
         """The person's answer to a question. Raises RunPaused until there is one; on resume the same call finds it."""
         ...
 
+    async def delegate(self, turn: int, call: ToolCall, description: str, prompt: str, agent: str | None) -> ToolResult:
+        """What a sub-agent says when it has done this. A call that is made again goes on with what it began.
+
+        Raises RunPaused when the sub-agent must wait, RunFailed when nothing can go on at the moment.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Pending:
     """A call of the last finished turn that has no result.
 
-    started: its effect may have happened, so it is not to be repeated.
+    started: its effect may have happened, so one that changes anything is not to be repeated. cut: its answer was
+        cut, so it is never to be made.
     """
 
     call: ToolCall
     started: bool
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)

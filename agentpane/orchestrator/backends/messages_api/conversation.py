@@ -13,6 +13,7 @@ from itertools import zip_longest
 from typing import Any
 
 from agentpane.domain.compaction import Message, compacted, cut_results, shortened
+from agentpane.domain.results import result_content
 from agentpane.orchestrator.backends.base import ToolCall
 from agentpane.orchestrator.backends.messages_api.accumulator import Block, Text, Thought
 from agentpane.orchestrator.tools import Tool, ToolResult
@@ -57,17 +58,6 @@ class Conversation:
     @property
     def ends_with_answer(self) -> bool:
         return bool(self._messages) and self._messages[-1].role == "assistant"
-
-    def files_seen(self) -> tuple[str, ...]:
-        """The files that calls of this conversation have named, without those whose call failed."""
-        named: dict[str, str] = {}
-        for message in self._messages:
-            for block in message.blocks:
-                if block["type"] == "tool_use" and "file_path" in _object(block["input"]):
-                    named[str(block["id"])] = str(_object(block["input"])["file_path"])
-                elif block["type"] == "tool_result" and block.get("is_error"):
-                    named.pop(str(block["tool_use_id"]), None)
-        return tuple(dict.fromkeys(named.values()))
 
     def say(self, text: str) -> None:
         self._add("user", [{"type": "text", "text": text}])
@@ -156,7 +146,8 @@ def tool_definitions(tools: Iterable[Tool]) -> list[dict[str, object]]:
 
 
 def result_block(call: ToolCall, result: ToolResult) -> dict[str, object]:
-    content: object = result.content or NO_OUTPUT
+    images = [{"media_type": image.media_type, "data": image.data} for image in result.images]
+    content: object = result_content(result.content, images) or NO_OUTPUT
     block: dict[str, object] = {"type": "tool_result", "tool_use_id": call.id, "content": content}
     return block | {"is_error": True} if result.is_error else block
 

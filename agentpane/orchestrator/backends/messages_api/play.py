@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.orchestrator.backends.base import BackendEvent, Brief, Ended, Host, Nudged, ToolFinished
+from agentpane.orchestrator.backends.base import BackendEvent, Brief, Ended, Host, Nudged, Pending, ToolFinished
 from agentpane.orchestrator.backends.messages_api.accumulator import Accumulator
 from agentpane.orchestrator.backends.messages_api.asking import Asker
 from agentpane.orchestrator.backends.messages_api.calls import CallRunner, as_call, check, check_raw, unknown_outcome
@@ -14,7 +14,6 @@ from agentpane.orchestrator.backends.messages_api.compacting import Compactor
 from agentpane.orchestrator.backends.messages_api.conversation import Conversation, result_block
 from agentpane.orchestrator.tools import Tool
 
-READER = "Read"
 OVERFLOW = "model_context_window_exceeded"
 BAD_TURNS = 5  # in a row, with calls of which none could be run
 GO_ON = "Your answer was cut off at its longest length. Go on exactly where it stopped."
@@ -36,7 +35,6 @@ class Play:
         self._asked_to_speak = False
 
     async def events(self) -> AsyncGenerator[BackendEvent, None]:
-        await self._recall()
         async with aclosing(self._settle()) as settling:
             async for event in settling:
                 yield event
@@ -81,13 +79,6 @@ class Play:
                 async for event in squeezing:
                     yield event
 
-    async def _recall(self) -> None:
-        """Let the tools know again which files the agent has seen: a resumed run would have to read them anew."""
-        reader = self._tools.get(READER)
-        if reader is not None:
-            for path in self._conversation.files_seen():
-                await reader.run({"file_path": path, "limit": 1}, self._brief.context, None)
-
     async def _settle(self) -> AsyncGenerator[BackendEvent, None]:
         """Give every open call of the history its result: known, unknown, or by running it."""
         calls = self._conversation.open_calls
@@ -98,7 +89,7 @@ class Play:
                 self._conversation.say(GO_ON)
             return
         known = {str(result["tool_use_id"]): dict(result) for result in self._brief.results}
-        fresh = {pending.call.id for pending in self._brief.pending if not pending.started}
+        fresh = {pending.call.id for pending in self._brief.pending if self._may_be_made(pending)}
         for call in calls:
             if call.id not in known and call.id not in fresh:
                 known[call.id] = result_block(call, unknown_outcome())
@@ -110,6 +101,11 @@ class Play:
         for checked in to_run:
             known[checked.call.id] = result_block(checked.call, self._runner.results[checked.call.id])
         self._conversation.add_results(known[call.id] for call in calls)
+
+    def _may_be_made(self, pending: Pending) -> bool:
+        """What has not begun, and what changes nothing however often it is done."""
+        tool = self._tools.get(pending.call.name)
+        return not pending.started or (not pending.cut and tool is not None and not tool.mutates)
 
     async def _carry_out(self, turn: int, answer: Accumulator) -> AsyncGenerator[BackendEvent, None]:
         calls = [check_raw(raw, answer.stop_reason, self._tools) for raw in answer.calls]
