@@ -38,11 +38,12 @@ class Examination:
                 Finding("STORE_CORRUPT", what, str(database), "Restore a backup with: agentpane db restore FILE")
             )
         if self.sandbox.tier is Tier.NONE:
+            why: str | None = await asyncio.to_thread(why_not_confined)
             findings.append(
                 Finding(
                     "SECURITY_SANDBOX_UNAVAILABLE",
                     "Commands of agents are not confined, and each is asked for: "
-                    + (await asyncio.to_thread(why_not_confined) or "AGENTPANE_SANDBOX has chosen so."),
+                    + (why or "AGENTPANE_SANDBOX has chosen so."),
                     "sandbox",
                     "Install bubblewrap (bwrap), and leave AGENTPANE_SANDBOX unset.",
                 )

@@ -28,11 +28,13 @@ class BareSandbox:
     async def run(self, command: SandboxCommand, on_output: Callable[[bytes], None] | None = None) -> Outcome:
         """See Sandbox.run."""
         await asyncio.to_thread(make_writable, command)
-        child = Swept()
+        child = Swept(self._watchdog.appetite.tasks)
         outcome = await supervise(lambda: child.start(command), command, on_output, self._watchdog)
         return child.told(outcome)
 
     async def open(self, command: SandboxCommand) -> Process:
         """See Sandbox.open."""
         await asyncio.to_thread(make_writable, command)
-        return await converse(lambda: Swept().start(command, spoken_with=True), command, self._watchdog)
+        return await converse(
+            lambda: Swept(self._watchdog.appetite.tasks).start(command, spoken_with=True), command, self._watchdog
+        )

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from agentpane.domain.sandbox import NO_NETWORK, NetworkMode, Tier
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.sandbox import seccomp
+from agentpane.sandbox import ceiling, seccomp
 from agentpane.sandbox.command import Outcome, Process, SandboxCommand
 from agentpane.sandbox.conversation import LINE_LIMIT, converse
 from agentpane.sandbox.environment import DEFAULT_PATH, shell
@@ -63,7 +63,7 @@ class BubblewrapSandbox:
     async def run(self, command: SandboxCommand, on_output: Callable[[bytes], None] | None = None) -> Outcome:
         """See Sandbox.run."""
         mounts = await asyncio.to_thread(mount_arguments, command)
-        child = _Confined()
+        child = _Confined(self._watchdog.appetite.tasks)
         outcome = await supervise(
             lambda: child.start(self._program, mounts, command), command, on_output, self._watchdog
         )
@@ -74,7 +74,7 @@ class BubblewrapSandbox:
     async def open(self, command: SandboxCommand) -> Process:
         """See Sandbox.open."""
         mounts = await asyncio.to_thread(mount_arguments, command)
-        child = _Confined()
+        child = _Confined(self._watchdog.appetite.tasks)
         conversation = await converse(
             lambda: child.start(self._program, mounts, command, spoken_with=True), command, self._watchdog
         )
@@ -91,7 +91,9 @@ class _Confined:
 
     process: asyncio.subprocess.Process
 
-    def __init__(self) -> None:
+    def __init__(self, tasks: int) -> None:
+        self._tasks = tasks
+        self._group: Path | None = None
         self.ran = False  # the command itself was executed, whatever came of it
         # pidfds, since asyncio's own kill() races with asyncio's own waiting for the exit code
         self._outer: int | None = None
@@ -148,6 +150,9 @@ class _Confined:
         asyncio.get_running_loop().add_reader(status_out, self._read_status, status_out)
         try:
             await self._take_hold()
+            if self._root is not None:
+                self._group = await asyncio.to_thread(ceiling.make, self._tasks)
+                ceiling.join(self._group, self._root)
             if self._gateway is not None and self._root is not None:
                 await self._gateway.open_inside(self._root)
         except BaseException:
@@ -175,6 +180,7 @@ class _Confined:
         await self.process.wait()
         await self._status_closed.wait()
         self.ran = "exit-code" in self._reports()
+        ceiling.remove(self._group)
         if self._gateway is not None:
             await self._gateway.close()
 

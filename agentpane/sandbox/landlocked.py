@@ -58,7 +58,7 @@ class LandlockSandbox:
         """See Sandbox.run."""
         with self._guarding(command) as guarded:
             confined, confinement = await self._prepared(command, guarded)
-            child = Swept(confinement, command.network.mode is NetworkMode.ALL)
+            child = Swept(self._watchdog.appetite.tasks, confinement, command.network.mode is NetworkMode.ALL)
             return child.told(await supervise(lambda: child.start(confined), confined, on_output, self._watchdog))
 
     async def open(self, command: SandboxCommand) -> Process:
@@ -66,7 +66,7 @@ class LandlockSandbox:
         with ExitStack() as stack:
             guarded = stack.enter_context(self._guarding(command))
             confined, confinement = await self._prepared(command, guarded)
-            child = Swept(confinement, command.network.mode is NetworkMode.ALL)
+            child = Swept(self._watchdog.appetite.tasks, confinement, command.network.mode is NetworkMode.ALL)
             conversation: Conversation = await converse(
                 lambda: child.start(confined, spoken_with=True), confined, self._watchdog
             )

@@ -9,6 +9,7 @@ and whether the guarded file had been changed.
 ORDER is a descriptor with a JSON object: `limits` (pairs of a kind and a value), and all the rest null or absent
 unless the command is confined: `confine` (the arguments of landlock.confine, the filter in hexadecimal), `guard`
 (a folder, a file's name in it and its content in hexadecimal: put back afterwards), `private` (a folder to remove).
+`group` is a control group for the command, as a folder.
 
 Where the system has no subreapers (macOS), processes that have changed both their parent and their session are out of
 its reach. A command of tier C can kill the helper itself, which runs as the same user; in tier B Landlock's scope of
@@ -63,6 +64,9 @@ def main() -> None:
         exit_code = NOT_CONFINED
     left = _sweep(child)
     changed = 0 if guarded is None else _put_back(guarded, order["guard"][1], bytes.fromhex(order["guard"][2]))
+    if order.get("group"):
+        with contextlib.suppress(OSError):
+            os.rmdir(order["group"])
     if order.get("private"):
         shutil.rmtree(order["private"], ignore_errors=True)
     os.write(status, b"%d %d %d\n" % (exit_code, left, changed))
@@ -87,6 +91,7 @@ def _start(shell: str, script: str, order: dict[str, Any], refusing: int) -> int
         os.setsid()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
+        _join(order.get("group"))
         _limit(order["limits"])
         if confine is not None:
             _confine(confine, order["confine"], refusing)
@@ -104,6 +109,12 @@ def _confine(confine: Callable[..., None], order: dict[str, Any], refusing: int)
     except BaseException:
         os.write(refusing, b"!")
         raise
+
+
+def _join(group: str | None) -> None:
+    if group:
+        with contextlib.suppress(OSError), open(os.path.join(group, "cgroup.procs"), "w") as file:
+            file.write("0")
 
 
 def _limit(limits: list[tuple[int, int]]) -> None:
@@ -154,7 +165,7 @@ def _sweep(child: int) -> int:
     """Kill everything below this process until it has no child; how many could not be killed."""
     deadline = time.monotonic() + GIVE_UP_S
     while True:
-        below = _descendants(child)
+        below = _kill_groups(child)
         for number in (signal.SIGSTOP, signal.SIGKILL):  # stopped first: nobody forks away from the killing
             for pid in below:
                 with contextlib.suppress(OSError):  # it is gone, or it belongs to somebody else
@@ -167,10 +178,31 @@ def _sweep(child: int) -> int:
         time.sleep(LAP_S)
 
 
+def _kill_groups(child: int) -> list[int]:
+    """Kill the process groups of everything below: the kernel kills a group whole, whatever forks in it meanwhile.
+
+    Returns what was below. A group that this process itself belongs to is none of the command's.
+    """
+    below = _descendants(child)
+    for group in {child, *_groups(below)} - {os.getpgrp()}:
+        with contextlib.suppress(OSError):
+            os.killpg(group, signal.SIGKILL)
+    return below
+
+
+def _groups(pids: list[int]) -> set[int]:
+    found = set()
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            found.add(os.getpgid(pid))
+    return found
+
+
 def _put_back(folder: int, name: str, content: bytes) -> int:
     """Give a file its content again, whatever has come in its place; whether that was needed. Nobody runs any more."""
     with contextlib.suppress(OSError):
-        if stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+        mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+        if stat.S_ISREG(mode) and mode & stat.S_IRUSR:
             descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
             with open(descriptor, "rb") as file:
                 if file.read(len(content) + 1) == content:

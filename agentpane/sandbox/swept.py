@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.sandbox import reaper
+from agentpane.sandbox import ceiling, reaper
 from agentpane.sandbox.command import Outcome, SandboxCommand
 from agentpane.sandbox.conversation import LINE_LIMIT
 from agentpane.sandbox.environment import shell
@@ -62,7 +62,9 @@ class Swept:
 
     process: asyncio.subprocess.Process
 
-    def __init__(self, confinement: Confinement | None = None, connects_anywhere: bool = True) -> None:
+    def __init__(self, tasks: int, confinement: Confinement | None = None, connects_anywhere: bool = True) -> None:
+        self._tasks = tasks
+        self._group: Path | None = None
         self._confinement = confinement
         self._connects_anywhere = connects_anywhere
         self._gateway: Gateway | None = None
@@ -83,6 +85,7 @@ class Swept:
 
     async def start(self, command: SandboxCommand, spoken_with: bool = False) -> Swept:
         try:
+            self._group = await asyncio.to_thread(ceiling.make, self._tasks)
             self._gateway = gateway(command.network)
             environment = dict(command.environment)
             if self._gateway is not None:
@@ -124,10 +127,11 @@ class Swept:
                 os.close(status_in)
 
     def _order(self) -> Mapping[str, Any]:
+        common = {"limits": LIMITS, "group": self._group and str(self._group)}
         if self._confinement is None:
-            return {"limits": LIMITS}
+            return common
         ports = None if self._connects_anywhere else self._gateway.ports if self._gateway is not None else ()
-        return {"limits": LIMITS, **self._confinement.order(ports)}
+        return {**common, **self._confinement.order(ports)}
 
     async def finished(self) -> int:
         await self.process.wait()
@@ -171,6 +175,7 @@ class Swept:
     async def _let_go(self) -> None:
         if self._gateway is not None:
             await self._gateway.close()
+        ceiling.remove(self._group)
         if self._confinement is not None:  # the helper removes it, unless something has ended the helper
             await asyncio.to_thread(shutil.rmtree, self._confinement.private, True)
 

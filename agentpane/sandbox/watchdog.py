@@ -20,9 +20,13 @@ GIGABYTE = 1024**3
 
 @dataclass(frozen=True, slots=True)
 class Appetite:
-    """What all processes of one command may take together. Bytes; `free_disk` is what must be left to others."""
+    """What all processes of one command may take together. Bytes; `free_disk` is what must be left to others.
+
+    tasks: processes and threads, of which the kernel makes no more where it can be told so.
+    """
 
     processes: int = 512
+    tasks: int = 2048
     memory: int = 8 * GIGABYTE
     free_disk: int = GIGABYTE // 2
 
@@ -50,7 +54,7 @@ class Watchdog:
     """Watches any number of commands."""
 
     def __init__(self, appetite: Appetite | None = None) -> None:
-        self._appetite = appetite or Appetite.of_this_machine()
+        self.appetite = appetite or Appetite.of_this_machine()
         self._watched: set[_Watched] = set()
         self._job: asyncio.Task[None] | None = None
 
@@ -87,7 +91,7 @@ class Watchdog:
         return [self._verdict(table, _below(one.root, children), one.folder in filled) for one in present]
 
     def _verdict(self, table: Mapping[int, _Process], pids: list[int], disk_filled: bool) -> str | None:
-        may = self._appetite
+        may = self.appetite
         if len(pids) > may.processes:
             return f"It was ended: {len(pids)} processes of it ran at once, and {may.processes} may."
         if sum(table[pid].resident for pid in pids) > may.memory and (held := _held(pids)) > may.memory:
@@ -103,7 +107,7 @@ class Watchdog:
         full = set()
         for folder in folders:
             with contextlib.suppress(OSError):
-                if shutil.disk_usage(folder).free < self._appetite.free_disk:
+                if shutil.disk_usage(folder).free < self.appetite.free_disk:
                     full.add(folder)
         return full
 
