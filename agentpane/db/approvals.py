@@ -1,12 +1,13 @@
-"""Approvals of tool calls: asked for, decided, withdrawn, and the tools that are allowed for good in a project."""
+"""Approvals of tool calls: asked for, decided, withdrawn, and the rules that allow for good in a project."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection as Connection
-from sqlalchemy import insert, literal_column, select, update
+from sqlalchemy import func, insert, literal_column, select, update
 
 from agentpane.db import projects
 from agentpane.db.references import AnyRow, AnySelect, by_prefix, new_id
@@ -15,6 +16,7 @@ from agentpane.domain.approvals import Approval, ApprovalState
 from agentpane.domain.ids import ApprovalId, ProjectId, RunId, TaskId
 from agentpane.domain.json import JsonObject
 from agentpane.domain.limits import invalid
+from agentpane.domain.policy import EXIT_PLAN
 from agentpane.errors import AgentPaneError
 
 _A = ApprovalTable
@@ -93,8 +95,32 @@ def decisions_for(connection: Connection, run_id: RunId) -> dict[str, Approval]:
     return {approval.call_id: approval for approval in _all(connection, query)}
 
 
+def like(connection: Connection, run_id: RunId, tool: str, input: JsonObject) -> tuple[Approval, ...]:
+    """What was asked in a run about calls with this very input and not withdrawn, the newest last."""
+    query = _approvals().where(_A.run_id == run_id, _A.tool == tool, _A.state != ApprovalState.WITHDRAWN)
+    return tuple(approval for approval in _all(connection, query) if dict(approval.input) == dict(input))
+
+
+def plan_approved(connection: Connection, run_id: RunId) -> bool:
+    """Whether a person has approved a plan of this run."""
+    query = select(_A.id).where(_A.run_id == run_id, _A.tool == EXIT_PLAN, _A.state == ApprovalState.ALLOWED)
+    return connection.execute(query.limit(1)).one_or_none() is not None
+
+
+def pending_of_run(connection: Connection, run_id: RunId) -> int:
+    """How many calls of a run wait for a decision."""
+    query = select(func.count()).where(_A.run_id == run_id, _A.state == ApprovalState.PENDING)
+    return int(connection.execute(query).scalar_one())
+
+
 def decide(
-    connection: Connection, approval_id: ApprovalId, state: ApprovalState, message: str | None, by: str, at: datetime
+    connection: Connection,
+    approval_id: ApprovalId,
+    state: ApprovalState,
+    message: str | None,
+    by: str,
+    at: datetime,
+    edited: JsonObject | None = None,
 ) -> Approval:
     """Allow or deny a call. Raises AgentPaneError with VALIDATION_ERROR if that was decided before."""
     known = get(connection, approval_id)
@@ -104,7 +130,7 @@ def decide(
             f"This call is {known.state} already.",
             "`agentpane approvals` shows what waits. Nothing has changed.",
         )
-    decided = {"state": state, "message": message, "decided_at": at, "decided_by": by}
+    decided = {"state": state, "message": message, "decided_at": at, "decided_by": by, "edited": edited}
     connection.execute(update(_A).where(_A.id == approval_id).values(**decided))
     return get(connection, approval_id)
 
@@ -118,20 +144,24 @@ def withdraw_for_task(connection: Connection, task_id: TaskId, at: datetime) -> 
     return tuple(get(connection, approval.id) for approval in open_ones)
 
 
-def allow_always(connection: Connection, project_id: ProjectId, tool: str, at: datetime) -> None:
-    """Allow a tool in this project from now on."""
-    tools = tuple(sorted({*always(connection, project_id), tool}))
-    values = {"always_allowed": tools, "updated_at": at}
+def allow_always(connection: Connection, project_id: ProjectId, rules: Iterable[str], at: datetime) -> None:
+    """Take these rules into what the person has allowed for good in this project."""
+    set_always(connection, project_id, (*always(connection, project_id), *rules), at)
+
+
+def set_always(connection: Connection, project_id: ProjectId, rules: Iterable[str], at: datetime) -> None:
+    """These rules, and no others, are what the person has allowed for good."""
+    values = {"always_allowed": tuple(dict.fromkeys(rules)), "updated_at": at}
     connection.execute(update(ProjectTable).where(ProjectTable.id == project_id).values(**values))
 
 
-def always(connection: Connection, project_id: ProjectId) -> frozenset[str]:
-    """The tools that the person has allowed for good in this project."""
+def always(connection: Connection, project_id: ProjectId) -> tuple[str, ...]:
+    """The rules by which the person has allowed calls for good in this project, in the order in which they came."""
     query = select(ProjectTable.always_allowed).where(ProjectTable.id == project_id)
-    tools = connection.execute(query).scalar_one_or_none()
-    if tools is None:
+    rules = connection.execute(query).scalar_one_or_none()
+    if rules is None:
         raise projects.not_found(project_id)
-    return frozenset(tools)
+    return tuple(rules)
 
 
 def _all(connection: Connection, query: AnySelect) -> tuple[Approval, ...]:

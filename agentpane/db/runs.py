@@ -148,6 +148,7 @@ class NewRun:
     model: str
     turn_limit: int
     policy: str | None = None
+    plan: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +256,7 @@ def create(connection: Connection, new: NewRun, at: datetime) -> Run:
             "model": new.model,
             "turn_limit": new.turn_limit,
             "policy": None if new.policy is None else Policy(new.policy),
+            "plan": new.plan,
             "queued_at": at,
         },
     )

@@ -7,8 +7,10 @@ from pathlib import PurePath
 from agentpane.domain.agents import AgentConfig
 from agentpane.domain.budgets import check_budget
 from agentpane.domain.limits import check_line, invalid
+from agentpane.domain.mcp import is_tool_name
 from agentpane.domain.policy import Policy
 from agentpane.domain.projects import DEFAULT_TOOLS, ProjectConfig
+from agentpane.domain.rules import parse_all
 
 
 def check_config(config: ProjectConfig) -> ProjectConfig:
@@ -20,6 +22,7 @@ def check_config(config: ProjectConfig) -> ProjectConfig:
     if not config.worktree_root.strip():
         raise invalid("worktree_root", "The folder for worktrees is empty.")
     _check_tools(config.allowed_tools)
+    parse_all(config.rules)
     for field in ("run_budget", "task_budget", "project_budget"):
         check_budget(field, getattr(config, field))
     for name in (*((config.env_file,) if config.env_file else ()), *config.copy_files):
@@ -35,12 +38,15 @@ def check_agent_config(config: AgentConfig) -> AgentConfig:
     if config.allowed_tools is not None:
         _check_tools(config.allowed_tools)
     check_budget("budget", config.budget)
+    parse_all(config.rules)
+    if config.policy is not None and config.policy not in set(Policy):
+        raise invalid("policy", f"“{config.policy}” is no policy.")
     if config.model is not None:
         check_line("model", config.model, 200)
     return config
 
 
 def _check_tools(names: tuple[str, ...]) -> None:
-    unknown = [name for name in names if name not in DEFAULT_TOOLS]
+    unknown = [name for name in names if name not in DEFAULT_TOOLS and not is_tool_name(name)]
     if unknown:
         raise invalid("allowed_tools", f"There is no tool called {', '.join(unknown)}.")

@@ -28,6 +28,7 @@ from agentpane.domain.review import MergeStrategy, PatchChunk
 from agentpane.domain.runs import PauseReason, RunStatus
 from agentpane.domain.sessions import EventKind, SessionEvent
 from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.orchestrator.awaited import Awaited
 from agentpane.orchestrator.backends.acp import AcpBackend
 from agentpane.orchestrator.backends.claude_code import ClaudeCodeBackend
 from agentpane.orchestrator.backends.command import CommandBackend
@@ -84,16 +85,27 @@ class Engine:
         workspaces = Workspaces(self._core, sandbox)
         completion = Completion(self._core, credentials)
         self._budgets = Budgets(self._core)
+        awaited = Awaited()
         runner = Runner(
-            self._core, self._blobs, sandbox, self._backends, workspaces, credentials, completion, self._budgets
+            self._core,
+            self._blobs,
+            sandbox,
+            self._backends,
+            workspaces,
+            credentials,
+            completion,
+            self._budgets,
+            awaited,
         )
         self._runner = runner
         self._supervisor = Supervisor(self._core, runner.play, self._runs_changed)
-        queue = Queue(self._core, self._blobs, self._backends, credentials, self._supervisor, self._budgets)
+        queue = Queue(
+            self._core, self._blobs, self._backends, credentials, self._supervisor, self._budgets, sandbox.tier
+        )
         dispatcher = Dispatcher(
             self._core, self._blobs, queue, runner, self._supervisor, workspaces, credentials, completion
         )
-        self._decisions = Decisions(self._core, self._blobs, queue)
+        self._decisions = Decisions(self._core, self._blobs, queue, awaited)
         self._catalog = Catalog(self._core, self._backends, dispatcher)
         self._review = Review(self._core, self._blobs, dispatcher, workspaces, self._patches)
         self._board = Board(self._core, dispatcher)

@@ -9,16 +9,19 @@ from pathlib import Path
 from agentpane.api import commands as c
 from agentpane.api.events import SessionAppended
 from agentpane.db import agents, audit, projects, runs, sessions, tasks
-from agentpane.domain.agents import Agent
+from agentpane.domain.agents import Agent, BackendName
 from agentpane.domain.board import Column
 from agentpane.domain.budgets import Budget, check_budget, reached, with_more
 from agentpane.domain.ids import RunId
 from agentpane.domain.json import JsonObject
-from agentpane.domain.policy import Policy
+from agentpane.domain.policy import Policy, unattended
+from agentpane.domain.projects import Project
 from agentpane.domain.runs import TURN_LIMITS, PauseReason, Run, RunStatus
+from agentpane.domain.sandbox import Tier
 from agentpane.domain.sessions import EventKind, NewEvent, SessionEvent
 from agentpane.domain.tasks import Task
 from agentpane.domain.transcript import AFRESH
+from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.backends.registry import Backends
 from agentpane.orchestrator.blobs import BlobStore
 from agentpane.orchestrator.budgets import Budgets
@@ -40,6 +43,7 @@ class Queue:
     credentials: Credentials
     supervisor: Supervisor
     budgets: Budgets
+    tier: Tier  # how commands are confined here
 
     async def agent_for(self, task: Task, wanted: str | None) -> Agent:
         """The agent that is wanted, else the card's, else the project's default. Raises AGENT_NOT_FOUND."""
@@ -60,6 +64,7 @@ class Queue:
         environment: Environment,
         *,
         policy: Policy | None = None,
+        plan: bool = False,
         prompt: str | None = None,
         position: int = 0,
         also: Callable[[tasks.Connection], None] | None = None,
@@ -75,6 +80,7 @@ class Queue:
         await self.backends.check(agent.backend, agent.config)
         project = await self.core.db.read(projects.get, task.card.project_id)
         await self.core.git.open_repository(Path(project.path))
+        self._check_attended(agent, project, policy)
         model = (await self.core.agent(agent.id)).model
         limit = agent.config.max_turns or project.config.max_turns or TURN_LIMITS[agent.type]
 
@@ -90,6 +96,7 @@ class Queue:
                 model=model,
                 turn_limit=limit,
                 policy=policy.value if policy else None,
+                plan=plan,
             )
             run = runs.create(connection, new, now)
             tasks.set_fields(
@@ -105,7 +112,7 @@ class Queue:
                 also(connection)
             moved = tasks.move(connection, task.card.id, Column.IN_PROGRESS, position, now)
             noted = sessions.append(connection, session_id, self._opening(task, run.id, agent, model, prompt))
-            told = {"agent": agent.name, "model": model, "policy": policy.value if policy else project.config.policy}
+            told = {"agent": agent.name, "model": model, "policy": _policy(agent, project, policy).value}
             audit.append(
                 connection,
                 (
@@ -161,6 +168,19 @@ class Queue:
             raise problem
         return {"unpriced_accepted": True}
 
+    def _check_attended(self, agent: Agent, project: Project, policy: Policy | None) -> None:
+        """Raises SECURITY_SANDBOX_UNAVAILABLE for a run that nobody is asked about, outside the full sandbox."""
+        asks = agent.backend is not BackendName.COMMAND
+        if project.config.unconfined or not unattended(_policy(agent, project, policy), self.tier, asks):
+            return
+        raise AgentPaneError(
+            ErrorCode.SECURITY_SANDBOX_UNAVAILABLE,
+            f"Nobody would be asked about this run's commands, and the sandbox here is tier {self.tier.value}: "
+            f"{self.tier.description}",
+            hint="Install bubblewrap, take a policy that asks, or say that this project's runs may play without a "
+            "sandbox (agentpane project policy P --unconfined). Nothing has changed.",
+        )
+
     def _opening(self, task: Task, run_id: RunId, agent: Agent, model: str, prompt: str | None) -> tuple[NewEvent, ...]:
         """The events that a new run begins with; a card that comes from the backlog again starts anew."""
         said: list[tuple[EventKind, JsonObject]] = []
@@ -171,3 +191,7 @@ class Queue:
             said.append((EventKind.USER_MESSAGE, {"text": prompt, "from": "review"}))
         now = self.core.clock.now()
         return tuple(NewEvent(now, kind, 0, run_id, self.blobs.fit(data)) for kind, data in said)
+
+
+def _policy(agent: Agent, project: Project, chosen: Policy | None) -> Policy:
+    return chosen or Policy(agent.config.policy or project.config.policy)

@@ -64,11 +64,11 @@ def test_what_a_cancelled_task_asked_for_is_withdrawn(connection: Connection, wo
     assert approvals.get(connection, kept.id).state is ApprovalState.ALLOWED
 
 
-def test_a_tool_is_allowed_for_good_in_one_project(connection: Connection, world: World) -> None:
-    assert approvals.always(connection, world.project.id) == frozenset()
-    for tool in ("Bash", "Edit", "Bash"):
-        approvals.allow_always(connection, world.project.id, tool, LATER)
-    assert approvals.always(connection, world.project.id) == {"Bash", "Edit"}
+def test_rules_allow_for_good_in_one_project(connection: Connection, world: World) -> None:
+    assert approvals.always(connection, world.project.id) == ()
+    for rules in (("allow Bash(ls:*)",), ("allow Write(a)", "allow Bash(ls:*)")):
+        approvals.allow_always(connection, world.project.id, rules, LATER)
+    assert approvals.always(connection, world.project.id) == ("allow Bash(ls:*)", "allow Write(a)")
 
 
 def test_an_approval_that_is_not_there_is_said_to_be_missing(connection: Connection) -> None:

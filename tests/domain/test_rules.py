@@ -8,10 +8,12 @@ import pytest
 
 from agentpane.domain.board import MAY_DRAG_TO, TRANSITIONS, BoardEvent, Column, after, check_drag, drag_refusal
 from agentpane.domain.limits import check_concurrency, check_labels, check_line, check_text
-from agentpane.domain.policy import Judgement, Policy, judge
+from agentpane.domain.policy import Grants, Judgement, Policy, Use, effect_of, judge
 from agentpane.domain.projects import DEFAULT_TOOLS
+from agentpane.domain.rules import Rule, parse_all
 from agentpane.domain.runs import MAY_BECOME, AgentStatus, RunStatus, agent_status, check_step
 from agentpane.domain.sandbox import Tier
+from agentpane.domain.shell import Part, Script
 from agentpane.errors import AgentPaneError, ErrorCode
 
 
@@ -84,13 +86,21 @@ def test_an_agents_status_is_that_of_its_newest_run() -> None:
     ],
 )
 def test_a_policy_judges_each_tool(tool: str, policy: Policy, tier: Tier, expected: Judgement) -> None:
-    assert judge(tool, policy, tier, DEFAULT_TOOLS, ()).judgement is expected
+    assert judge(*_call(tool, policy, tier)).judgement is expected
 
 
 def test_a_tool_that_is_always_allowed_is_not_asked_about_but_a_denial_wins() -> None:
-    assert judge("Bash", Policy.CAREFUL, Tier.NONE, DEFAULT_TOOLS, {"Bash"}).judgement is Judgement.ALLOW
-    assert judge("Bash", Policy.READ_ONLY, Tier.NONE, DEFAULT_TOOLS, {"Bash"}).judgement is Judgement.DENY
-    assert judge("Bash", Policy.FREE, Tier.BUBBLEWRAP, ("Read",), {"Bash"}).judgement is Judgement.DENY
+    always = parse_all(["allow Bash"])
+    assert judge(*_call("Bash", Policy.CAREFUL, Tier.NONE, always)).judgement is Judgement.ALLOW
+    assert judge(*_call("Bash", Policy.READ_ONLY, Tier.NONE, always)).judgement is Judgement.DENY
+    assert judge(*_call("Bash", Policy.FREE, Tier.BUBBLEWRAP, always, ("Read",))).judgement is Judgement.DENY
+
+
+def _call(
+    tool: str, policy: Policy, tier: Tier, always: tuple[Rule, ...] = (), tools: tuple[str, ...] = DEFAULT_TOOLS
+) -> tuple[Use, Grants, Script]:
+    script = Script("make", (Part(("make",), "make"),))
+    return Use(tool, effect_of(tool), command="make"), Grants(tools, policy, tier, always=always), script
 
 
 @pytest.mark.parametrize("text", ["", "   ", "x" * 201, "bell\x07", "\ud800"])

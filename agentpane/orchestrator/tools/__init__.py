@@ -9,6 +9,7 @@ from agentpane.orchestrator.tools.background import BASH_OUTPUT, KILL_SHELL
 from agentpane.orchestrator.tools.base import Image, Tool, ToolContext, ToolHost, ToolResult
 from agentpane.orchestrator.tools.bash import BASH
 from agentpane.orchestrator.tools.edit import EDIT, MULTI_EDIT
+from agentpane.orchestrator.tools.exit_plan import EXIT_PLAN_MODE
 from agentpane.orchestrator.tools.globbing import GLOB
 from agentpane.orchestrator.tools.grep import GREP
 from agentpane.orchestrator.tools.memory import FileMemory
@@ -31,6 +32,7 @@ _TOOLS: tuple[Tool, ...] = (
     TODO_WRITE,
     ASK_USER,
     TASK,
+    EXIT_PLAN_MODE,
 )
 
 TOOL_NAMES = tuple(tool.name for tool in _TOOLS)

@@ -1,0 +1,123 @@
+"""A shell command as its parts, and whether a prefix of words speaks of one of them.
+
+An allowing prefix is read strictly: what is not certain does not match. A forbidding one is read loosely: it finds
+the command behind a path, options and wrappers, and says MAYBE where only the shell knows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import PurePosixPath
+
+from agentpane.domain.wrappers import git_options
+
+Words = tuple[str | None, ...]
+
+_ASSIGNED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\+?=")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One simple command.
+
+    words: what the shell passes on, None where only the shell knows; one None may become any number of words.
+    assigned: how many of the words, in front, set variables.
+    wraps: it may run another command that begins at any of its words.
+    opaque: no allowing rule can speak of it: an expression, the definition of a function, a setting of the shell's.
+    """
+
+    words: Words
+    text: str
+    assigned: int = 0
+    wraps: bool = False
+    opaque: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """A file that a redirection names; path: None where only the shell knows it."""
+
+    path: str | None
+    write: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A command, taken apart. problem: why it could not be, in words; the parts then tell nothing."""
+
+    text: str
+    parts: tuple[Part, ...] = ()
+    touches: tuple[Touch, ...] = ()
+    problem: str | None = None
+
+
+class Match(Enum):
+    NO = 0
+    MAYBE = 1
+    YES = 2
+
+
+def leading_assignments(words: Sequence[str | None]) -> int:
+    count = 0
+    for word in words:
+        if word is None or _ASSIGNED.match(word) is None:
+            break
+        count += 1
+    return count
+
+
+def covers(prefix: tuple[str, ...], exact: bool, part: Part) -> bool:
+    """Whether an allowing rule speaks of this part beyond any doubt."""
+    words = part.words
+    if part.opaque or len(words) < len(prefix) or (exact and len(words) != len(prefix)):
+        return False
+    return words[: len(prefix)] == prefix and part.assigned == leading_assignments(prefix)
+
+
+def forbids(prefix: tuple[str, ...], part: Part) -> Match:
+    """Whether a forbidding rule speaks of this part, as far as can be told."""
+    wanted = prefix[leading_assignments(prefix) :]
+    words = part.words[part.assigned :]
+    if not wanted or not words:
+        return Match.YES if prefix and part.words[: len(prefix)] == prefix else Match.NO
+    if not part.wraps:
+        return _begins(wanted, words)
+    flat: list[str | None] = []
+    for word in words:
+        flat += [None] if word is None else re.split(r"[\s;|&()`]+", word)
+    return max((_begins(wanted, flat[at:]) for at in range(len(flat))), key=lambda match: match.value)
+
+
+def _begins(prefix: tuple[str, ...], words: Sequence[str | None]) -> Match:
+    """Does a command of these words begin with the prefix, options between its words aside?"""
+    name = words[0]
+    if name is None:
+        return Match.MAYBE
+    base = PurePosixPath(name).name.casefold()
+    if base != PurePosixPath(prefix[0]).name.casefold():
+        return Match.NO
+    rest: list[str | None] = list(words[1:])
+    sure = True
+    if base == "git" and len(prefix) > 1 and not prefix[1].startswith("-"):
+        rest, sure = git_options(rest)
+    for wanted in prefix[1:]:
+        after_option = False
+        while True:
+            if not rest:
+                return Match.NO if sure else Match.MAYBE
+            head = rest.pop(0)
+            if head is None:
+                return Match.MAYBE
+            if head == wanted:
+                break
+            if head.startswith("-"):
+                after_option = "=" not in head
+            elif after_option:  # it may be the option's value, or the command's next word
+                after_option, sure = False, False
+            else:
+                return Match.NO if sure else Match.MAYBE
+    return Match.YES if sure else Match.MAYBE

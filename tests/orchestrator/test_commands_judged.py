@@ -1,0 +1,303 @@
+"""Shell commands, taken apart and judged: a rule that allows is never widened, one that denies is hard to get round.
+
+The sandbox is the wall. A denying rule is a fence in front of it: where it cannot be told whether it is climbed, a
+person is asked.
+"""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agentpane.domain.offers import offered
+from agentpane.domain.policy import Effect, Grants, Judgement, Policy, Use, Verdict, judge
+from agentpane.domain.rules import parse_all
+from agentpane.domain.sandbox import Tier
+from agentpane.orchestrator.shell_parts import read
+
+ALLOW, ASK, DENY = Judgement.ALLOW, Judgement.ASK, Judgement.DENY
+
+
+def judged(command: str, *rules: str, policy: Policy, tier: Tier = Tier.BUBBLEWRAP) -> Verdict:
+    use = Use("Bash", Effect.EXECUTE, command=command)
+    return judge(use, Grants(("Bash",), policy, tier, parse_all(rules)), read(command))
+
+
+# Each is judged in a careful project that allows `git status:*`, and in a free one that denies `git push:*`.
+ROWS: list[tuple[str, Judgement, Judgement]] = [
+    # What the rules are about
+    ("git status", ALLOW, ALLOW),
+    ("git status -s --branch", ALLOW, ALLOW),
+    ("git push", ASK, DENY),
+    ("git push origin main", ASK, DENY),
+    ("git pushx", ASK, ALLOW),
+    ("git statusx", ASK, ALLOW),
+    ("git", ASK, ALLOW),
+    ("ls", ASK, ALLOW),
+    # Several commands
+    ("git status && git push", ASK, DENY),
+    ("git status; git push", ASK, DENY),
+    ("git status | git push", ASK, DENY),
+    ("git status || git push", ASK, DENY),
+    ("git status & git push", ASK, DENY),
+    ("git status\ngit push", ASK, DENY),
+    ("git status &&\\\n git push", ASK, ASK),
+    ("git status && git status", ALLOW, ALLOW),
+    ("git status 2>&1 | git status", ALLOW, ALLOW),
+    ("! git push", ASK, DENY),
+    ("(git push)", ASK, DENY),
+    ("{ git push; }", ASK, DENY),
+    ("if git status; then git push; fi", ASK, DENY),
+    ("while git status; do git push; done", ASK, DENY),
+    ("until git status; do git status; done", ALLOW, ALLOW),
+    ("for x in a b; do git push; done", ASK, DENY),
+    ("for x in a b; do git status $x; done", ALLOW, ALLOW),
+    ("for PATH in /evil; do git status; done", ASK, ALLOW),
+    ("case a in a) git push;; esac", ASK, DENY),
+    ("select x in a; do git push; done", ASK, DENY),
+    ("f() { git push; }; f", ASK, DENY),
+    ("git() { rm -rf .; }; git status", ASK, ALLOW),
+    ("function git { :; }; git status", ASK, ALLOW),
+    ("coproc git push", ASK, DENY),
+    ("time git push", ASK, DENY),
+    ("time -p git status", ALLOW, ALLOW),
+    # Substitutions
+    ("git status $(git push)", ASK, DENY),
+    ("git status `git push`", ASK, DENY),
+    ("git status `echo \\`git push\\``", ASK, ASK),
+    ('git status "$(git push)"', ASK, DENY),
+    ("git status <(git push)", ASK, DENY),
+    ("git status > >(git push)", ASK, DENY),
+    ("git status ${x:-$(git push)}", ASK, DENY),
+    ("git status $((x))", ASK, ALLOW),
+    ("git status ${x@P}", ASK, ALLOW),
+    ("git status $x", ALLOW, ALLOW),
+    ("echo '$(git push)'", ASK, ALLOW),
+    ("git status <<EOF\n$(git push)\nEOF", ASK, DENY),
+    ("git status <<'EOF'\n$(git push)\nEOF", ALLOW, ALLOW),
+    ("git status <<EOF\nx\nEOF\ngit push", ASK, DENY),
+    ("git status <<< $(git push)", ASK, DENY),
+    ("cat <<EOF | git push\nx\nEOF", ASK, DENY),
+    # Names in disguise
+    ("\\git push", ASK, DENY),
+    ("\\git status", ALLOW, ALLOW),
+    ("g'i't push", ASK, DENY),
+    ('"git" "push"', ASK, DENY),
+    ("git pu\\sh", ASK, DENY),
+    ("g\\\nit push", ASK, ASK),
+    ("git pu\\\nsh", ASK, ASK),
+    ("git sta\\\ntus", ASK, ASK),
+    ("$'git' push", ASK, DENY),
+    ("$'\\147it' push", ASK, ASK),
+    ("/usr/bin/git push", ASK, DENY),
+    ("/usr/bin/git status", ASK, ALLOW),
+    ("./git status", ASK, ALLOW),
+    ("../bin/git push", ASK, DENY),
+    ("GIT push", ASK, DENY),
+    ("gi? push", ASK, ASK),
+    ("/usr/bin/g* push", ASK, ASK),
+    ("{git,push}", ASK, ASK),
+    ("git {push,}", ASK, ASK),
+    ("~/git push", ASK, ASK),
+    ("$X push", ASK, ASK),
+    ("${X} push", ASK, ASK),
+    ("$(echo git) push", ASK, ASK),
+    ("git $X", ASK, ASK),
+    ("git $X status", ASK, ASK),
+    ("git$IFS'push'", ASK, ASK),
+    ("git${IFS}push", ASK, ASK),
+    ("IFS=x; git push", ASK, DENY),
+    ("git\tpush", ASK, DENY),
+    ("git\u00a0push", ASK, ASK),
+    ("git\u2003status", ASK, ASK),
+    ("git status\u200b", ASK, ASK),
+    ("git status\r", ASK, ASK),
+    ("git status\rgit push", ASK, ASK),
+    ("git status\x00; git push", ASK, ASK),
+    ("git status\x0bpush", ASK, ASK),
+    ("gіt push", ASK, ALLOW),  # a Cyrillic letter: another program
+    # Options in between
+    ("git -C x push", ASK, DENY),
+    ("git -C x status", ASK, ALLOW),
+    ("git --no-pager push", ASK, DENY),
+    ("git --git-dir=x --work-tree y push", ASK, DENY),
+    ("git -c a.b=c push", ASK, DENY),
+    ("git -c alias.status=!sh status", ASK, ASK),
+    ("git -c alias.p=push p", ASK, ASK),
+    ("git --config-env=alias.p=X p", ASK, ASK),
+    ("git log --grep push", ASK, ALLOW),
+    ("git commit -m push", ASK, ALLOW),
+    # Wrappers
+    ("command git push", ASK, DENY),
+    ("command git status", ALLOW, ALLOW),
+    ("builtin command git push", ASK, DENY),
+    ("exec git push", ASK, DENY),
+    ("nohup git push", ASK, DENY),
+    ("nice -n 5 git push", ASK, DENY),
+    ("nice -n5 git status", ALLOW, ALLOW),
+    ("timeout 5 git push", ASK, DENY),
+    ("timeout -k 1 --signal=KILL 5 git status", ALLOW, ALLOW),
+    ("timeout --strange 5 git push", ASK, DENY),
+    ("timeout $X git status", ASK, ASK),
+    ("./timeout 5 git status", ASK, ALLOW),
+    ("env git push", ASK, DENY),
+    ("env git status", ALLOW, ALLOW),
+    ("env -i git push", ASK, DENY),
+    ("env -S 'git push'", ASK, DENY),
+    ("sudo git push", ASK, DENY),
+    ("sudo -u root git push", ASK, DENY),
+    ("sudo git status", ASK, ALLOW),
+    ("bash -c 'git push'", ASK, DENY),
+    ("bash -lc 'git status'", ALLOW, ALLOW),
+    ("sh -c 'git status; git push'", ASK, DENY),
+    ("bash -c 'bash -c \"git push\"'", ASK, DENY),
+    ("bash -c $X", ASK, ASK),
+    ("bash -c 'git status' --rcfile x", ALLOW, ALLOW),
+    ("bash --rcfile x -ic 'git push'", ASK, DENY),
+    ("bash script.sh", ASK, ALLOW),
+    ("zsh -c 'git push'", ASK, DENY),
+    ("./bash -c 'git status'", ASK, ALLOW),
+    ("eval git push", ASK, DENY),
+    ("eval 'git status' '; git push'", ASK, DENY),
+    ("eval $X", ASK, ASK),
+    ("echo push | xargs git", ASK, ASK),
+    ("xargs -n 1 git push", ASK, DENY),
+    ("xargs git status", ALLOW, ALLOW),
+    ("xargs -I{} sh -c 'git status {}'", ASK, ASK),
+    ("xargs -I X X push", ASK, ASK),
+    ("find . -exec git push \\;", ASK, DENY),
+    ("find . -name x -execdir git push {} +", ASK, DENY),
+    ("ssh host git push", ASK, DENY),
+    ("ssh host 'cd x && git push'", ASK, DENY),
+    ("trap 'git push' EXIT", ASK, DENY),
+    ("parallel git push ::: a", ASK, DENY),
+    # What a command finds around it
+    ("PATH=/evil git status", ASK, ALLOW),
+    ("PATH=/evil; git status", ASK, ALLOW),
+    ("LD_PRELOAD=x.so git status", ASK, ALLOW),
+    ("GIT_PAGER=evil git status", ASK, ALLOW),
+    ("env PATH=/evil git status", ASK, ALLOW),
+    ("export PATH=/evil; git status", ASK, ALLOW),
+    ("alias git=evil; git status", ASK, ALLOW),
+    ("hash -p /evil git; git status", ASK, ALLOW),
+    ("printf -v PATH /evil; git status", ASK, ALLOW),
+    ("X=1 git push", ASK, DENY),
+    ("x[$(git push)]=1", ASK, DENY),
+    # Redirections
+    ("git status > out", ASK, ALLOW),
+    ("git status >> out", ASK, ALLOW),
+    ("git status &> out", ASK, ALLOW),
+    ("git status >| out", ASK, ALLOW),
+    ("> out git status", ASK, ALLOW),
+    ("git status > /dev/null 2>&1", ALLOW, ALLOW),
+    ("git status < in", ALLOW, ALLOW),
+    ("git > out push", ASK, ASK),
+    ("git status > $X", ASK, ALLOW),
+    ("git status > /dev/tcp/host/80", ASK, ALLOW),
+    # Comments, and what is no command
+    ("git status # git push", ALLOW, ALLOW),
+    ("git status #\ngit push", ASK, DENY),
+    ("git status \\# ; git push", ASK, DENY),
+    ("git status#; git push", ASK, DENY),
+    ("[[ 'a[$(git push)]' -eq 1 ]] && git status", ASK, ALLOW),
+    ("(( x = 1 )); git status", ASK, ALLOW),
+    ("git status; then", ASK, ASK),
+    ("git status )", ASK, ASK),
+    ("git status 'x", ASK, ASK),
+    ("git status <<A <<B\nA\ngit push\nB", ASK, ASK),
+]
+
+
+@pytest.mark.parametrize(("command", "allowing", "denying"), ROWS)
+def test_an_allowing_rule_is_never_widened_and_a_denying_one_is_not_walked_round(
+    command: str, allowing: Judgement, denying: Judgement
+) -> None:
+    assert judged(command, "allow Bash(git status:*)", policy=Policy.CAREFUL).judgement is allowing
+    assert judged(command, "deny Bash(git push:*)", policy=Policy.FREE).judgement is denying
+    strict = judged(command, "allow Bash(git status:*)", policy=Policy.READ_ONLY).judgement
+    assert strict is (ALLOW if allowing is ALLOW else DENY)
+
+
+@given(st.text(st.sampled_from("git status push;&|()<>$`'\"\\{}#\n\t ~*?=x1-!"), max_size=40))
+@settings(max_examples=300, deadline=None)
+def test_no_text_around_an_allowed_command_is_allowed_with_a_character_that_runs_another(text: str) -> None:
+    command = f"git status{text}"
+    found = judged(command, "allow Bash(git status:*)", policy=Policy.CAREFUL)
+    if found.judgement is ALLOW:
+        script = read(command)
+        assert script.problem is None
+        assert all(part.words[:2] == ("git", "status") and part.assigned == 0 for part in script.parts)
+        assert not any(touch.write for touch in script.touches)
+
+
+@given(st.text(max_size=60))
+@settings(max_examples=300, deadline=None)
+def test_any_text_is_taken_apart_or_said_to_be_none(text: str) -> None:
+    script = read(text)
+    assert script.problem is not None or script.text == text
+
+
+@pytest.mark.parametrize(
+    ("command", "rules", "policy", "tier", "expected"),
+    [
+        ("ls", (), Policy.BALANCED, Tier.BUBBLEWRAP, ALLOW),
+        ("ls", (), Policy.BALANCED, Tier.LANDLOCK, ASK),
+        ("ls", (), Policy.BALANCED, Tier.NONE, ASK),
+        ("ls", (), Policy.FREE, Tier.NONE, ASK),
+        ("ls (", (), Policy.BALANCED, Tier.BUBBLEWRAP, ASK),
+        ("ls (", ("allow Bash",), Policy.BALANCED, Tier.BUBBLEWRAP, ALLOW),
+        ("ls (", (), Policy.READ_ONLY, Tier.BUBBLEWRAP, DENY),
+        ("ls", ("deny Bash",), Policy.FREE, Tier.BUBBLEWRAP, DENY),
+        ("npm test", ("ask Bash(npm:*)",), Policy.FREE, Tier.BUBBLEWRAP, ASK),
+        ("cat < .env", ("deny Read(.env)",), Policy.FREE, Tier.BUBBLEWRAP, DENY),
+        ("ls > keys/id", ("deny Write(keys/**)",), Policy.FREE, Tier.BUBBLEWRAP, DENY),
+        ("ls > $X", ("deny Write(keys/**)",), Policy.FREE, Tier.BUBBLEWRAP, ASK),
+        ("cd keys && ls > id", ("deny Write(keys/**)",), Policy.FREE, Tier.BUBBLEWRAP, ASK),
+        ("ls > out", ("allow Bash(ls:*)", "allow Write(out)"), Policy.CAREFUL, Tier.BUBBLEWRAP, ALLOW),
+        ("ls > out", ("allow Bash(ls:*)", "allow Write(out)"), Policy.CAREFUL, Tier.NONE, ASK),
+        ("cd x; ls > o", (*["allow Bash(cd:*)", "allow Bash(ls:*)"], "allow Write(o)"), Policy.CAREFUL, Tier.LANDLOCK, ASK),
+        ("cd x; ./run", ("allow Bash(cd:*)", "allow Bash(./run:*)"), Policy.CAREFUL, Tier.BUBBLEWRAP, ASK),
+        ("read PATH; ls", ("allow Bash(read:*)", "allow Bash(ls:*)"), Policy.CAREFUL, Tier.BUBBLEWRAP, ASK),
+        ("CI=1 npm test", ("allow Bash(CI=1 npm test)",), Policy.CAREFUL, Tier.BUBBLEWRAP, ALLOW),
+        ("CI=2 npm test", ("allow Bash(CI=1 npm test)",), Policy.CAREFUL, Tier.BUBBLEWRAP, ASK),
+        ("npm test", ("allow Bash(npm test *)",), Policy.CAREFUL, Tier.BUBBLEWRAP, ALLOW),
+        ("npm test -- -w", ("allow Bash(npm test)",), Policy.CAREFUL, Tier.BUBBLEWRAP, ASK),
+        ("npm --prefix x publish", ("deny Bash(npm publish:*)",), Policy.FREE, Tier.BUBBLEWRAP, ASK),
+        ("sudo ls", ("allow Bash(sudo:*)",), Policy.CAREFUL, Tier.BUBBLEWRAP, ALLOW),
+        ("find . -exec rm {} ';'", ("allow Bash(find:*)",), Policy.CAREFUL, Tier.BUBBLEWRAP, ASK),
+    ],
+)  # fmt: skip
+def test_parts_redirections_and_tiers(
+    command: str, rules: tuple[str, ...], policy: Policy, tier: Tier, expected: Judgement
+) -> None:
+    found = judged(command, *rules, policy=policy, tier=tier)
+    assert found.judgement is expected, found.rule
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("npm test -- --watch", ("allow Bash(npm test:*)",)),
+        ("npm run build --silent", ("allow Bash(npm run build:*)",)),
+        ("git status && pytest -q", ("allow Bash(git status:*)", "allow Bash(pytest:*)")),
+        ("git -C x push", ("allow Bash(git -C x push)",)),
+        ("python -c 'print(1)'", ("allow Bash(python -c 'print(1)')",)),
+        ("bash run.sh", ("allow Bash(bash run.sh)",)),
+        ("bash -c 'npm test'", ("allow Bash(npm test:*)",)),
+        ("sudo ls", ("allow Bash(sudo ls)",)),
+        ("rm -rf build", ("allow Bash(rm -rf build)",)),
+        ("CI=1 npm test", ("allow Bash(CI=1 npm test)",)),
+        ("npm test > out.txt", ("allow Bash(npm test:*)", "allow Write(out.txt)")),
+        ("rm $X", ()),
+        ("$X", ()),
+        ("python -c 'a\nb'", ()),
+        ("npm test; x=1", ()),
+        ("npm test (", ()),
+    ],
+)
+def test_always_offers_narrow_rules_for_each_part_or_none(command: str, expected: tuple[str, ...]) -> None:
+    use = Use("Bash", Effect.EXECUTE, command=command)
+    assert offered(use, read(command)) == expected
+    if expected:
+        assert judged(command, *expected, policy=Policy.CAREFUL).judgement is ALLOW
