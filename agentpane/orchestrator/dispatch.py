@@ -8,10 +8,12 @@ from pathlib import Path
 from agentpane.api import commands as c
 from agentpane.api.events import ApprovalChanged
 from agentpane.db import agents, approvals, audit, projects, runs, tasks
+from agentpane.domain import traces
 from agentpane.domain.agents import Agent
 from agentpane.domain.audit import AuditRecord
 from agentpane.domain.board import BoardEvent, Column, after, invalid_transition
-from agentpane.domain.ids import TaskId
+from agentpane.domain.ids import SessionId, TaskId
+from agentpane.domain.json import JsonValue
 from agentpane.domain.limits import TASK_DESCRIPTION, check_text, invalid
 from agentpane.domain.policy import Policy
 from agentpane.domain.runs import ACTIVE, LIVE, RESUMABLE, PauseReason, Run, RunStatus, live_run
@@ -24,7 +26,7 @@ from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.credentials import Credentials
 from agentpane.orchestrator.queueing import Queue
 from agentpane.orchestrator.runner import Runner
-from agentpane.orchestrator.sessions import Recorder, note
+from agentpane.orchestrator.sessions import Recorder, note, read_whole
 from agentpane.orchestrator.supervisor import Supervisor
 from agentpane.orchestrator.workspace import Workspaces
 from agentpane.worktrees import Repository
@@ -88,8 +90,9 @@ class Dispatcher:
             if task.card.column is not Column.BACKLOG:
                 raise invalid_transition(task.card.column, "A run starts from the backlog.")
             agent = await self._queue.agent_for(task, command.agent)
+            plan = agent.config.plan if command.plan is None else command.plan
             return await self._queue.new(
-                task, agent, command.environment, policy=command.policy, position=position or 0
+                task, agent, command.environment, policy=command.policy, plan=plan, position=position or 0
             )
 
     async def resume(self, command: c.ResumeRun) -> Task:
@@ -106,7 +109,7 @@ class Dispatcher:
                 raise not_resumable(task)
             if command.finish:
                 return await self._finish(task, run)
-            if run.pause_reason is PauseReason.APPROVAL and len(
+            if run.pause_reason in {PauseReason.APPROVAL, PauseReason.PLAN} and len(
                 await self._core.db.read(approvals.pending, task.card.id)
             ):
                 raise AgentPaneError(
@@ -137,7 +140,7 @@ class Dispatcher:
             run = task.runs[-1] if task.runs else None
             if run is None or task.card.column is not Column.IN_PROGRESS or task.session_id is None:
                 raise not_resumable(task)
-            await note(self._core, self._blobs, task, run.id, EventKind.ANSWER, {"text": text, "from": "person"})
+            await self._note_answer(task, run, task.session_id, text)
             if run.status in {RunStatus.QUEUED, *ACTIVE}:
                 return await self._core.task(task.card.id)
             if run.pause_reason is PauseReason.APPROVAL and run.status is RunStatus.PAUSED:
@@ -145,6 +148,18 @@ class Dispatcher:
             if run.status in RESUMABLE:
                 return await self._queue.again(task, run, c.ResumeRun(task.card.id, environment=command.environment))
             return await self._another(task, run, command.environment)
+
+    async def _note_answer(self, task: Task, run: Run, session_id: SessionId, text: str) -> None:
+        """Store what the person says: to the call that has asked, when the run waits for that, else to the agent."""
+        data: dict[str, JsonValue] = {"text": text, "from": "person"}
+        run_id = run.id
+        if run.status is RunStatus.PAUSED and run.pause_reason is PauseReason.QUESTION:
+            events = [event async for event in read_whole(self._core, self._blobs, session_id)]
+            question = traces.open_question(events)
+            if question is not None:
+                data["call_id"] = question.data["call_id"]
+                run_id = question.run_id or run.id
+        await note(self._core, self._blobs, task, run_id, EventKind.ANSWER, data)
 
     async def send_back(
         self,
@@ -208,6 +223,7 @@ class Dispatcher:
     async def _finish(self, task: Task, run: Run) -> Task:
         if run.status is not RunStatus.PAUSED:
             raise not_resumable(task)
+        await self._supervisor.stop(run.id)  # its agent may wait, alive, for a decision
         row = await self._core.db.read(runs.row, run.id)
         project = await self._core.db.read(projects.get, task.card.project_id)
         repository = await self._core.git.open_repository(Path(project.path))

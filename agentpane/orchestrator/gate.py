@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from agentpane.api.events import ApprovalChanged
-from agentpane.db import approvals, runs, sessions
-from agentpane.domain.approvals import Approval, ApprovalState
-from agentpane.domain.json import JsonObject, JsonValue
-from agentpane.domain.policy import Judgement, Policy, Use, Verdict, judge
-from agentpane.domain.projects import Project
+from agentpane.db import runs, sessions
+from agentpane.domain import traces
+from agentpane.domain.json import JsonObject
+from agentpane.domain.policy import Use, Verdict
 from agentpane.domain.runs import PauseReason, turn_limit_is_near
-from agentpane.domain.sandbox import Tier
-from agentpane.domain.sessions import EventKind
+from agentpane.domain.sessions import EventKind, SessionEvent
 from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.orchestrator.awaited import Awaited
 from agentpane.orchestrator.backends.base import RunPaused, ToolCall
+from agentpane.orchestrator.blobs import BlobStore
 from agentpane.orchestrator.budgets import Budgets
 from agentpane.orchestrator.core import Core
-from agentpane.orchestrator.sessions import Recorder
+from agentpane.orchestrator.judging import Judge, Terms
+from agentpane.orchestrator.sessions import Recorder, read_whole
+from agentpane.orchestrator.subagents import Crew
+from agentpane.orchestrator.tools import ToolResult
 
 
 class Gate:
@@ -27,26 +29,24 @@ class Gate:
         self,
         core: Core,
         recorder: Recorder,
-        run: runs.RunRow,
-        project: Project,
-        tools: tuple[str, ...],
-        policy: Policy,
-        tier: Tier,
+        terms: Terms,
+        awaited: Awaited,
         read_up_to: int,
         wish: Callable[[], PauseReason | None],
         budgets: Budgets,
+        blobs: BlobStore,
+        crew: Crew,
     ) -> None:
         self._core = core
         self._recorder = recorder
-        self._run = run
-        self._project = project
-        self._tools = tools
-        self._policy = policy
-        self._tier = tier
+        self._run = terms.run
+        self._judge = Judge(core, recorder, terms, awaited, wish)
         self.read_up_to = read_up_to  # a person's messages up to this event are in the conversation
         self._warned = False  # of the turn limit
         self._wish = wish  # why the run should pause, if it should
         self._budgets = budgets
+        self._blobs = blobs
+        self._crew = crew
 
     async def may_start_turn(self, turn: int) -> tuple[str, ...]:
         """The messages that came since the last turn. Raises RunPaused at the turn limit or on the person's wish."""
@@ -71,7 +71,7 @@ class Gate:
         if last <= since:
             return ()
         events = await self._core.db.read(sessions.read, self._run.session_id, since, last - since)
-        return tuple(str(event.data["text"]) for event in events if event.kind is EventKind.ANSWER)
+        return tuple(str(event.data["text"]) for event in events if self._is_said(event))
 
     async def unread(self) -> bool:
         """Whether the person has said something that the agent has not read."""
@@ -79,68 +79,37 @@ class Gate:
         if last <= self.read_up_to:
             return False
         events = await self._core.db.read(sessions.read, self._run.session_id, self.read_up_to, last)
-        return any(event.kind is EventKind.ANSWER for event in events)
+        return any(self._is_said(event) for event in events)
+
+    def _is_said(self, event: SessionEvent) -> bool:
+        """Is it a message to this agent? A person speaks to the card's agent, and answers the calls that ask."""
+        return event.kind is EventKind.ANSWER and "call_id" not in event.data and self._run.depth == 0
 
     async def authorize(self, turn: int, call: ToolCall, summary: str) -> Verdict:
-        """Allow or deny; raises RunPaused when a person must say, after storing the question."""
-        self._stop_if_asked()
-        always = await self._core.db.read(approvals.always, self._project.id)
-        verdict = judge(call.name, self._policy, self._tier, self._tools, always)
-        if verdict.judgement is not Judgement.ASK:
-            return verdict
-        decided = await self._core.db.read(approvals.for_call, self._run.id, call.id)
-        if decided is None:
-            await self._ask(turn, call, summary)
-        elif decided.state is ApprovalState.ALLOWED:
-            return Verdict(Judgement.ALLOW, f"approved by {decided.decided_by}")
-        elif decided.state is ApprovalState.DENIED:
-            return Verdict(Judgement.DENY, decided.message or "The person denied this call.")
-        raise RunPaused(PauseReason.APPROVAL)
+        """See `Host.authorize`."""
+        return await self._judge.authorize(turn, call, summary)
 
     async def decide(self, turn: int, call: ToolCall, use: Use, summary: str, detail: str = "") -> Verdict:
         """See `Host.decide`."""
-        return await self.authorize(turn, call, summary)
+        return await self._judge.decide(turn, call, use, summary, detail)
 
     async def ask(self, turn: int, call: ToolCall, question: str, options: tuple[str, ...]) -> str:
         """See `Host.ask`."""
         await self._recorder.flush()
-        last = await self._core.db.read(sessions.last_seq, self._run.session_id)
-        events = await self._core.db.read(sessions.read, self._run.session_id, 0, last)
-        asked = False
-        for event in events:
-            asked = asked or (event.kind is EventKind.QUESTION and event.data.get("call_id") == call.id)
-            if asked and event.kind is EventKind.ANSWER:
-                return str(event.data["text"])
-        if not asked:
+        events = [event async for event in read_whole(self._core, self._blobs, self._run.session_id)]
+        asked = traces.question_of(events, self._run.id, turn, call.id)
+        answer = traces.answer_to(events, asked) if asked is not None else None
+        if answer is not None:
+            return answer
+        if asked is None:
             data: JsonObject = {"call_id": call.id, "question": question, "options": list(options)}
             self._recorder.add(EventKind.QUESTION, data, turn)
             await self._recorder.flush()
         raise RunPaused(PauseReason.QUESTION)
 
-    async def _ask(self, turn: int, call: ToolCall, summary: str) -> None:
-        asked: Approval = await self._core.db.write(
-            approvals.request,
-            approvals.NewApproval(
-                project_id=self._project.id,
-                task_id=self._run.task_id,
-                run_id=self._run.id,
-                call_id=call.id,
-                tool=call.name,
-                input=call.input,
-                summary=summary,
-            ),
-            self._core.clock.now(),
-        )
-        data: dict[str, JsonValue] = {
-            "approval_id": asked.id,
-            "call_id": call.id,
-            "tool": call.name,
-            "input": call.input,
-            "summary": summary,
-        }
-        self._recorder.add(EventKind.APPROVAL_REQUESTED, data, turn)
-        await self._recorder.flush()
-        self._core.bus.publish(ApprovalChanged(asked))
+    async def delegate(self, turn: int, call: ToolCall, description: str, prompt: str, agent: str | None) -> ToolResult:
+        """See `Host.delegate`."""
+        return await self._crew.delegate(turn, call.id, description, prompt, agent)
 
     def _stop_if_asked(self) -> None:
         reason = self._wish()

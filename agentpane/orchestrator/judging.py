@@ -69,14 +69,14 @@ class Judge:
         terms: Terms,
         awaited: Awaited,
         wish: Callable[[], PauseReason | None],
-        patience: float = PAUSED_PLACE_SECONDS,
+        patience: float | None = None,
     ) -> None:
         self._core = core
         self._recorder = recorder
         self._terms = terms
         self._awaited = awaited
         self._wish = wish
-        self._patience = patience
+        self._patience = PAUSED_PLACE_SECONDS if patience is None else patience
         self._plan_approved = False
 
     async def planning(self) -> bool:

@@ -8,8 +8,10 @@ from agentpane.api.events import RunActivity
 from agentpane.db import audit, model_calls, runs, tasks
 from agentpane.domain import transcript
 from agentpane.domain.json import JsonObject, JsonValue
+from agentpane.domain.policy import is_persons
 from agentpane.domain.sandbox import Tier
 from agentpane.domain.sessions import EventKind
+from agentpane.domain.tasks import Todo
 from agentpane.orchestrator.backends import base
 from agentpane.orchestrator.budgets import Budgets
 from agentpane.orchestrator.core import Core
@@ -94,8 +96,7 @@ class Narrator:
             case base.ConversationNamed(name):
                 await self._core.db.write(runs.name_conversation, self._run.id, name)
             case base.TodosChanged(_, todos):
-                await self._core.db.write(tasks.set_fields, self._run.task_id, self._core.clock.now(), todos=todos)
-                await self._core.announce_task(self._run.task_id, counts=False)
+                await self._todos_changed(todos)
             case base.Nudged(turn, text):
                 self._recorder.add(EventKind.USER_MESSAGE, {"text": text, "from": "engine"}, turn)
             case base.ModelCalled():
@@ -114,6 +115,11 @@ class Narrator:
             case base.Ended(text):
                 return text
         return None
+
+    async def _todos_changed(self, todos: tuple[Todo, ...]) -> None:
+        if self._run.depth == 0:  # the card shows the list of the agent itself, not of its sub-agents
+            await self._core.db.write(tasks.set_fields, self._run.task_id, self._core.clock.now(), todos=todos)
+            await self._core.announce_task(self._run.task_id, counts=False)
 
     def _retrying(self, event: base.Retrying) -> None:
         data = {
@@ -201,6 +207,8 @@ class Narrator:
             "denied": event.denied,
             "data": dict(result.data),
         }
+        if result.images:
+            data["images"] = [{"media_type": image.media_type, "data": image.data} for image in result.images]
         if result.error_code is not None:
             data["code"] = result.error_code.value
         self._recorder.add(EventKind.TOOL_RESULT, data, event.turn)
@@ -217,7 +225,7 @@ class Narrator:
         entry = self._core.record(
             event.call.name,
             self._run.project_id,
-            actor=f"rule: {event.denied}" if event.denied else "agent",
+            actor=_decider(event.denied) if event.denied else "agent",
             task_id=self._run.task_id,
             agent_id=self._run.agent_id,
             run_id=self._run.id,
@@ -247,6 +255,10 @@ def _figures(event: base.TurnFinished | base.ModelCalled, usage: base.Usage | No
         "cost_usd": event.cost_usd,
         "latency_ms": event.latency_ms,
     }
+
+
+def _decider(denial: str) -> str:
+    return "person" if is_persons(denial) else f"rule: {denial}"
 
 
 def _shortened(values: JsonObject) -> JsonObject:

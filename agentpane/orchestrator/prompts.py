@@ -30,22 +30,44 @@ _REACH: Mapping[NetworkMode, str] = {
     NetworkMode.ALL: "",
 }
 
+SUB_AGENT = (
+    "You do a part of another agent's work, in the same worktree. It reads nothing of this but your last answer: "
+    "say there what you found or did, with the paths, and what is left open."
+)
+PLAN = """\
+This run begins with a plan. Until the plan is approved you may only look: nothing can be written and no command run.
+- Read and search until you know what has to change, and where.
+- Then call ExitPlanMode with the plan: what you will change, in which files, in which order, how you will check it, \
+and what you are not sure of. A person reads it and approves it, changes it, or sends it back with a reason.
+- What comes back from ExitPlanMode is the plan that holds, perhaps with the person's changes. Keep to it."""
+
 GO_ON = "Go on with the task. If nothing has to change in the worktree, say why."
 
 
 def system_prompt(
-    worktree: str, network: Network, agent_words: str | None, repository_words: Sequence[tuple[str, str]]
+    worktree: str,
+    network: Network,
+    agent_words: str | None,
+    repository_words: Sequence[tuple[str, str]],
+    planning: bool = False,
 ) -> str:
     """What every request of a run begins with; the same bytes for the whole run, so that it can be cached.
 
     repository_words: (path, text) of the repository's own instruction files.
     """
     parts = [SYSTEM.format(worktree=worktree, network=_REACH[network.mode].format(hosts=", ".join(network.hosts)))]
+    if planning:
+        parts.append(PLAN)
     if agent_words:
         parts.append(agent_words)
     for path, text in repository_words:
         parts.append(f"The repository's own {path} says (the repository's words, not the person's):\n\n{text}")
     return "\n\n".join(parts)
+
+
+def for_sub_agent(agent_words: str | None) -> str:
+    """What a sub-agent is told of its part, with its own agent's words."""
+    return f"{agent_words}\n\n{SUB_AGENT}" if agent_words else SUB_AGENT
 
 
 def task_prompt(title: str, description: str) -> str:

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
-from agentpane.db import agents, approvals, projects, runs
-from agentpane.domain import transcript
+from agentpane.db import agents, approvals, projects, runs, sub_runs
+from agentpane.domain import traces, transcript
 from agentpane.domain.agents import Agent
 from agentpane.domain.ids import RunId
 from agentpane.domain.json import JsonObject
-from agentpane.domain.policy import Policy
+from agentpane.domain.policy import EXIT_PLAN, Grants, Policy
 from agentpane.domain.projects import DEFAULT_TOOLS, Project, ProjectConfig
 from agentpane.domain.repoconfig import merged
-from agentpane.domain.runs import PauseReason, RunError, RunStatus
-from agentpane.domain.sessions import EventKind
+from agentpane.domain.rules import parse_all
+from agentpane.domain.runs import ACTIVE, PauseReason, RunError, RunStatus
+from agentpane.domain.sessions import EventKind, SessionEvent
 from agentpane.domain.tasks import Task
 from agentpane.domain.transcript import Conversation
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.orchestrator import prompts, trust
-from agentpane.orchestrator.backends.base import Brief, Endpoint, Pending, RunPaused, ToolCall
+from agentpane.orchestrator import background, prompts, trust
+from agentpane.orchestrator.awaited import Awaited
+from agentpane.orchestrator.backends.base import Brief, Endpoint, Pending, RunFailed, RunPaused, ToolCall
 from agentpane.orchestrator.backends.registry import Backends
 from agentpane.orchestrator.blobs import BlobStore
 from agentpane.orchestrator.budgets import Budgets
@@ -31,14 +35,18 @@ from agentpane.orchestrator.completion import Completion
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.credentials import Credentials
 from agentpane.orchestrator.gate import Gate
+from agentpane.orchestrator.judging import Terms
 from agentpane.orchestrator.narrator import Narrator
 from agentpane.orchestrator.sessions import Recorder, read_whole
-from agentpane.orchestrator.tools import ToolContext
+from agentpane.orchestrator.subagents import Crew, Part
+from agentpane.orchestrator.tools import FileMemory, ToolContext
+from agentpane.orchestrator.tools.shells import Shells
 from agentpane.orchestrator.workspace import Workspaces
 from agentpane.sandbox import Sandbox, tool_environment
 from agentpane.worktrees import Repository, Worktree
 
 log = logging.getLogger(__name__)
+Wish = Callable[[], PauseReason | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,7 @@ class Cast:
     repository: Repository
     words: tuple[tuple[str, str], ...]  # the repository's instruction files
     untrusted: tuple[str, ...]  # what of the repository's configuration is left out, one line each
+    tools: tuple[str, ...] | None = None  # of a sub-agent; None: as they are configured
 
 
 class Runner:
@@ -68,6 +77,7 @@ class Runner:
         credentials: Credentials,
         completion: Completion,
         budgets: Budgets,
+        awaited: Awaited,
     ) -> None:
         self._core = core
         self._blobs = blobs
@@ -77,6 +87,7 @@ class Runner:
         self._credentials = credentials
         self._completion = completion
         self._budgets = budgets
+        self._awaited = awaited
         self._wishes: dict[RunId, PauseReason | None] = {}  # for each run that is played: why it should pause
         self._endpoints: dict[RunId, Endpoint] = {}  # which account each run that is played draws on
 
@@ -84,6 +95,7 @@ class Runner:
         """Pause a run at its next safe moment. False if it is not being played."""
         if run_id in self._wishes:
             self._wishes[run_id] = reason
+            self._awaited.interrupt(run_id)
         return run_id in self._wishes
 
     def ask_all_to_pause(self) -> None:
@@ -100,6 +112,8 @@ class Runner:
                 await self._play(row, recorder)
         except RunPaused as pause:
             await self._paused(row, recorder, pause)
+        except RunFailed as failure:
+            await self._failed(row, recorder, failure.error)
         except AgentPaneError as error:
             await self._failed(row, recorder, error)
         except asyncio.CancelledError:
@@ -137,36 +151,82 @@ class Runner:
         await self._completion.complete(cast.run, cast.task, cast.project, cast.repository, worktree, result, recorder)
         await recorder.close()
 
-    async def _converse(self, cast: Cast, worktree: Worktree, recorder: Recorder) -> tuple[str, bool]:
-        """Let the agent work until it says that it is done. Returns its last words, and whether a message waits."""
-        conversation = await self._conversation(cast, recorder)
-        policy = Policy(cast.run.policy or cast.config.policy)
+    async def _converse(
+        self, cast: Cast, worktree: Worktree, recorder: Recorder, wish: Wish | None = None
+    ) -> tuple[str, bool]:
+        """Let the agent work until it says that it is done. Returns its last words, and whether a message waits.
+
+        wish: says why it should pause, if it should; what was asked of the run itself unless given.
+        """
+        events = await self._told(cast, recorder)
+        conversation = transcript.rebuild(events)
+        wish = wish or (lambda: self._wishes.get(cast.run.id))
+        crew = Crew(
+            self._core,
+            cast.run,
+            cast.agent,
+            cast.config,
+            self._tools(cast),
+            conversation.next_turn,
+            partial(self._play_part, cast, worktree),
+            wish,
+        )
         tier = self._sandbox.tier
         gate = Gate(
             self._core,
             recorder,
-            cast.run,
-            cast.project,
-            self._tools(cast),
-            policy,
-            tier,
+            self._terms(cast, worktree),
+            self._awaited,
             conversation.read_up_to,
-            lambda: self._wishes.get(cast.run.id),
+            wish,
             self._budgets,
+            self._blobs,
+            crew,
         )
         narrator = Narrator(self._core, recorder, cast.run, tier, lambda: gate.read_up_to, self._budgets)
-        brief = await self._brief(cast, worktree, conversation)
+        shells = background.shells_for(recorder, events)
+        brief = await self._brief(cast, worktree, conversation, traces.files_seen(events), shells)
         self._endpoints[cast.run.id] = brief.endpoint
         result = ""
         try:
-            async with aclosing(self._backends.get(cast.agent.backend).play(brief, gate)) as events:
-                async for event in events:
+            async with aclosing(self._backends.get(cast.agent.backend).play(brief, gate)) as playing:
+                async for event in playing:
                     result = await narrator.take(event) or result
         except asyncio.CancelledError:
             await narrator.cut_off()
             raise
+        finally:
+            await shells.close()
         await recorder.flush()
         return result, await gate.unread()
+
+    async def _play_part(self, cast: Cast, worktree: Worktree, part: Part) -> str:
+        """Play a sub-agent in the worktree of its parent. Returns its last words."""
+        run = part.run
+        recorder = Recorder(self._core, self._blobs, run.task_id, run.session_id, run.id, part.within)
+        recorder.add(EventKind.STATE, {"state": "sub_run", "description": part.description, "agent": part.agent.name})
+        words = prompts.for_sub_agent(part.agent.config.system_prompt)
+        agent = replace(part.agent, config=replace(part.agent.config, system_prompt=words))
+        try:
+            own = replace(cast, run=run, agent=agent, tools=part.tools)
+            text, _ = await self._converse(own, worktree, recorder, part.wish)
+            return text
+        finally:
+            await recorder.close()
+            self._endpoints.pop(run.id, None)
+            self._budgets.forget(run.id)
+
+    def _terms(self, cast: Cast, worktree: Worktree) -> Terms:
+        """What the run's calls are judged by. Raises VALIDATION_ERROR for a rule that cannot be read."""
+        agent, project = cast.agent.config, cast.config
+        grants = Grants(
+            tools=self._tools(cast),
+            policy=Policy(cast.run.policy or agent.policy or project.policy),
+            tier=self._sandbox.tier,
+            rules=parse_all((*project.rules, *agent.rules)),
+            unconfined=project.unconfined,
+        )
+        return Terms(cast.run, cast.project, grants, worktree.path, cast.run.plan)
 
     async def _cast(self, row: runs.RunRow) -> Cast:
         task = await self._core.task(row.task_id)
@@ -181,52 +241,75 @@ class Runner:
         config = merged(project.config, stand.config, stand.trusted)
         return Cast(row, task, project, agent, config, repository, words, stand.pending)
 
-    async def _conversation(self, cast: Cast, recorder: Recorder) -> Conversation:
-        conversation = await self._rebuilt(cast, recorder)
-        if not conversation.history:
+    async def _told(self, cast: Cast, recorder: Recorder) -> list[SessionEvent]:
+        """The events of the agent's conversation, with what it has to be told before it goes on."""
+        events = await self._events(cast, recorder)
+        news = background.notice(events)
+        if news is not None:
+            recorder.add(EventKind.STATE, news)
+        conversation = transcript.rebuild(events)
+        last = conversation.history[-1] if conversation.history else None
+        if last is None:
             text = prompts.task_prompt(cast.task.card.title, cast.task.description)
-            recorder.add(EventKind.USER_MESSAGE, {"text": text, "from": "task"})
-        elif conversation.history[-1]["role"] == "assistant" and not conversation.results and not conversation.pending:
-            text = prompts.go_on(cast.task.runs[-1].error)
+            first = {"text": cast.run.prompt, "from": "agent"} if cast.run.depth else {"text": text, "from": "task"}
+            recorder.add(EventKind.USER_MESSAGE, first)
+        elif last["role"] == "assistant" and not conversation.results and not conversation.pending:
+            text = prompts.go_on(None if cast.run.depth else cast.task.runs[-1].error)
             recorder.add(EventKind.USER_MESSAGE, {"text": text, "from": "engine"})
-        else:
-            return conversation
-        return await self._rebuilt(cast, recorder)
+        elif news is None:
+            return events
+        return await self._events(cast, recorder)
 
-    async def _rebuilt(self, cast: Cast, recorder: Recorder) -> Conversation:
+    async def _events(self, cast: Cast, recorder: Recorder) -> list[SessionEvent]:
+        """A sub-agent knows of its own run only, and the card's agent of none of theirs."""
         await recorder.flush()
-        return transcript.rebuild([event async for event in read_whole(self._core, self._blobs, cast.run.session_id)])
+        below = await self._core.db.read(sub_runs.ids_of_task, cast.run.task_id)
+        run_id = cast.run.id
+        return [
+            event
+            async for event in read_whole(self._core, self._blobs, cast.run.session_id)
+            if (event.run_id == run_id if cast.run.depth else event.run_id not in below)
+        ]
 
-    async def _brief(self, cast: Cast, worktree: Worktree, conversation: Conversation) -> Brief:
+    async def _brief(
+        self, cast: Cast, worktree: Worktree, conversation: Conversation, seen: Mapping[str, str], shells: Shells
+    ) -> Brief:
         context = ToolContext(
             worktree=worktree.path,
             sandbox=self._sandbox,
             readable=(cast.repository.common_dir,),
             environment=tool_environment(worktree.path),
             network=cast.config.reach(),
+            memory=FileMemory(seen),
+            outputs=self._blobs,
+            shells=shells,
         )
-        endpoint = await self._credentials.endpoint(cast.run.id, cast.agent.backend)
+        root = RunId(cast.run.root_run_id or cast.run.id)
+        endpoint = await self._credentials.endpoint(root, cast.agent.backend)
+        planning = cast.run.plan and not await self._core.db.read(approvals.plan_approved, cast.run.id)
+        proposes = planning or any(call.name == EXIT_PLAN for call in conversation.pending)
         return Brief(
             run_id=cast.run.id,
             task_id=cast.task.card.id,
             model=cast.run.model,
             system=prompts.system_prompt(
-                str(worktree.path), cast.config.reach(), cast.agent.config.system_prompt, cast.words
+                str(worktree.path), cast.config.reach(), cast.agent.config.system_prompt, cast.words, planning
             ),
             history=conversation.history,
             turns=conversation.turns,
             results=conversation.results,
             pending=tuple(
-                Pending(ToolCall(call.id, call.name, call.input), call.started) for call in conversation.pending
+                Pending(ToolCall(call.id, call.name, call.input), call.started, call.cut)
+                for call in conversation.pending
             ),
             first_turn=conversation.next_turn,
-            tools=self._tools(cast),
+            tools=(*self._tools(cast), EXIT_PLAN) if proposes else self._tools(cast),
             context=context,
             endpoint=endpoint,
             agent=cast.agent.config,
             conversation=await self._kept(cast, conversation),
             state=self._core.folder.agents / cast.task.card.id / cast.agent.id,
-            plan=cast.run.plan,
+            plan=planning,
         )
 
     async def _kept(self, cast: Cast, conversation: Conversation) -> str | None:
@@ -236,6 +319,8 @@ class Runner:
         return await self._core.db.read(runs.conversation_of, cast.task.card.id, cast.agent.id)
 
     def _tools(self, cast: Cast) -> tuple[str, ...]:
+        if cast.tools is not None:
+            return cast.tools
         wanted = cast.agent.config.allowed_tools or cast.config.allowed_tools
         return tuple(tool for tool in wanted if tool in DEFAULT_TOOLS)
 
@@ -248,14 +333,20 @@ class Runner:
         await recorder.close()
         stored = RunError(error.code.value, error.message, error.hint) if error else None
         async with self._core.task_locks.of(row.task_id):
-            await self._core.db.write(
-                runs.set_status, row.id, RunStatus.PAUSED, self._now(), pause_reason=pause.reason, error=stored
-            )
-            if pause.reason is PauseReason.APPROVAL and not await self._core.db.read(approvals.pending, row.task_id):
-                # The person was quicker than this pause: the decision is there, so the run goes on by itself.
+            if (await self._core.db.read(runs.row, row.id)).status in ACTIVE:  # else it has paused, alive, before
+                await self._core.db.write(
+                    runs.set_status, row.id, RunStatus.PAUSED, self._now(), pause_reason=pause.reason, error=stored
+                )
+            if await self._is_decided(row):
                 await self._core.db.write(runs.set_status, row.id, RunStatus.QUEUED, self._now(), pause_reason=None)
         await self._core.announce_task(row.task_id)
         await self._core.announce_agent(row.agent_id)
+
+    async def _is_decided(self, row: runs.RunRow) -> bool:
+        """Whether a person was quicker than the pause for a decision: it is there, so the run goes on by itself."""
+        paused = await self._core.db.read(runs.row, row.id)
+        asked = paused.status is RunStatus.PAUSED and paused.pause_reason in {PauseReason.APPROVAL, PauseReason.PLAN}
+        return asked and not await self._core.db.read(approvals.pending, row.task_id)
 
     async def _failed(self, row: runs.RunRow, recorder: Recorder, error: AgentPaneError) -> None:
         if error.code is ErrorCode.BACKEND_AUTH:

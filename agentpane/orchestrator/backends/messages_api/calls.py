@@ -13,11 +13,12 @@ from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequenc
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from agentpane.domain.policy import Judgement
+from agentpane.domain.policy import Judgement, Verdict
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.backends.base import (
     BackendEvent,
     Host,
+    TodosChanged,
     ToolCall,
     ToolFinished,
     ToolOutput,
@@ -102,6 +103,28 @@ def _cut_words(stop_reason: str | None) -> str:
     return f"The answer ended with {stop_reason} instead of tool_use, so this call was not run."
 
 
+@dataclass(frozen=True, slots=True)
+class _CallHost:
+    """The host, on behalf of one call."""
+
+    host: Host
+    turn: int
+    call: ToolCall
+
+    async def ask(self, question: str, options: tuple[str, ...]) -> str:
+        return await self.host.ask(self.turn, self.call, question, options)
+
+    async def delegate(self, description: str, prompt: str, agent: str | None) -> ToolResult:
+        return await self.host.delegate(self.turn, self.call, description, prompt, agent)
+
+
+def _edited(checked: CheckedCall, verdict: Verdict) -> CheckedCall:
+    """The call as it is made: with the input that the person has given it, if there is one."""
+    if verdict.edited is None:
+        return checked
+    return replace(checked, call=replace(checked.call, input={**checked.call.input, **verdict.edited}))
+
+
 class _Tap:
     """Collects what running calls print until it is shown; never holds up a call."""
 
@@ -149,8 +172,9 @@ class CallRunner:
             if verdict.judgement is not Judgement.ALLOW:
                 ends.append(self._finish(turn, checked, denied(verdict.rule), 0, verdict.rule))
                 continue
-            starts.append(ToolStarted(turn, checked.call, summary, checked.tool.mutates, verdict.rule))
-            allowed.append(checked)
+            made = _edited(checked, verdict)
+            starts.append(ToolStarted(turn, made.call, summary, checked.tool.mutates, verdict.rule))
+            allowed.append(made)
         for ended in ends:
             yield ended
         for started in starts:
@@ -160,7 +184,7 @@ class CallRunner:
 
     async def _run_allowed(self, turn: int, allowed: Sequence[CheckedCall]) -> AsyncGenerator[BackendEvent, None]:
         tap = _Tap()
-        jobs = [asyncio.create_task(self._run_one(checked, tap)) for checked in allowed]
+        jobs = [asyncio.create_task(self._run_one(turn, checked, tap)) for checked in allowed]
         for job in jobs:
             job.add_done_callback(lambda _: tap.news.set())
         try:
@@ -173,6 +197,8 @@ class CallRunner:
                 done, tap.done = tap.done, []
                 left -= len(done)
                 for checked, result, duration in done:
+                    if result.todos is not None:
+                        yield TodosChanged(turn, result.todos)
                     yield self._finish(turn, checked, result, duration)
                 for job in jobs:
                     if job.done():
@@ -182,12 +208,13 @@ class CallRunner:
                 job.cancel()
             await asyncio.gather(*jobs, return_exceptions=True)
 
-    async def _run_one(self, checked: CheckedCall, tap: _Tap) -> None:
+    async def _run_one(self, turn: int, checked: CheckedCall, tap: _Tap) -> None:
         assert checked.tool is not None
         began = time.perf_counter()
         call_id = checked.call.id
         try:
-            result = await checked.tool.run(checked.call.input, self._context, lambda text: tap.put(call_id, text))
+            context = replace(self._context, turn=turn, call_id=call_id, host=_CallHost(self._host, turn, checked.call))
+            result = await checked.tool.run(checked.call.input, context, lambda text: tap.put(call_id, text))
         except AgentPaneError as error:
             words = f"{error.message} {error.hint}".strip()
             result = ToolResult(content=words, is_error=True, summary=error.message, data={}, error_code=error.code)
