@@ -12,12 +12,13 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
-from agentpane.domain.policy import Effect, Judgement, Use, Verdict
+from agentpane.domain.policy import EXIT_PLAN, Effect, Judgement, Use, Verdict
 from agentpane.errors import AgentPaneError
 from agentpane.orchestrator.backends.acp import filing
 from agentpane.orchestrator.backends.acp.calls import AgentCall, within
 from agentpane.orchestrator.backends.acp.inbox import Inbox, Request
 from agentpane.orchestrator.backends.acp.library import PERMISSION, QUESTION, READ, TERMINAL, WRITE, Library
+from agentpane.orchestrator.backends.acp.memory import Memory
 from agentpane.orchestrator.backends.acp.questions import answer_form, questions_of
 from agentpane.orchestrator.backends.acp.scribe import Scribe
 from agentpane.orchestrator.backends.acp.terminals import Terminal, Terminals
@@ -27,17 +28,22 @@ from agentpane.orchestrator.tools.base import Refusal
 
 ALLOWING = ("allow_once", "allow_always")  # ours is the memory of "always"
 REFUSING = ("reject_once", "reject_always")
-PLAN_FIRST = "A plan has to be approved before anything is changed."
 
 
 class Answers:
     """For one run. denials: what was refused and why, for the program has no place for a reason in an answer."""
 
     def __init__(
-        self, brief: Brief, host: Host, library: Library, scribe: Scribe, terminals: Terminals, inbox: Inbox
+        self,
+        brief: Brief,
+        host: Host,
+        library: Library,
+        scribe: Scribe,
+        terminals: Terminals,
+        inbox: Inbox,
+        memory: Memory,
     ) -> None:
         self.denials: list[str] = []
-        self.planning = brief.plan
         self._context = brief.context
         self._worktree = brief.context.worktree
         self._host = host
@@ -45,6 +51,7 @@ class Answers:
         self._scribe = scribe
         self._terminals = terminals
         self._inbox = inbox
+        self._memory = memory
         self._granted: Counter[Use] = Counter()  # asked for in so many words; the effect itself need not ask again
         self._made = 0
         self._answering = {
@@ -82,8 +89,8 @@ class Answers:
             _give(request, self._outcome(request.params.options, REFUSING))
             return
         self._granted.update(_bare(use) for use in uses)
-        if call.kind == "switch_mode":
-            self.planning = False
+        if call.name == EXIT_PLAN:
+            self._memory.approve_plan(verdict.edited)
         for event in self._scribe.start(call, verdict.rule):
             yield event
         _give(request, self._outcome(request.params.options, ALLOWING))
@@ -187,34 +194,37 @@ class Answers:
         if not asked:
             _give(request, {"action": "decline"})
             return
-        events, call, _ = await self._attributed((), None, "other", params.message)
-        for event in [*events, *self._scribe.start(call, "a question")]:
-            yield event
         content: dict[str, Any] = {}
-        for number, question in enumerate(asked):
-            one = call.as_call() if number == 0 else type(call.as_call())(f"{call.id}_{number}", "AskUser", {})
-            answer = await self._host.ask(call.turn, one, question.text, question.options)
+        for question in asked:
+            given = {"question": question.text, "options": list(question.options)}
+            events, call = await self._own("ask", question.text, given)
+            for event in [*events, *self._scribe.settle(), *self._scribe.start(call, "a question")]:
+                yield event
+            answer = await self._host.ask(call.turn, call.as_call(), question.text, question.options)
             content |= answer_form(question, answer)
+            result = ToolResult(f"The person answers: {answer}", False, " ".join(answer.split())[:200])
+            for event in self._scribe.finish(call, result):
+                yield event
         _give(request, {"action": "accept", "content": content})
-        for event in self._scribe.finish(call, ToolResult(str(content), False, "answered")):
-            yield event
 
     async def _attributed(
-        self, kinds: Sequence[str], use: Use | None, kind: str, title: str
+        self, kinds: Sequence[str], use: Use, kind: str, title: str
     ) -> tuple[list[BackendEvent], AgentCall, bool]:
         """The call that the program has announced for this, or one of our own (the last value says so)."""
         known = self._scribe.unfinished(kinds)
-        if known is not None and (use is None or _concerns(known, use, self._worktree)):
+        if known is not None and _concerns(known, use, self._worktree):
             return list(self._scribe.settle()), known, False
-        schema = self._library.schema
-        paths = [schema.ToolCallLocation(path=title)] if kind in ("read", "edit") else None
-        self._made += 1
-        given = {"command": title} if kind == "execute" else {"file_path": title} if paths else {"question": title}
-        update = schema.ToolCallUpdate(
-            tool_call_id=f"request-{self._made}", kind=kind, title=title, locations=paths, raw_input=given
-        )
-        events, call = await self._scribe.own_call(update.tool_call_id, update)
+        paths = (title,) if kind in ("read", "edit") else ()
+        given = {"command": title} if kind == "execute" else {"file_path": title}
+        events, call = await self._own(kind, title, given, paths)
         return [*events, *self._scribe.settle()], call, True
+
+    async def _own(
+        self, kind: str, title: str, given: dict[str, Any], paths: tuple[str, ...] = ()
+    ) -> tuple[list[BackendEvent], AgentCall]:
+        self._made += 1
+        call = AgentCall(0, f"request-{self._made}", kind, title, given, paths=paths)
+        return await self._scribe.own_call(call), call
 
     async def _decide(self, call: AgentCall, uses: Sequence[Use]) -> Verdict:
         """Allowed only if each of the uses is."""
@@ -225,8 +235,6 @@ class Answers:
                 self._granted[_bare(use)] -= 1
                 verdict = Verdict(Judgement.ALLOW, "as the agent asked before")
                 continue
-            if self.planning and use.effect in (Effect.WRITE, Effect.EXECUTE):
-                return Verdict(Judgement.DENY, PLAN_FIRST)
             verdict = await self._host.decide(call.turn, call.as_call(), use, summary, detail)
             if verdict.judgement is Judgement.DENY:
                 return verdict

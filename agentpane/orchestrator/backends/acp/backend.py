@@ -55,9 +55,9 @@ class AcpBackend:
                 memory.note(await host.may_start_turn(turn))
 
             scribe = Scribe(brief.context.worktree, brief.first_turn, may_start)
-            answers = Answers(brief, host, library, scribe, terminals, inbox)
+            answers = Answers(brief, host, library, scribe, terminals, inbox, memory)
             stack.push_async_callback(answers.close)
-            play = Play(brief, session, inbox, scribe, answers, memory)
+            play = Play(brief, host, session, inbox, scribe, answers, memory)
             modes = program.preset.plan_modes if program.preset else ("plan",)
             async with aclosing(play.events(modes)) as events:
                 async for event in events:

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from agentpane.domain.json import JsonObject
-from agentpane.domain.policy import Effect, Use
+from agentpane.domain.policy import EXIT_PLAN, Effect, Use
 from agentpane.orchestrator.backends.base import ToolCall
 from agentpane.orchestrator.tools import ToolResult
 
@@ -27,7 +27,8 @@ NAMES: Mapping[str, str] = {
     "execute": "Bash",
     "think": "Think",
     "fetch": "WebFetch",
-    "switch_mode": "SwitchMode",
+    "switch_mode": EXIT_PLAN,
+    "ask": "AskUser",
     "other": "Other",
 }
 EFFECTS: Mapping[str, Effect] = {
@@ -141,7 +142,9 @@ class AgentCall:
         return " ".join(line.split())[:200]
 
     def detail(self, worktree: Path) -> str:
-        """The whole command or the diff."""
+        """The whole command, the diff or the plan."""
+        if self.kind == "switch_mode" and isinstance(self.raw_input, Mapping) and "plan" in self.raw_input:
+            return str(self.raw_input["plan"])[:DETAIL]
         parts = [
             "".join(difflib.unified_diff(_lines(old), _lines(new), f"a/{path}", f"b/{path}"))
             for path, old, new in ((within(worktree, named), old, new) for named, old, new in self.diffs)

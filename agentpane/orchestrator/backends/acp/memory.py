@@ -10,23 +10,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from agentpane.domain.json import JsonObject
+
 NAME = "acp.json"
 
 
 @dataclass(slots=True)
 class Memory:
-    """unread: messages of a person that were taken and not given to the program. cost: in dollars, as it counted."""
+    """unread: messages of a person that were taken and not given to the program. cost: in dollars, as it counted.
+
+    plan_approved: a plan has been approved in this conversation.
+    """
 
     file: Path
     unread: tuple[str, ...] = ()
     cost: float = 0.0
+    plan_approved: bool = False
 
     @classmethod
     def of(cls, state: Path) -> Memory:
         file = state / NAME
         try:
             kept = json.loads(file.read_text("utf-8"))
-            return cls(file, tuple(str(text) for text in kept["unread"]), float(kept["cost"]))
+            return cls(file, tuple(str(text) for text in kept["unread"]), float(kept["cost"]), bool(kept["plan"]))
         except (OSError, ValueError, KeyError, TypeError):
             return cls(file)
 
@@ -42,6 +48,18 @@ class Memory:
             self.save()
         return taken
 
+    def approve_plan(self, edited: JsonObject | None) -> None:
+        """A person has approved the plan. edited: with these changes, which the program is still to be told."""
+        self.plan_approved = True
+        if edited is not None and "plan" in edited:
+            self.unread = (*self.unread, f"The plan is approved with changes. Carry out this one:\n\n{edited['plan']}")
+        self.save()
+
+    def begin(self) -> None:
+        """Another conversation begins: nothing of it is known yet."""
+        self.cost, self.plan_approved = 0.0, False
+        self.save()
+
     def spent(self, total: float | None) -> float | None:
         """What was spent since the last look, from the conversation's total so far."""
         if total is None:
@@ -52,6 +70,7 @@ class Memory:
         return new
 
     def save(self) -> None:
+        told = {"unread": list(self.unread), "cost": self.cost, "plan": self.plan_approved}
         part = self.file.with_suffix(".part")
-        part.write_text(json.dumps({"unread": list(self.unread), "cost": self.cost}), "utf-8")
+        part.write_text(json.dumps(told), "utf-8")
         part.replace(self.file)

@@ -9,25 +9,32 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from agentpane.domain.policy import EXIT_PLAN, Effect, Judgement, Use
 from agentpane.domain.runs import PauseReason
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.backends import retelling
 from agentpane.orchestrator.backends.acp.answers import Answers
+from agentpane.orchestrator.backends.acp.calls import AgentCall
 from agentpane.orchestrator.backends.acp.inbox import Inbox, Request
 from agentpane.orchestrator.backends.acp.memory import Memory
 from agentpane.orchestrator.backends.acp.scribe import Scribe
 from agentpane.orchestrator.backends.acp.session import Session
+from agentpane.orchestrator.backends.acp.settling import Settling
 from agentpane.orchestrator.backends.base import (
     BackendEvent,
     Brief,
     ConversationNamed,
     Ended,
+    Host,
     Nudged,
     RunPaused,
     Usage,
 )
+from agentpane.orchestrator.tools import ToolResult
 
 GO_ON = "Your answer was cut off at its longest length. Go on exactly where it stopped."
+PLAN_APPROVED = "The plan is approved. Carry it out."
+APPROVED = ToolResult(PLAN_APPROVED, False, "approved")
 GO_ON_WITH_TASK = "Go on with the task. Look at the present state before you repeat anything."
 MOST_NUDGES = 4  # in a row
 
@@ -36,8 +43,16 @@ class Play:
     """The prompts of one run."""
 
     def __init__(
-        self, brief: Brief, session: Session, inbox: Inbox, scribe: Scribe, answers: Answers, memory: Memory
+        self,
+        brief: Brief,
+        host: Host,
+        session: Session,
+        inbox: Inbox,
+        scribe: Scribe,
+        answers: Answers,
+        memory: Memory,
     ) -> None:
+        self._host = host
         self._brief = brief
         self._session = session
         self._inbox = inbox
@@ -45,31 +60,67 @@ class Play:
         self._answers = answers
         self._memory = memory
         self._nudges = 0
+        self._after_plan: str | None = None
 
     async def events(self, plan_modes: tuple[str, ...]) -> AsyncGenerator[BackendEvent, None]:
+        settling = Settling(self._brief, self._host, self._memory)
+        async for event in settling.events():
+            yield event
         await self._session.start()
         cwd, known = str(self._brief.context.worktree), self._brief.conversation
         if known and await self._session.take_up(cwd, known):
-            text = retelling.news(self._brief.history) or GO_ON_WITH_TASK
+            text = retelling.news(self._brief.history)
         else:
             name = await self._session.open(cwd)
-            self._memory.cost = 0.0
+            self._memory.begin()
             yield ConversationNamed(name)
             text = f"{self._brief.system}\n\n{retelling.retold(self._brief.history, self._brief.results)}"
-        await self._session.choose(plan_modes if self._brief.plan else (), self._brief.agent.model)
+        if self._planning:
+            await self._session.choose_mode(*plan_modes)
+        await self._session.choose_model(self._brief.agent.model)
         self._scribe.model = self._session.model()
-        following: str | None = text
+        following: str | None = "\n\n".join(part for part in (*settling.told, text) if part)
         while following is not None:
             for event in await self._scribe.begin():
                 yield event
-            following = "\n\n".join([following, *self._memory.take()])
-            async with aclosing(self._prompted(following)) as told:
+            following = "\n\n".join(part for part in (following, *self._memory.take()) if part)
+            async with aclosing(self._prompted(following or GO_ON_WITH_TASK)) as told:
                 async for event in told:
                     yield event
             following = self._next()
-            if following is not None:
+            if following is None and self._planning:
+                async with aclosing(self._proposed()) as told:
+                    async for event in told:
+                        yield event
+                following = self._after_plan
+            elif following is not None:
                 yield Nudged(self._scribe.turn, following)
         yield Ended(self._scribe.last_words)
+
+    @property
+    def _planning(self) -> bool:
+        return self._brief.plan and not self._memory.plan_approved
+
+    async def _proposed(self) -> AsyncGenerator[BackendEvent, None]:
+        """A program that has no call for it proposes its plan with its last words: ask about them."""
+        plan = self._scribe.last_words
+        call = AgentCall(0, "plan", "switch_mode", "a plan", {"plan": plan})
+        for event in [*await self._scribe.own_call(call), *self._scribe.settle()]:
+            yield event
+        use = Use(EXIT_PLAN, Effect.OTHER)
+        verdict = await self._host.decide(call.turn, call.as_call(), use, "a plan", plan)
+        self._after_plan = None
+        if verdict.judgement is Judgement.ALLOW:
+            self._memory.approve_plan(verdict.edited)
+            for event in [*self._scribe.start(call, verdict.rule), *self._scribe.finish(call, APPROVED)]:
+                yield event
+            await self._session.choose_mode(self._session.first_mode)
+            self._after_plan = PLAN_APPROVED
+        else:
+            words = f"The plan is not approved: {verdict.rule}"
+            for event in self._scribe.finish(call, ToolResult(words, True, "denied"), verdict.rule):
+                yield event
+            self._after_plan = f"{words}\n\nPropose another plan; change nothing until it is approved."
 
     async def _prompted(self, text: str) -> AsyncGenerator[BackendEvent, None]:
         prompting = asyncio.ensure_future(self._session.prompt(text))

@@ -17,6 +17,7 @@ from agentpane.orchestrator.backends.acp.calls import SILENT_END, AgentCall
 from agentpane.orchestrator.tools import ToolResult
 
 UNASKED = "the agent did not ask: the sandbox alone confines it"
+SILENCE = "The agent has ended without a further word."
 Events = list[base.BackendEvent]
 
 
@@ -75,17 +76,18 @@ class Scribe:
         if known is not None and not anew:
             known.merge(update)
             return [], known
-        return await self.own_call(update.tool_call_id, update)
+        call = AgentCall(0, update.tool_call_id)
+        call.merge(update)
+        return await self.own_call(call), call
 
-    async def own_call(self, own_id: str, update: Any) -> tuple[Events, AgentCall]:
-        """A new call in the open turn, or in a new one."""
+    async def own_call(self, call: AgentCall) -> Events:
+        """Take a new call into the open turn, or into a new one."""
         events = await self.begin()
         events += self._flush()
-        self._calls.pop(own_id, None)
-        call = AgentCall(self.turn, own_id)
-        call.merge(update)
-        self._announced[own_id] = call
-        return events, call
+        call.turn = self.turn
+        self._calls.pop(call.own_id, None)
+        self._announced[call.own_id] = call
+        return events
 
     def unfinished(self, kinds: Sequence[str]) -> AgentCall | None:
         """The newest call of one of these kinds that has no outcome yet."""
@@ -129,11 +131,11 @@ class Scribe:
             if not call.finished:
                 events += self.start(call, UNASKED)
                 events += self.finish(call, ToolResult(SILENT_END, True, "no outcome"))
-        if not self._open and usage is not None:
-            events += self._opened()  # what was used has to stand somewhere
-        if self._open:
-            events += self._flush()
-            events.append(self._closed(stop_reason, usage, cost))
+        if not self._open:  # calls are never the last: what a person says next would be taken for their result
+            events += self._opened()
+            self._words.append(SILENCE)
+        events += self._flush()
+        events.append(self._closed(stop_reason, usage, cost))
         return events
 
     async def _chunk(self, parts: list[str], update: Any, delta: type[base.TextDelta | base.ThinkingDelta]) -> Events:

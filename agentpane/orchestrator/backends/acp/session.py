@@ -36,6 +36,7 @@ class Session:
         self.can_resume = False
         self.agent = program.title
         self.modes: Any = None
+        self.first_mode = ""
         self.options: list[Any] = []
         self._process = process
         self._program = program
@@ -101,15 +102,19 @@ class Session:
         self._settled(name, answer)
         return True
 
-    async def choose(self, modes: tuple[str, ...], model: str | None) -> None:
-        """Set the mode and the model where the program offers them."""
+    async def choose_mode(self, *modes: str) -> None:
+        """Set the first of these modes that the program offers, if it offers any."""
         schema = self._library.schema
         offered = {mode.id for mode in self.modes.available_modes} if self.modes else set()
         for mode in modes:
             if mode in offered:
                 wanted = schema.SetSessionModeRequest(session_id=self.id, mode_id=mode)
                 await self._ask("session/set_mode", wanted, schema.SetSessionModeResponse)
-                break
+                return
+
+    async def choose_model(self, model: str | None) -> None:
+        """Set the model where the program lets it be chosen."""
+        schema = self._library.schema
         option = self._model_option()
         if model is None or option is None or option.current_value == model:
             return
@@ -212,6 +217,7 @@ class Session:
     def _settled(self, name: str, answer: Any) -> None:
         self.id = name
         self.modes = answer.modes
+        self.first_mode = answer.modes.current_mode_id if answer.modes else ""
         self.options = list(answer.config_options or ())
         self._inbox.open = True
 

@@ -26,6 +26,7 @@ from agentpane.orchestrator.backends.base import (
     ToolCall,
     ToolCalled,
     ToolFinished,
+    ToolOutput,
     ToolStarted,
     TurnFinished,
     TurnStarted,
@@ -44,6 +45,7 @@ PARAMETER = {  # by the quote that stands around it
 LONGEST_VARIABLE = 120_000  # bytes; Linux allows 128 KiB for one string
 NO_LIMIT_S = 30 * 86_400.0  # a command may take as long as the run
 LAST_LINES = 20
+SILENCE = "The command has ended without a word."
 SHOWN_TEXT = 60_000  # characters of output that a text block holds
 
 
@@ -60,7 +62,7 @@ class CommandBackend:
             raise invalid("command", "The command holds a NUL character.")
 
     async def play(self, brief: Brief, host: Host) -> AsyncGenerator[BackendEvent, None]:
-        """See `Backend.play`. One turn; AGENT_EXECUTION_ERROR when the command ends with a status other than 0."""
+        """See `Backend.play`. One call, and what it printed. Raises AGENT_EXECUTION_ERROR when its status is not 0."""
         self.check(brief.agent)
         turn = brief.first_turn
         messages = await host.may_start_turn(turn)
@@ -81,7 +83,7 @@ class CommandBackend:
         running = Running(brief, prompt_text(brief, messages))
         try:
             async for text in running.output():
-                yield TextDelta(turn, text)
+                yield ToolOutput(turn, call.id, text)
             outcome = await running.outcome()
         finally:
             await running.end()
@@ -91,8 +93,6 @@ class CommandBackend:
         summary = f"exit code {outcome.exit_code}"
         data = {"exit_code": outcome.exit_code, "sandbox_tier": brief.context.sandbox.tier.value}
         yield ToolFinished(turn, call, ToolResult(last_lines(printed) or summary, failed, summary, data), elapsed)
-        if printed:
-            yield TextBlock(turn, shortened(printed))
         if failed:
             raise AgentPaneError(
                 ErrorCode.AGENT_EXECUTION_ERROR,
@@ -100,7 +100,12 @@ class CommandBackend:
                 "What it changed is kept in the worktree. Mend the command or the cause, then resume the run.",
                 {"exit_code": outcome.exit_code, "output": last_lines(printed)},
             )
-        yield Ended(last_lines(printed) or "The command has ended without a word.")
+        said = shortened(printed) or SILENCE
+        yield TurnStarted(turn + 1)
+        yield TextDelta(turn + 1, said)
+        yield TextBlock(turn + 1, said)
+        yield TurnFinished(turn + 1, "end_turn", self.name, None, None, 0, None)
+        yield Ended(last_lines(said))
 
     async def close(self) -> None:
         """Nothing is held between runs."""
