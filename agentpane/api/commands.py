@@ -11,15 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from agentpane.api.command import Command
-from agentpane.domain.agents import Agent, AgentConfig, BackendName, ModelChoice
+from agentpane.domain.agents import Agent, AgentConfig, BackendName, DetectedBackend, ModelChoice
 from agentpane.domain.approvals import Approval
 from agentpane.domain.audit import AuditEntry, AuditVerdict
 from agentpane.domain.board import Column
 from agentpane.domain.budgets import Budget, Standing
 from agentpane.domain.costs import CostGroup, CostLine
 from agentpane.domain.demo import DemoReady
-from agentpane.domain.engine import DoctorReport, EngineStatus, KeyStatus, Settings
+from agentpane.domain.engine import DoctorReport, EngineStatus, Finding, KeyStatus, McpServer, Settings
 from agentpane.domain.json import JsonObject
+from agentpane.domain.mcp import McpCheck
 from agentpane.domain.policy import Policy
 from agentpane.domain.projects import Project, ProjectConfig
 from agentpane.domain.review import ApproveOutcome, DiffSummary, MergeStrategy, PatchChunk, ReviewComment
@@ -116,6 +117,45 @@ class EditAgent(Command[Agent]):
 @dataclass(frozen=True, slots=True)
 class ListModels(Command[tuple[ModelChoice, ...]]):
     """The models that the SDK knows, with prices where they are known."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetectBackends(Command[tuple[DetectedBackend, ...]]):
+    """Which backends this machine has. Nothing is sent anywhere to find out."""
+
+    environment: Environment = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckAgentFiles(Command[tuple[Finding, ...]]):
+    """What is wrong with the files that describe agents and tool servers of this project; they are read anew."""
+
+    project: str
+
+
+# Tool servers
+
+
+@dataclass(frozen=True, slots=True)
+class AddMcpServer(Command[Settings]):
+    """Store a server, in the place of one with the same name. secrets: values for its `secret_environment`."""
+
+    server: McpServer
+    secrets: Mapping[str, str] = field(repr=False, default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveMcpServer(Command[Settings]):
+    """Forget a server of the person's and its secrets. Raises VALIDATION_ERROR if there is none of this name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckMcpServer(Command[McpCheck]):
+    """Start one of the person's servers, list its tools, and end it. Raises VALIDATION_ERROR as above."""
+
+    name: str
 
 
 # Tasks

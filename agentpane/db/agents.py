@@ -33,6 +33,7 @@ def _agents() -> AnySelect:
         _A.status,
         _A.is_default,
         _A.config,
+        _A.source,
         ProjectTable.config.label("project_config"),
     ).join(ProjectTable, ProjectTable.id == _A.project_id)
 
@@ -64,6 +65,7 @@ class NewAgent:
     type: AgentType = AgentType.TASK
     config: AgentConfig = field(default_factory=AgentConfig)
     is_default: bool = False
+    source: str | None = None
 
 
 def create(connection: Connection, new: NewAgent, at: datetime) -> Agent:
@@ -82,6 +84,7 @@ def create(connection: Connection, new: NewAgent, at: datetime) -> Agent:
             backend=new.backend,
             config=AgentConfigDocument.of(new.config),
             is_default=new.is_default or first,
+            source=new.source,
             created_at=at,
             updated_at=at,
         )
@@ -214,4 +217,5 @@ def _agent(row: AnyRow) -> Agent:
         is_default=row.is_default,
         config=row.config.value(),
         model=row.config.model or row.project_config.model or "",
+        source=row.source,
     )

@@ -1,4 +1,8 @@
-"""What a repository says about itself in `.agentpane/config.toml`, and what of it needs the person's trust."""
+"""What a repository says about itself, and what of it needs the person's trust.
+
+It says it in `.agentpane/config.toml`, in `.mcp.json` (tool servers) and in `.agentpane/agents/*.md` (agents). They are
+trusted together, by the exact bytes of them all.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,8 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from agentpane.domain.agent_files import AgentFile
+from agentpane.domain.engine import McpServer
 from agentpane.domain.projects import ProjectConfig
 from agentpane.errors import AgentPaneError, ErrorCode
 
@@ -16,7 +22,11 @@ INSTRUCTION_PATHS = ("AGENTS.md", "CLAUDE.md")
 
 @dataclass(frozen=True, slots=True)
 class RepoConfig:
-    """The file's content; None or empty where it says nothing. `digest` identifies its exact bytes."""
+    """What the files say; None or empty where they say nothing. `digest` identifies their exact bytes.
+
+    servers, agents: what `.mcp.json` and the agents' files say. problems: (file, what is wrong with it) for each of
+    these that cannot be read; the others hold all the same.
+    """
 
     digest: str
     env_file: str | None = None
@@ -24,6 +34,9 @@ class RepoConfig:
     install_command: str | None = None
     init_script: str | None = None
     allowed_tools: tuple[str, ...] | None = None
+    servers: tuple[McpServer, ...] = ()
+    agents: tuple[AgentFile, ...] = ()
+    problems: tuple[tuple[str, str], ...] = ()
 
     def needs_trust(self) -> tuple[str, ...]:
         """What can run a command, widen a grant or hand a private file to an agent, one line each."""
@@ -38,6 +51,8 @@ class RepoConfig:
             lines.append(f"env_file: {self.env_file}")
         if self.copy_files:
             lines.append(f"copy_files: {', '.join(self.copy_files)}")
+        lines += [f"tool server {server.name}: {server.command or server.url}" for server in self.servers]
+        lines += [agent.about() for agent in self.agents]
         return tuple(lines)
 
 
@@ -72,6 +87,17 @@ def parse(content: bytes) -> RepoConfig:
             value = tuple(value)
         fields[name] = value
     return replace(RepoConfig(hashlib.sha256(content).hexdigest()), **fields)  # type: ignore[arg-type]
+
+
+def digest_of(files: Mapping[str, bytes]) -> str:
+    """Names the exact content of the files that are trusted together; of the configuration alone, its own hash."""
+    if set(files) == {CONFIG_PATH}:
+        return hashlib.sha256(files[CONFIG_PATH]).hexdigest()
+    whole = hashlib.sha256()
+    for path in sorted(files):
+        name = path.encode("utf-8", "surrogateescape")
+        whole.update(b"%d %d\n" % (len(name), len(files[path])) + name + files[path])
+    return whole.hexdigest()
 
 
 def merged(project: ProjectConfig, repository: RepoConfig | None, trusted: bool) -> ProjectConfig:

@@ -28,6 +28,7 @@ from agentpane.domain.runs import ACTIVE, RunStatus
 from agentpane.domain.tasks import TaskCard
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator import trust
+from agentpane.orchestrator.agent_sync import check_editable
 from agentpane.orchestrator.backends.registry import Backends
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.dispatch import Dispatcher
@@ -183,6 +184,8 @@ class Catalog:
 
     async def edit_agent(self, command: c.EditAgent) -> Agent:
         agent = await self.core.db.read(lambda db: agents.get(db, agents.resolve(db, command.agent, None)))
+        if command.name is not None or command.config is not None:
+            check_editable(agent.source)
         changes: dict[str, object] = {}
         if command.name is not None:
             changes["name"] = check_line("name", command.name, AGENT_NAME)

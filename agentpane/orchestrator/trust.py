@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agentpane.db import projects
+from agentpane.domain.agent_files import FOLDER, MOST_FILES
 from agentpane.domain.ids import ProjectId
+from agentpane.domain.mcp import CONFIG_PATH as SERVERS_PATH
+from agentpane.domain.mcp import parse_servers
 from agentpane.domain.projects import Project
-from agentpane.domain.repoconfig import CONFIG_PATH, INSTRUCTION_PATHS, RepoConfig, parse
+from agentpane.domain.repoconfig import CONFIG_PATH, INSTRUCTION_PATHS, RepoConfig, digest_of, parse
+from agentpane.errors import AgentPaneError
+from agentpane.orchestrator import agent_files
 from agentpane.orchestrator.core import Core
 from agentpane.worktrees import Repository
 
@@ -22,9 +27,35 @@ class Standing:
 
 
 async def read_config(core: Core, repository: Repository, commit: str) -> RepoConfig | None:
-    """Raises AgentPaneError with PROJECT_CONFIG_INVALID."""
-    content = await core.git.read_file(repository, commit, CONFIG_PATH)
-    return None if content is None else parse(content)
+    """What the repository says at `commit`; None if it says nothing. What of it cannot be read is in `problems`.
+
+    Raises AgentPaneError with PROJECT_CONFIG_INVALID if the configuration itself cannot be read.
+    """
+    files = await _files(core, repository, commit)
+    if not files:
+        return None
+    config = parse(files.get(CONFIG_PATH, b""))
+    problems: list[tuple[str, str]] = []
+    if SERVERS_PATH in files:
+        try:
+            config = replace(config, servers=parse_servers(files[SERVERS_PATH]))
+        except AgentPaneError as error:
+            problems.append((SERVERS_PATH, error.message))
+    read = agent_files.read({path: content for path, content in files.items() if path.startswith(FOLDER)})
+    problems += [(problem.path, problem.error.message) for problem in read.problems]
+    return replace(config, digest=digest_of(files), agents=read.agents, problems=tuple(problems))
+
+
+async def _files(core: Core, repository: Repository, commit: str) -> dict[str, bytes]:
+    """The files that are trusted together, as far as they are there."""
+    own = await core.git.list_tree(repository, commit, ".agentpane")
+    agents = [path for path in own if path.startswith(f"{FOLDER}/") and path.count("/") == 2 and path.endswith(".md")]
+    found: dict[str, bytes] = {}
+    for path in (*((CONFIG_PATH,) if CONFIG_PATH in own else ()), SERVERS_PATH, *sorted(agents)[:MOST_FILES]):
+        content = await core.git.read_file(repository, commit, path)
+        if content is not None:
+            found[path] = content
+    return found
 
 
 async def standing(core: Core, project_id: ProjectId, repository: Repository, commit: str) -> Standing:
