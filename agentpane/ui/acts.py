@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QWidget
 
 from agentpane.api import commands
 from agentpane.domain.board import Column
+from agentpane.domain.json import JsonObject
 from agentpane.domain.review import ApproveOutcome, ApproveResult, MergeStrategy, ReviewComment
 from agentpane.domain.tasks import TaskCard
 from agentpane.ui.actions import Actions, applicable
@@ -103,8 +104,19 @@ class Acts(QObject):
             self.tr("Sending the message"),
         )
 
-    def decide(self, approval: str, *, allow: bool, always: bool = False, message: str = "") -> None:
-        command = commands.DecideApproval(approval, allow, always, message, environment=model_environment())
+    def decide(
+        self,
+        approval: str,
+        *,
+        allow: bool,
+        always: bool = False,
+        message: str = "",
+        edited: JsonObject | None = None,
+    ) -> None:
+        """edited: the input with which the call is made instead."""
+        command = commands.DecideApproval(
+            approval, allow, always, message, edited=edited, environment=model_environment()
+        )
         self._jobs.start(self._link.do(command), self.tr("Sending the decision"))
 
     def stop(self, task_id: str, *, confirmed: bool = False) -> None:

@@ -8,8 +8,8 @@ from PySide6.QtWidgets import QLineEdit
 from agentpane.domain.approvals import Approval
 from agentpane.ui.code_box import CodeBox
 from agentpane.ui.controls import Button, Frame, IconLabel, Label, row
-from agentpane.ui.plain import one_line
-from agentpane.ui.tool_text import parts
+from agentpane.ui.plain import one_line, shown
+from agentpane.ui.tool_text import Part, parts
 
 
 class ApprovalCard(Frame):
@@ -24,7 +24,7 @@ class ApprovalCard(Frame):
         title = self.tr("The agent asks to use {0}").format(one_line(approval.tool))
         self.setAccessibleName(title)
         self.box.addLayout(row(IconLabel("alert", "attention"), Label(title, "strong"), None))
-        for part in parts(approval.tool, approval.input):
+        for part in self._parts():
             if part.caption:
                 self.box.addWidget(Label(part.caption, "small", wrap=True))
             self.box.addWidget(CodeBox(part.text, self.tr("What would be done"), diff=part.diff, most_lines=7))
@@ -37,18 +37,35 @@ class ApprovalCard(Frame):
         self.box.addWidget(self.message)
         self._buttons = (
             Button(self.tr("Deny"), kind="danger", name="approval.deny", pressed=lambda: self._decide(False, False)),
-            Button(
-                self.tr("Always allow {0}").format(one_line(approval.tool)),
-                name="approval.always",
-                tip=self.tr("Allow this tool in this project from now on"),
-                pressed=lambda: self._decide(True, True),
-            ),
+            self._always(),
             Button(
                 self.tr("Allow"), kind="primary", name="approval.allow", icon_name="check",
                 pressed=lambda: self._decide(True, False),
             ),
         )  # fmt: skip
         self.box.addLayout(row(None, *self._buttons))
+
+    def _parts(self) -> list[Part]:
+        """What would be done: as the engine says it, a diff for a file's change, else all of the call."""
+        detail = self.approval.detail
+        if not detail:
+            return parts(self.approval.tool, self.approval.input)
+        is_diff = detail.startswith(("--- ", "+++ ", "@@ "))
+        return [Part(shown(self.approval.summary) if is_diff else "", shown(detail), diff=is_diff)]
+
+    def _always(self) -> Button:
+        """Says exactly what would be allowed from now on."""
+        rules = [one_line(rule.removeprefix("allow ")) for rule in self.approval.rules]
+        word = rules[0] if len(rules) == 1 and len(rules[0]) <= 32 else one_line(self.approval.tool)
+        button = Button(
+            self.tr("Always allow {0}").format(word),
+            name="approval.always",
+            tip=self.tr("From now on in this project: {0}").format("; ".join(rules)),
+            pressed=lambda: self._decide(True, True),
+        )
+        if not rules:
+            button.hide()
+        return button
 
     def _decide(self, allow: bool, always: bool) -> None:
         for button in self._buttons:

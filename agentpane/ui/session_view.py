@@ -11,15 +11,21 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
 from agentpane.api import commands, events
+from agentpane.domain.approvals import Approval
 from agentpane.domain.board import Column
+from agentpane.domain.json import JsonObject
+from agentpane.domain.runs import PauseReason
 from agentpane.domain.sessions import SessionEvent
+from agentpane.domain.tasks import TaskCard
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.ui.approval_card import ApprovalCard
 from agentpane.ui.controls import Button, Frame, Label, Later, clear
 from agentpane.ui.desk import Desk
+from agentpane.ui.plan_card import PLAN_TOOL, PlanCard
+from agentpane.ui.question_card import QuestionCard
 from agentpane.ui.session_blocks import CallBlock, LiveText, widget_of
 from agentpane.ui.task_sheet import TextArea
-from agentpane.ui.transcript import Block, Transcript
+from agentpane.ui.transcript import Block, Question, Transcript
 
 FRAME_MS = 33
 PAGE = 500
@@ -42,6 +48,8 @@ class SessionView(QWidget):
         self._following = True
         self._job: asyncio.Task[object] | None = None
         self._deltas: list[events.SessionDelta] = []
+        self._waits_for_answer = False
+        self._asked: Question | None = None
         self._flush = Later(self, FRAME_MS, self._show_deltas)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -52,6 +60,9 @@ class SessionView(QWidget):
         self._asks.setContentsMargins(16, 0, 16, 0)
         self._asks.setSpacing(8)
         layout.addLayout(self._asks)
+        self._questions = QVBoxLayout()
+        self._questions.setContentsMargins(16, 0, 16, 0)
+        layout.addLayout(self._questions)
         layout.addWidget(self._composer())
         desk.link.published.connect(self._event)
         desk.known.approvals_changed.connect(self._approvals_changed)
@@ -80,6 +91,8 @@ class SessionView(QWidget):
         self._live.clear()
         clear(self._blocks)
         clear(self._asks)
+        self._waits_for_answer = False
+        self._show_question()
         self._empty.show()
         self._earlier.hide()
 
@@ -91,9 +104,12 @@ class SessionView(QWidget):
     def focus_message(self) -> None:
         self.field.setFocus(Qt.FocusReason.OtherFocusReason)
 
-    def show_column(self, column: Column | None) -> None:
-        """An agent can be written to while its card is in progress."""
+    def show_card(self, card: TaskCard) -> None:
+        """An agent in progress can be written to; what it asks is shown while its run waits for the answer."""
+        column = card.column
         self._composer_box.setVisible(column is Column.IN_PROGRESS)
+        self._waits_for_answer = card.run is not None and card.run.pause_reason is PauseReason.QUESTION
+        self._show_question()
         self._empty.show_text(
             self.tr("The session begins when the task is run.")
             if column is Column.BACKLOG
@@ -190,6 +206,7 @@ class SessionView(QWidget):
         for at in range(0, len(new), AT_ONCE):
             self._append(new[at : at + AT_ONCE])
             await asyncio.sleep(0)
+        self._show_question()
 
     def _append(self, blocks: list[Block]) -> None:
         for block in blocks:
@@ -249,6 +266,7 @@ class SessionView(QWidget):
             self._live.clear()
         self._refresh(changed)
         self._append(new)
+        self._show_question()
 
     def _show_deltas(self) -> None:
         deltas, self._deltas = self._deltas, []
@@ -271,11 +289,33 @@ class SessionView(QWidget):
     def _show_approvals(self) -> None:
         clear(self._asks)
         for approval in self._desk.known.pending(self.task_id):
-            card = ApprovalCard(approval)
-            card.decided.connect(self._decided)
-            self._asks.addWidget(card)
+            self._asks.addWidget(self._ask_card(approval))
         if self._asks.count():
             self._asks.addSpacing(4)
+
+    def _show_question(self) -> None:
+        asked = self._transcript.question if self._waits_for_answer else None
+        if asked == self._asked:
+            return
+        self._asked = asked
+        clear(self._questions)
+        if asked is not None:
+            question = QuestionCard(asked.text, asked.options)
+            question.answered.connect(lambda text: self._desk.acts.answer(self.task_id, text))
+            self._questions.addWidget(question)
+            self._questions.addSpacing(4)
+
+    def _ask_card(self, approval: Approval) -> QWidget:
+        if approval.tool == PLAN_TOOL:
+            plan = PlanCard(approval)
+            plan.decided.connect(self._plan_decided)
+            return plan
+        card = ApprovalCard(approval)
+        card.decided.connect(self._decided)
+        return card
+
+    def _plan_decided(self, approval: str, allow: bool, message: str, edited: JsonObject | None) -> None:
+        self._desk.acts.decide(approval, allow=allow, message=message, edited=edited)
 
     def _decided(self, approval: str, allow: bool, always: bool, message: str) -> None:
         self._desk.acts.decide(approval, allow=allow, always=always, message=message)

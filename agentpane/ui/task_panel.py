@@ -195,7 +195,7 @@ class TaskPanel(QFrame):
         for action_id, button in self._buttons.items():
             button.setVisible(action_id in wanted)
         self._foot_bar.setVisible(any(action_id in wanted for action_id in self._buttons))
-        self.session.show_column(card.column)
+        self.session.show_card(card)
 
     def _touched(self, task_id: str) -> None:
         card = self._desk.known.board.card(task_id)

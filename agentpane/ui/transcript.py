@@ -56,6 +56,14 @@ class Block:
     discarded: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the agent wants to know, and the answers that it offers."""
+
+    text: str
+    options: tuple[str, ...]
+
+
 class Transcript:
     """Takes events in order and keeps the blocks."""
 
@@ -63,6 +71,7 @@ class Transcript:
         self.blocks: list[Block] = []
         self.last_seq = 0
         self._calls: dict[str, Block] = {}
+        self.question: Question | None = None  # the newest one that nobody has answered
 
     def take(self, events: Iterable[SessionEvent]) -> tuple[list[Block], list[Block]]:
         """Take events in. Returns the blocks that are new, and those that have changed."""
@@ -85,7 +94,13 @@ class Transcript:
                 return self._plain(event, BlockKind.TEXT, str(data.get("text", "")))
             case EventKind.THINKING:
                 return self._plain(event, BlockKind.THOUGHT, str(data.get("text", "")))
+            case EventKind.QUESTION:
+                options = data.get("options")
+                offered = tuple(str(one) for one in options) if isinstance(options, list) else ()
+                self.question = Question(str(data.get("question", "")), offered)
+                return note_of(event)
             case EventKind.USER_MESSAGE | EventKind.ANSWER:
+                self.question = None
                 return self._plain(event, BlockKind.SAID, str(data.get("text", "")))
             case EventKind.TOOL_CALL:
                 return self._call(event)
@@ -175,6 +190,9 @@ NOTES = {
     "turn_limit_near": ("alert", "attention", "{turns} of {limit} turns are used"),
     "worktree_stays": ("alert", "attention", "The worktree could not be removed: {message}"),
     "rejected": ("x", "attention", "Rejected"),
+    "budget_near": ("coin", "attention", "{message}"),
+    "compacted": ("half", "muted", "The conversation was summarised; it had {before} tokens"),
+    "host_refused": ("shield", "attention", "A command wanted to reach {host}, which is not allowed"),
 }
 
 

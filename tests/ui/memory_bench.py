@@ -236,16 +236,27 @@ class MemoryEngine:
         self.publish(e.SessionAppended(task_id, (event,)))
         return event
 
-    def ask(self, task_id: str, tool: str, data: JsonObject, summary: str) -> Approval:
+    def ask(
+        self,
+        task_id: str,
+        tool: str,
+        data: JsonObject,
+        summary: str,
+        *,
+        rules: tuple[str, ...] = ("allow Bash(curl:*)",),
+        detail: str = "",
+        reason: PauseReason = PauseReason.APPROVAL,
+    ) -> Approval:
         task = self.tasks[task_id]
         approval = Approval(
             ApprovalId(self.new_id("q")), task.card.project_id, task.card.id, task.runs[-1].id, self.new_id("call"),
             tool, data, summary, ApprovalState.PENDING, None, self.now(), None, None,
+            rules, detail,
         )  # fmt: skip
         self.approvals[approval.id] = approval
         brief = task.card.run
         assert brief is not None
-        paused = replace(brief, status=RunStatus.PAUSED, pause_reason=PauseReason.APPROVAL)
+        paused = replace(brief, status=RunStatus.PAUSED, pause_reason=reason)
         self.change(task_id, approvals_pending=1, run=paused)
         self.publish(e.ApprovalChanged(approval))
         return approval

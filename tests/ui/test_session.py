@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QImage, QTextDocument, QWheelEvent
@@ -10,6 +12,7 @@ from PySide6.QtWidgets import QApplication, QLabel, QPlainTextEdit, QScrollArea
 from agentpane.api import commands, events
 from agentpane.domain.approvals import ApprovalState
 from agentpane.domain.json import JsonObject
+from agentpane.domain.runs import PauseReason, RunStatus
 from agentpane.domain.sessions import EventKind
 from agentpane.ui.markdown import MarkdownView
 from agentpane.ui.session_blocks import CallBlock, ThoughtBlock
@@ -195,6 +198,76 @@ def test_a_tool_call_is_decided_with_its_exact_command_in_sight(
     (sent,) = stage.done(commands.DecideApproval)
     assert isinstance(sent, commands.DecideApproval)
     assert (sent.message, sent.always) == (message, button == "approval.always")
+
+
+def test_always_names_what_it_allows_and_is_not_offered_for_nothing(stage: Stage, running: str) -> None:
+    narrow = stage.engine.ask(running, "Bash", {"command": "npm test"}, "npm test", rules=("allow Bash(npm test:*)",))
+    stage.until(lambda: stage.shown(f"approval.{narrow.id}"))
+    assert stage.find("approval.always").text() == "Always allow Bash(npm test:*)"
+    stage.click("approval.deny")
+    stage.until(lambda: not stage.shown(f"approval.{narrow.id}"))
+    never = stage.engine.ask(running, "Bash", {"command": "sudo rm -r x"}, "sudo rm -r x", rules=())
+    stage.until(lambda: stage.shown(f"approval.{never.id}"))
+    assert not stage.shown("approval.always")
+
+
+def test_a_change_is_asked_about_with_its_whole_diff(stage: Stage, running: str) -> None:
+    diff = "--- a.txt\n+++ a.txt\n@@ -1 +1 @@\n-one\n+two\n"
+    asked = stage.engine.ask(running, "Edit", {"file_path": "a.txt"}, "a.txt", detail=diff)
+    stage.until(lambda: stage.shown(f"approval.{asked.id}"))
+    box = stage.find(f"approval.{asked.id}").findChild(QPlainTextEdit)
+    assert box is not None and box.toPlainText().strip() == diff.strip()
+
+
+def plan_of(stage: Stage, task: str) -> str:
+    plan = "1. Read the parser\n2. Mend it"
+    asked = stage.engine.ask(
+        task, "ExitPlanMode", {"plan": plan}, "a plan", rules=(), detail=plan, reason=PauseReason.PLAN
+    )
+    stage.until(lambda: stage.shown(f"plan.{asked.id}"))
+    return str(asked.id)
+
+
+def test_a_plan_is_carried_out_as_it_is_or_as_the_person_changed_it(stage: Stage, running: str) -> None:
+    plan_of(stage, running)
+    stage.click("plan.allow")
+    stage.until(lambda: bool(stage.done(commands.DecideApproval)))
+    plan = plan_of(stage, running)
+    stage.click("plan.edit")
+    editor = stage.find("plan.editor")
+    assert isinstance(editor, QPlainTextEdit)
+    editor.setPlainText("1. Only read the parser")
+    stage.click("plan.allow")
+    stage.until(lambda: not stage.shown(f"plan.{plan}"))
+    first, second = stage.done(commands.DecideApproval)
+    assert isinstance(first, commands.DecideApproval) and isinstance(second, commands.DecideApproval)
+    assert (first.allow, first.edited) == (True, None)
+    assert (second.allow, second.edited) == (True, {"plan": "1. Only read the parser"})
+
+
+def test_a_plan_is_sent_back_with_what_should_be_different(stage: Stage, running: str) -> None:
+    plan = plan_of(stage, running)
+    stage.write("plan.message", "Leave the parser alone")
+    stage.click("plan.deny")
+    stage.until(lambda: not stage.shown(f"plan.{plan}"))
+    (sent,) = stage.done(commands.DecideApproval)
+    assert isinstance(sent, commands.DecideApproval)
+    assert (sent.allow, sent.message) == (False, "Leave the parser alone")
+
+
+def test_a_question_is_answered_with_one_press(stage: Stage, running: str) -> None:
+    stage.engine.say(
+        running, EventKind.QUESTION, {"call_id": "c", "question": "Which one?", "options": ["The old", "The new"]}
+    )
+    brief = stage.engine.tasks[running].card.run
+    assert brief is not None
+    stage.engine.change(running, run=replace(brief, status=RunStatus.PAUSED, pause_reason=PauseReason.QUESTION))
+    stage.until(lambda: stage.shown("question"))
+    stage.click("question.option.1")
+    stage.until(lambda: bool(stage.done(commands.Answer)))
+    (sent,) = stage.done(commands.Answer)
+    assert isinstance(sent, commands.Answer) and sent.text == "The new"
+    stage.until(lambda: not stage.shown("question"))
 
 
 def test_an_edit_is_shown_as_the_lines_that_go_and_come() -> None:
