@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import random
 import socket
 import struct
 import threading
@@ -90,6 +91,9 @@ class Failure:
     details: Mapping[str, object] = field(default_factory=dict)
 
 
+End = Literal["close", "cut", "reset", "hang", "ping"]
+
+
 @dataclass(frozen=True, slots=True)
 class Stream:
     """Bytes of an event stream, sent as they are, and what happens then.
@@ -99,7 +103,7 @@ class Stream:
     """
 
     data: bytes
-    end: Literal["close", "cut", "reset", "hang", "ping"] = "close"
+    end: End = "close"
     content_type: str = "text/event-stream; charset=utf-8"
 
 
@@ -110,7 +114,39 @@ class Whole:
     data: bytes
 
 
-Reply = Answer | Failure | Stream | Whole
+@dataclass(frozen=True, slots=True)
+class Ragged:
+    """A reply whose bytes come in pieces of any size, with pauses between them; chunks and events end anywhere."""
+
+    reply: Answer | Failure | Stream | Whole
+    chance: random.Random
+    pieces: int = 8
+    longest_pause_s: float = 0.003
+
+    def raw(self) -> bytes:
+        """The response from its head on, without what ends it."""
+        match self.reply:
+            case Failure():
+                body = error_body(self.reply.kind, self.reply.message, **self.reply.details)
+                return response(self.reply.status, body, self.reply.headers)
+            case Whole():
+                return self.reply.data
+            case Answer():
+                return stream_head() + b"".join(chunk(part) for part in self.cut(self.reply.stream()))
+            case Stream():
+                head = stream_head(self.reply.content_type)
+                return head + b"".join(chunk(part) for part in self.cut(self.reply.data))
+
+    def cut(self, data: bytes) -> list[bytes]:
+        """`data` cut at random places."""
+        places = sorted({0, len(data), *(self.chance.randrange(len(data) + 1) for _ in range(self.pieces))})
+        return [data[start:end] for start, end in itertools.pairwise(places)]
+
+    def pause(self) -> float:
+        return self.chance.uniform(0, self.longest_pause_s) if self.chance.random() < 0.5 else 0.0
+
+
+Reply = Answer | Failure | Stream | Whole | Ragged
 Script = Callable[[int, Mapping[str, object]], Reply]  # the request's number from 0, and its body
 
 
@@ -127,6 +163,11 @@ class Seen:
         messages = self.body["messages"]
         assert isinstance(messages, list)
         return messages
+
+
+def stream_head(content_type: str = "text/event-stream; charset=utf-8") -> bytes:
+    head = STREAM_HEAD.replace(b"text/event-stream; charset=utf-8", content_type.encode())
+    return head % b"req_scripted"
 
 
 def in_order(*replies: Reply) -> Script:
@@ -225,10 +266,12 @@ class ScriptedServer:
         if turn >= len(self.turns):
             return Answer([say("There is nothing more to do.")])
         chosen = self.turns[turn]
-        return chosen if isinstance(chosen, Answer | Failure | Stream | Whole) else Answer(chosen)
+        return chosen if isinstance(chosen, Answer | Failure | Stream | Whole | Ragged) else Answer(chosen)
 
     async def _send(self, reply: Reply, writer: asyncio.StreamWriter) -> bool:
         match reply:
+            case Ragged():
+                return await self._send_ragged(reply, writer)
             case Failure():
                 body = error_body(reply.kind, reply.message, **reply.details)
                 writer.write(response(reply.status, body, reply.headers))
@@ -247,13 +290,28 @@ class ScriptedServer:
         await writer.drain()
         return not isinstance(reply, Whole)
 
+    async def _send_ragged(self, ragged: Ragged, writer: asyncio.StreamWriter) -> bool:
+        for piece in ragged.cut(ragged.raw()):
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(ragged.pause())
+        match ragged.reply:
+            case Stream(end=end):
+                return await self._end(end, writer)
+            case Answer():
+                return await self._end("close", writer)
+            case other:
+                return not isinstance(other, Whole)
+
     async def _misbehave(self, reply: Stream, writer: asyncio.StreamWriter) -> bool:
-        head = STREAM_HEAD.replace(b"text/event-stream; charset=utf-8", reply.content_type.encode())
-        writer.write(head % b"req_scripted")
+        writer.write(stream_head(reply.content_type))
         if reply.data:
             writer.write(chunk(reply.data))
         await writer.drain()
-        match reply.end:
+        return await self._end(reply.end, writer)
+
+    async def _end(self, end: End, writer: asyncio.StreamWriter) -> bool:
+        match end:
             case "close":
                 writer.write(LAST_CHUNK)
                 await writer.drain()
