@@ -35,6 +35,7 @@ from typing import Any
 
 PR_SET_CHILD_SUBREAPER = 36
 GIVE_UP_S = 10.0  # only what belongs to another user survives so long
+GIVE_UP_FIGHTING_S = 60.0  # what forks faster than it is killed
 LAP_S = 0.002
 NOT_ENDED = -1  # the command had not ended by itself
 NOT_CONFINED = -2  # it was not run
@@ -62,7 +63,7 @@ def main() -> None:
     exit_code = _wait(child, control, wake_out)
     if exit_code >= 0 and os.read(refused, 1):
         exit_code = NOT_CONFINED
-    left = _sweep(child)
+    left = _sweep(child, order.get("group"))
     changed = 0 if guarded is None else _put_back(guarded, order["guard"][1], bytes.fromhex(order["guard"][2]))
     if order.get("group"):
         with contextlib.suppress(OSError):
@@ -161,21 +162,36 @@ def _reap(child: int) -> tuple[int | None, bool]:
             found = code if code >= 0 else 128 - code
 
 
-def _sweep(child: int) -> int:
+def _sweep(child: int, group: str | None) -> int:
     """Kill everything below this process until it has no child; how many could not be killed."""
-    deadline = time.monotonic() + GIVE_UP_S
+    _forbid_forks(group)
+    began = time.monotonic()
     while True:
         below = _kill_groups(child)
+        others = 0  # processes of another user, which this one may not kill
         for number in (signal.SIGSTOP, signal.SIGKILL):  # stopped first: nobody forks away from the killing
+            others = 0
             for pid in below:
-                with contextlib.suppress(OSError):  # it is gone, or it belongs to somebody else
+                try:
                     os.kill(pid, number)
+                except PermissionError:
+                    others += 1
+                except OSError:  # it is gone
+                    continue
         _, children = _reap(child)
         if not children and (sys.platform == "linux" or not below):
             return 0
-        if time.monotonic() > deadline:
+        if time.monotonic() > began + (GIVE_UP_S if others == len(below) else GIVE_UP_FIGHTING_S):
             return len(below)
         time.sleep(LAP_S)
+
+
+def _forbid_forks(group: str | None) -> None:
+    """Where there is a control group, what is in it can become no more; where the kernel can, it is killed whole."""
+    for name, content in (("pids.max", "0"), ("cgroup.kill", "1")):
+        if group and os.path.exists(os.path.join(group, name)):
+            with contextlib.suppress(OSError), open(os.path.join(group, name), "w") as file:
+                file.write(content)
 
 
 def _kill_groups(child: int) -> list[int]:

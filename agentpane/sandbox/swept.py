@@ -24,7 +24,7 @@ from agentpane.sandbox.gateway import Gateway, gateway
 from agentpane.sandbox.limits import LIMITS
 
 HELPER = Path(reaper.__file__)
-HELPER_TIMEOUT_S = reaper.GIVE_UP_S + 5.0
+HELPER_TIMEOUT_S = reaper.GIVE_UP_FIGHTING_S + 5.0
 
 
 @dataclass(frozen=True, slots=True)
