@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agentpane.sandbox import Appetite, BareSandbox, BubblewrapSandbox, LandlockSandbox, Sandbox
+from agentpane.sandbox import Appetite, BareSandbox, BubblewrapSandbox, LandlockSandbox, Sandbox, ceiling
 
 from .conftest import Order, Runaways
 
@@ -37,6 +37,17 @@ async def test_a_fork_bomb_is_ended(strict: Callable[[Appetite], Sandbox], order
     assert outcome.exit_code == 137 and not outcome.timed_out
     assert outcome.killed_for is not None and "64 may" in outcome.killed_for
     assert outcome.output.endswith(f"[{outcome.killed_for}]\n".encode())
+
+
+async def test_a_fork_bomb_in_sessions_of_its_own_is_ended(strict: Callable[[Appetite], Sandbox], order: Order) -> None:
+    """No process group holds it together: it can be killed since the control group lets it grow no more."""
+    group = ceiling.make(10)
+    if group is None:
+        pytest.skip("no control group can be made here")
+    ceiling.remove(group)
+    script = "echo 'setsid bash bomb.sh & setsid bash bomb.sh & sleep 600' > bomb.sh; bash bomb.sh"
+    outcome = await strict(Appetite(processes=64, tasks=200)).run(order(script))
+    assert outcome.exit_code == 137 and outcome.killed_for is not None
 
 
 async def test_a_memory_hog_is_ended(strict: Callable[[Appetite], Sandbox], order: Order) -> None:
