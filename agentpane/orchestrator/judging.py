@@ -30,6 +30,7 @@ from agentpane.orchestrator.sessions import Recorder
 
 ALREADY_APPROVED = "the plan is approved already"
 DECISION_USED = "decision_used"  # a state in the session: an equal call was answered by a stored decision
+_DECIDED = frozenset({ApprovalState.ALLOWED, ApprovalState.DENIED})
 _PATHS = ("file_path", "notebook_path", "path")
 
 
@@ -91,11 +92,11 @@ class Judge:
         self._stop_if_asked()
         use = self._use_of(call)
         verdict, script = await self._judged(use)
+        decided = await self._core.db.read(approvals.for_call, self._terms.run.id, call.id)
+        if decided is not None and decided.state in _DECIDED and _stands(verdict, call):
+            return _answer(decided)
         if verdict.judgement is not Judgement.ASK:
             return verdict
-        decided = await self._core.db.read(approvals.for_call, self._terms.run.id, call.id)
-        if decided is not None and decided.state in {ApprovalState.ALLOWED, ApprovalState.DENIED}:
-            return _answer(decided)
         if decided is None:
             detail = await asyncio.to_thread(preview, self._terms.worktree, call.name, call.input)
             await self._ask(_Asked(turn, call, summary, detail, offered(use, script), verdict.rule), alive=False)
@@ -106,12 +107,14 @@ class Judge:
         self._stop_if_asked()
         use = replace(use, path=self._relative(use.path))
         verdict, script = await self._judged(use, foreign=True)
-        if verdict.judgement is not Judgement.ASK:
+        if verdict.judgement is not Judgement.ASK and call.name != p.EXIT_PLAN:
             return verdict
         known = await self._decision_for(call)
-        if known is not None and known.state is not ApprovalState.PENDING:
+        if known is not None and known.state in _DECIDED:
             await self._use_up(turn, known)
             return _answer(known)
+        if verdict.judgement is not Judgement.ASK:
+            return verdict
         waits_for = known.call_id if known is not None else call.id
         whole = detail or use.command or ""
         if not whole:
@@ -271,6 +274,11 @@ class Judge:
         reason = self._wish()
         if reason is not None:
             raise RunPaused(reason)
+
+
+def _stands(verdict: Verdict, call: ToolCall) -> bool:
+    """Whether a person's decision about a call holds: against anything but a rule that denies."""
+    return verdict.judgement is not Judgement.DENY or call.name == p.EXIT_PLAN
 
 
 def _of_plan(planning: bool, plan: bool) -> Verdict:
