@@ -7,7 +7,7 @@ import re
 
 # CSI, OSC (ended by BEL or ST), other string sequences, two-character escapes.
 SEQUENCE = re.compile(
-    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[PX^_][^\x1b]*\x1b\\|[ -/]*[0-~])"
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[PX^_][^\x1b]*\x1b\\|[ -/]+[0-~]|[0-OQ-WYZ\\`-~])"
     r"|\x9b[0-?]*[ -/]*[@-~]"
 )
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]")
@@ -25,7 +25,7 @@ class PlainText:
         text = self._held + self._decoder.decode(chunk, last)
         self._held = ""
         text = SEQUENCE.sub("", text.replace("\r\n", "\n"))
-        start = text.rfind("\x1b")
+        start = text.find("\x1b")
         if not last:
             if start >= 0 and len(text) - start <= LONGEST_SEQUENCE:
                 text, self._held = text[:start], text[start:]

@@ -1,0 +1,447 @@
+"""What an agent that speaks the Agent Client Protocol may do here, and what becomes of what it asks for."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentpane.domain.acp_presets import CLAUDE, CODEX, PRESETS, is_model_variable
+from agentpane.domain.agents import AgentConfig
+from agentpane.domain.policy import Effect, Judgement, Use, Verdict
+from agentpane.domain.runs import PauseReason
+from agentpane.domain.sandbox import EVERYWHERE, Network, NetworkMode
+from agentpane.domain.tasks import Todo, TodoState
+from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.orchestrator.backends import base
+from agentpane.orchestrator.backends.acp import AcpBackend
+from agentpane.orchestrator.backends.acp.launching import bring_sign_in, installation, network_of, own_keys, program_of
+from agentpane.orchestrator.backends.base import BackendEvent, Brief, Endpoint, Pending, RunPaused, ToolCall
+from tests.backends.conformance import AcpRig, Host, Place, said
+from tests.backends.rig import of_kind
+from tests.backends.test_conformance import check_order, follow
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    with ExitStack() as stack:
+        made = Place(tmp_path, stack)
+        made.worktree.mkdir()
+        made.state.mkdir()
+        yield made
+
+
+@pytest.fixture
+def rig(place: Place) -> AcpRig:
+    return AcpRig(place)
+
+
+async def play(
+    rig: AcpRig, place: Place, scenario: Mapping[str, Any], host: Host | None = None, **changes: Any
+) -> list[BackendEvent]:
+    events = await follow(AcpBackend(), place.brief(rig.scenario(dict(scenario)), **changes), host)
+    check_order(events)
+    return events
+
+
+def steps(*told: list[Any]) -> dict[str, Any]:
+    return {"prompts": [[*told, ["say", "All done."]]]}
+
+
+# Files
+
+
+async def test_its_files_are_read_and_written_by_us_inside_the_worktree_only(rig: AcpRig, place: Place) -> None:
+    (place.worktree / "a.txt").write_text("one\ntwo\n")
+    (place.folder / "secret").write_text("secret")
+    (place.worktree / "link").symlink_to(place.folder / "secret")
+    outside, link = str(place.folder / "secret"), str(place.worktree / "link")
+    host = Host()
+    told = steps(
+        ["read", str(place.worktree / "a.txt")],
+        ["read", outside],
+        ["read", link],
+        ["write", str(place.worktree / "new/b.txt"), "b"],
+        ["write", outside, "mine"],
+        ["write", link, "mine"],
+        ["write", str(place.worktree / ".git"), "mine"],
+    )
+    events = await play(rig, place, told, host)
+    reads = rig.heard("read")
+    assert reads[0]["content"] == "one\ntwo\n"
+    assert all("error" in read for read in reads[1:])
+    assert "outside the worktree" in reads[1]["data"]["details"]
+    assert len(rig.heard("write")) == 3
+    assert (place.worktree / "new" / "b.txt").read_text() == "b"
+    assert (place.folder / "secret").read_text() == "secret"
+    assert not (place.worktree / ".git").exists()
+    assert Use("Edit", Effect.WRITE, path=outside) in host.uses  # the policy sees where it leads
+    assert "+b" in "".join(host.details)
+    assert sum(event.result.is_error for event in of_kind(events, base.ToolFinished)) == 5
+
+
+async def test_a_denied_write_of_a_file_does_not_happen_and_it_reads_why(rig: AcpRig, place: Place) -> None:
+    events = await play(rig, place, steps(["write", str(place.worktree / "b.txt"), "b"]), Host(deny=True))
+    assert not (place.worktree / "b.txt").exists()
+    assert "not today" in rig.heard("write")[0]["data"]["details"]
+    assert of_kind(events, base.ToolFinished)[0].denied == "not today"
+
+
+# Commands
+
+
+async def test_its_terminals_run_in_our_sandbox_without_its_key(rig: AcpRig, place: Place) -> None:
+    told = steps(["terminal", "echo $HOME; env | grep -c ^ANTHROPIC; exit 3"], ["terminal", "printf", "%s", "a b"])
+    host = Host()
+    events = await play(rig, place, told, host)
+    first, second = rig.heard("terminal")
+    home, count = first["output"].split()
+    assert str(place.state) not in home
+    assert (count, first["exit_code"]) == ("0", 3)
+    assert (second["output"], second["exit_code"]) == ("a b", 0)
+    assert [use.command for use in host.uses] == [told["prompts"][0][0][1], "printf %s 'a b'"]
+    assert "a b" in "".join(event.text for event in of_kind(events, base.ToolOutput))
+
+
+async def test_a_terminal_that_is_killed_says_so_and_leaves_nothing(rig: AcpRig, place: Place) -> None:
+    await play(rig, place, steps(["kill_terminal", "sleep 600"]))
+    assert rig.heard("killed")[0]["signal"] == "SIGKILL"
+
+
+async def test_a_denied_command_does_not_run(rig: AcpRig, place: Place) -> None:
+    await play(rig, place, steps(["terminal", "touch here"]), Host(deny=True))
+    assert not (place.worktree / "here").exists()
+    assert "not today" in rig.heard("terminal")[0]["data"]["details"]
+
+
+async def test_what_was_asked_for_in_so_many_words_is_not_asked_again(rig: AcpRig, place: Place) -> None:
+    mark = str(place.worktree / "a.txt")
+    asked = ["call", "1", "edit", "Write it", {"path": mark, "content": "a"}, "allow_once"]
+    host = Host()
+    await play(rig, place, steps(asked, ["write", mark, "a"], ["write", mark, "b"]), host)
+    assert len(host.uses) == 2  # the permission, and the second write
+
+
+# Permissions
+
+
+@pytest.mark.parametrize(
+    ("kinds", "deny", "chosen"),
+    [
+        ("allow_always allow_once reject_once", False, "o-allow_once"),
+        ("allow_always reject_once", False, "o-allow_always"),
+        ("allow_once reject_always reject_once", True, "o-reject_once"),
+        ("allow_once", True, None),
+    ],
+)
+async def test_the_answer_is_for_once_where_it_can_be(
+    rig: AcpRig, place: Place, kinds: str, deny: bool, chosen: str | None
+) -> None:
+    given = {"command": "true"}
+    await play(rig, place, steps(["call", "1", "execute", "Run", given, kinds]), Host(deny=deny))
+    permission = rig.heard("permission")[0]  # a denied one is tried again, having been told why
+    assert permission["option"] == chosen
+    assert (permission["outcome"] == "cancelled") == (chosen is None)
+
+
+async def test_the_policy_is_asked_about_what_a_call_would_do(rig: AcpRig, place: Place) -> None:
+    calls: list[tuple[str, dict[str, Any], Use]] = [
+        ("read", {"path": "a.txt"}, Use("Read", Effect.READ, path="a.txt")),
+        ("delete", {"path": "/etc/passwd"}, Use("Delete", Effect.WRITE, path="/etc/passwd")),
+        ("execute", {"command": ["bash", "-lc", "true | wc"]}, Use("Bash", Effect.EXECUTE, command="true | wc")),
+        ("fetch", {"url": "https://example.com/a"}, Use("WebFetch", Effect.FETCH, host="example.com")),
+        ("other", {"x": 1}, Use("Other", Effect.OTHER)),
+    ]
+    (place.worktree / "a.txt").write_text("x")
+    host = Host()
+    told = [["call", str(number), kind, "A call", given, "allow_once"] for number, (kind, given, _) in enumerate(calls)]
+    await play(rig, place, steps(*told), host)
+    assert host.uses == [use for _, _, use in calls]
+
+
+async def test_a_call_of_several_files_is_allowed_only_if_each_of_them_is(rig: AcpRig, place: Place) -> None:
+    update = {
+        "sessionUpdate": "tool_call",
+        "toolCallId": "1",
+        "title": "Edit two",
+        "kind": "move",
+        "status": "pending",
+        "content": [{"type": "diff", "path": path, "newText": "x"} for path in ("a.txt", "/etc/hosts")],
+    }
+    host = Host()
+    await play(rig, place, steps(["update", update], ["call", "1", "move", "Edit two", {}, "allow_once"]), host)
+    assert [use.path for use in host.uses] == ["a.txt", "/etc/hosts"]
+
+
+# Conversations
+
+
+async def test_its_list_its_context_and_its_cost_are_shown(rig: AcpRig, place: Place) -> None:
+    plan = {"sessionUpdate": "plan", "entries": [{"content": "Look", "priority": "high", "status": "completed"}]}
+    usage = {"sessionUpdate": "usage_update", "used": 900, "size": 1000, "cost": {"amount": 0.25, "currency": "USD"}}
+    events = await play(rig, place, steps(["update", plan], ["update", usage], ["usage", 10, 5]))
+    assert of_kind(events, base.TodosChanged)[0].todos == (Todo("Look", TodoState.COMPLETED),)
+    finished = of_kind(events, base.TurnFinished)[-1]
+    assert (finished.context_used, finished.context_window, finished.cost_usd) == (900, 1000, 0.25)
+    assert finished.usage == base.Usage(10, 5)
+
+
+async def test_without_a_word_about_usage_it_is_unknown(rig: AcpRig, place: Place) -> None:
+    events = await play(rig, place, steps())
+    assert of_kind(events, base.TurnFinished)[-1].usage is None
+    assert of_kind(events, base.TurnFinished)[-1].cost_usd is None
+
+
+def later(**changes: Any) -> dict[str, Any]:
+    history = (said("user", "Do the work"), said("assistant", "I did."), said("user", "Be brief."))
+    return {"history": history, "first_turn": 2, **changes}
+
+
+@pytest.mark.parametrize("how", ["load", "resume"])
+async def test_a_conversation_is_taken_up_and_its_past_is_not_told_again(rig: AcpRig, place: Place, how: str) -> None:
+    scenario = {"prompts": [[["say", "First."]], [["say", "Second."]]], how: True}
+    first = await play(rig, place, scenario)
+    (named,) = of_kind(first, base.ConversationNamed)
+    second = await play(rig, place, scenario, **later(conversation=named.name))
+    assert rig.heard(how)[0]["session"] == named.name
+    assert rig.heard("prompt")[-1]["text"] == "Be brief."
+    assert [block.text for block in of_kind(second, base.TextBlock)] == ["Second."]
+
+
+async def test_an_agent_that_remembers_nothing_is_told_everything(rig: AcpRig, place: Place) -> None:
+    events = await play(rig, place, steps(), **later(conversation="session-9"))
+    told = rig.heard("prompt")[0]["text"]
+    assert "Do the work" in told
+    assert "I did." in told
+    assert told.endswith("Be brief.")
+    assert of_kind(events, base.ConversationNamed)
+
+
+async def test_what_a_person_says_meanwhile_is_said_when_it_has_ended_its_turn(rig: AcpRig, place: Place) -> None:
+    scenario = {"prompts": [[["call", "1", "other", "A", {}], ["say", "Then."]], [["say", "Brief."]]]}
+    events = await play(rig, place, scenario, Host(says={2: ("Be brief.",)}))
+    assert rig.heard("prompt")[1]["text"] == "Be brief."
+    assert events[-1] == base.Ended("Brief.")
+
+
+async def test_a_question_that_waits_pauses_the_run_and_its_answer_is_told_later(rig: AcpRig, place: Place) -> None:
+    class Away(Host):
+        async def ask(self, turn: int, call: ToolCall, question: str, options: tuple[str, ...]) -> str:
+            raise RunPaused(PauseReason.QUESTION)
+
+    scenario = {"prompts": [[["ask", "Which?", ["a", "b"]]], [["say", "Thanks."]]], "load": True}
+    brief = place.brief(rig.scenario(scenario))
+    seen: list[BackendEvent] = []
+    with pytest.raises(RunPaused):
+        async for event in AcpBackend().play(brief, Away()):
+            seen.append(event)
+    (called,) = of_kind(seen, base.ToolCalled)
+    assert called.call.name == "AskUser"
+    assert rig.heard("cancel")
+    (named,) = of_kind(seen, base.ConversationNamed)
+    again = replace(
+        brief, conversation=named.name, first_turn=2, pending=(Pending(called.call, started=True),), turns=(0, 1)
+    )
+    events = await follow(AcpBackend(), again, Host(answer="b"))
+    assert "The person answers: b" in rig.heard("prompt")[-1]["text"]
+    assert of_kind(events, base.ToolFinished)[0].result.content == "The person answers: b"
+
+
+# Plans
+
+
+class Planner(Host):
+    """Approves a plan once it has heard of two."""
+
+    plans: tuple[str, ...] = ()
+
+    async def decide(self, turn: int, call: ToolCall, use: Use, summary: str, detail: str = "") -> Verdict:
+        self.uses.append(use)
+        if use.tool != "ExitPlanMode":
+            return Verdict(Judgement.ALLOW, "policy: free")
+        self.plans = (*self.plans, detail)
+        allowed = len(self.plans) > 1
+        edited = {"plan": "Second, better"} if allowed else None
+        return Verdict(Judgement.ALLOW, "approved by ada", edited) if allowed else Verdict(Judgement.DENY, "too vague")
+
+
+async def test_a_plan_is_proposed_rejected_changed_and_then_carried_out(rig: AcpRig, place: Place) -> None:
+    prompts = [[["say", "Plan one"]], [["say", "Plan two"]], [["say", "Carried out."]]]
+    host = Planner()
+    events = await play(rig, place, {"prompts": prompts, "modes": ["default", "plan"]}, host, plan=True)
+    assert host.plans == ("Plan one", "Plan two")
+    texts = [event["text"] for event in rig.heard("prompt")]
+    assert "too vague" in texts[1]
+    assert "Second, better" in texts[2]
+    assert [event["mode"] for event in rig.heard("mode")] == ["plan", "default"]
+    assert events[-1] == base.Ended("Carried out.")
+
+
+# Ends
+
+
+@pytest.mark.parametrize(
+    ("scenario", "code"),
+    [
+        ({"auth": True, "prompts": []}, ErrorCode.BACKEND_AUTH),
+        ({"version": 7, "prompts": []}, ErrorCode.BACKEND_PROTOCOL),
+        ({"prompts": [[["say", "No."], ["stop", "refusal"]]]}, ErrorCode.BACKEND_REFUSED),
+        ({"prompts": [[["say", "Hm"], ["stop", "cancelled"]]]}, ErrorCode.AGENT_EXECUTION_ERROR),
+        ({"prompts": [[["stop", "max_tokens"]]]}, ErrorCode.BACKEND_CONTEXT_FULL),
+        ({"prompts": [[["fail", -32603, "out of luck"]]]}, ErrorCode.AGENT_EXECUTION_ERROR),
+        ({"prompts": [[["fail", -32000, "sign in"]]]}, ErrorCode.BACKEND_AUTH),
+        ({"prompts": [[["garbage", '{"jsonrpc":"2.0","method":"session/update","params":{"update":4}}'], ["wait"]]]},
+         ErrorCode.BACKEND_PROTOCOL),
+        ({"prompts": [[["garbage", "[1]"], ["wait"]]]}, ErrorCode.BACKEND_PROTOCOL),
+    ],
+)  # fmt: skip
+async def test_each_bad_end_has_its_code(rig: AcpRig, place: Place, scenario: dict[str, Any], code: ErrorCode) -> None:
+    with pytest.raises(AgentPaneError) as caught:
+        await play(rig, place, scenario)
+    assert caught.value.code is code
+    assert caught.value.hint
+
+
+async def test_a_crash_is_told_with_its_last_words(rig: AcpRig, place: Place) -> None:
+    with pytest.raises(AgentPaneError, match=r"exit code 3.*lost the thread"):
+        await play(rig, place, steps(["crash", 3]))
+
+
+async def test_its_own_limit_of_requests_pauses_the_run(rig: AcpRig, place: Place) -> None:
+    with pytest.raises(RunPaused) as caught:
+        await play(rig, place, {"prompts": [[["stop", "max_turn_requests"]]]})
+    assert caught.value.reason is PauseReason.TURN_LIMIT
+
+
+async def test_a_cut_answer_goes_on(rig: AcpRig, place: Place) -> None:
+    scenario = {"prompts": [[["say", "Hal"], ["stop", "max_tokens"]], [["say", "f."]]]}
+    events = await play(rig, place, scenario)
+    assert of_kind(events, base.Nudged)
+    assert events[-1] == base.Ended("f.")
+
+
+async def test_updates_of_a_newer_protocol_are_passed_over(rig: AcpRig, place: Place) -> None:
+    newer = '{"jsonrpc":"2.0","method":"session/update","params":{"sessionId":"s","update":{"sessionUpdate":"dance"}}}'
+    events = await play(rig, place, steps(["garbage", newer]))
+    assert events[-1] == base.Ended("All done.")
+
+
+async def test_a_message_of_two_megabytes_is_read(rig: AcpRig, place: Place) -> None:
+    words = "x" * 2_000_000
+    update = {"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": words}}
+    events = await play(rig, place, {"prompts": [[["update", update]]]})
+    assert of_kind(events, base.TextBlock)[0].text == words
+
+
+# What it is started with
+
+
+async def test_it_sees_its_own_home_and_neither_keys_nor_the_variable_that_upsets_adapters(
+    rig: AcpRig, place: Place
+) -> None:
+    endpoint = Endpoint(None, "secret-key", environment={"OPENAI_API_KEY": "other-key"})
+    more = rig.scenario(steps())
+    brief = place.brief(more, endpoint=endpoint)
+    context = replace(brief.context, environment={**brief.context.environment, "IS_SANDBOX": "yes"})
+    await follow(AcpBackend(), replace(brief, context=context))
+    environment = rig.heard("new")[0]["environment"]
+    assert environment["HOME"] == str(place.state / "home")
+    assert "IS_SANDBOX" not in environment
+    assert "secret-key" not in json.dumps(environment)
+    assert "other-key" not in json.dumps(environment)
+
+
+def with_endpoint(place: Place, endpoint: Endpoint, network: Network | None = None) -> Brief:
+    brief = place.brief({}, endpoint=endpoint)
+    return replace(brief, context=replace(brief.context, network=network)) if network else brief
+
+
+def test_a_program_gets_its_own_keys_and_no_other(place: Place) -> None:
+    keys = {"OPENAI_API_KEY": "openai", "GEMINI_API_KEY": "gemini"}
+    brief = with_endpoint(place, Endpoint("https://proxy.example", "anthropic", environment=keys))
+    claude = own_keys(CLAUDE, brief)
+    assert claude == {"ANTHROPIC_API_KEY": "anthropic", "ANTHROPIC_BASE_URL": "https://proxy.example"}
+    assert own_keys(CODEX, brief) == {"OPENAI_API_KEY": "openai"}
+    assert own_keys(None, brief) == {}
+
+
+def test_a_program_reaches_its_models_hosts_and_what_the_project_allows(place: Place) -> None:
+    plain = with_endpoint(place, Endpoint(None))
+    assert network_of(CLAUDE, plain) == Network(NetworkMode.HOSTS, ("api.anthropic.com",))
+    assert network_of(None, plain) == Network()
+    local = with_endpoint(place, Endpoint("http://127.0.0.1:8123/v1"))
+    assert network_of(CLAUDE, local) == Network(NetworkMode.HOSTS, ("127.0.0.1:8123",))
+    more = with_endpoint(place, Endpoint(None), Network(NetworkMode.HOSTS, ("pypi.org",)))
+    assert network_of(CLAUDE, more).hosts == ("api.anthropic.com", "pypi.org")
+    assert network_of(CLAUDE, with_endpoint(place, Endpoint(None), EVERYWHERE)) == EVERYWHERE
+
+
+def test_the_sign_in_state_is_copied_and_nothing_that_the_program_planted_is_followed(tmp_path: Path) -> None:
+    person, home, elsewhere = tmp_path / "person", tmp_path / "home", tmp_path / "elsewhere"
+    for folder in (person / ".codex", home, elsewhere):
+        folder.mkdir(parents=True)
+    (person / ".codex" / "auth.json").write_text("first")
+    bring_sign_in(CODEX, person, home)
+    assert (home / ".codex" / "auth.json").read_text() == "first"
+    (home / ".codex" / "auth.json").write_text("refreshed by the program")
+    bring_sign_in(CODEX, person, home)
+    assert (home / ".codex" / "auth.json").read_text() == "refreshed by the program"
+    later = (home / ".codex" / "auth.json").stat().st_mtime_ns + 10**9
+    (person / ".codex" / "auth.json").write_text("second")
+    os.utime(person / ".codex" / "auth.json", ns=(later, later))
+    bring_sign_in(CODEX, person, home)
+    assert (home / ".codex" / "auth.json").read_text() == "second"
+    (home / ".codex" / "auth.json").unlink()
+    (home / ".codex").rmdir()
+    (home / ".codex").symlink_to(elsewhere)
+    bring_sign_in(CODEX, person, home)
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        AgentConfig(),
+        AgentConfig(preset="nobody"),
+        AgentConfig(preset="codex"),
+        AgentConfig(command="no-such-program-here --acp"),
+    ],
+)
+def test_a_program_that_is_not_there_is_said_to_be_missing(
+    config: AgentConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(AgentPaneError) as caught:
+        program_of(config)
+    assert caught.value.code is ErrorCode.AGENT_BACKEND_MISSING
+    assert caught.value.hint
+
+
+def test_each_preset_is_started_as_its_program_is_documented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for preset in PRESETS.values():
+        program = tmp_path / preset.program
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+        found = program_of(AgentConfig(preset=preset.name))
+        assert found.script.split()[:2] == ["exec", str(program)]
+        assert found.path == program
+        assert all(is_model_variable(name) for name in preset.keys)
+    assert program_of(AgentConfig(preset="gemini")).script.endswith(" --acp")
+    assert program_of(AgentConfig(preset="opencode")).script.endswith(" acp")
+
+
+def test_a_program_of_a_package_manager_is_seen_with_all_its_packages(tmp_path: Path) -> None:
+    packages = tmp_path / "node_modules"
+    real = packages / "@scope" / "agent" / "dist" / "index.js"
+    real.parent.mkdir(parents=True)
+    real.write_text("")
+    (packages / ".bin").mkdir()
+    (packages / ".bin" / "agent").symlink_to(real)
+    assert packages in installation(packages / ".bin" / "agent")

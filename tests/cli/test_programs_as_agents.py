@@ -1,0 +1,105 @@
+"""Agents that are programs, by the commands alone: added, run, denied, sent back and stopped."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.backends.conformance import STAND_IN
+from tests.backends.test_conformance import fresh_token, survivors
+from tests.cli.conftest import Commands, git
+from tests.cli.test_end_to_end import until
+
+
+def with_stand_in(repo: Path, scenario: dict[str, Any]) -> str:
+    """The command of a stand-in that lies in the repository, since the sandbox shows no more than that."""
+    shutil.copy(STAND_IN, repo / "agent.py")
+    (repo / "story.json").write_text(json.dumps(scenario))
+    git(repo, "add", ".")
+    git(repo, "commit", "-q", "-m", "An agent")
+    return f"exec {shlex.join([sys.executable, 'agent.py', 'story.json'])}"
+
+
+def add(pane: Commands, repo: Path, *words: str) -> str:
+    pane.json("project", "add", str(repo))
+    pane.json("agent", "add", "shop", "Own", *words, "--default")
+    return str(pane.json("task", "add", "shop", "Write a greeting")["id"])
+
+
+def edit(path: str, content: str, options: str = "allow_once reject_once") -> list[Any]:
+    return ["call", "1", "edit", "Write it", {"path": path, "content": content}, options]
+
+
+def test_an_agent_of_the_protocol_makes_a_snapshot_and_goes_on_when_it_is_sent_back(pane: Commands, repo: Path) -> None:
+    prompts = [[edit("hello.txt", "hello\n"), ["usage", 100, 20], ["say", "Done."]], [edit("hello.txt", "hi\n")]]
+    command = with_stand_in(repo, {"prompts": prompts, "load": True})
+    task = add(pane, repo, "--backend", "acp", "--command", command)
+    done = pane.json("run", task)
+    assert done["column"] == "waiting_approval"
+    assert done["runs"][0]["backend"] == "acp"
+    assert (done["runs"][0]["input_tokens"], done["runs"][0]["output_tokens"]) == (100, 20)
+    assert [file["path"] for file in pane.json("diff", task)["files"]] == ["hello.txt"]
+
+    again = pane.json("reject", task, "--reason", "Shorter, please.", "--wait")
+    assert again["column"] == "waiting_approval"
+    assert b"+hi" in pane("diff", task, "--patch").stdout
+    (heard,) = pane.folder.agents.glob("*/*/home/heard.jsonl")
+    told = [json.loads(line) for line in heard.read_text().splitlines()]
+    assert [event["what"] for event in told if event["what"] in ("new", "load")] == ["new", "load"]
+    assert "Shorter, please." in [event for event in told if event["what"] == "prompt"][-1]["text"]
+
+
+def test_what_the_policy_denies_does_not_happen_and_is_in_the_audit_log(pane: Commands, repo: Path) -> None:
+    prompts = [[edit("hello.txt", "hello\n"), ["say", "Then not."]], [["say", "I stop."]]]
+    command = with_stand_in(repo, {"prompts": prompts})
+    task = add(pane, repo, "--backend", "acp", "--command", command)
+    ended = pane.json("run", task, "--policy", "deny", status=4)
+    assert ended["code"] == "TASK_NO_DIFF"
+    entries = pane.json("audit", "list", "shop")
+    assert any("denied" in str(entry.get("error")) for entry in entries)
+
+
+def test_a_command_makes_a_snapshot_and_reads_the_feedback(pane: Commands, repo: Path) -> None:
+    task = add(pane, repo, "--backend", "command", "--command", "cat > told.txt; echo formatted")
+    done = pane.json("run", task)
+    assert done["column"] == "waiting_approval"
+    assert done["runs"][0]["cost_usd"] is None
+    pane.json("reject", task, "--reason", "In French, please.", "--wait")
+    patch = pane("diff", task, "--patch").stdout
+    assert b"+Write a greeting" in patch
+    assert b"In French, please." in patch
+
+
+def test_a_command_that_fails_says_how(pane: Commands, repo: Path) -> None:
+    task = add(pane, repo, "--backend", "command", "--command", "echo it does not work; exit 3")
+    ended = pane.json("run", task, status=4)
+    error = ended["runs"][0]["error"]
+    assert error["code"] == "AGENT_EXECUTION_ERROR"
+    assert "it does not work" in error["message"]
+
+
+def test_cancelling_ends_a_program_and_all_that_it_has_started(pane: Commands, repo: Path) -> None:
+    token = fresh_token()
+    waiting = ["call", "1", "execute", "Wait", {"command": f"setsid sleep 600.{token}1 & sleep 600.{token}2"}, ""]
+    command = with_stand_in(repo, {"prompts": [[["child"], waiting]]})
+    task = add(pane, repo, "--backend", "acp", "--command", command)
+    pane.json("task", "move", task, "in_progress")
+    until(lambda: survivors(f"{token}1") and survivors(f"{token}2"))
+    pane.json("cancel", task)
+    assert survivors(token) == []
+
+
+def test_an_agent_that_cannot_be_started_is_not_added(pane: Commands, repo: Path) -> None:
+    pane.json("project", "add", str(repo))
+    for words, code in (
+        (("--backend", "acp"), "AGENT_BACKEND_MISSING"),
+        (("--backend", "acp", "--preset", "nobody"), "AGENT_BACKEND_MISSING"),
+        (("--backend", "acp", "--command", "no-such-program-here"), "AGENT_BACKEND_MISSING"),
+        (("--backend", "command"), "VALIDATION_ERROR"),
+    ):
+        refused = pane("agent", "add", "shop", "Own", *words, "--json")
+        assert (refused.code, refused.document["error"]["hint"] != "") == (code, True)
