@@ -21,12 +21,14 @@ from agentpane.domain.sandbox import NO_NETWORK
 from agentpane.errors import ErrorCode
 from agentpane.orchestrator.backends.acp import AcpBackend
 from agentpane.orchestrator.backends.base import Backend, BackendEvent, Brief, Endpoint, ToolCall
+from agentpane.orchestrator.backends.claude_code import ClaudeCodeBackend
 from agentpane.orchestrator.backends.command import CommandBackend
 from agentpane.orchestrator.backends.messages_api import MessagesApiBackend
 from agentpane.orchestrator.backends.recorded import RecordedBackend
 from agentpane.orchestrator.backends.recorded.recording import RecordedCall, RecordedTurn, Recording
 from agentpane.orchestrator.tools import ToolContext, toolbox
 from agentpane.sandbox import detect, tool_environment
+from tests.backends.claude_stand_in import CLAUDE_TOOLS, OWN_BASH, claude_stand_in
 from tests.backends.rig import Hurry, Mark, TestHost, box
 from tests.backends.wire import Answer, Block, Reply, ScriptedServer, Stream, say, use
 
@@ -362,11 +364,53 @@ class CommandRig:
         return (self._place.worktree / "told.txt").read_text()
 
 
+class ClaudeCodeRig:
+    """A stand-in for Claude Code that speaks its control protocol, in the sandbox."""
+
+    name = "claude-code"
+    abilities = Abilities()
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    def prepare(self, story: Sequence[Step]) -> tuple[Backend, dict[str, Any]]:
+        told: list[Any] = []
+        words: list[Block] = []
+        marks = str(self._place.worktree / "marks.txt")
+        for step in story:
+            match step:
+                case Say(text):
+                    words.append(say(text))
+                    continue
+                case Leave(line):
+                    told.append([*words, use("Write", file_path=marks, content=f"{line}\n")])
+                case Ask(question, options):
+                    choices = [{"label": option, "description": option} for option in options]
+                    asked = {"question": question, "header": "Choice", "options": choices, "multiSelect": False}
+                    told.append([*words, use("AskUserQuestion", questions=[asked])])
+                case Daemon(token):
+                    told.append([*words, use(OWN_BASH, command=daemon(token))])
+                case Wait(token):
+                    told.append([*words, use(OWN_BASH, command=f"sleep 600.{token}")])
+                case Crash():
+                    told.append({"die": 3, "words": "out of luck"})
+                case Garbage():
+                    told.append({"raw": "{not json"})
+            words = []
+        turns = [*told, words] if words else told
+        self._place.stack.enter_context(claude_stand_in(self._place.folder / "bin", {"turns": turns}))
+        return ClaudeCodeBackend(), {"tools": CLAUDE_TOOLS, "endpoint": Endpoint(None, api_key="test-key")}
+
+    def told(self) -> str:
+        return (self._place.state / "heard.jsonl").read_text()
+
+
 # A rig for each backend that the suite holds to its word.
-RIGS: tuple[type[AnthropicRig] | type[RecordedRig] | type[AcpRig] | type[CommandRig], ...] = (
+RIGS: tuple[type[AnthropicRig] | type[RecordedRig] | type[AcpRig] | type[CommandRig] | type[ClaudeCodeRig], ...] = (
     AnthropicRig,
     RecordedRig,
     AcpRig,
     CommandRig,
+    ClaudeCodeRig,
 )
 Events = Sequence[BackendEvent]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agentpane.domain.json import JsonObject
 from agentpane.domain.policy import Effect, Judgement, Verdict
 from agentpane.domain.tasks import Todo, TodoState
 from agentpane.errors import ErrorCode
@@ -41,10 +42,15 @@ SUMMARY = 200
 
 @dataclass(slots=True)
 class _Open:
-    """A call whose outcome has not been told. denied: by which rule. began: when it was allowed."""
+    """A call whose outcome has not been told.
+
+    call: as the model made it. given: the input that it will really have. denied: by which rule. began: when it was
+    allowed.
+    """
 
     turn: int
     call: ToolCall
+    given: JsonObject
     denied: str | None = None
     began: float | None = None
 
@@ -61,15 +67,21 @@ class Calls:
         self._open: dict[str, _Open] = {}
 
     def announced(self, event: ToolCalled) -> None:
-        self._open[event.call.id] = _Open(event.turn, event.call)
+        self._open[event.call.id] = _Open(event.turn, event.call, event.call.input)
 
     def of(self, call_id: object, name: str, given: object, turn: int) -> tuple[int, ToolCall]:
-        """The call of this id, with the input that it will really have; a stranger belongs to this turn."""
+        """The call of this id, which will really have this input; a stranger belongs to this turn."""
         key = str(call_id)
-        known = self._open.setdefault(key, _Open(turn, ToolCall(key, name, {})))
-        if isinstance(given, dict) and (given or not known.call.input):
-            known.call = ToolCall(key, name, given)
+        if key not in self._open:
+            told = given if isinstance(given, dict) else {}
+            self._open[key] = _Open(turn, ToolCall(key, name, told), told)
+        known = self._open[key]
+        if isinstance(given, dict) and given:
+            known.given = given
         return known.turn, known.call
+
+    def given(self, call: ToolCall) -> JsonObject:
+        return self._open[call.id].given
 
     def is_allowed(self, call_id: object) -> bool:
         known = self._open.get(str(call_id))
@@ -77,11 +89,12 @@ class Calls:
 
     async def judge(self, turn: int, call: ToolCall) -> Verdict:
         """May it have its effect? Raises RunPaused from the host."""
-        use = use_of(call.name, call.input, self._worktree)
+        given = self._open[call.id].given
+        use = use_of(call.name, given, self._worktree)
         if use.path is not None and use.effect in (Effect.READ, Effect.WRITE):
             inside = within(self._state, use.path) if use.path.startswith("/") else "/"
             if use.effect is Effect.WRITE and inside.startswith(f"{PLANS}/"):
-                self._remember(call)
+                self._remember(given)
                 return Verdict(Judgement.ALLOW, "the agent's own plan")
             if not inside.startswith("/"):
                 return Verdict(Judgement.DENY, OWN_FOLDER)
@@ -89,8 +102,8 @@ class Calls:
             return await self._judge_plan(turn, call)
         if self._planning and use.effect in (Effect.WRITE, Effect.EXECUTE):
             return Verdict(Judgement.DENY, PLAN_FIRST)
-        summary = summary_of(call.name, call.input, self._worktree)
-        return await self._host.decide(turn, call, use, summary, detail_of(call.name, call.input, self._worktree))
+        summary, detail = (of(call.name, given, self._worktree) for of in (summary_of, detail_of))
+        return await self._host.decide(turn, call, use, summary, detail)
 
     async def ask(self, turn: int, call: ToolCall) -> dict[str, object]:
         """Put the questions of a call to the person; the call's input with their answers in it."""
@@ -112,9 +125,9 @@ class Calls:
     def start(self, call: ToolCall, rule: str) -> Iterator[BackendEvent]:
         known = self._open[call.id]
         known.began = time.monotonic()
-        use = use_of(call.name, call.input, self._worktree)
+        use = use_of(call.name, known.given, self._worktree)
         mutates = use.effect is not Effect.READ and call.name not in (PLAN, QUESTION)
-        yield ToolStarted(known.turn, call, summary_of(call.name, call.input, self._worktree), mutates, rule)
+        yield ToolStarted(known.turn, call, summary_of(call.name, known.given, self._worktree), mutates, rule)
 
     def deny(self, call: ToolCall, rule: str) -> None:
         self._open[call.id].denied = rule
@@ -155,9 +168,9 @@ class Calls:
             self._planning = False
         return verdict
 
-    def _remember(self, call: ToolCall) -> None:
+    def _remember(self, given: JsonObject) -> None:
         """The plan as it stands, for the person who is asked about it."""
-        content, old, new = (call.input.get(key) for key in ("content", "old_string", "new_string"))
+        content, old, new = (given.get(key) for key in ("content", "old_string", "new_string"))
         if isinstance(content, str):
             self._plan = content
         elif isinstance(old, str) and isinstance(new, str):

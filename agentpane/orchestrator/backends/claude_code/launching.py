@@ -32,8 +32,9 @@ BUILT_IN: Mapping[str, tuple[str, ...]] = {
     "Edit": ("Edit", "NotebookEdit"),
     "Glob": ("Glob",),
     "Grep": ("Grep",),
+    "TodoWrite": ("TodoWrite",),
+    "AskUser": ("AskUserQuestion",),
 }
-ALWAYS = ("TodoWrite", "AskUserQuestion")
 PLANNING = ("ExitPlanMode",)
 
 QUIET: Mapping[str, str] = {
@@ -100,7 +101,7 @@ def arguments(brief: Brief, system: Path, resume: str | None) -> list[str]:
 def offered(brief: Brief) -> tuple[str, ...]:
     """Which of the program's own tools this agent has."""
     granted = [tool for name, tools in BUILT_IN.items() if name in brief.tools for tool in tools]
-    return (*granted, *ALWAYS, *(PLANNING if brief.plan else ()))
+    return (*granted, *(PLANNING if brief.plan else ()))
 
 
 def own_account(brief: Brief, account: SignIn | None) -> dict[str, str]:

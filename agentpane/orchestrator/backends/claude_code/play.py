@@ -73,7 +73,7 @@ class Play:
         self._calls = calls
         self._resumed = resumed
         self._silence_s = silence_s
-        self._held: deque[Message] = deque()  # questions of the program that have not been answered
+        self._held: deque[Message] = deque()  # what the program asks, and tells of its calls, and has to wait
         self._unsaid: tuple[str, ...] = ()  # what the person has said and the program has not been told
         self._fault: object = None  # the program's word for the last request that failed
         self._conversation = brief.conversation if resumed else None
@@ -141,8 +141,8 @@ class Play:
                     if isinstance(event, ToolCalled):
                         self._calls.announced(event)
                     yield event
-            case "user" if isinstance(content, Mapping):
-                yield from self._calls.results(content)
+            case "user":
+                self._held.append(message)
             case "system":
                 yield from self._system(message)
             case "control_cancel_request":
@@ -219,10 +219,18 @@ class Play:
         self._own.start(message, turn, call)
 
     async def _answer(self, message: Message) -> Happenings:
-        """Answer a question of the program. Raises RunPaused when a person has to, and is not there."""
-        request = message["request"]
+        """Answer a question of the program, or tell what came of its calls.
+
+        Raises RunPaused when a person has to decide, and is not there.
+        """
         for event in self._turns.finish():
             yield event
+        if message["type"] == "user":
+            content = message.get("message")
+            for event in self._calls.results(content if isinstance(content, Mapping) else {}):
+                yield event
+            return
+        request = message["request"]
         if request.get("subtype") == "can_use_tool":
             async for event in self._interaction(message):
                 yield event
@@ -264,7 +272,7 @@ class Play:
         """The program asks a second time about calls that are a person's matter; the first answer holds."""
         request = message["request"]
         turn, call = self._call(request.get("tool_use_id"), request.get("tool_name"), request.get("input"))
-        given: Mapping[str, object] = call.input
+        given: Mapping[str, object] = self._calls.given(call)
         if call.name == QUESTION:
             try:
                 given = await self._calls.ask(turn, call)

@@ -47,7 +47,7 @@ def use_of(name: str, given: JsonObject, worktree: Path) -> Use:
     if path is None and name in ("Glob", "Grep"):
         path = "."
     return Use(
-        tool=name,
+        tool=GRANTED_AS.get(name, name),
         effect=effect,
         path=within(worktree, path) if path is not None else None,
         command=_text(given, "command") if effect is Effect.EXECUTE else None,
