@@ -18,16 +18,18 @@ from agentpane.api.events import CatchUp, EngineStopping, KeyChanged, Published,
 from agentpane.clock import Clock
 from agentpane.db import audit, projects, runs, sessions, settings
 from agentpane.db.connection import Database
-from agentpane.domain.agents import ModelChoice
+from agentpane.domain.agents import DetectedBackend, ModelChoice
 from agentpane.domain.audit import AuditEntry, AuditVerdict
 from agentpane.domain.budgets import check_budget
-from agentpane.domain.engine import DoctorReport, EngineStatus, KeyStatus, Settings
+from agentpane.domain.engine import DoctorReport, EngineStatus, Finding, KeyStatus, Settings
 from agentpane.domain.json import JsonValue
 from agentpane.domain.limits import check_line, invalid
+from agentpane.domain.mcp import check_servers
 from agentpane.domain.review import MergeStrategy, PatchChunk
 from agentpane.domain.runs import PauseReason, RunStatus
 from agentpane.domain.sessions import EventKind, SessionEvent
 from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.orchestrator.agent_sync import AgentFiles
 from agentpane.orchestrator.awaited import Awaited
 from agentpane.orchestrator.backends.acp import AcpBackend
 from agentpane.orchestrator.backends.claude_code import ClaudeCodeBackend
@@ -44,16 +46,20 @@ from agentpane.orchestrator.completion import Completion
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.credentials import Credentials
 from agentpane.orchestrator.decisions import Decisions
+from agentpane.orchestrator.detecting import Detector
 from agentpane.orchestrator.dispatch import Dispatcher
 from agentpane.orchestrator.doctor import Examination
 from agentpane.orchestrator.housekeeping import Housekeeping
 from agentpane.orchestrator.keys import KeyChain
+from agentpane.orchestrator.mcp.registry import Registry, told_of_setting
+from agentpane.orchestrator.mcp.servers import Servers
 from agentpane.orchestrator.patches import CHUNK, Patches
 from agentpane.orchestrator.queueing import Queue
 from agentpane.orchestrator.recovery import Recovery
 from agentpane.orchestrator.review import Review
 from agentpane.orchestrator.runner import Runner
 from agentpane.orchestrator.sample import Sample
+from agentpane.orchestrator.secrets import SecretStore
 from agentpane.orchestrator.sessions import note
 from agentpane.orchestrator.supervisor import Supervisor
 from agentpane.orchestrator.workspace import Workspaces
@@ -86,6 +92,11 @@ class Engine:
         completion = Completion(self._core, credentials)
         self._budgets = Budgets(self._core)
         awaited = Awaited()
+        secrets = SecretStore(folder.root)
+        servers = Servers(sandbox, secrets)
+        self._registry = Registry(self._core, servers, secrets)
+        self._agent_files = AgentFiles(self._core)
+        self._detector = Detector(sandbox, self._keys)
         runner = Runner(
             self._core,
             self._blobs,
@@ -96,6 +107,7 @@ class Engine:
             completion,
             self._budgets,
             awaited,
+            servers,
         )
         self._runner = runner
         self._supervisor = Supervisor(self._core, runner.play, self._runs_changed)
@@ -180,24 +192,30 @@ class Engine:
         return self._core.bus.read(self._core.bus.last if after is None else after)
 
     def _table(self) -> dict[type[Command[Any]], Handler]:
+        files = self._agent_files
         return {
-            c.AddProject: self._catalog.add,
+            c.AddProject: files.after(self._catalog.add),
             c.ListProjects: self._catalog.listed,
-            c.GetProject: self._catalog.get,
+            c.GetProject: files.after(self._catalog.get),
             c.EditProject: self._catalog.edit,
-            c.TrustProject: self._catalog.trust,
+            c.TrustProject: files.after(self._catalog.trust),
             c.RemoveProject: self._catalog.remove,
-            c.ListAgents: self._catalog.agents,
+            c.ListAgents: files.before(self._catalog.agents, "project"),
             c.AddAgent: self._catalog.add_agent,
             c.EditAgent: self._catalog.edit_agent,
             c.ListModels: self._models,
+            c.DetectBackends: self._detect,
+            c.CheckAgentFiles: self._check_agent_files,
+            c.AddMcpServer: self._registry.add,
+            c.RemoveMcpServer: self._registry.remove,
+            c.CheckMcpServer: self._registry.check,
             c.AddTask: self._board.add,
             c.ListTasks: self._board.cards,
             c.GetTask: self._board.get,
             c.EditTask: self._board.edit,
             c.DeleteTask: self._board.delete,
             c.MoveTask: self._board.move,
-            c.StartRun: self._dispatcher.start,
+            c.StartRun: files.before(self._dispatcher.start, "task"),
             c.ResumeRun: self._dispatcher.resume,
             c.PauseRun: self._dispatcher.pause,
             c.Answer: self._dispatcher.answer,
@@ -233,6 +251,12 @@ class Engine:
 
     async def _models(self, command: c.ListModels) -> tuple[ModelChoice, ...]:
         return await asyncio.to_thread(models)
+
+    async def _detect(self, command: c.DetectBackends) -> tuple[DetectedBackend, ...]:
+        return await self._detector.detect(command.environment)
+
+    async def _check_agent_files(self, command: c.CheckAgentFiles) -> tuple[Finding, ...]:
+        return await self._agent_files.refresh_for(project=command.project)
 
     async def _read_session(self, command: c.ReadSession) -> tuple[SessionEvent, ...]:
         task = await self._core.task(command.task)
@@ -343,9 +367,10 @@ class Engine:
             if "@" in urlsplit(wanted.base_url).netloc:
                 raise invalid("base_url", "The address must hold no name or password: keys go to the keyring.")
         check_budget("day_budget", wanted.day_budget)
+        check_servers(wanted.mcp_servers)
         before = await self._core.db.read(settings.get)
         changed: dict[str, JsonValue] = {
-            field.name: getattr(wanted, field.name)
+            field.name: told_of_setting(getattr(wanted, field.name))
             for field in fields(wanted)
             if getattr(wanted, field.name) != getattr(before, field.name)
         }
@@ -355,6 +380,7 @@ class Engine:
             audit.append(connection, (self._core.record("setting", OWN_CHAIN, input=changed),))
 
         await self._core.db.write(store)
+        await self._registry.forget_unused(before, wanted)
         self._core.bus.publish(SettingsChanged(wanted))
         return wanted
 

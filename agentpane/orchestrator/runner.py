@@ -11,9 +11,10 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from agentpane.db import agents, approvals, projects, runs, sub_runs
+from agentpane.db import agents, approvals, projects, runs, settings, sub_runs
 from agentpane.domain import traces, transcript
-from agentpane.domain.agents import Agent
+from agentpane.domain.agents import Agent, BackendName
+from agentpane.domain.engine import McpServer
 from agentpane.domain.ids import RunId
 from agentpane.domain.json import JsonObject
 from agentpane.domain.policy import EXIT_PLAN, Grants, Policy
@@ -36,10 +37,11 @@ from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.credentials import Credentials
 from agentpane.orchestrator.gate import Gate
 from agentpane.orchestrator.judging import Terms
+from agentpane.orchestrator.mcp.servers import Servers, Wanted
 from agentpane.orchestrator.narrator import Narrator
 from agentpane.orchestrator.sessions import Recorder, read_whole
 from agentpane.orchestrator.subagents import Crew, Part
-from agentpane.orchestrator.tools import FileMemory, ToolContext
+from agentpane.orchestrator.tools import FileMemory, Tool, ToolContext
 from agentpane.orchestrator.tools.shells import Shells
 from agentpane.orchestrator.workspace import Workspaces
 from agentpane.sandbox import Sandbox, tool_environment
@@ -62,6 +64,8 @@ class Cast:
     words: tuple[tuple[str, str], ...]  # the repository's instruction files
     untrusted: tuple[str, ...]  # what of the repository's configuration is left out, one line each
     tools: tuple[str, ...] | None = None  # of a sub-agent; None: as they are configured
+    servers: tuple[McpServer, ...] = ()  # the repository's, where they are trusted
+    extra: tuple[Tool, ...] = ()  # what the tool servers of the run offer
 
 
 class Runner:
@@ -78,6 +82,7 @@ class Runner:
         completion: Completion,
         budgets: Budgets,
         awaited: Awaited,
+        servers: Servers,
     ) -> None:
         self._core = core
         self._blobs = blobs
@@ -88,6 +93,7 @@ class Runner:
         self._completion = completion
         self._budgets = budgets
         self._awaited = awaited
+        self._servers = servers
         self._wishes: dict[RunId, PauseReason | None] = {}  # for each run that is played: why it should pause
         self._endpoints: dict[RunId, Endpoint] = {}  # which account each run that is played draws on
 
@@ -145,8 +151,10 @@ class Runner:
         recorder.add(EventKind.STATE, {"state": "running", "sandbox_tier": tier.value})
         await self._core.announce_task(row.task_id)
         result, unread = "", True
-        while unread:  # what a person says during the last turn is read before the work counts as done
-            result, unread = await self._converse(cast, worktree, recorder)
+        async with self._servers.of_run(await self._wanted(cast, worktree), partial(_note, recorder)) as extra:
+            cast = replace(cast, extra=extra)
+            while unread:  # what a person says during the last turn is read before the work counts as done
+                result, unread = await self._converse(cast, worktree, recorder)
         await recorder.flush()
         await self._completion.complete(cast.run, cast.task, cast.project, cast.repository, worktree, result, recorder)
         await recorder.close()
@@ -239,7 +247,22 @@ class Runner:
             await trust.look(self._core, project, repository)
         words = await trust.instructions(self._core, repository, base)
         config = merged(project.config, stand.config, stand.trusted)
-        return Cast(row, task, project, agent, config, repository, words, stand.pending)
+        servers = stand.config.servers if stand.config is not None and stand.trusted else ()
+        return Cast(row, task, project, agent, config, repository, words, stand.pending, servers=servers)
+
+    async def _wanted(self, cast: Cast, worktree: Worktree) -> Wanted:
+        """The tool servers of the run; none for an agent that does not call our tools."""
+        ours = cast.agent.backend is BackendName.ANTHROPIC
+        chosen = await self._core.db.read(settings.get)
+        return Wanted(
+            own=chosen.mcp_servers if ours else (),
+            of_repository=cast.servers if ours else (),
+            worktree=worktree.path,
+            readable=(cast.repository.common_dir,),
+            network=cast.config.reach(),
+            agent_tools=cast.agent.config.allowed_tools or None,
+            project_tools=cast.config.allowed_tools,
+        )
 
     async def _told(self, cast: Cast, recorder: Recorder) -> list[SessionEvent]:
         """The events of the agent's conversation, with what it has to be told before it goes on."""
@@ -310,6 +333,7 @@ class Runner:
             conversation=await self._kept(cast, conversation),
             state=self._core.folder.agents / cast.task.card.id / cast.agent.id,
             plan=planning,
+            extra_tools=tuple(tool for tool in cast.extra if tool.name in self._tools(cast)),
         )
 
     async def _kept(self, cast: Cast, conversation: Conversation) -> str | None:
@@ -322,7 +346,7 @@ class Runner:
         if cast.tools is not None:
             return cast.tools
         wanted = cast.agent.config.allowed_tools or cast.config.allowed_tools
-        return tuple(tool for tool in wanted if tool in DEFAULT_TOOLS)
+        return (*(tool for tool in wanted if tool in DEFAULT_TOOLS), *(tool.name for tool in cast.extra))
 
     async def _paused(self, row: runs.RunRow, recorder: Recorder, pause: RunPaused) -> None:
         error = pause.error
@@ -371,3 +395,8 @@ class Runner:
 
     def _now(self) -> datetime:
         return self._core.clock.now()
+
+
+def _note(recorder: Recorder, data: JsonObject) -> None:
+    """Say in the session how a tool server fares."""
+    recorder.add(EventKind.STATE, data)

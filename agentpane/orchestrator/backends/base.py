@@ -19,7 +19,7 @@ from agentpane.domain.policy import Use, Verdict
 from agentpane.domain.runs import PauseReason
 from agentpane.domain.tasks import Todo
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.orchestrator.tools import ToolContext, ToolResult
+from agentpane.orchestrator.tools import Tool, ToolContext, ToolResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,6 +344,7 @@ class Brief:
     conversation: under which name an agent that keeps its conversation itself has this one.
     state: a private folder for what such an agent keeps of this task; it outlives the run.
     plan: the agent has to propose a plan, and change nothing until it is approved.
+    extra_tools: of tool servers, beside `tools`; for an agent that calls our tools.
     """
 
     run_id: str
@@ -362,6 +363,7 @@ class Brief:
     conversation: str | None = None
     state: Path | None = None
     plan: bool = False
+    extra_tools: tuple[Tool, ...] = ()
 
 
 class Backend(Protocol):

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from agentpane.api import commands as c
 from agentpane.api.events import SettingsChanged
 from agentpane.db import audit, settings
+from agentpane.domain.budgets import Budget
 from agentpane.domain.engine import McpServer, Settings
-from agentpane.domain.json import JsonObject
+from agentpane.domain.json import JsonObject, JsonValue
 from agentpane.domain.limits import invalid
 from agentpane.domain.mcp import McpCheck, check_server, check_servers
 from agentpane.errors import AgentPaneError
@@ -73,6 +74,21 @@ class Registry:
         changed = await self.core.db.write(store)
         self.core.bus.publish(SettingsChanged(changed))
         return changed
+
+
+def told_of_setting(value: object) -> JsonValue:
+    """A setting as the audit log is told of it."""
+    match value:
+        case Budget():
+            return {"usd": value.usd, "tokens": value.tokens}
+        case McpServer():
+            return _told(value)
+        case tuple():
+            return [told_of_setting(each) for each in value]
+        case bool() | int() | float() | str() | None:
+            return value
+        case _:
+            return str(value)
 
 
 def _told(server: McpServer) -> JsonObject:

@@ -35,7 +35,7 @@ class MessagesApiBackend:
         """See `Backend.play`. Raises AgentPaneError with BACKEND_AUTH before anything else if there is no key."""
         client = await self._clients.get(brief.endpoint)
         heavy = await self._clients.heavy()
-        tools = dict(self._tools(brief.tools))
+        tools = {**self._tools(brief.tools), **{tool.name: tool for tool in brief.extra_tools}}
         request = Request(brief.model, system_blocks(brief.system), tool_definitions(tools.values()))
         asker = Asker(client, heavy, brief.endpoint, request, self._patience)
         async with aclosing(Play(brief, host, tools, asker).events()) as events:
