@@ -32,7 +32,7 @@ _DESCRIPTIONS: Mapping[Tier, str] = {
     ),
     Tier.NONE: (
         "no sandbox: commands run as you and may read and change whatever you may, so that every command is asked "
-        "for. Everything a command starts is still ended with it, unless it first ends the process that watches it."
+        "for. Everything a command starts is still ended with it, unless it hides and ends the process that watches it."
     ),
 }
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.sandbox import ceiling, reaper
+from agentpane.sandbox import ceiling, reaper, strays
 from agentpane.sandbox.command import Outcome, SandboxCommand
 from agentpane.sandbox.conversation import LINE_LIMIT
 from agentpane.sandbox.environment import shell
@@ -73,6 +73,9 @@ class Swept:
         self._left = 0  # processes that the helper was not allowed to kill
         self._put_back = False
         self._exit_code = reaper.NOT_ENDED
+        self._helper_done = asyncio.Event()
+        self._reported = False  # the helper came to its own end
+        self._mark = strays.new_mark()
         self._ending = asyncio.Lock()
 
     @property
@@ -87,7 +90,7 @@ class Swept:
         try:
             self._group = await asyncio.to_thread(ceiling.make, self._tasks)
             self._gateway = gateway(command.network)
-            environment = dict(command.environment)
+            environment = {**command.environment, strays.MARK: self._mark}
             if self._gateway is not None:
                 await self._gateway.open_here()
                 environment.update(self._gateway.environment)
@@ -125,6 +128,7 @@ class Swept:
             finally:
                 os.close(control_out)
                 os.close(status_in)
+        asyncio.get_running_loop().add_reader(self._status, self._hear_of_the_end, self._status)
 
     def _order(self) -> Mapping[str, Any]:
         common = {"limits": LIMITS, "group": self._group and str(self._group)}
@@ -134,7 +138,7 @@ class Swept:
         return {**common, **self._confinement.order(ports)}
 
     async def finished(self) -> int:
-        await self.process.wait()
+        await self._gone()
         self._read_status()
         if self._exit_code >= 0:
             return self._exit_code
@@ -148,13 +152,26 @@ class Swept:
                 self._control = None
             try:
                 async with asyncio.timeout(HELPER_TIMEOUT_S):
-                    await self.process.wait()
+                    await self._gone()
             except TimeoutError:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self.process.pid, signal.SIGKILL)
-                await self.process.wait()
+                await self._gone()
             self._read_status()
+            if not self._reported:
+                await asyncio.to_thread(strays.end_marked, self._mark)
             await self._let_go()
+
+    async def _gone(self) -> None:
+        """Wait until the helper has ended. asyncio's own waiting goes on as long as anybody holds its pipes."""
+        await self._helper_done.wait()
+        while self.process.returncode is None:  # noqa: ASYNC110 - its end is known, and its code comes in a moment
+            await asyncio.sleep(reaper.LAP_S)
+
+    def _hear_of_the_end(self, status: int) -> None:
+        """The helper has written its report, or is gone without one."""
+        asyncio.get_running_loop().remove_reader(status)
+        self._helper_done.set()
 
     def told(self, outcome: Outcome) -> Outcome:
         """The outcome, with what the helper has to say about it. Raises AgentPaneError when nothing was run."""
@@ -187,4 +204,5 @@ class Swept:
         os.close(self._status)
         self._status = None
         if len(told) == 3:
+            self._reported = True
             self._exit_code, self._left, self._put_back = int(told[0]), int(told[1]), told[2] == b"1"

@@ -14,7 +14,7 @@ import pytest
 import uvloop
 
 from agentpane.domain.sandbox import Tier
-from agentpane.sandbox import Sandbox
+from agentpane.sandbox import BareSandbox, Sandbox
 
 from .conftest import Order, Runaways, ready, until
 
@@ -80,6 +80,11 @@ async def test_a_run_cancelled_at_any_moment_of_its_start_leaves_nothing(
         with pytest.raises(asyncio.CancelledError):
             await job
         assert runaways.alive() == []
+
+
+async def test_a_command_that_kills_its_helper_is_ended_all_the_same(order: Order, runaways: Runaways) -> None:
+    outcome = await BareSandbox().run(order(runaways.script + "kill -9 $PPID; sleep 600"))
+    assert outcome.exit_code == 137 and runaways.alive() == []
 
 
 async def test_an_observer_that_fails_ends_the_command(sandbox: Sandbox, order: Order, runaways: Runaways) -> None:
