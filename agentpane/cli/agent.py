@@ -6,25 +6,35 @@ from typing import Annotated
 
 import typer
 
-from agentpane.api.commands import AddAgent, ListAgents
+from agentpane.api.client import Client
+from agentpane.api.commands import AddAgent, CheckAgentFiles, DetectBackends, ListAgents
 from agentpane.cli import commands, shapes
-from agentpane.cli.pane import Pane, pairs, project_ref, table
+from agentpane.cli.pane import Pane, line, model_environment, pairs, project_ref, table
 from agentpane.cli.project import Ref
 from agentpane.domain.acp_presets import PRESETS
 from agentpane.domain.agents import Agent, AgentConfig, BackendName
+from agentpane.domain.engine import Finding
 from agentpane.domain.runs import AgentType
 
 
 def register(app: typer.Typer) -> None:
-    noun = commands.group(app, "agent", "The agents of a project: list, add.")
+    noun = commands.group(app, "agent", "The agents of a project: list, add; detect says what this machine has.")
     commands.add(noun, "list", list_, "agent list shop")
     commands.add(noun, "add", add, "agent add shop Careful --backend anthropic --model claude-opus-4-5 --default")
+    commands.add(noun, "detect", detect, "agent detect")
 
 
 def list_(ctx: typer.Context, project: Ref) -> None:
     """List a project's agents."""
     pane: Pane = ctx.obj
-    found = pane.call(lambda client: client.do(ListAgents(project_ref(project))))
+    ref = project_ref(project)
+
+    async def listed(client: Client) -> tuple[tuple[Agent, ...], tuple[Finding, ...]]:
+        return await client.do(ListAgents(ref)), await client.do(CheckAgentFiles(ref))
+
+    found, problems = pane.call(listed)
+    for problem in problems:
+        pane.note(f"! {line(problem.what)}")
     rows = (
         (
             each.name,
@@ -33,14 +43,31 @@ def list_(ctx: typer.Context, project: Ref) -> None:
             each.type.value,
             each.status.value,
             "default" if each.is_default else "",
+            each.source or "",
         )
         for each in found
     )
-    pane.result([shapes.agent(each) for each in found], table(rows, ("NAME", "BACKEND", "MODEL", "TYPE", "STATUS", "")))
+    headings = ("NAME", "BACKEND", "MODEL", "TYPE", "STATUS", "", "FILE")
+    pane.result([shapes.agent(each) for each in found], table(rows, headings))
 
 
-def _default(agent: Agent) -> str:
-    return "default" if agent.is_default else ""
+def detect(ctx: typer.Context) -> None:
+    """Say which backends this machine has. Nothing is sent anywhere to find out."""
+    pane: Pane = ctx.obj
+    found = pane.call(lambda client: client.do(DetectBackends(model_environment())))
+    rows = (
+        (
+            each.title,
+            f"{each.backend} {each.preset}" if each.preset else each.backend.value,
+            "yes" if each.usable else "no",
+            each.version or "",
+            each.program or "",
+            each.note,
+        )
+        for each in found
+    )
+    headings = ("NAME", "BACKEND", "USABLE", "VERSION", "PROGRAM", "NOTE")
+    pane.result([shapes.detected(each) for each in found], table(rows, headings))
 
 
 def add(

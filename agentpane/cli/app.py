@@ -23,6 +23,7 @@ HOMES: Mapping[str, str] = {
     "demo": "demo",
     "project": "project",
     "agent": "agent",
+    "mcp": "mcp",
     "task": "task",
     "run": "run",
     "answer": "run",

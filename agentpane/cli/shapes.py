@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from agentpane.domain.agents import Agent
+from agentpane.domain.agents import Agent, DetectedBackend
 from agentpane.domain.approvals import Approval
 from agentpane.domain.audit import AuditEntry, AuditVerdict
 from agentpane.domain.budgets import Budget
@@ -50,6 +50,19 @@ def project(value: Project) -> Shape:
     }
 
 
+def policy(value: Project) -> Shape:
+    """What decides about calls in a project."""
+    config = value.config
+    return {
+        "id": value.id,
+        "name": value.name,
+        "policy": config.policy,
+        "rules": list(config.rules),
+        "always": list(value.always),
+        "unconfined": config.unconfined,
+    }
+
+
 def agent(value: Agent) -> Shape:
     return {
         "id": value.id,
@@ -60,6 +73,20 @@ def agent(value: Agent) -> Shape:
         "model": value.model,
         "default": value.is_default,
         "status": value.status.value,
+        "source": value.source,
+    }
+
+
+def detected(value: DetectedBackend) -> Shape:
+    return {
+        "backend": value.backend.value,
+        "preset": value.preset,
+        "title": value.title,
+        "program": value.program,
+        "version": value.version,
+        "signed_in": value.signed_in,
+        "usable": value.usable,
+        "note": value.note,
     }
 
 
@@ -126,6 +153,9 @@ def approval(value: Approval) -> Shape:
         "summary": value.summary,
         "state": value.state.value,
         "message": value.message,
+        "rules": list(value.rules),
+        "detail": value.detail,
+        "edited": value.edited,
         "requested_at": _time(value.requested_at),
         "decided_at": _time(value.decided_at),
         "decided_by": value.decided_by,

@@ -135,6 +135,10 @@ def event(value: SessionEvent) -> str | None:
             return f"= worktree {_text(data, 'state')} {line(_text(data, 'path'))}".rstrip()
         case EventKind.STATE if _text(data, "state") == "not_trusted":
             return f"= left out until it is trusted: {line('; '.join(map(str, _list(data, 'pending'))))}"
+        case EventKind.STATE if _text(data, "state") == "tool_server":
+            said = _text(data, "problem")
+            tools = f"{data.get('tools')} tools" if not said else f"cannot be used: {_short(said)}"
+            return f"= tool server {line(_text(data, 'server'))}: {tools}"
         case EventKind.STATE if _text(data, "state") != TOOL_STARTED:
             return f"= {_text(data, 'state')} {_text(data, 'code')}".rstrip()
     return None

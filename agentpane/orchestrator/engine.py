@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
@@ -306,7 +306,9 @@ class Engine:
         return count
 
     async def _doctor(self, command: c.Doctor) -> DoctorReport:
-        return await Examination(self._core, self._sandbox).report()
+        report = await Examination(self._core, self._sandbox).report()
+        of_files = await self._agent_files.findings()
+        return replace(report, ok=report.ok and not of_files, findings=(*report.findings, *of_files))
 
     async def _check_database(self, command: c.CheckDatabase) -> tuple[str, ...]:
         return await self._core.db.check()
