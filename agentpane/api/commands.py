@@ -57,13 +57,14 @@ class GetProject(Command[Project]):
 
 @dataclass(frozen=True, slots=True)
 class EditProject(Command[Project]):
-    """None leaves a field as it is."""
+    """None leaves a field as it is. always: what is left of the rules that were allowed for good; none can be added."""
 
     project: str
     name: str | None = None
     description: str | None = None
     max_concurrent_agents: int | None = None
     config: ProjectConfig | None = None
+    always: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

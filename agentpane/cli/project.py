@@ -8,7 +8,7 @@ import typer
 
 from agentpane.api.client import Client
 from agentpane.api.commands import AddProject, GetProject, ListProjects, RemoveProject, TrustProject
-from agentpane.cli import commands, shapes
+from agentpane.cli import commands, policies, shapes
 from agentpane.cli.pane import Pane, absolute, line, pairs, project_ref, table
 from agentpane.domain.projects import Project
 from agentpane.errors import AgentPaneError, ErrorCode
@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
     commands.add(noun, "list", list_, "project list")
     commands.add(noun, "show", show, "project show shop")
     commands.add(noun, "remove", remove, "project remove shop")
+    policies.register(noun)
 
 
 def add(

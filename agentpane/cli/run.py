@@ -30,7 +30,7 @@ POLICIES = {PolicyWord.ASK: Policy.CAREFUL, PolicyWord.FREE: Policy.FREE, Policy
 
 
 def register(app: typer.Typer) -> None:
-    commands.add(app, "run", run, "run k3x9", "run k3x9 --policy free --jsonl", lines=True)
+    commands.add(app, "run", run, "run k3x9", "run k3x9 --policy free --jsonl", "run k3x9 --plan", lines=True)
     commands.add(app, "answer", answer, 'answer k3x9 "Use the new interface."', lines=True)
     commands.add(app, "resume", resume, "resume k3x9 --turns 20", "resume k3x9 --finish", lines=True)
     commands.add(app, "cancel", cancel, "cancel k3x9 --yes")
@@ -44,13 +44,17 @@ def run(
         PolicyWord | None,
         typer.Option(help="ask before every write and command; free inside the sandbox; deny what would be asked."),
     ] = None,
+    plan: Annotated[
+        bool | None,
+        typer.Option("--plan/--no-plan", help="Begin with a plan to approve; else as the agent does."),
+    ] = None,
 ) -> None:
     """Start a card's run, and wait for its diff.
 
     It also returns when the run fails, pauses or has changed nothing.
     """
     chosen = POLICIES[policy] if policy is not None else None
-    start_and_wait(ctx.obj, StartRun(task, agent, chosen, model_environment()))
+    start_and_wait(ctx.obj, StartRun(task, agent, chosen, model_environment(), plan))
 
 
 def answer(

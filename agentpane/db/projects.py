@@ -34,6 +34,7 @@ def _projects() -> AnySelect:
         _P.base_branch,
         _P.trust_pending,
         _P.trust_digest,
+        _P.always_allowed,
         _P.recorded,
         _P.max_concurrent_agents,
         _P.config,
@@ -242,6 +243,7 @@ def _project(row: AnyRow, counts: Mapping[str, ProjectCounts]) -> Project:
         config=row.config.value(),
         created_at=row.created_at,
         counts=counts.get(row.id, ProjectCounts()),
+        always=tuple(row.always_allowed),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import PurePath
 
 from agentpane.domain.agents import AgentConfig
@@ -22,13 +23,12 @@ def check_config(config: ProjectConfig) -> ProjectConfig:
     if not config.worktree_root.strip():
         raise invalid("worktree_root", "The folder for worktrees is empty.")
     _check_tools(config.allowed_tools)
-    parse_all(config.rules)
     for field in ("run_budget", "task_budget", "project_budget"):
         check_budget(field, getattr(config, field))
     for name in (*((config.env_file,) if config.env_file else ()), *config.copy_files):
         if PurePath(name).is_absolute() or ".." in PurePath(name).parts:
             raise invalid("copy_files", f"“{name}” must be a path inside the repository.")
-    return config
+    return replace(config, rules=_rules(config.rules))
 
 
 def check_agent_config(config: AgentConfig) -> AgentConfig:
@@ -38,12 +38,16 @@ def check_agent_config(config: AgentConfig) -> AgentConfig:
     if config.allowed_tools is not None:
         _check_tools(config.allowed_tools)
     check_budget("budget", config.budget)
-    parse_all(config.rules)
     if config.policy is not None and config.policy not in set(Policy):
         raise invalid("policy", f"“{config.policy}” is no policy.")
     if config.model is not None:
         check_line("model", config.model, 200)
-    return config
+    return replace(config, rules=_rules(config.rules))
+
+
+def _rules(given: tuple[str, ...]) -> tuple[str, ...]:
+    """Each once, in the words in which rules are kept."""
+    return tuple(dict.fromkeys(rule.text for rule in parse_all(given)))
 
 
 def _check_tools(names: tuple[str, ...]) -> None:

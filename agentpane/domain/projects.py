@@ -84,4 +84,5 @@ class Project:
     config: ProjectConfig
     created_at: datetime
     counts: ProjectCounts = field(default_factory=ProjectCounts)
+    always: tuple[str, ...] = ()  # the rules by which a person, when asked, has allowed calls for good
     trust_digest: str | None = None  # names the exact configuration that waits for trust

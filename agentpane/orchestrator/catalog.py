@@ -9,7 +9,7 @@ from pathlib import Path
 
 from agentpane.api import commands as c
 from agentpane.api.events import ProjectRemoved
-from agentpane.db import agents, audit, projects, tasks
+from agentpane.db import agents, approvals, audit, projects, tasks
 from agentpane.domain.agents import Agent, BackendName
 from agentpane.domain.board import Column
 from agentpane.domain.configs import check_agent_config, check_config
@@ -100,6 +100,10 @@ class Catalog:
         if command.config is not None:
             changes["config"] = check_config(command.config)
         await self.core.db.write(projects.edit, project.id, self.core.clock.now(), **changes)
+        if command.always is not None:
+            kept = tuple(rule for rule in project.always if rule in command.always)
+            await self.core.db.write(approvals.set_always, project.id, kept, self.core.clock.now())
+            changes["always"] = kept
         told = {key: str(value) for key, value in changes.items()}
         await self.core.audit(self.core.record("setting", project.id, input=told))
         await self.core.announce_project(project.id)

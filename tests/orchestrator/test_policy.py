@@ -1,4 +1,4 @@
-"""The policy on a real engine: rules, what "always" adds, plans, calls that wait alive, runs that nobody attends."""
+"""The policy on a real engine: rules, what "always" adds, plans, agents that wait alive, unattended runs."""
 
 from __future__ import annotations
 

@@ -1,0 +1,58 @@
+"""A project's rules, a plan and what "always" adds, by the commands alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.backends.wire import ScriptedServer, say, use
+from tests.cli.conftest import Commands
+
+ANSWER = [say("Done.")]
+
+
+def test_a_projects_rules_are_shown_and_changed(pane: Commands, repo: Path) -> None:
+    pane.json("project", "add", str(repo))
+    changed = pane.json(
+        *("project", "policy", "shop", "--preset", "careful", "--allow", "Bash(npm test *)"),
+        *("--deny", "Read(.env)", "--ask", "mcp__notes__*", "--unconfined"),
+    )
+    assert {key: changed[key] for key in ("policy", "rules", "always", "unconfined")} == {
+        "policy": "careful",
+        "rules": ["allow Bash(npm test:*)", "ask mcp__notes__*", "deny Read(.env)"],
+        "always": [],
+        "unconfined": True,
+    }
+    told = pane("project", "policy", "shop", "--remove", "deny Read(.env)", "--confined").text
+    assert told.splitlines() == ["preset: careful", "rule: allow Bash(npm test:*)", "rule: ask mcp__notes__*"]
+    assert pane("project", "policy", "shop", "--allow", "Bash(a | b)", "--json").code == "VALIDATION_ERROR"
+    assert pane("project", "policy", "shop", "--remove", "deny Read(.env)", "--json").code == "VALIDATION_ERROR"
+    assert pane("project", "policy", "shop").text == told
+
+
+def test_a_plan_is_approved_from_a_file_and_always_can_be_taken_back(pane: Commands, repo: Path) -> None:
+    pane.json("project", "add", str(repo))
+    task = str(pane.json("task", "add", "shop", "Write a file")["id"])
+    plan = pane.place / "plan.md"
+    plan.write_text("Write b.txt\n")
+    turns = [[use("ExitPlanMode", plan="Write a.txt")], [use("Write", file_path="b.txt", content="b\n")], ANSWER]
+    with ScriptedServer(turns) as server:
+        pane("run", task, "--plan", "--policy", "ask", "--json", env=server.environment)
+        (asked,) = pane.json("approvals", task)
+        assert (asked["tool"], asked["detail"], asked["rules"]) == ("ExitPlanMode", "Write a.txt", [])
+        assert pane("allow", asked["id"], "--plan-file", str(pane.place / "none"), "--json").code == "VALIDATION_ERROR"
+        pane.json("allow", asked["id"], "--plan-file", str(plan), env=server.environment)
+        (asked,) = until_asked(pane, task, "Write")
+        assert "Write b.txt" in str(server.requests[1].messages[-1])
+        told = pane("approvals", task).text
+        assert "+b" in told and "always: allow Write(b.txt)" in told
+        pane.json("allow", asked["id"], "--always", env=server.environment)
+    assert pane.json("project", "policy", "shop")["always"] == ["allow Write(b.txt)"]
+    assert pane.json("project", "policy", "shop", "--remove", "allow Write(b.txt)")["always"] == []
+
+
+def until_asked(pane: Commands, task: str, tool: str) -> list[dict[str, object]]:
+    for _ in range(60):
+        asked = [each for each in pane.json("approvals", task) if each["tool"] == tool]
+        if asked:
+            return asked
+    raise AssertionError("it did not ask")
