@@ -164,7 +164,7 @@ asyncio.run(detect(Tier.LANDLOCK).run(command))
     with subprocess.Popen([sys.executable, "-c", code, str(worktree)], stdin=subprocess.DEVNULL) as engine:
         until((worktree / "changed").exists, "the command's change")
         engine.send_signal(signal.SIGKILL)
-    until(lambda: (worktree / ".git").read_bytes() == before, "the file's return")
+    until(lambda: (worktree / ".git").exists() and (worktree / ".git").read_bytes() == before, "the file's return")
 
 
 async def test_a_confinement_that_fails_runs_nothing(
