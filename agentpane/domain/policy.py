@@ -16,7 +16,6 @@ from agentpane.domain.rules import Rule, RuleEffect
 from agentpane.domain.sandbox import Tier
 from agentpane.domain.shell import Match, Part, Script, Touch
 
-READ_ONLY_TOOLS = frozenset({"Read", "Glob", "Grep"})
 EXIT_PLAN = "ExitPlanMode"
 MCP_PREFIX = "mcp__"
 

