@@ -139,9 +139,10 @@ def _of_run(card: TaskCard) -> set[str]:
     if run.status in ACTIVE:
         return {"task.pause"}
     if run.status is RunStatus.PAUSED:
-        if run.pause_reason is PauseReason.APPROVAL:
-            return set()
-        return {"task.resume", "task.finish"} if run.pause_reason is PauseReason.TURN_LIMIT else {"task.resume"}
+        if run.pause_reason in {PauseReason.APPROVAL, PauseReason.PLAN, PauseReason.QUESTION}:
+            return set()  # the answer lets it go on
+        at_limit = run.pause_reason in {PauseReason.TURN_LIMIT, PauseReason.BUDGET}
+        return {"task.resume", "task.finish"} if at_limit else {"task.resume"}
     if run.status in {RunStatus.ERROR, RunStatus.INTERRUPTED}:
         return {"task.resume", "task.afresh"}
     return {"task.afresh"} if run.status is RunStatus.COMPLETED else set()

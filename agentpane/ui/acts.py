@@ -10,8 +10,10 @@ from PySide6.QtWidgets import QWidget
 
 from agentpane.api import commands
 from agentpane.domain.board import Column
+from agentpane.domain.budgets import Budget
 from agentpane.domain.json import JsonObject
 from agentpane.domain.review import ApproveOutcome, ApproveResult, MergeStrategy, ReviewComment
+from agentpane.domain.runs import PauseReason
 from agentpane.domain.tasks import TaskCard
 from agentpane.ui.actions import Actions, applicable
 from agentpane.ui.jobs import Jobs
@@ -33,6 +35,7 @@ class Acts(QObject):
     reject_requested = Signal(str)
     stop_requested = Signal(str)
     delete_requested = Signal(str)
+    more_requested = Signal(str)  # more of a budget that is used up
     approved = Signal(str, object)  # task, ApproveOutcome
     rejected = Signal(str)
 
@@ -60,7 +63,7 @@ class Acts(QObject):
             self._actions.on(action_id, partial(self._announce, signal))
         self._actions.on("task.run", lambda: self.run(self.task_id))
         self._actions.on("task.pause", lambda: self.pause(self.task_id))
-        self._actions.on("task.resume", lambda: self.resume(self.task_id))
+        self._actions.on("task.resume", lambda: self._go_on(self.task_id))
         self._actions.on("task.afresh", lambda: self.resume(self.task_id, afresh=True))
         self._actions.on("task.finish", lambda: self.resume(self.task_id, finish=True))
 
@@ -94,8 +97,17 @@ class Acts(QObject):
     def pause(self, task_id: str) -> None:
         self._jobs.start(self._pause(task_id), self.tr("Pausing the run"))
 
-    def resume(self, task_id: str, *, afresh: bool = False, finish: bool = False) -> None:
-        command = commands.ResumeRun(task_id, afresh=afresh, finish=finish, environment=model_environment())
+    def _go_on(self, task_id: str) -> None:
+        card = self._known.board.card(task_id)
+        if card is not None and card.run is not None and card.run.pause_reason is PauseReason.BUDGET:
+            self.more_requested.emit(task_id)
+        else:
+            self.resume(task_id)
+
+    def resume(self, task_id: str, *, afresh: bool = False, finish: bool = False, budget: Budget | None = None) -> None:
+        command = commands.ResumeRun(
+            task_id, afresh=afresh, finish=finish, environment=model_environment(), budget=budget
+        )
         self._jobs.start(self._link.do(command), self.tr("Resuming the run"))
 
     def answer(self, task_id: str, text: str) -> None:

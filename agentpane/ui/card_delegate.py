@@ -20,6 +20,7 @@ from agentpane.ui.card_text import (
     progress_words,
     rows,
     run_facts,
+    short_facts,
     state_line,
     tier_word,
 )
@@ -247,13 +248,13 @@ class CardDelegate(QStyledItemDelegate):
     def _meta(self, painter: QPainter, box: QRect, card: TaskCard, button_width: int) -> None:
         """Agent and figures in one row; the figures make room for the button while it is there."""
         muted = self._look.colour("muted")
-        right = "  ·  ".join(run_facts(card.run))
         tier = tier_word(card.run.sandbox_tier) if card.run is not None and card.column is Column.IN_PROGRESS else ""
-        facts = "  ·  ".join(part for part in (right, tier) if part)
         metrics = self._faces.small_metrics
-        taken = metrics.horizontalAdvance(facts)
-        if taken > box.width() - 56:  # too narrow for all: the tier is in the task's panel as well
-            facts, taken = right, metrics.horizontalAdvance(right)
+        for said in (run_facts(card.run), short_facts(card.run), []):  # the tier stays, however narrow the card is
+            facts = "  ·  ".join([*said, *([tier] if tier else [])])
+            taken = metrics.horizontalAdvance(facts)
+            if taken <= box.width() - 56:
+                break
         if button_width:
             facts, taken = "", button_width
         painter.setFont(self._faces.small)

@@ -94,6 +94,12 @@ def pause_words(reason: PauseReason | None) -> str:
             return tr("Paused")
 
 
+def short_facts(run: RunBrief | None) -> list[str]:
+    """The same without the time, for a narrow card."""
+    facts = run_facts(run)
+    return [facts[0], *facts[2:]] if facts else []
+
+
 def run_facts(run: RunBrief | None) -> list[str]:
     """Turns, time and cost of a run."""
     if run is None or run.started_at is None:

@@ -14,12 +14,14 @@ from PySide6.QtWidgets import QAbstractButton, QDialogButtonBox, QFileDialog
 
 from agentpane.api import commands
 from agentpane.domain.board import Column
+from agentpane.domain.budgets import Budget
 from agentpane.domain.review import MergeStrategy
 from agentpane.domain.runs import LIVE
 from agentpane.domain.tasks import TaskCard
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.ui.acts import short
 from agentpane.ui.ask_sheets import ApproveSheet, CloseSheet, ConfirmSheet, ErrorSheet, KeySheet, RejectSheet
+from agentpane.ui.budget_sheet import BudgetSheet
 from agentpane.ui.desk import Desk
 from agentpane.ui.icons import icon
 from agentpane.ui.link import LinkState, model_environment
@@ -88,6 +90,11 @@ class Flows(QObject):
             sheet.accept()
         else:
             self._start(self._reject(task_id), self.tr("Sending the card back"))
+
+    def give_more(self, task_id: str) -> None:
+        """Ask how much more a run may use whose budget is used up."""
+        if open_sheet(self._desk.window) is None:
+            self._start(self._give_more(task_id), self.tr("Resuming the run"))
 
     # The rest
 
@@ -247,6 +254,17 @@ class Flows(QObject):
         reason = await sheet.answer()
         if isinstance(reason, str):
             self._desk.acts.reject(task_id, reason, ())
+
+    async def _give_more(self, task_id: str) -> None:
+        standings = await self._desk.link.do(commands.ListBudgets(task_id))
+        if not any(one.is_reached for one in standings):  # it was raised meanwhile, or a cost is unknown
+            self._desk.acts.resume(task_id)
+            return
+        sheet = BudgetSheet(self._desk.window, standings)
+        sheet.open()
+        more = await sheet.answer()
+        if isinstance(more, Budget):
+            self._desk.acts.resume(task_id, budget=more)
 
     async def _ask_key(self) -> None:
         sheet = KeySheet(self._desk.window)

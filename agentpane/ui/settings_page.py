@@ -11,14 +11,16 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QScrollArea, QVBoxLayout, QWidget
 
 from agentpane.api import commands
-from agentpane.domain.agents import ModelChoice
+from agentpane.domain.agents import DetectedBackend, ModelChoice
 from agentpane.domain.engine import KeySource, Settings
+from agentpane.ui.agents_settings import AgentsSection, MachineSection
 from agentpane.ui.controls import Button, Label, row
 from agentpane.ui.desk import Desk
 from agentpane.ui.fields import ChoiceBox
 from agentpane.ui.merge_words import strategy_choices
 from agentpane.ui.one_of import OneOf
-from agentpane.ui.project_settings import AgentsSection, ProjectSection
+from agentpane.ui.permission_settings import BudgetSection, PermissionSection
+from agentpane.ui.project_settings import ProjectSection
 from agentpane.ui.settings_parts import Section, choice_row, chosen_model, fill_models
 
 WIDEST = 760
@@ -32,6 +34,7 @@ class SettingsPage(QWidget):
         self.setObjectName("page")
         self._desk = desk
         self._models: tuple[ModelChoice, ...] = ()
+        self._detected: tuple[DetectedBackend, ...] = ()
         inside = QWidget()
         centre = QHBoxLayout(inside)
         centre.setContentsMargins(24, 8, 24, 32)
@@ -39,8 +42,19 @@ class SettingsPage(QWidget):
         column.setSpacing(20)
         self.access, self.appearance = AccessSection(desk), AppearanceSection(desk)
         self.merging = MergingSection(desk)
+        self.machine = MachineSection(self._detect)
         self.project, self.agents = ProjectSection(desk), AgentsSection(desk)
-        for section in (self.access, self.appearance, self.merging, self.project, self.agents):
+        self.permissions, self.budgets = PermissionSection(desk), BudgetSection(desk)
+        for section in (
+            self.access,
+            self.machine,
+            self.appearance,
+            self.merging,
+            self.agents,
+            self.permissions,
+            self.budgets,
+            self.project,
+        ):
             section.setMaximumWidth(WIDEST)
             column.addWidget(section)
         column.addStretch(1)
@@ -60,14 +74,17 @@ class SettingsPage(QWidget):
         known = desk.known
         known.settings_changed.connect(self._from_settings)
         known.key_changed.connect(self.access.refresh)
-        known.current_changed.connect(self.project.refresh)
+        for section in (self.project, self.permissions, self.budgets):
+            known.current_changed.connect(section.refresh)
         known.agents_changed.connect(self.agents.refresh)
 
     def refresh(self) -> None:
         """Fill every field from what is known, and read the models."""
         self._from_settings()
-        self.project.refresh()
-        self.agents.refresh()
+        for section in (self.project, self.permissions, self.agents):
+            section.refresh()
+        if not self._detected:
+            self._detect()
         if not self._models:
             self._desk.jobs.start(self._read_models(), self.tr("Reading the models"))
 
@@ -75,8 +92,17 @@ class SettingsPage(QWidget):
         self.access.key_button.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def _from_settings(self) -> None:
-        for section in (self.access, self.appearance, self.merging):
+        for section in (self.access, self.appearance, self.merging, self.budgets):
             section.refresh()
+
+    def _detect(self) -> None:
+        self._desk.jobs.start(self._read_detected(), self.tr("Looking for agents on this machine"))
+
+    async def _read_detected(self) -> None:
+        self._detected = await self._desk.link.do(commands.DetectBackends())
+        self.machine.show_detected(self._detected)
+        self.agents.show_detected(self._detected)
+        self.agents.refresh()
 
     async def _read_models(self) -> None:
         self._models = await self._desk.link.do(commands.ListModels())

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from PySide6.QtWidgets import QComboBox, QGridLayout, QLayout, QWidget
 
 from agentpane.api.command import Command
 from agentpane.domain.agents import ModelChoice
+from agentpane.domain.projects import Project
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.ui import figures
 from agentpane.ui.controls import Button, Frame, Label, row
@@ -111,3 +113,8 @@ def chosen_model(box: QComboBox) -> str:
     at = box.findText(box.currentText())
     data = box.itemData(at) if at >= 0 else None
     return str(data) if isinstance(data, str) else box.currentText().strip()
+
+
+def same_settings(one: Project, other: Project) -> bool:
+    """Whether only what happens in the project differs."""
+    return replace(one, counts=other.counts) == other

@@ -15,9 +15,10 @@ from typing import Any, TypeVar
 from agentpane.api import commands as c
 from agentpane.api import events as e
 from agentpane.api.command import Command
-from agentpane.domain.agents import Agent, AgentConfig, BackendName, ModelChoice
+from agentpane.domain.agents import Agent, AgentConfig, BackendName, DetectedBackend, ModelChoice
 from agentpane.domain.approvals import Approval, ApprovalState
 from agentpane.domain.board import Column, check_drag
+from agentpane.domain.budgets import Standing
 from agentpane.domain.demo import DemoReady
 from agentpane.domain.engine import EngineStatus, KeySource, KeyStatus, Settings
 from agentpane.domain.ids import AgentId, ApprovalId, ProjectId, RunId, SessionId, TaskId
@@ -39,6 +40,7 @@ class MemoryEngine:
     """The world behind the door. `connect` gives a client of it; `die` ends every one of them."""
 
     def __init__(self) -> None:
+        self.standings: tuple[Standing, ...] = ()
         self.projects: dict[str, Project] = {}
         self.agents: dict[str, Agent] = {}
         self.tasks: dict[str, Task] = {}
@@ -365,6 +367,19 @@ class MemoryBench:
         self._engine.agents[agent.id] = agent
         self._engine.publish(e.AgentChanged(agent))
         return agent
+
+    def _ListBudgets(self, command: c.ListBudgets) -> tuple[Standing, ...]:
+        return self._engine.standings
+
+    def _DetectBackends(self, command: c.DetectBackends) -> tuple[DetectedBackend, ...]:
+        return (
+            DetectedBackend(BackendName.ANTHROPIC, None, "Messages API", None, None, True, True, "A key is stored."),
+            DetectedBackend(
+                BackendName.CLAUDE_CODE, None, "Claude Code", "/usr/bin/claude", "2.1.0", None, True, "/usr/bin/claude"
+            ),
+            DetectedBackend(BackendName.ACP, "codex", "Codex", None, None, None, False, "Not installed."),
+            DetectedBackend(BackendName.COMMAND, None, "Any command", None, None, None, True, "Always there."),
+        )
 
     def _ListModels(self, command: c.ListModels) -> tuple[ModelChoice, ...]:
         return (ModelChoice("claude-sonnet-5", 3.0, 15.0, True), ModelChoice("claude-opus-5", None, None, False))

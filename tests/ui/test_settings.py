@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QComboBox, QLineEdit, QSpinBox
 
 from agentpane.api import commands
+from agentpane.domain.agents import BackendName
+from agentpane.domain.budgets import Budget, Scope, Spent, Standing
 from agentpane.domain.engine import KeySource, Settings
 from agentpane.domain.limits import invalid
 from agentpane.domain.projects import DEFAULT_TOOLS
+from agentpane.domain.runs import PauseReason, RunStatus
 from agentpane.ui.theme import Look
 from agentpane.ui.tokens import DARK, LIGHT
 from tests.ui.conftest import Stage
@@ -130,3 +135,94 @@ def test_removing_a_project_says_what_is_kept(settings: Stage) -> None:
     if not settings.done(commands.RemoveProject) and settings.shown("confirm_sheet.act"):
         settings.click("confirm_sheet.act")
     settings.until(lambda: settings.done(commands.RemoveProject))
+
+
+def test_what_agents_may_do_is_stored(settings: Stage) -> None:
+    settings.find("settings.project.policy").setCurrentIndex(0)  # type: ignore[attr-defined]
+    rules = "allow Bash(npm test:*)\n\n  deny Read(secrets/**) "
+    settings.find("settings.project.rules").setPlainText(rules)  # type: ignore[attr-defined]
+    assert not settings.find("settings.project.hosts").isEnabled()
+    settings.find("settings.project.network").setCurrentIndex(1)  # type: ignore[attr-defined]
+    assert settings.find("settings.project.hosts").isEnabled()
+    settings.find("settings.project.hosts").setPlainText("pypi.org\n*.example.com")  # type: ignore[attr-defined]
+    settings.click("settings.project.permissions.save")
+    settings.until(lambda: settings.done(commands.EditProject))
+    config = next(iter(settings.engine.projects.values())).config
+    assert (config.policy, config.network, config.hosts) == ("careful", "hosts", ("pypi.org", "*.example.com"))
+    assert config.rules == ("allow Bash(npm test:*)", "deny Read(secrets/**)")
+
+
+def test_budgets_of_a_project_and_of_the_day_are_stored(settings: Stage) -> None:
+    settings.write("settings.budget.run.usd", "$2.50")
+    settings.write("settings.budget.project.tokens", "1,000,000")
+    settings.write("settings.budget.day.usd", "20")
+    settings.click("settings.budgets.save")
+    settings.until(lambda: settings.done(commands.EditProject) and settings.done(commands.ChangeSettings))
+    config = next(iter(settings.engine.projects.values())).config
+    assert (config.run_budget, config.project_budget) == (Budget(usd=2.5), Budget(tokens=1_000_000))
+    assert settings.engine.settings.day_budget == Budget(usd=20.0)
+
+
+def test_a_budget_that_is_no_number_is_said_beside_the_fields(settings: Stage) -> None:
+    settings.write("settings.budget.task.usd", "plenty")
+    settings.click("settings.budgets.save")
+    settings.until(lambda: settings.shown("settings.fault"))
+    assert "A task" in settings.text("settings.fault")
+    assert not settings.done(commands.EditProject)
+
+
+def test_what_this_machine_has_is_shown_with_its_version_and_sign_in(settings: Stage) -> None:
+    settings.until(lambda: settings.shown("settings.detected.claude-code."))
+    assert "2.1.0" in settings.text("settings.detected.claude-code.")
+    assert "Not installed." in settings.text("settings.detected.acp.codex")
+
+
+@pytest.mark.parametrize(
+    ("kind", "command", "wanted"),
+    [
+        ("Any command", "ruff format .", (BackendName.COMMAND, None, "ruff format .")),
+        ("Codex  (not found)", None, (BackendName.ACP, "codex", None)),
+        ("Another program that speaks ACP", "my-agent --acp", (BackendName.ACP, None, "my-agent --acp")),
+        ("Claude Code", None, (BackendName.CLAUDE_CODE, None, None)),
+    ],
+)
+def test_an_agent_of_every_kind_is_added(
+    settings: Stage, kind: str, command: str | None, wanted: tuple[BackendName, str | None, str | None]
+) -> None:
+    settings.until(lambda: settings.shown("settings.detected.claude-code."))
+    settings.click("settings.agent.add")
+    settings.sheet("agent_sheet")
+    box = settings.find("agent_sheet.kind")
+    assert isinstance(box, QComboBox)
+    box.setCurrentIndex(box.findText(kind))
+    assert settings.shown("agent_sheet.command") is (command is not None)
+    settings.write("agent_sheet.name", "new one")
+    if command is not None:
+        assert not settings.find("agent_sheet.act").isEnabled()
+        settings.write("agent_sheet.command", command)
+    settings.click("agent_sheet.act")
+    settings.until(lambda: settings.done(commands.AddAgent))
+    (added,) = settings.done(commands.AddAgent)
+    assert isinstance(added, commands.AddAgent)
+    assert (added.backend, added.config.preset, added.config.command) == wanted
+
+
+def test_a_run_whose_budget_is_used_up_goes_on_with_more(stage: Stage) -> None:
+    project = stage.engine.add_project()
+    task = stage.engine.add_task(project.id, "Expensive")
+    stage.engine.start(task.card.id)
+    stage.engine.standings = (Standing(Scope.PROJECT, Budget(usd=1.0), Spent(usd=1.2)),)
+    run = stage.engine.tasks[task.card.id].card.run
+    assert run is not None
+    paused = replace(run, status=RunStatus.PAUSED, pause_reason=PauseReason.BUDGET)
+    stage.engine.change(task.card.id, run=paused)
+    window = stage.open()
+    window.desk.acts.open_requested.emit(task.card.id)
+    stage.settle()
+    stage.trigger("task.resume")
+    stage.sheet("budget_sheet")
+    stage.write("settings.budget.more.usd", "3")
+    stage.click("budget_sheet.act")
+    stage.until(lambda: stage.done(commands.ResumeRun))
+    (sent,) = stage.done(commands.ResumeRun)
+    assert isinstance(sent, commands.ResumeRun) and sent.budget == Budget(usd=3.0)
