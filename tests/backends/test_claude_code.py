@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from agentpane.domain.json import JsonObject
 from agentpane.domain.policy import Effect, Judgement, Use, Verdict
 from agentpane.domain.runs import PauseReason
 from agentpane.domain.tasks import Todo, TodoState
@@ -38,6 +39,7 @@ class Person(Host):
 
     __test__ = False
     denials: Mapping[str, str] = field(default_factory=dict)
+    edits: Mapping[str, JsonObject] = field(default_factory=dict)
     absent_for: frozenset[str] = frozenset()
 
     async def decide(self, turn: int, call: ToolCall, use: Use, summary: str, detail: str = "") -> Verdict:
@@ -46,7 +48,7 @@ class Person(Host):
             raise base.RunPaused(PauseReason.APPROVAL)
         if call.name in self.denials:
             return Verdict(Judgement.DENY, self.denials[call.name])
-        return verdict
+        return replace(verdict, edited=self.edits.get(call.name))
 
 
 @dataclass(slots=True)
@@ -297,6 +299,20 @@ async def test_nothing_is_changed_before_the_plan_is_approved(stage: Stage) -> N
     assert host.details[0] == "First this, then that."
     early = [event for event in stage.of(base.ToolFinished) if event.denied]
     assert [event.call.name for event in early] == ["Write", "Bash"]
+
+
+async def test_a_plan_that_the_person_changed_is_the_one_that_counts(stage: Stage) -> None:
+    host = Person(edits={"ExitPlanMode": {"plan": "That first."}})
+    await stage.play(host, plan=True, scenario=turns([use("ExitPlanMode", plan="This first.")], DONE))
+    file = next(stage.place.state.glob("projects/*/*.jsonl"))
+    assert "That first." in file.read_text()
+
+
+async def test_a_call_is_made_as_the_person_changed_it(stage: Stage) -> None:
+    host = Person(edits={"Bash": {"command": "echo softly"}})
+    await stage.play(host, scenario=turns([use(OWN_BASH, command="echo loudly")], DONE))
+    (finished,) = stage.of(base.ToolFinished)
+    assert finished.result.content == "softly"
 
 
 async def test_a_plan_that_is_denied_is_made_anew(stage: Stage) -> None:

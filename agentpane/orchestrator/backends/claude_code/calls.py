@@ -83,6 +83,11 @@ class Calls:
     def given(self, call: ToolCall) -> JsonObject:
         return self._open[call.id].given
 
+    def edit(self, call: ToolCall, given: JsonObject) -> JsonObject:
+        """The person has changed what the call will do."""
+        self._open[call.id].given = given
+        return given
+
     def is_allowed(self, call_id: object) -> bool:
         known = self._open.get(str(call_id))
         return known is not None and known.began is not None

@@ -36,7 +36,7 @@ from agentpane.orchestrator.backends.claude_code.own_tools import (
     served,
 )
 from agentpane.orchestrator.backends.claude_code.turns import Turns
-from agentpane.orchestrator.backends.claude_code.uses import QUESTION, visible_name
+from agentpane.orchestrator.backends.claude_code.uses import PLAN, QUESTION, visible_name
 
 Message = Mapping[str, Any]
 Happenings = AsyncGenerator[BackendEvent, None]
@@ -216,7 +216,7 @@ class Play:
             await self._link.answer(message, {"mcp_response": refusal})
             return
         turn, call = self._calls.of(call_id, str(name), params.get("arguments"), self._turns.turn)
-        self._own.start(message, turn, call)
+        self._own.start(message, turn, ToolCall(call.id, call.name, self._calls.given(call)))
 
     async def _answer(self, message: Message) -> Happenings:
         """Answer a question of the program, or tell what came of its calls.
@@ -261,11 +261,16 @@ class Play:
                 yield event
         else:
             self._calls.deny(call, verdict.rule)
-        said = {
+        said: dict[str, object] = {
             "hookEventName": BEFORE_CALL,
             "permissionDecision": "allow" if allowed else "deny",
             "permissionDecisionReason": verdict.rule,
         }
+        if allowed and verdict.edited is not None:
+            if call.name == PLAN:  # the program keeps the plan in a file of its own, so that it has to be told
+                self._unsaid += (f"I have changed the plan. Go by this one:\n\n{verdict.edited.get('plan', '')}",)
+            else:
+                said["updatedInput"] = self._calls.edit(call, verdict.edited)
         await self._link.answer(message, {"hookSpecificOutput": said})
 
     async def _interaction(self, message: Message) -> Happenings:
