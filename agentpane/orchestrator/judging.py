@@ -106,6 +106,8 @@ class Judge:
         """See `Host.decide`."""
         self._stop_if_asked()
         use = replace(use, path=self._relative(use.path))
+        if use.tool == p.EXIT_PLAN:  # whatever the agent calls it: its approval ends the planning
+            call = replace(call, name=p.EXIT_PLAN)
         verdict, script = await self._judged(use, foreign=True)
         if verdict.judgement is not Judgement.ASK and call.name != p.EXIT_PLAN:
             return verdict

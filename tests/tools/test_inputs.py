@@ -22,12 +22,14 @@ REQUIRED = {
     "BashOutput": {"bash_id"},
     "KillShell": {"shell_id"},
     "TodoWrite": {"todos"},
+    "ExitPlanMode": {"plan"},
     "AskUser": {"question"},
     "Task": {"description", "prompt"},
 }
 OPTIONAL = {
     "Read": {"offset", "limit"},
     "Write": set[str](),
+    "ExitPlanMode": set[str](),
     "Edit": {"replace_all"},
     "MultiEdit": set[str](),
     "BashOutput": {"filter"},
