@@ -197,7 +197,7 @@ async def test_a_run_calls_a_servers_tool_under_the_policy_and_goes_on_without_a
     assert results[0]["content"] == "hello"
     said = [event.data for event in events if event.data.get("state") == "tool_server"]
     assert {(each["server"], "problem" in each) for each in said} >= {("notes", False), ("broken", True)}
-    first = server.requests[0].body if hasattr(server.requests[0], "body") else server.requests[0]
+    first = server.requests[0].body
     assert "mcp__notes__plain" in {tool["name"] for tool in first["tools"]}
 
 
