@@ -85,7 +85,6 @@ OPENCODE = AcpPreset(
     program="opencode",
     arguments=("acp",),
     keys=("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "OPENROUTER_API_KEY", "OPENCODE_API_KEY"),
-    base_url="ANTHROPIC_BASE_URL",
     hosts=(
         "api.anthropic.com",
         "api.openai.com",
@@ -99,6 +98,7 @@ OPENCODE = AcpPreset(
         "OPENCODE_PERMISSION": '{"edit":"ask","bash":"ask","webfetch":"ask"}',
         "OPENCODE_DISABLE_AUTOUPDATE": "1",
         "OPENCODE_DISABLE_LSP_DOWNLOAD": "1",
+        "OPENCODE_DISABLE_MODELS_FETCH": "1",
         "OPENCODE_DISABLE_SHARE": "1",
     },
     install="npm install -g opencode-ai",

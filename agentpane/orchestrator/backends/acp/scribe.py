@@ -152,10 +152,14 @@ class Scribe:
     def _progress(self, call: AgentCall, status: str | None) -> Events:
         if call.finished or (status in (None, "pending") and call.started_at is None):
             return []
-        events = [*self.settle(), *self.start(call, UNASKED)]
+        events = self.settle()
         if status in ("completed", "failed"):
+            events += self.start(call, UNASKED)
             return events + self.finish(call, call.result(status == "failed"))
-        return events + self.output(call, call.fresh_output())
+        fresh = call.fresh_output()
+        if not fresh:  # some say that a call is in progress and ask for permission then
+            return events
+        return events + self.start(call, UNASKED) + self.output(call, fresh)
 
     def _opened(self) -> Events:
         self.turn += 1

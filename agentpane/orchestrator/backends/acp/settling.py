@@ -10,8 +10,6 @@ from agentpane.orchestrator.backends.acp.memory import Memory
 from agentpane.orchestrator.backends.base import BackendEvent, Brief, Host, Pending, ToolFinished
 from agentpane.orchestrator.tools import ToolResult
 
-NOT_MADE = "The run paused before this call was made. Make it again if it is still needed."
-
 
 class Settling:
     """told: what the program has to hear of them, when it goes on."""
@@ -48,8 +46,6 @@ class Settling:
             self._memory.approve_plan(verdict.edited)
             self.told.append("Your plan is approved. Carry it out.")
             return ToolResult("approved", False, "approved"), None
-        words = UNKNOWN_OUTCOME if pending.started else NOT_MADE
-        self.told.append(
-            f"About your call {call.name} ({', '.join(str(one)[:200] for one in given.values())}): {words}"
-        )
-        return ToolResult(words, True, "unknown" if pending.started else "not made"), None
+        about = ", ".join(str(one)[:200] for one in given.values())
+        self.told.append(f"About your call {call.name} ({about}): {UNKNOWN_OUTCOME}")
+        return ToolResult(UNKNOWN_OUTCOME, True, "unknown"), None
