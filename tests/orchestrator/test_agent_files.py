@@ -198,7 +198,8 @@ async def test_a_run_calls_a_servers_tool_under_the_policy_and_goes_on_without_a
     said = [event.data for event in events if event.data.get("state") == "tool_server"]
     assert {(each["server"], "problem" in each) for each in said} >= {("notes", False), ("broken", True)}
     first = server.requests[0].body
-    assert "mcp__notes__plain" in {tool["name"] for tool in first["tools"]}
+    tools = first["tools"]
+    assert isinstance(tools, list) and "mcp__notes__plain" in {tool["name"] for tool in tools}
 
 
 async def test_servers_are_stored_without_their_secrets(data: Path) -> None:
@@ -231,8 +232,13 @@ async def test_a_program_is_asked_for_its_version_and_reaches_nobody(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
-    reached: list[bool] = []
-    listener = await asyncio.start_server(lambda _, writer: (reached.append(True), writer.close()), "127.0.0.1", 0)
+    reached = asyncio.Event()
+
+    def take(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reached.set()
+        writer.close()
+
+    listener = await asyncio.start_server(take, "127.0.0.1", 0)
     program = tmp_path / "bin" / "gemini"
     program.parent.mkdir()
     program.write_text(STAND_IN.format(port=listener.sockets[0].getsockname()[1]))
@@ -241,10 +247,10 @@ async def test_a_program_is_asked_for_its_version_and_reaches_nobody(
     async with listener:
         async with running(data, {}) as bench:
             found = {each.preset or each.backend.value: each for each in await bench.engine.do(c.DetectBackends())}
-        assert reached == []
+        assert not reached.is_set()
         await asyncio.to_thread(subprocess.run, [str(program), "--version"], check=True, capture_output=True)
-        await asyncio.sleep(0)
-        assert reached, "with nothing in its way it does reach somebody"
+        async with asyncio.timeout(10):
+            await reached.wait()  # with nothing in its way it does reach somebody
     assert found["gemini"].program == str(program)
     assert found["gemini"].version == ("4.5.6" if detect().tier is Tier.BUBBLEWRAP else None)
     assert (found["gemini"].signed_in, found["anthropic"].usable, found["command"].usable) == (None, False, True)
