@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from agentpane.domain.sandbox import NetworkMode, Tier
@@ -56,8 +58,8 @@ class LandlockSandbox:
 
     async def run(self, command: SandboxCommand, on_output: Callable[[bytes], None] | None = None) -> Outcome:
         """See Sandbox.run."""
-        with self._guarding(command) as guarded:
-            confined, confinement = await self._prepared(command, guarded)
+        with self._guarding(command) as guarded, _private_folder() as private:
+            confined, confinement = await self._prepared(command, guarded, private)
             child = Swept(self._watchdog.appetite.tasks, confinement, command.network.mode is NetworkMode.ALL)
             return child.told(await supervise(lambda: child.start(confined), confined, on_output, self._watchdog))
 
@@ -65,7 +67,8 @@ class LandlockSandbox:
         """See Sandbox.open."""
         with ExitStack() as stack:
             guarded = stack.enter_context(self._guarding(command))
-            confined, confinement = await self._prepared(command, guarded)
+            private = stack.enter_context(_private_folder())
+            confined, confinement = await self._prepared(command, guarded, private)
             child = Swept(self._watchdog.appetite.tasks, confinement, command.network.mode is NetworkMode.ALL)
             conversation: Conversation = await converse(
                 lambda: child.start(confined, spoken_with=True), confined, self._watchdog
@@ -96,14 +99,14 @@ class LandlockSandbox:
                 self._guards.pop(path, None)
 
     async def _prepared(
-        self, command: SandboxCommand, guarded: tuple[Path, bytes] | None
+        self, command: SandboxCommand, guarded: tuple[Path, bytes] | None, private: Path
     ) -> tuple[SandboxCommand, Confinement]:
         if command.network.mode is NetworkMode.HOSTS and self._version < landlock.NETWORK_ABI:
             raise _unavailable("This kernel cannot limit a command to listed hosts (Linux 6.7 can).")
-        return await asyncio.to_thread(self._prepare, command, guarded)
+        return await asyncio.to_thread(self._prepare, command, guarded, private)
 
     def _prepare(
-        self, command: SandboxCommand, guarded: tuple[Path, bytes] | None
+        self, command: SandboxCommand, guarded: tuple[Path, bytes] | None, private: Path
     ) -> tuple[SandboxCommand, Confinement]:
         worktree = Path(os.path.realpath(command.worktree))
         if not worktree.is_dir():
@@ -114,10 +117,20 @@ class LandlockSandbox:
         etc = (*ETC, *(ETC_NETWORK if command.network.mode is NetworkMode.ALL else ()))
         readable = (*PROGRAMS, *MERGED, *(f"/etc/{name}" for name in etc), *MACHINE)
         readable += (*map(str, toolchains(command)), *map(str, command.readable))
-        private = Path(tempfile.mkdtemp(prefix="agentpane-"))
         writable = tuple(map(str, (worktree, *command.writable, private)))
         confinement = Confinement(readable, writable, DEVICES, program, guarded, private)
         return replace(command, environment={**command.environment, **_private(command, private)}), confinement
+
+
+@contextmanager
+def _private_folder() -> Iterator[Path]:
+    """A command's own folder. Its helper empties and removes it; what a killed or never started one left goes here."""
+    private = Path(tempfile.mkdtemp(prefix="agentpane-"))
+    try:
+        yield private
+    finally:
+        if private.exists():
+            asyncio.get_running_loop().run_in_executor(None, partial(shutil.rmtree, private, ignore_errors=True))
 
 
 def _private(command: SandboxCommand, private: Path) -> dict[str, str]:
