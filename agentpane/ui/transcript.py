@@ -188,6 +188,8 @@ NOTES = {
     "merged": ("merge", "success", "Merged"),
     "not_trusted": ("alert", "attention", "Left out until you trust it: {pending}"),
     "turn_limit_near": ("alert", "attention", "{turns} of {limit} turns are used"),
+    "sub_run": ("play", "accent", "Sub-agent {agent}: {description}"),
+    "background_ended": ("info", "muted", "Commands in the background were ended with the pause: {shells}"),
     "worktree_stays": ("alert", "attention", "The worktree could not be removed: {message}"),
     "rejected": ("x", "attention", "Rejected"),
     "budget_near": ("coin", "attention", "{message}"),
