@@ -154,7 +154,7 @@ async def test_the_policy_is_asked_about_what_a_call_would_do(rig: AcpRig, place
     calls: list[tuple[str, dict[str, Any], Use]] = [
         ("read", {"path": "a.txt"}, Use("Read", Effect.READ, path="a.txt")),
         ("delete", {"path": "/etc/passwd"}, Use("Delete", Effect.WRITE, path="/etc/passwd")),
-        ("execute", {"command": ["bash", "-lc", "true | wc"]}, Use("Bash", Effect.EXECUTE, command="true | wc")),
+        ("execute", {"command": ["sh", "-c", "true | wc"]}, Use("Bash", Effect.EXECUTE, command="true | wc")),
         ("fetch", {"url": "https://example.com/a"}, Use("WebFetch", Effect.FETCH, host="example.com")),
         ("other", {"x": 1}, Use("Other", Effect.OTHER)),
     ]
@@ -355,6 +355,17 @@ async def test_it_sees_its_own_home_and_neither_keys_nor_the_variable_that_upset
     assert "IS_SANDBOX" not in environment
     assert "secret-key" not in json.dumps(environment)
     assert "other-key" not in json.dumps(environment)
+
+
+async def test_a_call_that_is_in_progress_before_it_is_asked_about_has_not_started(rig: AcpRig, place: Place) -> None:
+    call = {"toolCallId": "1", "title": "Run", "kind": "execute", "rawInput": {"command": "true"}}
+    begun = {"sessionUpdate": "tool_call", "status": "pending", **call}
+    going = {"sessionUpdate": "tool_call_update", "toolCallId": "1", "status": "in_progress"}
+    asked = ["call", "1", "execute", "Run", {"command": "true"}, "allow_once reject_once"]
+    scenario = {"prompts": [[["update", begun], ["update", going], asked], [["say", "I stop."]]]}
+    events = await play(rig, place, scenario, Host(deny=True))
+    assert not of_kind(events, base.ToolStarted)
+    assert of_kind(events, base.ToolFinished)[0].denied == "not today"
 
 
 def with_endpoint(place: Place, endpoint: Endpoint, network: Network | None = None) -> Brief:

@@ -214,8 +214,13 @@ class StandIn:
             case "read":
                 return place.read_text()
             case "execute":
+                command = given["command"]
                 return subprocess.run(
-                    given["command"], shell=True, cwd=self._cwd, capture_output=True, text=True
+                    command if isinstance(command, list) else ["sh", "-c", command],
+                    cwd=self._cwd,
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    text=True,
                 ).stdout
             case _:
                 return "done"
