@@ -170,10 +170,10 @@ async def test_a_repositorys_program_runs_in_the_sandbox_and_not_without_one(sta
 async def test_a_server_that_does_not_answer_holds_nobody_up_and_leaves_nobody(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection.Connection.open, "__defaults__", (0.5,))
+    monkeypatch.setattr(connection.Connection.open, "__defaults__", (3.0,))
     async with stage.tools(rude("silent"), rude("kind", "kind")) as tools:
         assert list(tools) == ["kind__plain"]
-    assert stage.problem() == "it did not answer within 0.5 s"
+    assert stage.problem() == "it did not answer within 3 s"
 
 
 async def test_a_server_that_ends_at_once_is_said_with_its_last_words_and_without_its_secret(stage: Stage) -> None:
