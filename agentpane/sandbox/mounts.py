@@ -66,6 +66,9 @@ ETC = (
 )
 ETC_NETWORK = ("gai.conf", "resolv.conf")
 
+SETTINGS = ("/proc/sys", "/proc/sysrq-trigger")  # a handler of crashes named there would run on the machine as root
+INNARDS = ("/proc/kcore", "/proc/keys", "/proc/kmsg", "/proc/kpagecgroup", "/proc/kpagecount", "/proc/kpageflags")
+
 PRIVATE_SIZE = 2 * 1024**3  # bytes of each private folder; it is memory
 
 
@@ -83,6 +86,7 @@ def mount_arguments(command: SandboxCommand) -> list[str]:
         "/proc",
         "--dev",
         "/dev",
+        *_kernel(),
         *_system(command.network.mode is NetworkMode.ALL),
         *_private(),
         *_shown(toolchains(command)),
@@ -118,6 +122,16 @@ def _given(command: SandboxCommand, worktree: Path) -> Iterator[str]:
     for path in command.writable:
         if (named := Path(os.path.abspath(path))) not in given:  # known by a name that goes through a link
             yield from ("--bind", os.path.realpath(path), str(named))
+
+
+def _kernel() -> Iterator[str]:
+    """Root of the sandbox is root to these files, whatever powers it has lost."""
+    for path in SETTINGS:
+        if os.path.exists(path):
+            yield from ("--ro-bind", path, path)
+    for path in INNARDS:
+        if os.path.exists(path):
+            yield from ("--ro-bind", os.devnull, path)
 
 
 def _system(network: bool) -> Iterator[str]:

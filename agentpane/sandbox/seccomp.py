@@ -22,7 +22,8 @@ JUMP_EQUAL, JUMP_AT_LEAST, JUMP_ANY_BIT = 0x15, 0x35, 0x45
 ALLOW, FAIL = 0x7FFF0000, 0x00050000
 NUMBER, ARCHITECTURE = 0, 4  # offsets in struct seccomp_data
 X32 = 0x40000000  # x86_64's second numbering starts here
-IO_URING_SETUP = 425
+IO_URING_SETUP, CLONE3 = 425, 435
+CLONE_NEWUSER = 0x10000000
 TYPE_MASK = 0xF  # of a socket's type, which carries flags beside it
 MSG_FASTOPEN = 0x20000000
 TCP_FASTOPEN_CONNECT = 30
@@ -32,7 +33,8 @@ TCP_FASTOPEN_CONNECT = 30
 class _Machine:
     audit: int
     denied: tuple[int, ...]  # add_key, request_key, keyctl, perf_event_open, bpf, userfaultfd
-    shared_memory: tuple[int, ...]  # shmget, shmat, shmctl, semget, semctl, msgget, msgctl, mq_open
+    # shmget, shmat, shmctl, semget, semop, semctl, msgget, msgsnd, msgrcv, msgctl, semtimedop, mq_open, mq_unlink
+    shared_memory: tuple[int, ...]
     socket: int
     socketpair: int
     sendto: int
@@ -42,29 +44,39 @@ class _Machine:
     truncate: int
     prlimit64: int
     setpriority: int
+    clone: int
+    unshare: int
 
 
 _MACHINES = {
     "x86_64": _Machine(
-        *(0xC000003E, (248, 249, 250, 298, 321, 323), (29, 30, 31, 64, 66, 68, 71, 240)),
-        *(41, 53, 44, 46, 307, 54, 76, 302, 141),
+        *(0xC000003E, (248, 249, 250, 298, 321, 323), (29, 30, 31, 64, 65, 66, 68, 69, 70, 71, 220, 240, 241)),
+        *(41, 53, 44, 46, 307, 54, 76, 302, 141, 56, 272),
     ),
     "aarch64": _Machine(
-        *(0xC00000B7, (217, 218, 219, 241, 280, 282), (194, 196, 195, 190, 191, 186, 187, 180)),
-        *(198, 199, 206, 211, 269, 208, 45, 261, 140),
+        *(
+            0xC00000B7,
+            (217, 218, 219, 241, 280, 282),
+            (194, 196, 195, 190, 193, 191, 186, 189, 188, 187, 192, 180, 181),
+        ),
+        *(198, 199, 206, 211, 269, 208, 45, 261, 140, 220, 97),
     ),
 }
 
 
 def program(network: bool) -> bytes | None:
-    """Tier A's filter; with a network Unix sockets are denied, since abstract ones of the host would be in reach."""
+    """Tier A's filter; with a network Unix sockets are denied, since abstract ones of the host would be in reach.
+
+    Sockets of virtual machines, which lead to the host of this one, belong to no network and are always denied.
+    """
     machine = _MACHINES.get(platform.machine())
     if machine is None:
         return None
     out = _beginning(machine, machine.denied)
+    families = (socket.AF_VSOCK, *((socket.AF_UNIX,) if network else ()))
+    denied = [step for one in families for step in (_step(JUMP_EQUAL, one, 0, 1), _fail(errno.EAFNOSUPPORT))]
+    out += _when(machine.socket, [_argument(0), *denied, _step(RETURN, ALLOW)])
     if network:
-        unix = [_step(JUMP_EQUAL, socket.AF_UNIX, 0, 1), _fail(errno.EAFNOSUPPORT), _step(RETURN, ALLOW)]
-        out += _when(machine.socket, [_argument(0), *unix])
         out += _when(machine.socketpair, _no_datagrams())
     return b"".join([*out, _step(RETURN, ALLOW)])
 
@@ -106,12 +118,19 @@ def as_file(network: bool) -> int | None:
 
 
 def _beginning(machine: _Machine, denied: tuple[int, ...]) -> list[bytes]:
-    """Leaves the call's number loaded for what follows."""
+    """Leaves the call's number loaded for what follows.
+
+    A user namespace would make the command root of it, with all the kernel that only root gets to see. clone3 keeps
+    its flags in memory, where no filter sees them; without it programs use clone.
+    """
     out = [_step(LOAD, ARCHITECTURE), _step(JUMP_EQUAL, machine.audit, 1, 0), _fail(errno.ENOSYS), _step(LOAD, NUMBER)]
     out += [_step(JUMP_AT_LEAST, X32, 0, 1), _fail(errno.ENOSYS)]
     for number in denied:
         out += [_step(JUMP_EQUAL, number, 0, 1), _fail(errno.EPERM)]
-    return [*out, _step(JUMP_EQUAL, IO_URING_SETUP, 0, 1), _fail(errno.ENOSYS)]
+    for number in (IO_URING_SETUP, CLONE3):
+        out += [_step(JUMP_EQUAL, number, 0, 1), _fail(errno.ENOSYS)]
+    no_users = [_step(JUMP_ANY_BIT, CLONE_NEWUSER, 0, 1), _fail(errno.EPERM), _step(RETURN, ALLOW)]
+    return [*out, *(step for one in (machine.clone, machine.unshare) for step in _when(one, [_argument(0), *no_users]))]
 
 
 def _sockets(mode: NetworkMode) -> Iterator[bytes]:
