@@ -93,6 +93,7 @@ def replies(request: Request, long: bytes) -> bytes:
         message: dict[str, Any] = {"id": "msg_bench", "type": "message", "role": "assistant", "model": MODEL}
         return response(200, message | {"content": blocks, "stop_reason": reason, "usage": USAGE})
     events = b"".join(map(sse, message_events(blocks, reason, MODEL, USAGE)))
+    events = events.replace(b"msg_local", b"msg_%d" % len(body["messages"]))  # the CLI takes equal names for one answer
     return head + chunk(events) + LAST_CHUNK
 
 
