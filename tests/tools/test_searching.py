@@ -170,7 +170,8 @@ async def test_in_any_tree_the_same_is_found_with_and_without_ripgrep(
 
 
 @pytest.mark.long
-@settings(FEW, max_examples=300)
+@pytest.mark.timeout(600)
+@settings(FEW, max_examples=150)
 @given(tree=TREES)
 async def test_in_very_many_trees_the_same_is_found_with_and_without_ripgrep(
     with_ripgrep: None, tmp_path_factory: pytest.TempPathFactory, tree: Tree
