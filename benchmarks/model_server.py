@@ -78,7 +78,7 @@ def replies(request: Request, long: bytes) -> bytes:
     """The whole response to a request."""
     if request.method != "POST":
         return response(200, {})
-    body = request.json()
+    body: dict[str, Any] = request.json()
     if request.path.split("?")[0].endswith("/chat/completions"):
         return response(200, completion_of(body))
     if "count_tokens" in request.path:
