@@ -76,6 +76,8 @@ class _Builder:
                 self.settle(read_up_to if isinstance(read_up_to, int) else event.seq)
             case EventKind.TEXT:
                 self.blocks.append({"type": "text", "text": data["text"]})
+            case EventKind.THINKING if not data.get("signature") and data.get("redacted") is None:
+                pass  # a thought of another program: no model takes it back unsigned
             case EventKind.THINKING:
                 self.blocks.append(_thought(data))
             case EventKind.TOOL_CALL:
