@@ -105,6 +105,12 @@ _EFFECTS: Mapping[str, Effect] = {
 _WORST: Mapping[Judgement, int] = {Judgement.ALLOW: 0, Judgement.ASK: 1, Judgement.DENY: 2}
 _FAMILIES: Mapping[Effect, frozenset[str]] = {Effect.WRITE: r.WRITERS, Effect.EXECUTE: frozenset({"Bash"})}
 _PERSON = "denied by the person"
+_FREEDOM = (Policy.READ_ONLY, Policy.CAREFUL, Policy.BALANCED, Policy.FREE)
+
+
+def strictest(policies: Iterable[Policy]) -> Policy:
+    """The one under which least is free."""
+    return min(policies, key=_FREEDOM.index)
 
 
 def effect_of(tool: str) -> Effect:

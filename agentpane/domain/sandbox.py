@@ -28,7 +28,8 @@ _DESCRIPTIONS: Mapping[Tier, str] = {
     Tier.LANDLOCK: (
         "Landlock: commands write the worktree and a private folder, read the installed programs beside them, and "
         "reach no network unless it is allowed; listed hosts are told apart by the port. They see your processes, "
-        "may change the permissions and times of your files, and before Linux 6.12 can end your other programs."
+        "may change the permissions and times of your files, and before Linux 6.12 can end your other programs, "
+        "so that commands are asked for."
     ),
     Tier.NONE: (
         "no sandbox: commands run as you and may read and change whatever you may, so that every command is asked "

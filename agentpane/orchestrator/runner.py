@@ -13,11 +13,11 @@ from pathlib import Path
 
 from agentpane.db import agents, approvals, projects, runs, settings, sub_runs
 from agentpane.domain import traces, transcript
-from agentpane.domain.agents import Agent, BackendName
+from agentpane.domain.agents import Agent, AgentConfig, BackendName
 from agentpane.domain.engine import McpServer
 from agentpane.domain.ids import RunId
 from agentpane.domain.json import JsonObject
-from agentpane.domain.policy import EXIT_PLAN, Grants, Policy
+from agentpane.domain.policy import EXIT_PLAN, Grants, Policy, strictest
 from agentpane.domain.projects import DEFAULT_TOOLS, Project, ProjectConfig
 from agentpane.domain.repoconfig import merged
 from agentpane.domain.rules import parse_all
@@ -66,6 +66,7 @@ class Cast:
     tools: tuple[str, ...] | None = None  # of a sub-agent; None: as they are configured
     servers: tuple[McpServer, ...] = ()  # the repository's, where they are trusted
     extra: tuple[Tool, ...] = ()  # what the tool servers of the run offer
+    above: tuple[AgentConfig, ...] = ()  # of the agents that this one works for
 
 
 class Runner:
@@ -216,7 +217,8 @@ class Runner:
         words = prompts.for_sub_agent(part.agent.config.system_prompt)
         agent = replace(part.agent, config=replace(part.agent.config, system_prompt=words))
         try:
-            own = replace(cast, run=run, agent=agent, tools=part.tools)
+            above = (*cast.above, cast.agent.config)
+            own = replace(cast, run=run, agent=agent, tools=part.tools, above=above)
             text, _ = await self._converse(own, worktree, recorder, part.wish)
             return text
         finally:
@@ -225,13 +227,18 @@ class Runner:
             self._budgets.forget(run.id)
 
     def _terms(self, cast: Cast, worktree: Worktree) -> Terms:
-        """What the run's calls are judged by. Raises VALIDATION_ERROR for a rule that cannot be read."""
+        """What the run's calls are judged by: a sub-agent may do nothing that the agents above it may not.
+
+        Raises VALIDATION_ERROR for a rule that cannot be read.
+        """
         agent, project = cast.agent.config, cast.config
+        policies = [Policy(one.policy or project.policy) for one in (agent, *cast.above)]
+        limits = tuple(rule for one in cast.above for rule in one.rules if not rule.lstrip().startswith("allow"))
         grants = Grants(
             tools=self._tools(cast),
-            policy=Policy(cast.run.policy or agent.policy or project.policy),
+            policy=Policy(cast.run.policy) if cast.run.policy else strictest(policies),
             tier=self._sandbox.tier,
-            rules=parse_all((*project.rules, *agent.rules)),
+            rules=parse_all((*project.rules, *agent.rules, *limits)),
             unconfined=project.unconfined,
         )
         return Terms(cast.run, cast.project, grants, worktree.path, cast.run.plan)

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from agentpane.sandbox.command import SandboxCommand
-from agentpane.sandbox.supervise import Child, close_pipes, started, uninterrupted
+from agentpane.sandbox.supervise import Child, close_pipes, started, stop_listening, uninterrupted
 from agentpane.sandbox.watchdog import Watchdog
 
 LINE_LIMIT = 16 * 1024 * 1024  # bytes of one line, and half of what is read ahead of its reader
@@ -57,6 +57,7 @@ class Conversation:
 
     async def end(self) -> None:
         """See Process.end. What has not been read by then is lost."""
+        stop_listening(self._child.process)
         await uninterrupted(self._end())
         close_pipes(self._child.process)
 

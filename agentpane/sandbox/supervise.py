@@ -151,6 +151,16 @@ async def _close(child: Child, *jobs: asyncio.Task[None] | asyncio.Task[str]) ->
     close_pipes(child.process)
 
 
+def stop_listening(process: asyncio.subprocess.Process) -> None:
+    """Let go of what the process says; a full pipe that nobody reads would hold up the news of its end."""
+    transport = getattr(process, "_transport", None)
+    if transport is not None:
+        for number in (1, 2):
+            pipe = transport.get_pipe_transport(number)
+            if pipe is not None:
+                pipe.close()
+
+
 def close_pipes(process: asyncio.subprocess.Process) -> None:
     """Let go of the pipes at once, and not when the transport is collected."""
     transport = getattr(process, "_transport", None)

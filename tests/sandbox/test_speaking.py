@@ -50,6 +50,13 @@ async def test_a_command_is_spoken_with(sandbox: Sandbox, order: Order) -> None:
         await process.end()
 
 
+async def test_a_flood_that_nobody_reads_does_not_hold_up_the_end(sandbox: Sandbox, order: Order) -> None:
+    process = await sandbox.open(order("yes & yes >&2"))
+    assert await process.stdout.readline() == b"y\n"
+    async with asyncio.timeout(8):
+        await process.end()
+
+
 async def test_errors_come_on_a_stream_of_their_own(sandbox: Sandbox, order: Order) -> None:
     process = await sandbox.open(order("echo out; echo err >&2; exit 5"))
     assert await process.wait() == 5
