@@ -388,8 +388,8 @@ def test_a_program_reaches_its_models_hosts_and_what_the_project_allows(place: P
     assert network_of(None, plain) == Network()
     local = with_endpoint(place, Endpoint("http://127.0.0.1:8123/v1"))
     assert network_of(CLAUDE, local) == Network(NetworkMode.HOSTS, ("127.0.0.1:8123",))
-    more = with_endpoint(place, Endpoint(None), Network(NetworkMode.HOSTS, ("pypi.org",)))
-    assert network_of(CLAUDE, more).hosts == ("api.anthropic.com", "pypi.org")
+    more = with_endpoint(place, Endpoint(None), Network(NetworkMode.HOSTS, ("docs.example.org",)))
+    assert network_of(CLAUDE, more).hosts == ("api.anthropic.com", "docs.example.org")
     assert network_of(CLAUDE, with_endpoint(place, Endpoint(None), EVERYWHERE)) == EVERYWHERE
 
 
