@@ -250,6 +250,8 @@ def _preset(use: Use, grants: Grants) -> Verdict:
     named = Verdict(Judgement.ALLOW, f"policy: {policy}")
     asked = Verdict(Judgement.ASK, f"policy: {policy}")
     inside = use.path is None or (not use.path.startswith(("/", "../", "~")) and use.path != "..")
+    if not inside and not grants.foreign and use.effect in {Effect.READ, Effect.WRITE}:
+        return Verdict(Judgement.ALLOW, "the tool itself refuses what lies outside the worktree")
     if use.effect is Effect.READ:
         if inside or tier is Tier.BUBBLEWRAP or policy is Policy.FREE:
             return Verdict(Judgement.ALLOW, "read-only tool")

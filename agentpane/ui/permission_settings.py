@@ -52,7 +52,7 @@ class PermissionSection(Section):
         ):
             self.network.addItem(words, mode.value)
         self.add_row(self.tr("Commands reach"), self.network)
-        self.hosts = TextArea("settings.project.hosts", self.tr("Hosts"), "pypi.org\n*.example.com")
+        self.hosts = TextArea("settings.project.hosts", self.tr("Hosts"), "docs.example.org\n*.example.com")
         self.hosts.setFixedHeight(64)
         self.add_row(self.tr("Hosts"), self.hosts, self.tr("One a line; a star at the beginning stands for any name."))
         self.network.currentIndexChanged.connect(lambda _: self._hosts_wanted())

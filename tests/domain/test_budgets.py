@@ -69,7 +69,6 @@ def test_runs_side_by_side_go_beyond_a_budget_by_one_request_at_most(
     under_way: list[float] = []
     ended_beyond = 0
     for cost in costs:
-        cost = min(cost, 2 * spent.largest_usd) if spent.largest_usd else cost
         while under_way and (
             len(under_way) >= side_by_side
             or not standing(Budget(usd=limit), spent).has_room_beside(len(under_way))
@@ -80,7 +79,7 @@ def test_runs_side_by_side_go_beyond_a_budget_by_one_request_at_most(
             spent = Spent(spent.usd + done, 0, 0, max(spent.largest_usd, done))
         if standing(Budget(usd=limit), spent).is_reached:
             break
-        under_way.append(cost)
+        under_way.append(min(cost, 2 * spent.largest_usd) if spent.largest_usd else cost)
     for done in under_way:
         ended_beyond += spent.usd >= limit
         spent = Spent(spent.usd + done, 0, 0, max(spent.largest_usd, done))

@@ -73,8 +73,16 @@ def fetch(host: str) -> Use:
 def test_rules_come_before_the_preset_and_the_strictest_first(
     use: Use, rules: tuple[str, ...], policy: Policy, expected: Judgement
 ) -> None:
-    found = judge(use, grants(*rules, policy=policy, foreign=use.tool == "WebFetch"))
+    outside = (use.path or "").startswith(("/", ".."))  # which only programs of their own reach
+    found = judge(use, grants(*rules, policy=policy, foreign=outside or use.tool == "WebFetch"))
     assert found.judgement is expected, found.rule
+
+
+def test_nobody_is_asked_about_what_the_tool_itself_refuses() -> None:
+    for policy in (Policy.CAREFUL, Policy.BALANCED):
+        assert judge(write("/etc/passwd"), grants(policy=policy)).judgement is ALLOW
+        assert judge(write("/etc/passwd"), grants(policy=policy, foreign=True)).judgement is ASK
+    assert judge(write("/etc/passwd"), grants("deny Write(/etc/**)")).judgement is DENY
 
 
 def test_the_verdict_names_the_rule_that_decided() -> None:

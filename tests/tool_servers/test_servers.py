@@ -80,8 +80,9 @@ def stage(tmp_path: Path) -> Stage:
 
 @pytest.fixture(autouse=True)
 def no_survivors() -> Iterator[None]:
+    before = set(psutil.Process().children(recursive=True))  # another test's display may be among them
     yield
-    left = [child.cmdline() for child in psutil.Process().children(recursive=True)]
+    left = [child.cmdline() for child in psutil.Process().children(recursive=True) if child not in before]
     assert left == []
 
 

@@ -144,11 +144,11 @@ def test_what_agents_may_do_is_stored(settings: Stage) -> None:
     assert not settings.find("settings.project.hosts").isEnabled()
     settings.find("settings.project.network").setCurrentIndex(1)  # type: ignore[attr-defined]
     assert settings.find("settings.project.hosts").isEnabled()
-    settings.find("settings.project.hosts").setPlainText("pypi.org\n*.example.com")  # type: ignore[attr-defined]
+    settings.find("settings.project.hosts").setPlainText("docs.example.org\n*.example.com")  # type: ignore[attr-defined]
     settings.click("settings.project.permissions.save")
     settings.until(lambda: settings.done(commands.EditProject))
     config = next(iter(settings.engine.projects.values())).config
-    assert (config.policy, config.network, config.hosts) == ("careful", "hosts", ("pypi.org", "*.example.com"))
+    assert (config.policy, config.network, config.hosts) == ("careful", "hosts", ("docs.example.org", "*.example.com"))
     assert config.rules == ("allow Bash(npm test:*)", "deny Read(secrets/**)")
 
 
