@@ -6,6 +6,7 @@ It follows the end unless the person has scrolled up. Text that streams in reach
 from __future__ import annotations
 
 import asyncio
+import json
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QScrollArea, QVBoxLayout, QWidget
@@ -23,8 +24,9 @@ from agentpane.ui.controls import Button, Frame, Label, Later, clear
 from agentpane.ui.desk import Desk
 from agentpane.ui.plan_card import PLAN_TOOL, PlanCard
 from agentpane.ui.question_card import QuestionCard
-from agentpane.ui.session_blocks import CallBlock, LiveText, widget_of
+from agentpane.ui.session_blocks import CallBlock, LiveText, NoteLine, widget_of
 from agentpane.ui.task_sheet import TextArea
+from agentpane.ui.tool_text import pictures_in
 from agentpane.ui.transcript import Block, Question, Transcript
 
 FRAME_MS = 33
@@ -32,6 +34,7 @@ PAGE = 500
 AT_ONCE = 10  # blocks that are made before the loop gets its turn
 MOST_BLOCKS = 200  # blocks that have widgets; older ones come when they are asked for
 NEAR_END = 48
+MOST_PICTURE = 32 << 20  # bytes of a result's pictures that are read
 
 
 class SessionView(QWidget):
@@ -43,6 +46,7 @@ class SessionView(QWidget):
         self._desk = desk
         self.task_id = ""
         self._transcript = Transcript()
+        self._whole = WholeReader(desk, self)
         self._widgets: dict[int, QWidget] = {}
         self._first = 0  # the first block that has a widget
         self._following = True
@@ -211,7 +215,7 @@ class SessionView(QWidget):
     def _append(self, blocks: list[Block]) -> None:
         for block in blocks:
             if not block.discarded:
-                widget = widget_of(block, self._show_whole)
+                widget = widget_of(block, self._whole)
                 self._widgets[id(block)] = widget
                 self._blocks.addWidget(widget)
         if blocks:
@@ -230,7 +234,7 @@ class SessionView(QWidget):
         start = max(self._first - MOST_BLOCKS, 0)
         self._following = False
         for at, block in enumerate(self._transcript.blocks[start : self._first]):
-            widget = widget_of(block, self._show_whole)
+            widget = widget_of(block, self._whole)
             self._widgets[id(block)] = widget
             self._blocks.insertWidget(at, widget)
         self._first = start
@@ -241,7 +245,7 @@ class SessionView(QWidget):
             widget = self._widgets.get(id(block))
             if widget is not None and block.discarded:
                 widget.hide()
-            elif isinstance(widget, CallBlock):
+            elif isinstance(widget, CallBlock | NoteLine):
                 widget.refresh()
 
     # Events
@@ -270,11 +274,10 @@ class SessionView(QWidget):
 
     def _show_deltas(self) -> None:
         deltas, self._deltas = self._deltas, []
-        calls = {widget.block.call_id: widget for widget in self._widgets.values() if isinstance(widget, CallBlock)}
         for delta in deltas:
             if delta.stream != "output":
                 self._live.add(delta.stream, delta.text)
-            elif (call := calls.get(delta.call_id or "")) is not None:
+            elif (call := self._call(delta.call_id or "")) is not None:
                 call.show_live(delta.text)
         self._live.render_now()
         if deltas:
@@ -330,15 +333,50 @@ class SessionView(QWidget):
         self._following = True
         self._bar.setValue(self._bar.maximum())
 
-    def _show_whole(self, block: Block, widget: CallBlock) -> None:
-        self._desk.jobs.start(self._read_whole(self.task_id, block, widget), self.tr("Reading the output"))
+    def _call(self, call_id: str) -> CallBlock | None:
+        """The block of a call, a sub-agent's included."""
+        for widget in self._widgets.values():
+            found = widget.call_of(call_id) if isinstance(widget, CallBlock) else None
+            if found is not None:
+                return found
+        return None
 
-    async def _read_whole(self, task_id: str, block: Block, widget: CallBlock) -> None:
-        if block.blob is None:
-            return
-        chunk = await self._desk.link.do(commands.ReadOutput(task_id, block.blob))
-        if task_id == self.task_id:
+
+class WholeReader:
+    """Reads, for the task that a view shows, what the session's events only refer to."""
+
+    def __init__(self, desk: Desk, view: SessionView) -> None:
+        self._desk, self._view = desk, view
+
+    def output(self, block: Block, widget: CallBlock) -> None:
+        self._desk.jobs.start(self._output(block, widget), self._view.tr("Reading the output"))
+
+    def pictures(self, block: Block, widget: CallBlock) -> None:
+        self._desk.jobs.start(self._pictures(block, widget), self._view.tr("Reading the picture"))
+
+    async def _output(self, block: Block, widget: CallBlock) -> None:
+        task_id = self._view.task_id
+        chunk = await self._desk.link.do(commands.ReadOutput(task_id, block.blob or ""))
+        if task_id == self._view.task_id:
             widget.show_output(chunk.data.decode("utf-8", "replace"))
+
+    async def _pictures(self, block: Block, widget: CallBlock) -> None:
+        task_id, parts = self._view.task_id, list[bytes]()
+        offset: int | None = 0
+        while offset is not None and offset < MOST_PICTURE:
+            chunk = await self._desk.link.do(commands.ReadOutput(task_id, block.pictures_blob or "", offset))
+            parts.append(chunk.data)
+            offset = chunk.next_offset
+        block.pictures = await asyncio.to_thread(_pictures_of, b"".join(parts))
+        if task_id == self._view.task_id:
+            widget.show_pictures()
+
+
+def _pictures_of(stored: bytes) -> tuple[tuple[str, bytes], ...]:
+    try:
+        return pictures_in(json.loads(stored))
+    except ValueError:
+        return ()
 
 
 def _not_begun(error: BaseException) -> bool:

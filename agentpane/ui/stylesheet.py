@@ -202,6 +202,7 @@ QFrame[kind="note"] {{ background: {t.accent_wash}; border: 1px solid {t.border}
 QFrame[kind="good"] {{ background: {t.success_wash}; border: 1px solid {t.success}; border-radius: 6px; }}
 QFrame[kind="toast"] {{ background: {t.raised}; border: 1px solid {t.strong}; border-radius: 6px; }}
 QFrame[kind="rule"] {{ background: {t.border}; border: none; min-height: 1px; max-height: 1px; }}
+QFrame[kind="thread"] {{ background: {t.border}; border: none; min-width: 2px; max-width: 2px; }}
 QFrame[kind="bar"] {{ background: {t.surface}; border: none; border-top: 1px solid {t.border}; }}
 QFrame[kind="head"] {{ background: {t.canvas}; border: none; border-bottom: 1px solid {t.border}; }}
 #sheet {{ background: {t.canvas}; border: 1px solid {t.strong}; border-radius: 12px; }}

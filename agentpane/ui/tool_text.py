@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 from dataclasses import dataclass
 
@@ -16,7 +18,13 @@ TOOL_ICONS = {
     "MultiEdit": "edit",
     "Glob": "folder",
     "Grep": "search",
+    "Task": "agent",
+    "TodoWrite": "list",
+    "AskUser": "message",
+    "ExitPlanMode": "list",
 }
+SERVER_PREFIX = "mcp__"
+MARKS = {"completed": "✓", "in_progress": "→"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +36,27 @@ class Part:
     diff: bool = False
 
 
+def icon_of(name: str) -> str:
+    return TOOL_ICONS.get(name, "plug" if name.startswith(SERVER_PREFIX) else "terminal")
+
+
+def title_of(name: str) -> str:
+    """A tool's name for people: that of a server's tool names the server first."""
+    server, _, tool = name.removeprefix(SERVER_PREFIX).partition("__")
+    return one_line(f"{server}: {tool}") if name.startswith(SERVER_PREFIX) and tool else one_line(name)
+
+
 def summary(name: str, data: JsonObject) -> str:
     """The target of a call: the command, the path, the pattern."""
+    todos = data.get("todos")
+    if isinstance(todos, list | tuple):
+        done = sum(isinstance(one, dict) and one.get("status") == "completed" for one in todos)
+        return f"{done} of {len(todos)} done"
     for key in ("command", "file_path", "pattern", "path", "question", "description"):
         value = data.get(key)
         if isinstance(value, str) and value:
             return one_line(value)
-    return one_line(json.dumps(data, ensure_ascii=False)) if data else name
+    return one_line(", ".join(f"{key}: {_value(value)}" for key, value in data.items()))
 
 
 def parts(name: str, data: JsonObject) -> list[Part]:
@@ -54,11 +76,37 @@ def parts(name: str, data: JsonObject) -> list[Part]:
     elif name == "MultiEdit" and isinstance(path, str):
         found += _edits(path, data.get("edits"))
         used |= {"file_path", "edits"} if found else set()
+    elif isinstance(todos := data.get("todos"), list | tuple):
+        found.append(Part("", shown("\n".join(_todo(one) for one in todos))))
+        used.add("todos")
     rest = {key: value for key, value in data.items() if key not in used}
     if rest:
-        lines = [f"{key}: {value if isinstance(value, str) else json.dumps(value)}" for key, value in rest.items()]
+        lines = [f"{key}: {_value(value)}" for key, value in rest.items()]
         found.append(Part("", shown("\n".join(lines))))
     return found
+
+
+def pictures_in(images: JsonValue) -> tuple[tuple[str, bytes], ...]:
+    """Media type and content of the pictures of a result; what is no picture is left out."""
+    found: list[tuple[str, bytes]] = []
+    for one in images if isinstance(images, list | tuple) else ():
+        if isinstance(one, dict) and isinstance(one.get("data"), str):
+            try:
+                found.append((str(one.get("media_type", "")), base64.b64decode(str(one["data"]), validate=True)))
+            except binascii.Error:
+                continue
+    return tuple(found)
+
+
+def _value(value: JsonValue) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _todo(one: JsonValue) -> str:
+    if not isinstance(one, dict):
+        return f"·  {_value(one)}"
+    text = next((str(one[key]) for key in ("text", "content") if isinstance(one.get(key), str)), "")
+    return f"{MARKS.get(str(one.get('status', one.get('state'))), '·')}  {text}"
 
 
 def change(old: str, new: str) -> str:

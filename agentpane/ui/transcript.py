@@ -1,26 +1,33 @@
 """A session's events as the blocks that a person reads. Pure: it knows no widget.
 
 A call and its result are one block; a turn that was cut off is taken back; what is being written now is not here.
+What a sub-agent does is kept inside the call that began it, as a transcript of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from PySide6.QtCore import QCoreApplication
 
-from agentpane.domain.json import JsonObject, JsonValue
+from agentpane.domain.json import JsonObject
 from agentpane.domain.sessions import EventKind, SessionEvent
 from agentpane.ui import figures
 from agentpane.ui.plain import one_line
-from agentpane.ui.tool_text import content_text
+from agentpane.ui.session_notes import note_of
+from agentpane.ui.tool_text import content_text, pictures_in
 
 
 def tr(text: str) -> str:
     return QCoreApplication.translate("transcript", text)
+
+
+DELEGATE = "Task"  # the tool whose calls begin sub-agents
+# States in which nothing of a session goes on.
+RESTING = frozenset({"paused", "interrupted", "cancelled", "completed"})
 
 
 class BlockKind(StrEnum):
@@ -54,6 +61,51 @@ class Block:
     started: bool = False
     duration_ms: int | None = None
     discarded: bool = False
+    pictures: tuple[tuple[str, bytes], ...] = ()  # media type and content of each
+    pictures_blob: str | None = None  # where they are, when they are too large for the event
+    part: SubAgent | None = None  # who carries the call out
+    until: datetime | None = None  # of a retry: when it is made, as long as it is waited for
+
+
+@dataclass(slots=True)
+class SubAgent:
+    """What a sub-agent does, inside the call that began it. above: the sub-agent that made the call, if it was one."""
+
+    run_id: str
+    agent: str
+    description: str
+    call: Block
+    above: SubAgent | None
+    transcript: Transcript
+    resting: bool = False
+    turns: int = 0
+    requests: int = 0
+    unpriced: int = 0
+    known_usd: float = 0.0
+
+    @property
+    def calls(self) -> int:
+        return sum(block.kind is BlockKind.CALL and not block.discarded for block in self.transcript.blocks)
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What it and its own sub-agents have cost; None when nobody knows all of it."""
+        within = [part.cost_usd for part in self.transcript.parts()]
+        known = [cost for cost in within if cost is not None]
+        if self.unpriced or len(known) < len(within):
+            return None
+        return self.known_usd + sum(known)
+
+    def words(self) -> str:
+        """Who works, in how many turns, with how many calls and at what cost."""
+        said = [
+            one_line(self.agent),
+            figures.plural(self.turns, tr("{0} turn"), tr("{0} turns")),
+            figures.plural(self.calls, tr("{0} call"), tr("{0} calls")),
+        ]
+        if self.requests:
+            said.append(figures.money(self.cost_usd))
+        return "  ·  ".join(said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +123,8 @@ class Transcript:
         self.blocks: list[Block] = []
         self.last_seq = 0
         self._calls: dict[str, Block] = {}
+        self._parts: dict[str, SubAgent] = {}  # by their runs; the session's own transcript has all of the session's
+        self._retry: Block | None = None  # the newest try that is waited for
         self.question: Question | None = None  # the newest one that nobody has answered
 
     def take(self, events: Iterable[SessionEvent]) -> tuple[list[Block], list[Block]]:
@@ -81,11 +135,113 @@ class Transcript:
             if event.seq <= self.last_seq:
                 continue
             self.last_seq = event.seq
-            block = self._block(event, changed)
-            if block is not None:
-                new.append(block)
-        self.blocks += new
+            self._ask(event)
+            part = self._part_of(event, new)
+            if part is not None:
+                self._take_within(part, event, changed)
+            else:
+                self._take_own(event, new, changed)
         return new, [block for block in changed if not any(block is other for other in new)]
+
+    def parts(self) -> Iterator[SubAgent]:
+        """The sub-agents that calls of this transcript have begun."""
+        return (block.part for block in self.blocks if block.part is not None)
+
+    def _take_own(self, event: SessionEvent, new: list[Block], changed: list[Block]) -> None:
+        if self._retry is not None:
+            self._retry.until = None
+            changed.append(self._retry)
+            self._retry = None
+        block = self._block(event, changed)
+        if block is not None:
+            self.blocks.append(block)
+            new.append(block)
+        if block is not None and event.kind is EventKind.RETRY:
+            wait = event.data.get("wait_s")
+            block.until = event.at + timedelta(seconds=wait) if isinstance(wait, int | float) else None
+            self._retry = block
+        if event.kind is EventKind.STATE or event.kind is EventKind.ERROR:
+            self._rest(event, changed)
+        elif event.kind is EventKind.TOOL_RESULT:
+            self._correct(event)
+
+    def _take_within(self, part: SubAgent, event: SessionEvent, changed: list[Block]) -> None:
+        """Keep an event of a sub-agent in its own transcript; the calls that it lies in have changed with it."""
+        if event.kind is EventKind.USAGE:
+            cost = event.data.get("cost_usd")
+            part.requests += 1
+            part.unpriced += not isinstance(cost, int | float)
+            part.known_usd += cost if isinstance(cost, int | float) else 0.0
+        part.turns += event.kind is EventKind.TURN_FINISHED
+        part.transcript._take_own(event, [], [])
+        if event.kind is EventKind.TOOL_RESULT:
+            self._correct(event)
+        part.resting = False
+        above: SubAgent | None = part
+        while above is not None:
+            changed.append(above.call)
+            above = above.above
+
+    def _part_of(self, event: SessionEvent, new: list[Block]) -> SubAgent | None:
+        """The sub-agent whose event this is. One that begins is put into the call that waits for it."""
+        run_id = str(event.run_id)
+        if run_id in self._parts or event.kind is not EventKind.STATE or event.data.get("state") != "sub_run":
+            return self._parts.get(run_id)
+        description = str(event.data.get("description", ""))
+        above, call = self._waiting_call(description)
+        if call is None:
+            call = Block(BlockKind.CALL, event.at, 0, tool=DELEGATE, input={"description": description}, started=True)
+            self.blocks.append(call)
+            new.append(call)
+        agent = str(event.data.get("agent", ""))
+        call.part = self._parts[run_id] = SubAgent(run_id, agent, description, call, above, Transcript())
+        return call.part
+
+    def _waiting_call(self, description: str) -> tuple[SubAgent | None, Block | None]:
+        """The oldest call that a sub-agent of this description may carry out, and whose it is."""
+        wanted: list[tuple[SubAgent | None, Block]] = []
+        for owner, transcript in ((None, self), *((part, part.transcript) for part in self._parts.values())):
+            wanted += [
+                (owner, block)
+                for block in transcript.blocks
+                if block.tool == DELEGATE and block.part is None and block.result is None and not block.discarded
+            ]
+        exact = [(owner, block) for owner, block in wanted if block.input.get("description") == description]
+        started = [(owner, block) for owner, block in exact or wanted if block.started]
+        return next(iter(started or exact or wanted), (None, None))
+
+    def _correct(self, event: SessionEvent) -> None:
+        """A result names the run that gave it: two calls of one description may have been taken for each other."""
+        data = event.data.get("data")
+        named = self._parts.get(str(data.get("run_id"))) if isinstance(data, dict) else None
+        if named is None or named.call.call_id == event.data.get("call_id"):
+            return
+        owner = named.above.transcript if named.above is not None else self
+        right = owner._calls.get(str(event.data.get("call_id")))
+        if right is not None:
+            wrong, other = named.call, right.part
+            wrong.part, right.part = other, named
+            named.call = right
+            if other is not None:
+                other.call = wrong
+
+    def _rest(self, event: SessionEvent, changed: list[Block]) -> None:
+        """Whether the session comes to rest or goes on, and its sub-agents with it."""
+        resting = event.kind is EventKind.ERROR or event.data.get("state") in RESTING
+        if resting:
+            for part in self._parts.values():
+                part.resting = True
+                changed.append(part.call)
+
+    def _ask(self, event: SessionEvent) -> None:
+        if event.kind is EventKind.QUESTION:
+            options = event.data.get("options")
+            offered = tuple(str(one) for one in options) if isinstance(options, list | tuple) else ()
+            self.question = Question(str(event.data.get("question", "")), offered)
+        elif event.kind is EventKind.ANSWER or (
+            event.kind is EventKind.USER_MESSAGE and str(event.run_id) not in self._parts
+        ):
+            self.question = None
 
     def _block(self, event: SessionEvent, changed: list[Block]) -> Block | None:
         data = event.data
@@ -94,13 +250,7 @@ class Transcript:
                 return self._plain(event, BlockKind.TEXT, str(data.get("text", "")))
             case EventKind.THINKING:
                 return self._plain(event, BlockKind.THOUGHT, str(data.get("text", "")))
-            case EventKind.QUESTION:
-                options = data.get("options")
-                offered = tuple(str(one) for one in options) if isinstance(options, list) else ()
-                self.question = Question(str(data.get("question", "")), offered)
-                return note_of(event)
             case EventKind.USER_MESSAGE | EventKind.ANSWER:
-                self.question = None
                 return self._plain(event, BlockKind.SAID, str(data.get("text", "")))
             case EventKind.TOOL_CALL:
                 return self._call(event)
@@ -114,7 +264,12 @@ class Transcript:
             case EventKind.STATE:
                 return self._state(event, changed)
             case _:
-                return note_of(event)
+                return self._note(event)
+
+    def _note(self, event: SessionEvent) -> Block | None:
+        call = self._calls.get(str(event.data.get("call_id", "")))
+        note = note_of(event, call.tool if call is not None else "")
+        return None if note is None else Block(BlockKind.NOTE, event.at, event.turn, note.text, note.icon, note.token)
 
     def _plain(self, event: SessionEvent, kind: BlockKind, text: str) -> Block | None:
         return Block(kind, event.at, event.turn, text) if text.strip() else None
@@ -145,6 +300,9 @@ class Transcript:
         moved = data.get("blobs")
         where = moved.get("content") if isinstance(moved, dict) else None
         block.blob = str(where["id"]) if isinstance(where, dict) and "id" in where else None
+        where = moved.get("images") if isinstance(moved, dict) else None
+        block.pictures_blob = str(where["id"]) if isinstance(where, dict) and "id" in where else None
+        block.pictures = pictures_in(data.get("images"))
         changed.append(block)
         return None
 
@@ -169,81 +327,19 @@ class Transcript:
             return None
         if state == "turn_discarded":
             for block in self.blocks:
-                if block.turn == event.turn and block.kind is not BlockKind.SAID and not block.discarded:
+                kept = block.kind in {BlockKind.SAID, BlockKind.NOTE}
+                if block.turn == event.turn and not kept and not block.discarded:
                     block.discarded = True
                     changed.append(block)
-        return note_of(event)
-
-
-NOTES = {
-    "queued": ("queue", "muted", "Queued for {agent}, {model}"),
-    "running": ("play", "accent", "Started, sandbox tier {sandbox_tier}"),
-    "paused": ("pause", "attention", "Paused: {reason}"),
-    "completed": ("check", "success", "Finished"),
-    "cancelled": ("stop", "muted", "Stopped"),
-    "interrupted": ("alert", "danger", "Interrupted: the engine ended"),
-    "turn_discarded": ("retry", "attention", "The answer was cut off and is asked for again"),
-    "afresh": ("retry", "muted", "Started afresh"),
-    "merge_refused": ("alert", "attention", "The merge was refused: {code}"),
-    "merged": ("merge", "success", "Merged"),
-    "not_trusted": ("alert", "attention", "Left out until you trust it: {pending}"),
-    "turn_limit_near": ("alert", "attention", "{turns} of {limit} turns are used"),
-    "sub_run": ("play", "accent", "Sub-agent {agent}: {description}"),
-    "background_ended": ("info", "muted", "Commands in the background were ended with the pause: {shells}"),
-    "worktree_stays": ("alert", "attention", "The worktree could not be removed: {message}"),
-    "rejected": ("x", "attention", "Rejected"),
-    "budget_near": ("coin", "attention", "{message}"),
-    "compacted": ("half", "muted", "The conversation was summarised; it had {before} tokens"),
-    "host_refused": ("shield", "attention", "A command wanted to reach {host}, which is not allowed"),
-}
-
-
-def note_of(event: SessionEvent) -> Block | None:
-    """A line about what happened around the conversation, or None for what need not be said."""
-    data = {key: one_line(_words(value)) for key, value in event.data.items() if value is not None}
-    match event.kind:
-        case EventKind.STATE:
-            icon, token, words = NOTES.get(data.get("state", ""), ("info", "muted", ""))
-            if data.get("code") == "TASK_NO_DIFF":
-                icon, token, words = "info", "attention", "Finished without changing anything"
-            text = fill_in(tr(words), data) if words else ""
-        case EventKind.WORKTREE:
-            icon, token, text = "branch", "muted", fill_in(tr("Worktree {state} on {branch}"), data)
-        case EventKind.SNAPSHOT:
-            icon, token = "commit", "success"
-            text = fill_in(tr("Snapshot {sha:.10}: +{added} −{removed} in {files} files"), data)
-        case EventKind.RETRY:
-            icon, token, text = "retry", "attention", fill_in(tr("{reason} Try {attempt} of {of}"), data)
-        case EventKind.QUESTION:
-            icon, token, text = "message", "attention", data.get("question", data.get("text", ""))
-        case EventKind.APPROVAL_DECIDED:
-            allowed = data.get("state") == "allowed"
-            icon, token = ("check", "success") if allowed else ("x", "danger")
-            text = tr("You allowed the call") if allowed else tr("You denied the call")
-            if data.get("message"):
-                text += f": {data['message']}"
-        case _:
-            return None
-    return Block(BlockKind.NOTE, event.at, event.turn, text, icon, token) if text else None
-
-
-def _words(value: JsonValue) -> str:
-    return "; ".join(str(item) for item in value) if isinstance(value, list) else str(value)
-
-
-class _Blank(dict[str, str]):
-    def __missing__(self, key: str) -> str:
-        return "–"
-
-
-def fill_in(words: str, data: dict[str, str]) -> str:
-    return words.format_map(_Blank(data))
+        return self._note(event)
 
 
 def outcome(block: Block) -> tuple[str, str, str]:
     """How a call stands: icon, token, word."""
     if block.denied:
         return "x", "danger", tr("denied")
+    if block.result is None and block.part is not None and block.part.resting:
+        return "pause", "attention", tr("paused")
     if block.result is None:
         return ("clock", "accent", tr("running")) if block.started else ("clock", "muted", tr("waiting"))
     took = figures.milliseconds(block.duration_ms) if block.duration_ms is not None else ""

@@ -230,10 +230,15 @@ class MemoryEngine:
             task_id, run=brief, whole={"runs": runs, "worktree": f"/w/{task_id}", "branch": f"agentpane/{task_id}"}
         )
 
-    def say(self, task_id: str, kind: EventKind, data: JsonObject, turn: int = 1) -> SessionEvent:
+    def say(
+        self, task_id: str, kind: EventKind, data: JsonObject, turn: int = 1, run_id: str | None = None,
+        at: datetime | None = None,
+    ) -> SessionEvent:  # fmt: skip
+        """run_id: the sub-agent's that says it; else the task's newest run."""
         events = self.sessions[task_id]
         runs = self.tasks[task_id].runs
-        event = SessionEvent(len(events) + 1, self.now(), kind, turn, runs[-1].id if runs else None, data)
+        run = RunId(run_id) if run_id else (runs[-1].id if runs else None)
+        event = SessionEvent(len(events) + 1, at or self.now(), kind, turn, run, data)
         events.append(event)
         self.publish(e.SessionAppended(task_id, (event,)))
         return event

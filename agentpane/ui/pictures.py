@@ -1,0 +1,60 @@
+"""Pictures of tool results: decoded from bytes that are at hand, never from a path or an address, and shown small."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QBuffer, QByteArray, QCoreApplication, QIODevice, QSize, Qt
+from PySide6.QtGui import QImage, QImageReader, QPixmap
+from PySide6.QtWidgets import QVBoxLayout, QWidget
+
+from agentpane.ui import figures
+from agentpane.ui.controls import Label
+
+FORMATS = {"image/png": b"png", "image/jpeg": b"jpeg", "image/gif": b"gif", "image/webp": b"webp"}
+LARGEST = QSize(400, 300)
+MOST_POINTS = 40_000_000  # of the picture as it is stored
+
+
+def read_picture(content: bytes, media_type: str) -> tuple[QImage, QSize] | None:
+    """A picture no larger than LARGEST, and how large it is; None for what is none, or a huge one."""
+    form = FORMATS.get(media_type)
+    if form is None:
+        return None
+    buffer = QBuffer()
+    buffer.setData(QByteArray(content))
+    buffer.open(QIODevice.OpenModeFlag.ReadOnly)
+    reader = QImageReader(buffer, QByteArray(form))
+    reader.setAutoDetectImageFormat(False)
+    whole = reader.size()
+    if not reader.canRead() or not whole.isValid() or whole.width() * whole.height() > MOST_POINTS:
+        return None
+    if whole.width() > LARGEST.width() or whole.height() > LARGEST.height():
+        reader.setScaledSize(whole.scaled(LARGEST, Qt.AspectRatioMode.KeepAspectRatio).expandedTo(QSize(1, 1)))
+    image = reader.read()
+    return None if image.isNull() else (image, whole)
+
+
+class PictureView(QWidget):
+    """One picture with its size in words, or the words alone where it cannot be shown."""
+
+    def __init__(self, media_type: str, content: bytes) -> None:
+        super().__init__()
+        self.setObjectName("picture")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        found = read_picture(content, media_type)
+        words = picture_words(found[1] if found else None)
+        if found is not None:
+            view = Label()
+            view.setPixmap(QPixmap.fromImage(found[0]))
+            view.setAccessibleName(words)
+            layout.addWidget(view)
+        layout.addWidget(Label(words, "small"))
+        self.setAccessibleName(words)
+
+
+def picture_words(size: QSize | None) -> str:
+    if size is None:
+        return QCoreApplication.translate("pictures", "A picture that cannot be shown")
+    words = QCoreApplication.translate("pictures", "Picture, {0} × {1}")
+    return words.format(figures.count(size.width()), figures.count(size.height()))
