@@ -18,8 +18,8 @@ from agentpane.ui.markdown import MarkdownView
 from agentpane.ui.pictures import PictureView
 from agentpane.ui.plain import shown
 from agentpane.ui.sub_agent_view import SubAgentView
-from agentpane.ui.tool_text import icon_of, parts, summary, title_of
-from agentpane.ui.transcript import DELEGATE, Block, BlockKind, outcome
+from agentpane.ui.tool_text import DELEGATE, icon_of, parts, summary, title_of
+from agentpane.ui.transcript import Block, BlockKind, outcome
 
 TICK_MS = 500
 LIVE_OUTPUT = 8_000  # characters of a running call's output that are kept in view
@@ -63,7 +63,7 @@ class CallBlock(Frame):
         line.setStretchFactor(target, 1)
         self.box.addLayout(line)
         self._facts_row = QWidget()
-        self._facts_row.setLayout(row(self._facts, None, margins=(58, 0, 10, 6)))
+        self._facts_row.setLayout(row(self._facts, None, margins=(62, 0, 10, 6)))
         self._facts_row.hide()
         self.box.addWidget(self._facts_row)
         self.refresh()
@@ -137,6 +137,7 @@ class CallBlock(Frame):
         layout.addWidget(self._output)
         self._add_buttons(layout)
         self.box.addWidget(self._body)
+        self._body.show()
         self._settled = False
         self.refresh()
 
@@ -281,7 +282,7 @@ class NoteLine(QWidget):
         until = self._block.until
         left = 0 if until is None else math.ceil((until - datetime.now(UTC)).total_seconds())
         if left > 0:
-            self._words.show_text(self.tr("{0}. Next try in {1}").format(self._block.text, figures.duration(left)))
+            self._words.show_text(self.tr("{0} Next try in {1}.").format(self._block.text, figures.duration(left)))
             self._tick.start()
         else:
             self._tick.stop()

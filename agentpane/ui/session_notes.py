@@ -41,7 +41,6 @@ NOTES = {
     "worktree_stays": ("alert", "attention", "The worktree could not be removed: {message}"),
     "rejected": ("x", "attention", "Rejected"),
     "budget_near": ("coin", "attention", "{message}"),
-    "host_refused": ("shield", "attention", "A command wanted to reach {host}, which is not allowed"),
     "decision_used": ("check", "muted", "The same call again: your earlier decision holds for it"),
     "background_ended": ("stop", "attention", "Background commands ended with the interruption: {shells}"),
 }
@@ -71,7 +70,7 @@ def note_of(event: SessionEvent, tool: str = "") -> Note | None:
                 "commit", "success", fill_in(tr("Snapshot {sha:.10}: +{added} −{removed} in {files} files"), data)
             )
         case EventKind.RETRY:
-            return Note("retry", "attention", _retry(event.data, data))
+            return Note("retry", "attention", fill_in(tr("{reason} Try {attempt} of {of}."), data))
         case EventKind.QUESTION:
             text = data.get("question", data.get("text", ""))
             return Note("message", "attention", text) if text else None
@@ -128,14 +127,6 @@ def _server(given: JsonObject, data: dict[str, str]) -> Note:
     if left:
         said += ", " + tr("{0} left out").format(figures.count(left))
     return Note("plug", "muted", said)
-
-
-def _retry(given: JsonObject, data: dict[str, str]) -> str:
-    wait = given.get("wait_s")
-    words = fill_in(tr("{reason} Try {attempt} of {of}"), data)
-    if isinstance(wait, int | float) and wait >= 1:
-        words += ", " + tr("after {0}").format(figures.duration(wait))
-    return words
 
 
 def _decided(given: JsonObject, data: dict[str, str], tool: str) -> Note:

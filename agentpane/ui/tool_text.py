@@ -7,6 +7,8 @@ import binascii
 import json
 from dataclasses import dataclass
 
+from PySide6.QtCore import QCoreApplication
+
 from agentpane.domain.json import JsonObject, JsonValue
 from agentpane.ui.plain import one_line, shown
 
@@ -23,6 +25,7 @@ TOOL_ICONS = {
     "AskUser": "message",
     "ExitPlanMode": "list",
 }
+DELEGATE = "Task"  # the tool whose calls begin sub-agents
 SERVER_PREFIX = "mcp__"
 MARKS = {"completed": "✓", "in_progress": "→"}
 
@@ -42,6 +45,8 @@ def icon_of(name: str) -> str:
 
 def title_of(name: str) -> str:
     """A tool's name for people: that of a server's tool names the server first."""
+    if name == DELEGATE:
+        return QCoreApplication.translate("tools", "Sub-agent")
     server, _, tool = name.removeprefix(SERVER_PREFIX).partition("__")
     return one_line(f"{server}: {tool}") if name.startswith(SERVER_PREFIX) and tool else one_line(name)
 

@@ -18,14 +18,13 @@ from agentpane.domain.sessions import EventKind, SessionEvent
 from agentpane.ui import figures
 from agentpane.ui.plain import one_line
 from agentpane.ui.session_notes import note_of
-from agentpane.ui.tool_text import content_text, pictures_in
+from agentpane.ui.tool_text import DELEGATE, content_text, pictures_in
 
 
 def tr(text: str) -> str:
     return QCoreApplication.translate("transcript", text)
 
 
-DELEGATE = "Task"  # the tool whose calls begin sub-agents
 # States in which nothing of a session goes on.
 RESTING = frozenset({"paused", "interrupted", "cancelled", "completed"})
 

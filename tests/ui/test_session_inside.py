@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from PySide6.QtCore import QBuffer, QIODevice, Qt
 from PySide6.QtGui import QImage
+from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QLabel, QPlainTextEdit, QWidget
 
 from agentpane.api import events
@@ -59,8 +60,9 @@ def test_a_sub_agent_works_inside_the_call_that_began_it(stage: Stage, running: 
     stage.until(lambda: any(call.block.part for call in calls(stage)))
     (call,) = calls(stage)
     stage.until(lambda: call.accessibleName().endswith("running"))
-    assert call.accessibleName() == "Task Find the parser, scout  ·  1 turn  ·  1 call  ·  $0.25, running"
-    call.toggle()
+    assert call.accessibleName() == "Sub-agent Find the parser, scout  ·  1 turn  ·  1 call  ·  $0.25, running"
+    QTest.mouseClick(call.findChild(QWidget, "call.open"), Qt.MouseButton.LeftButton)
+    assert call.findChild(QWidget, "call.open").accessibleName() == "Hide the call"
     stage.until(lambda: len(calls(stage)) == 2)
     inner = calls(stage)[1]
     assert call.isAncestorOf(inner) and inner.accessibleName() == "Grep def parse, waiting"
@@ -235,7 +237,7 @@ STATES: tuple[tuple[EventKind, JsonObject, str], ...] = (
 
 
 @pytest.mark.parametrize(
-    ("kind", "data", "words"), STATES, ids=[str(data["state"] if "state" in data else kind) for kind, data, _ in STATES]
+    ("kind", "data", "words"), STATES, ids=[str(data.get("state", kind)) for kind, data, _ in STATES]
 )
 def test_what_happens_around_the_conversation_is_said_in_words(kind: EventKind, data: JsonObject, words: str) -> None:
     note = note_of(event(1, kind, data))
