@@ -187,9 +187,11 @@ def may_connect(url: str, network: Network) -> bool:
     if network.mode is not NetworkMode.HOSTS:
         return network.mode is NetworkMode.ALL
     host = (urlsplit(url).hostname or "").lower()
+    if network.refuses(host):
+        return False
     for pattern in network.hosts:
         wanted = pattern.lower()
-        if host == wanted or (wanted.startswith("*.") and host.endswith(wanted[1:])):
+        if wanted in ("*", host) or (wanted.startswith("*.") and host.endswith(wanted[1:])):
             return True
     return False
 

@@ -113,6 +113,11 @@ def strictest(policies: Iterable[Policy]) -> Policy:
     return min(policies, key=_FREEDOM.index)
 
 
+def below(ceiling: Policy, own: str | None) -> Policy:
+    """The policy of an agent that works for another: that one's, or its own where it is stricter."""
+    return strictest((ceiling, Policy(own))) if own else ceiling
+
+
 def effect_of(tool: str) -> Effect:
     return _EFFECTS.get(tool, Effect.OTHER)
 

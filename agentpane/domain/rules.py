@@ -86,6 +86,17 @@ def parse_all(texts: Iterable[str]) -> tuple[Rule, ...]:
     return rules
 
 
+def readable(texts: Iterable[str]) -> tuple[Rule, ...]:
+    """Those that can be read; what cannot be read allows nothing."""
+    found: list[Rule] = []
+    for text in texts:
+        try:
+            found.append(parse(text))
+        except AgentPaneError:
+            continue
+    return tuple(found)
+
+
 def allow_command(words: tuple[str, ...], exact: bool) -> str:
     """The rule that allows a command of exactly these words, or any that begins with them."""
     return f"allow Bash({shlex.join(words)}{'' if exact else ':*'})"

@@ -53,16 +53,21 @@ class Network:
 
     An entry is a name, an address, or a pattern such as `*.example.com` (what lies below it, not itself), reachable on
     ports 80 and 443; with `:port` behind it, on that port alone. An address of version 6 with a port has brackets.
+    `*` is every host. refused: names and patterns without a port, which no entry of `hosts` opens.
     """
 
     mode: NetworkMode = NetworkMode.NONE
     hosts: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
 
     def allows(self, host: str, port: int) -> bool:
         """Whether a host may be reached by this name or address. Where a name leads is looked at apart."""
         if self.mode is not NetworkMode.HOSTS:
             return self.mode is NetworkMode.ALL
-        return any(_covers(entry, host, port) for entry in self.hosts)
+        return not self.refuses(host) and any(_covers(entry, host, port) for entry in self.hosts)
+
+    def refuses(self, host: str) -> bool:
+        return any(_is_named(plain_host(pattern), plain_host(host)) for pattern in self.refused)
 
     def names(self, host: str, port: int) -> bool:
         """Whether an entry says exactly this host, and not by a pattern."""
@@ -71,7 +76,8 @@ class Network:
     def loopback(self) -> tuple[tuple[str, int], ...]:
         """The servers of this machine that are listed with their port."""
         found = (_parts(entry) for entry in self.hosts if self.mode is NetworkMode.HOSTS)
-        return tuple(dict.fromkeys((host, port) for host, port in found if port is not None and is_loopback(host)))
+        ours = ((host, port) for host, port in found if port is not None and is_loopback(host))
+        return tuple(dict.fromkeys((host, port) for host, port in ours if not self.refuses(host)))
 
 
 NO_NETWORK = Network()
@@ -104,7 +110,10 @@ def _covers(entry: str, host: str, port: int) -> bool:
     named, only = _parts(entry)
     if port not in USUAL_PORTS if only is None else port != only:
         return False
-    wanted = plain_host(host)
-    if named.startswith("*."):
-        return wanted.endswith(named[1:]) and len(wanted) >= len(named)
-    return wanted == named
+    return _is_named(named, plain_host(host))
+
+
+def _is_named(pattern: str, host: str) -> bool:
+    if pattern.startswith("*."):
+        return host.endswith(pattern[1:]) and len(host) >= len(pattern)
+    return pattern in ("*", host)

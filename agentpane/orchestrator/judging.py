@@ -16,11 +16,10 @@ from agentpane.domain.json import JsonObject, JsonValue
 from agentpane.domain.offers import offered
 from agentpane.domain.policy import Effect, Grants, Judgement, Use, Verdict
 from agentpane.domain.projects import Project
-from agentpane.domain.rules import parse
+from agentpane.domain.rules import readable
 from agentpane.domain.runs import PAUSED_PLACE_SECONDS, PauseReason, RunStatus
 from agentpane.domain.sessions import EventKind
 from agentpane.domain.shell import Script
-from agentpane.errors import AgentPaneError
 from agentpane.orchestrator import shell_parts
 from agentpane.orchestrator.awaited import Awaited
 from agentpane.orchestrator.backends.base import RunPaused, ToolCall
@@ -156,13 +155,7 @@ class Judge:
 
     async def _grants(self, foreign: bool) -> Grants:
         texts = await self._core.db.read(approvals.always, self._terms.project.id)
-        always = []
-        for text in texts:
-            try:
-                always.append(parse(text))
-            except AgentPaneError:
-                continue  # one that cannot be read allows nothing
-        return replace(self._terms.grants, always=tuple(always), foreign=foreign)
+        return replace(self._terms.grants, always=readable(texts), foreign=foreign)
 
     def _use_of(self, call: ToolCall) -> Use:
         """What a call of the in-process tools would do."""

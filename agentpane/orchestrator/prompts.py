@@ -26,7 +26,7 @@ find another way or say what you need.
 
 _REACH: Mapping[NetworkMode, str] = {
     NetworkMode.NONE: " without network",
-    NetworkMode.HOSTS: " that reaches these hosts only, through the proxy that HTTPS_PROXY names: {hosts}",
+    NetworkMode.HOSTS: " that reaches these hosts only, through the proxy that HTTPS_PROXY names: {hosts}{but}",
     NetworkMode.ALL: "",
 }
 
@@ -55,7 +55,7 @@ def system_prompt(
 
     repository_words: (path, text) of the repository's own instruction files.
     """
-    parts = [SYSTEM.format(worktree=worktree, network=_REACH[network.mode].format(hosts=", ".join(network.hosts)))]
+    parts = [SYSTEM.format(worktree=worktree, network=_reach(network))]
     if planning:
         parts.append(PLAN)
     if agent_words:
@@ -63,6 +63,11 @@ def system_prompt(
     for path, text in repository_words:
         parts.append(f"The repository's own {path} says (the repository's words, not the person's):\n\n{text}")
     return "\n\n".join(parts)
+
+
+def _reach(network: Network) -> str:
+    but = f", but not {', '.join(network.refused)}" if network.refused else ""
+    return _REACH[network.mode].format(hosts=", ".join(network.hosts), but=but)
 
 
 def for_sub_agent(agent_words: str | None) -> str:

@@ -6,24 +6,22 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 
 from agentpane.db import agents, approvals, projects, runs, settings, sub_runs
 from agentpane.domain import traces, transcript
-from agentpane.domain.agents import Agent, AgentConfig, BackendName
-from agentpane.domain.engine import McpServer
+from agentpane.domain.agents import BackendName
 from agentpane.domain.ids import RunId
 from agentpane.domain.json import JsonObject
-from agentpane.domain.policy import EXIT_PLAN, Grants, Policy, strictest
-from agentpane.domain.projects import DEFAULT_TOOLS, Project, ProjectConfig
+from agentpane.domain.policy import EXIT_PLAN
 from agentpane.domain.repoconfig import merged
-from agentpane.domain.rules import parse_all
+from agentpane.domain.rules import readable
 from agentpane.domain.runs import ACTIVE, PauseReason, RunError, RunStatus
+from agentpane.domain.sandbox import Network
 from agentpane.domain.sessions import EventKind, SessionEvent
-from agentpane.domain.tasks import Task
 from agentpane.domain.transcript import Conversation
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator import background, prompts, trust
@@ -32,6 +30,7 @@ from agentpane.orchestrator.backends.base import Brief, Endpoint, Pending, RunFa
 from agentpane.orchestrator.backends.registry import Backends
 from agentpane.orchestrator.blobs import BlobStore
 from agentpane.orchestrator.budgets import Budgets
+from agentpane.orchestrator.cast import Cast
 from agentpane.orchestrator.completion import Completion
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.credentials import Credentials
@@ -41,32 +40,14 @@ from agentpane.orchestrator.mcp.servers import Servers, Wanted
 from agentpane.orchestrator.narrator import Narrator
 from agentpane.orchestrator.sessions import Recorder, read_whole
 from agentpane.orchestrator.subagents import Crew, Part
-from agentpane.orchestrator.tools import FileMemory, Tool, ToolContext
+from agentpane.orchestrator.tools import FileMemory, ToolContext
 from agentpane.orchestrator.tools.shells import Shells
 from agentpane.orchestrator.workspace import Workspaces
 from agentpane.sandbox import Sandbox, tool_environment
-from agentpane.worktrees import Repository, Worktree
+from agentpane.worktrees import Worktree
 
 log = logging.getLogger(__name__)
 Wish = Callable[[], PauseReason | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Cast:
-    """Everything that a run is about, read once at its start."""
-
-    run: runs.RunRow
-    task: Task
-    project: Project
-    agent: Agent
-    config: ProjectConfig  # the project's, with what is trusted of the repository's
-    repository: Repository
-    words: tuple[tuple[str, str], ...]  # the repository's instruction files
-    untrusted: tuple[str, ...]  # what of the repository's configuration is left out, one line each
-    tools: tuple[str, ...] | None = None  # of a sub-agent; None: as they are configured
-    servers: tuple[McpServer, ...] = ()  # the repository's, where they are trusted
-    extra: tuple[Tool, ...] = ()  # what the tool servers of the run offer
-    above: tuple[AgentConfig, ...] = ()  # of the agents that this one works for
 
 
 class Runner:
@@ -174,17 +155,19 @@ class Runner:
             self._core,
             cast.run,
             cast.agent,
+            cast.policy,
             cast.config,
-            self._tools(cast),
+            cast.tool_names,
             conversation.next_turn,
             partial(self._play_part, cast, worktree),
             wish,
         )
         tier = self._sandbox.tier
+        terms = Terms(cast.run, cast.project, cast.grants(tier), worktree.path, cast.run.plan)
         gate = Gate(
             self._core,
             recorder,
-            self._terms(cast, worktree),
+            terms,
             self._awaited,
             conversation.read_up_to,
             wish,
@@ -217,31 +200,12 @@ class Runner:
         words = prompts.for_sub_agent(part.agent.config.system_prompt)
         agent = replace(part.agent, config=replace(part.agent.config, system_prompt=words))
         try:
-            above = (*cast.above, cast.agent.config)
-            own = replace(cast, run=run, agent=agent, tools=part.tools, above=above)
-            text, _ = await self._converse(own, worktree, recorder, part.wish)
+            text, _ = await self._converse(cast.below(run, agent, part.tools), worktree, recorder, part.wish)
             return text
         finally:
             await recorder.close()
             self._endpoints.pop(run.id, None)
             self._budgets.forget(run.id)
-
-    def _terms(self, cast: Cast, worktree: Worktree) -> Terms:
-        """What the run's calls are judged by: a sub-agent may do nothing that the agents above it may not.
-
-        Raises VALIDATION_ERROR for a rule that cannot be read.
-        """
-        agent, project = cast.agent.config, cast.config
-        policies = [Policy(one.policy or project.policy) for one in (agent, *cast.above)]
-        limits = tuple(rule for one in cast.above for rule in one.rules if not rule.lstrip().startswith("allow"))
-        grants = Grants(
-            tools=self._tools(cast),
-            policy=Policy(cast.run.policy) if cast.run.policy else strictest(policies),
-            tier=self._sandbox.tier,
-            rules=parse_all((*project.rules, *agent.rules, *limits)),
-            unconfined=project.unconfined,
-        )
-        return Terms(cast.run, cast.project, grants, worktree.path, cast.run.plan)
 
     async def _cast(self, row: runs.RunRow) -> Cast:
         task = await self._core.task(row.task_id)
@@ -266,7 +230,7 @@ class Runner:
             of_repository=cast.servers if ours else (),
             worktree=worktree.path,
             readable=(cast.repository.common_dir,),
-            network=cast.config.reach(),
+            network=await self._reach(cast),
             agent_tools=cast.agent.config.allowed_tools or None,
             project_tools=cast.config.allowed_tools,
         )
@@ -304,12 +268,13 @@ class Runner:
     async def _brief(
         self, cast: Cast, worktree: Worktree, conversation: Conversation, seen: Mapping[str, str], shells: Shells
     ) -> Brief:
+        network = await self._reach(cast)
         context = ToolContext(
             worktree=worktree.path,
             sandbox=self._sandbox,
             readable=(cast.repository.common_dir,),
             environment=tool_environment(worktree.path),
-            network=cast.config.reach(),
+            network=network,
             memory=FileMemory(seen),
             outputs=self._blobs,
             shells=shells,
@@ -323,7 +288,7 @@ class Runner:
             task_id=cast.task.card.id,
             model=cast.run.model,
             system=prompts.system_prompt(
-                str(worktree.path), cast.config.reach(), cast.agent.config.system_prompt, cast.words, planning
+                str(worktree.path), network, cast.agent.config.system_prompt, cast.words, planning
             ),
             history=conversation.history,
             turns=conversation.turns,
@@ -333,27 +298,24 @@ class Runner:
                 for call in conversation.pending
             ),
             first_turn=conversation.next_turn,
-            tools=(*self._tools(cast), EXIT_PLAN) if proposes else self._tools(cast),
+            tools=(*cast.tool_names, EXIT_PLAN) if proposes else cast.tool_names,
             context=context,
             endpoint=endpoint,
             agent=cast.agent.config,
             conversation=await self._kept(cast, conversation),
             state=self._core.folder.agents / cast.task.card.id / cast.agent.id,
             plan=planning,
-            extra_tools=tuple(tool for tool in cast.extra if tool.name in self._tools(cast)),
+            extra_tools=tuple(tool for tool in cast.extra if tool.name in cast.tool_names),
         )
+
+    async def _reach(self, cast: Cast) -> Network:
+        return cast.reach(readable(await self._core.db.read(approvals.always, cast.project.id)))
 
     async def _kept(self, cast: Cast, conversation: Conversation) -> str | None:
         """The name of the agent's own conversation, unless what is told begins anew."""
         if not any(message["role"] == "assistant" for message in conversation.history):
             return None
         return await self._core.db.read(runs.conversation_of, cast.task.card.id, cast.agent.id)
-
-    def _tools(self, cast: Cast) -> tuple[str, ...]:
-        if cast.tools is not None:
-            return cast.tools
-        wanted = cast.agent.config.allowed_tools or cast.config.allowed_tools
-        return (*(tool for tool in wanted if tool in DEFAULT_TOOLS), *(tool.name for tool in cast.extra))
 
     async def _paused(self, row: runs.RunRow, recorder: Recorder, pause: RunPaused) -> None:
         error = pause.error

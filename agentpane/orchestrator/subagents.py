@@ -1,7 +1,8 @@
 """The sub-agents of one run that is played: begun by its calls, taken up again by the same calls, ended with it.
 
 A sub-agent has a run and a conversation of its own in its parent's session and worktree, and never more tools than
-its parent. When one of them must wait, the others stop at their next safe moment, and then the parent pauses.
+its parent; `cast` says by what it is judged. When one of them must wait, the others stop at their next safe moment,
+and then the parent pauses.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass, replace
 from agentpane.db import agents, runs, sub_runs
 from agentpane.domain.agents import Agent
 from agentpane.domain.json import JsonValue
-from agentpane.domain.policy import Effect, Policy, effect_of
+from agentpane.domain.policy import Effect, Policy, below, effect_of
 from agentpane.domain.projects import ProjectConfig
 from agentpane.domain.runs import TURN_LIMITS, PauseReason, RunError, RunStatus
 from agentpane.errors import AgentPaneError, ErrorCode
@@ -45,13 +46,17 @@ Play = Callable[[Part], Awaitable[str]]  # plays to the end and returns the last
 
 
 class Crew:
-    """first_turn: calls of earlier turns go on with what they began. tools: the parent's. wish: why it should pause."""
+    """policy, tools: the parent's. first_turn: calls of earlier turns go on with what they began.
+
+    wish: why it should pause, if it should.
+    """
 
     def __init__(
         self,
         core: Core,
         run: runs.RunRow,
         agent: Agent,
+        policy: Policy,
         config: ProjectConfig,
         tools: tuple[str, ...],
         first_turn: int,
@@ -61,6 +66,7 @@ class Crew:
         self._core = core
         self._run = run
         self._agent = agent
+        self._policy = policy
         self._config = config
         self._tools = tools
         self._first_turn = first_turn
@@ -87,7 +93,7 @@ class Crew:
             found = await self._core.db.read(sub_runs.of_call, self._run.id, call_id)
         if found is not None and found.status in {RunStatus.COMPLETED, RunStatus.ERROR, RunStatus.CANCELLED}:
             return _outcome(found)
-        chosen = self._held(await self._chosen(agent, found))
+        chosen = await self._chosen(agent, found)
         tools = self._tools_of(chosen)
         async with self._place(changes=any(effect_of(tool) is not Effect.READ for tool in tools)):
             if found is None:
@@ -164,11 +170,6 @@ class Crew:
             return replace(self._agent, model=self._run.model)
         return await self._core.agent(await self._core.db.read(agents.resolve, name, self._run.project_id))
 
-    def _held(self, agent: Agent) -> Agent:
-        """The agent under its parent's rules beside its own, so that nobody gets around one by delegating."""
-        rules = tuple(dict.fromkeys((*self._agent.config.rules, *agent.config.rules)))
-        return replace(agent, config=replace(agent.config, rules=rules))
-
     def _tools_of(self, agent: Agent) -> tuple[str, ...]:
         own = agent.config.allowed_tools
         deepest = self._run.depth + 1 >= MAX_DEPTH
@@ -187,7 +188,7 @@ class Crew:
             prompt=prompt,
             model=agent.model,
             turn_limit=self._turn_limit(agent),
-            policy=Policy(self._run.policy or self._agent.config.policy or self._config.policy),
+            policy=below(self._policy, agent.config.policy),
         )
         return await self._core.db.write(sub_runs.create, new, self._core.clock.now())
 

@@ -9,6 +9,8 @@ from agentpane.db import recoveries, tasks, worktrees
 from agentpane.domain.branches import branch_name
 from agentpane.domain.ids import RunId, TaskId
 from agentpane.domain.projects import Project, ProjectConfig
+from agentpane.domain.reach import reach
+from agentpane.domain.rules import parse_all
 from agentpane.domain.sessions import EventKind
 from agentpane.domain.tasks import Task
 from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
@@ -249,7 +251,7 @@ class Workspaces:
             readable=(repository.common_dir,),
             environment=tool_environment(worktree.path),
             timeout_s=seconds,
-            network=config.reach(),
+            network=reach(config.reach(), parse_all(config.rules)),
         )
 
         def show(part: bytes) -> None:

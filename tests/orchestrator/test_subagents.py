@@ -310,24 +310,67 @@ async def test_an_agent_that_is_not_there_is_an_error_that_the_parent_reads(data
     assert "nobody" in cast.told("WHOLE") and '"is_error": true' in cast.told("WHOLE")
 
 
-async def test_the_parents_rules_hold_for_a_named_agent_too(data: Path, repository: Path) -> None:
-    cast = Cast(
-        {
-            "WHOLE": [[part("one", agent="bold")], [say("Done.")]],
-            "PART one": [[use("Write", file_path="secret.txt", content="x")], [say("I could not.")]],
-        }
-    )
+async def play_below(bench: Bench, repository: Path, parent: AgentConfig, child: AgentConfig, **run: object) -> Task:
+    """A run of an agent with the one configuration, whose sub-agent "named" has the other."""
+    project = await bench.project(repository)
+    (default,) = await bench.engine.do(c.ListAgents(project.id))
+    await bench.engine.do(c.EditAgent(default.id, config=parent))
+    await bench.engine.do(c.AddAgent(project.id, "named", BackendName.ANTHROPIC, config=child))
+    return await bench.settled(await bench.start(await bench.card(project, "WHOLE"), **run))
+
+
+def writing() -> Cast:
+    write = [use("Write", file_path="secret.txt", content="x")]
+    return Cast({"WHOLE": [[part("one", agent="named")], [say("Done.")]], "PART one": [write, [say("So it is.")]]})
+
+
+def wrote(task: Task) -> bool:
+    return task.worktree is not None and (Path(task.worktree) / "secret.txt").exists()
+
+
+async def test_a_rule_that_denies_the_parent_denies_a_sub_agent_too(data: Path, repository: Path) -> None:
+    cast = writing()
     with cast.server() as server:
         async with running(data, server.environment) as bench:
-            project = await bench.project(repository)
-            (default,) = await bench.engine.do(c.ListAgents(project.id))
-            held = replace(default.config, rules=("deny Write(secret*)",))
-            await bench.engine.do(c.EditAgent(default.id, config=held))
-            config = AgentConfig(policy="free")
-            await bench.engine.do(c.AddAgent(project.id, "bold", BackendName.ANTHROPIC, config=config))
-            task = await bench.settled(await bench.start(await bench.card(project, "WHOLE")))
-            assert task.worktree is None or not (Path(task.worktree) / "secret.txt").exists()
-    assert "not carried out" in cast.told("PART one")
+            parent = AgentConfig(rules=("deny Write(secret*)",))
+            task = await play_below(bench, repository, parent, AgentConfig(policy="free"))
+            assert not wrote(task)
+    assert "not carried out: rule: deny Write(secret*)" in cast.told("PART one")
+
+
+CAREFUL, FREE = AgentConfig(policy="careful"), AgentConfig(policy="free")
+
+
+@pytest.mark.parametrize(
+    ("parent", "child", "chosen", "held"),
+    [
+        (CAREFUL, FREE, None, Policy.CAREFUL),
+        (FREE, CAREFUL, Policy.FREE, Policy.CAREFUL),
+        (replace(CAREFUL, rules=("allow Write(secret.txt)",)), FREE, None, Policy.CAREFUL),
+        (CAREFUL, AgentConfig(rules=("allow Write(secret.txt)",)), None, None),
+        (CAREFUL, AgentConfig(), Policy.FREE, None),
+    ],
+    ids=[
+        "the careful parent's policy holds",
+        "the careful child's own policy holds",
+        "what is allowed to the parent is not to the child",
+        "what is allowed to the child is",
+        "what the person has chosen for the run holds for both",
+    ],
+)
+async def test_a_sub_agent_is_as_free_as_the_strictest_of_those_above_it(
+    data: Path, repository: Path, parent: AgentConfig, child: AgentConfig, chosen: Policy | None, held: Policy | None
+) -> None:
+    with writing().server() as server:
+        async with running(data, server.environment) as bench:
+            task = await play_below(bench, repository, parent, child, policy=chosen)
+            (row,) = await below(bench, task)
+            if held is None:
+                assert wrote(task) and task.card.column is Column.WAITING_APPROVAL
+                return
+            assert not wrote(task) and task.runs[-1].pause_reason is PauseReason.APPROVAL
+            (asked,) = await bench.engine.do(c.ListApprovals(task.card.id))
+            assert (asked.run_id, asked.tool, row.policy) == (row.id, "Write", held)
 
 
 async def test_children_are_no_runs_of_the_card_the_queue_or_the_agent(data: Path, repository: Path) -> None:

@@ -111,7 +111,7 @@ def network_of(preset: AcpPreset | None, brief: Brief) -> Network:
         hosts = [urlsplit(brief.endpoint.base_url).netloc.rpartition("@")[2]]
     if project.mode is NetworkMode.HOSTS:
         hosts += project.hosts
-    return Network(NetworkMode.HOSTS, tuple(dict.fromkeys(hosts))) if hosts else Network()
+    return Network(NetworkMode.HOSTS, tuple(dict.fromkeys(hosts)), project.refused) if hosts else Network()
 
 
 def bring_sign_in(preset: AcpPreset, person: Path, home: Path) -> None:
