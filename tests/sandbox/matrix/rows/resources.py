@@ -1,0 +1,164 @@
+"""Taking more than a fair part of the machine."""
+
+from __future__ import annotations
+
+from agentpane.domain.sandbox import Tier
+
+from ..attempt import Guarantee
+from ..commands import OUTPUT_LIMIT, REACHED, Oracle, python, reached
+from ..hogs import MEMORY, Hog
+
+SPARSE = 1024**4
+
+
+def _large(name: str = "big", size: int = SPARSE) -> Oracle:
+    def seen(scene, ran, before):  # type: ignore[no-untyped-def]
+        path = scene.worktree / name
+        return path.exists() and path.stat().st_size >= size
+
+    return seen
+
+
+def _flooded(scene, ran, before):  # type: ignore[no-untyped-def]
+    return len(ran.output) > OUTPUT_LIMIT + 1000
+
+
+STAY = "sleep 1.2; " + REACHED
+
+PROCESSES = Guarantee(
+    "too many processes",
+    "A command that starts processes without number is ended",
+    (
+        Hog("children", f"for i in {{1..300}}; do sleep 9 & done; {STAY}", reached),
+        Hog(
+            "children of children",
+            f"bomb() {{ [ $1 = 0 ] || {{ bomb $(($1-1)) & bomb $(($1-1)) & }}; sleep 9; }}; bomb 7 & {STAY}",
+            reached,
+        ),
+        Hog(
+            "daemons",
+            python("""
+import time
+for _ in range(300):
+    if not os.fork():
+        os.setsid()
+        if os.fork(): os._exit(0)
+        time.sleep(9); os._exit(0)
+time.sleep(1.2); reached()
+"""),
+            reached,
+        ),
+        Hog("stopped ones", f"for i in {{1..300}}; do sleep 9 & done; kill -STOP $(jobs -p); {STAY}", reached),
+    ),
+)
+
+MEMORY_ROW = Guarantee(
+    "too much memory",
+    "A command that takes memory without measure is ended",
+    (
+        Hog(
+            "one process",
+            python(f"held = bytearray(b'x') * {MEMORY * 2}; import time; time.sleep(1.2); reached()"),
+            reached,
+        ),
+        Hog(
+            "many processes",
+            python(f"""
+import time
+for _ in range(4):
+    if not os.fork(): held = bytearray(b'x') * {MEMORY // 2}; time.sleep(9); os._exit(0)
+time.sleep(1.2); reached()
+"""),
+            reached,
+        ),
+        Hog(
+            "a mapping",
+            python(f"""
+import mmap, time
+m = mmap.mmap(-1, {MEMORY * 2}); m.write(b'x' * {MEMORY * 2}); time.sleep(1.2); reached()
+"""),
+            reached,
+        ),
+        Hog(
+            "a file without a name",
+            python(f"""
+import time
+f = os.memfd_create('x')
+for _ in range(40): os.write(f, b'x' * {MEMORY // 20})
+time.sleep(1.2); reached()
+"""),
+            reached,
+            gaps=dict.fromkeys(
+                Tier,
+                "memory in files without a name is no process's own and is not counted; "
+                "the file size limit of 8 GB holds",
+            ),
+        ),
+        Hog(
+            "more addresses than there are",
+            python(
+                "import mmap; mmap.mmap(-1, 300 << 30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000); reached()"
+            ),
+            reached,
+        ),
+    ),
+)
+
+DISK = Guarantee(
+    "too much disk",
+    "No file grows beyond 8 GB, and a command that takes the last of the disk is ended",
+    (
+        Hog("a sparse file of 1 TB", "truncate -s 1T big", _large()),
+        Hog("a sparse file by its last byte", "printf x | dd of=big bs=1 seek=1T 2>/dev/null", _large()),
+        Hog(
+            "a sparse file by its descriptor",
+            python("os.ftruncate(os.open('big', os.O_CREAT|os.O_RDWR), 1 << 40)"),
+            _large(),
+        ),
+        Hog(
+            "a sparse file by writing far out",
+            python("os.pwrite(os.open('big', os.O_CREAT|os.O_RDWR), b'x', 1 << 40)"),
+            _large(),
+        ),
+        Hog("a nameless sparse file", python("os.ftruncate(os.memfd_create('x'), 1 << 40); reached()"), reached),
+        Hog("allocated space", "fallocate -l 9G big", _large(size=9 * 1024**3)),
+        Hog("the last of the disk", f"fallocate -l 600M big; {STAY}", reached),
+        Hog(
+            "the last of the disk in parts", f"for i in 1 2 3 4 5 6; do fallocate -l 100M big$i; done; {STAY}", reached
+        ),
+        Hog("the last of the disk, its name removed", f"exec 3>big; fallocate -l 600M big; rm big; {STAY}", reached),
+        Hog("a higher limit", "ulimit -f unlimited && " + REACHED, reached),
+        Hog("dumps of crashes", "ulimit -c unlimited && " + REACHED, reached, needs=("cores",)),
+    ),
+)
+
+OUTPUT = Guarantee(
+    "too much output",
+    "Of output without end the head and the tail are kept",
+    (
+        Hog("bytes", "head -c 8000000 /dev/zero", _flooded),
+        Hog("lines", "yes | head -c 8000000", _flooded),
+        Hog("errors", "yes | head -c 8000000 >&2", _flooded),
+        Hog("from many processes", "for i in 1 2 3 4; do yes | head -c 2000000 & done; wait", _flooded),
+        Hog("one line", "head -c 8000000 /dev/zero | tr '\\0' x", _flooded),
+    ),
+)
+
+TIME = Guarantee(
+    "too much time",
+    "When its time is over a command is ended, whatever it does",
+    (
+        Hog("waiting", "sleep 1; " + REACHED, reached, timeout_s=0.4),
+        Hog("deaf", "trap '' TERM HUP INT QUIT; sleep 1; " + REACHED, reached, timeout_s=0.4),
+        Hog("busy", "while [ $SECONDS -lt 2 ]; do :; done; " + REACHED, reached, timeout_s=0.4),
+        Hog("not reading, not writing", "exec <&-; sleep 1; " + REACHED, reached, timeout_s=0.4),
+        Hog(
+            "flooding",
+            "yes & sleep 1; kill $!; " + REACHED,
+            lambda s, r, b: r.output.endswith(b"reached"),
+            timeout_s=0.4,
+        ),
+    ),
+)
+
+GUARANTEES = (PROCESSES, MEMORY_ROW, DISK, OUTPUT, TIME)
