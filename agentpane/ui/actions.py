@@ -50,6 +50,7 @@ ACTIONS: tuple[ActionSpec, ...] = (
     ActionSpec("task.new", TASK, QT_TRANSLATE_NOOP("actions", "New task"), ("Ctrl+T",), "plus"),
     ActionSpec("task.open", TASK, QT_TRANSLATE_NOOP("actions", "Open task"), (), "open"),
     ActionSpec("task.run", TASK, QT_TRANSLATE_NOOP("actions", "Run"), ("Ctrl+R",), "play"),
+    ActionSpec("task.plan", TASK, QT_TRANSLATE_NOOP("actions", "Run with a plan"), ("Ctrl+Alt+R",), "list"),
     ActionSpec("task.pause", TASK, QT_TRANSLATE_NOOP("actions", "Pause"), ("Ctrl+Shift+P",), "pause"),
     ActionSpec("task.resume", TASK, QT_TRANSLATE_NOOP("actions", "Resume"), ("Ctrl+Shift+R",), "play"),
     ActionSpec("task.afresh", TASK, QT_TRANSLATE_NOOP("actions", "Retry afresh"), (), "retry"),
@@ -124,7 +125,7 @@ def applicable(card: TaskCard | None) -> frozenset[str]:
     match card.column:
         case Column.BACKLOG:
             deletable = {"task.delete"} if card.run is None else set()
-            return frozenset({"task.open", "task.run", "task.edit", *deletable})
+            return frozenset({"task.open", "task.run", "task.plan", "task.edit", *deletable})
         case Column.IN_PROGRESS:
             return frozenset({"task.open", "task.message", "task.stop", *_of_run(card)})
         case Column.WAITING_APPROVAL:

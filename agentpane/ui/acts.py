@@ -9,6 +9,7 @@ from PySide6.QtCore import QObject, Signal, SignalInstance
 from PySide6.QtWidgets import QWidget
 
 from agentpane.api import commands
+from agentpane.domain.agents import BackendName
 from agentpane.domain.board import Column
 from agentpane.domain.budgets import Budget
 from agentpane.domain.json import JsonObject
@@ -21,6 +22,9 @@ from agentpane.ui.known import Known
 from agentpane.ui.link import Link, model_environment
 from agentpane.ui.notices import Toasts
 from agentpane.ui.plain import elide, one_line
+
+# A command or a recording does one thing from beginning to end.
+UNABLE_TO_PLAN = frozenset({BackendName.COMMAND, BackendName.RECORDED})
 
 
 class Acts(QObject):
@@ -47,6 +51,7 @@ class Acts(QObject):
         actions.allow(frozenset())
         known.board.counted.connect(self.refresh)
         known.board_loaded.connect(self.refresh)
+        known.agents_changed.connect(self.refresh)
         known.board.touched.connect(self._touched)
 
     def _connect(self) -> None:
@@ -62,6 +67,7 @@ class Acts(QObject):
         ):
             self._actions.on(action_id, partial(self._announce, signal))
         self._actions.on("task.run", lambda: self.run(self.task_id))
+        self._actions.on("task.plan", lambda: self.run(self.task_id, plan=True))
         self._actions.on("task.pause", lambda: self.pause(self.task_id))
         self._actions.on("task.resume", lambda: self._go_on(self.task_id))
         self._actions.on("task.afresh", lambda: self.resume(self.task_id, afresh=True))
@@ -85,14 +91,19 @@ class Acts(QObject):
             self.refresh()
 
     def refresh(self) -> None:
-        self._actions.allow(applicable(self.card()))
+        card = self.card()
+        wanted = applicable(card)
+        agent = self._known.agents.get(card.agent_id or "") if card is not None else None
+        if agent is not None and agent.backend in UNABLE_TO_PLAN:
+            wanted -= {"task.plan"}
+        self._actions.allow(wanted)
 
     # Runs
 
-    def run(self, task_id: str) -> None:
-        self._jobs.start(
-            self._link.do(commands.StartRun(task_id, environment=model_environment())), self.tr("Starting the run")
-        )
+    def run(self, task_id: str, *, plan: bool | None = None) -> None:
+        """plan: begin with a plan that the person approves; None: as the agent is configured."""
+        command = commands.StartRun(task_id, environment=model_environment(), plan=plan)
+        self._jobs.start(self._link.do(command), self.tr("Starting the run"))
 
     def pause(self, task_id: str) -> None:
         self._jobs.start(self._pause(task_id), self.tr("Pausing the run"))

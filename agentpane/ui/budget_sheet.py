@@ -9,6 +9,7 @@ from agentpane.errors import AgentPaneError
 from agentpane.ui.controls import Label, row
 from agentpane.ui.overriding import override
 from agentpane.ui.permission_settings import BudgetFields
+from agentpane.ui.run_words import scope_words, standing_words
 from agentpane.ui.sheet import Sheet
 
 
@@ -19,7 +20,7 @@ class BudgetSheet(Sheet):
         super().__init__(host, self.tr("How much more may it use?"), "budget_sheet", width=480)
         for one in standings:
             token = "attention" if one.is_reached else "muted"
-            self.body.addWidget(Label(self.tr("Used: {0}").format(one.words()), token, wrap=True))
+            self.body.addWidget(Label(f"{scope_words(one.scope)}: {standing_words(one)}", token, wrap=True))
         self.body.addWidget(
             Label(
                 self.tr("What you give here is this run's own, in the place of every other budget."), "muted", wrap=True

@@ -15,11 +15,12 @@ from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.ui.actions import applicable
 from agentpane.ui.card_text import run_facts, state_line
 from agentpane.ui.controls import ActionButton, ElidedLabel, Frame, IconButton, IconLabel, Label, Later, row
+from agentpane.ui.description_tab import DescriptionTab
 from agentpane.ui.desk import Desk
 from agentpane.ui.overriding import override
 from agentpane.ui.session_view import SessionView
 from agentpane.ui.tabs import Tabs
-from agentpane.ui.task_parts import ChangesTab, DescriptionTab, RunsTab
+from agentpane.ui.task_parts import ChangesTab, RunsTab
 from agentpane.ui.theme import Look
 from agentpane.ui.tokens import COLUMN_ICONS, COLUMN_TOKENS
 
@@ -85,7 +86,7 @@ class TaskPanel(QFrame):
             self._stack.addWidget(page)
         layout.addWidget(self._stack, 1)
         layout.addWidget(self._foot())
-        self.tabs.chosen.connect(lambda key: self._stack.setCurrentWidget(self._pages[key]))
+        self.tabs.chosen.connect(self._choose)
         self.changes.file_requested.connect(lambda _: desk.acts.review_requested.emit(self.task_id))
         desk.link.published.connect(self._event)
         desk.known.board.touched.connect(self._touched)
@@ -100,10 +101,16 @@ class TaskPanel(QFrame):
         if task_id != self.task_id:
             self.task_id = task_id
             self._column_shown = card.column
+            self.description.show_standings(())
             self._show_card(card)
             self.tabs.choose(FIRST_TAB[card.column])
             self.session.show_task(task_id)
             self.reload()
+
+    def _choose(self, tab: str) -> None:
+        self._stack.setCurrentWidget(self._pages[tab])
+        if tab == "description" and self.task_id:
+            self._desk.jobs.start(self._read_budgets(self.task_id), self.tr("Reading the budgets"), self._gone)
 
     @override
     def enterEvent(self, event: QEnterEvent) -> None:
@@ -217,7 +224,14 @@ class TaskPanel(QFrame):
         self.description.show_task(task)
         self.runs.show_runs(task.runs)
         self.session.reload()
+        if self.tabs.current == "description":
+            await self._read_budgets(task_id)
         await self._read_diff(task)
+
+    async def _read_budgets(self, task_id: str) -> None:
+        standings = await self._desk.link.do(commands.ListBudgets(task_id))
+        if task_id == self.task_id:
+            self.description.show_standings(standings)
 
     async def _read_diff(self, task: Task) -> None:
         if task.snapshot is None or task.card.column in {Column.BACKLOG, Column.IN_PROGRESS}:

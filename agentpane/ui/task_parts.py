@@ -1,94 +1,20 @@
-"""The task panel's quieter tabs: what the task is, what changed, which runs there were."""
+"""The task panel's quieter tabs: what changed, which runs there were."""
 
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QGridLayout, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from agentpane.domain.board import Column
 from agentpane.domain.review import DiffSummary, FileDiff
-from agentpane.domain.runs import Run, RunStatus
-from agentpane.domain.tasks import Task
+from agentpane.domain.runs import Run
 from agentpane.ui import figures
-from agentpane.ui.card_text import pause_words
 from agentpane.ui.controls import Button, Chip, ElidedLabel, Frame, IconLabel, Label, clear, row
-from agentpane.ui.markdown import MarkdownView
 from agentpane.ui.plain import display_path, one_line
+from agentpane.ui.run_words import status_words
+from agentpane.ui.scroll_page import ScrollPage
 
-STATUS_WORDS = {
-    RunStatus.QUEUED: ("queue", "muted", "Queued"),
-    RunStatus.STARTING: ("clock", "accent", "Starting"),
-    RunStatus.RUNNING: ("dot", "accent", "Running"),
-    RunStatus.PAUSED: ("pause", "attention", "Paused"),
-    RunStatus.COMPLETED: ("check", "success", "Completed"),
-    RunStatus.ERROR: ("error", "danger", "Failed"),
-    RunStatus.CANCELLED: ("stop", "muted", "Stopped"),
-    RunStatus.INTERRUPTED: ("alert", "danger", "Interrupted"),
-}
 FILE_ICONS = {"A": "plus", "M": "edit", "D": "trash", "R": "open", "C": "copy", "T": "retry"}
-
-
-class ScrollPage(QScrollArea):
-    """A page that scrolls from top to bottom."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.setObjectName(name)
-        self.setWidgetResizable(True)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        inside = QWidget()
-        self.box = QVBoxLayout(inside)
-        self.box.setContentsMargins(16, 14, 16, 16)
-        self.box.setSpacing(12)
-        self.setWidget(inside)
-
-
-class DescriptionTab(ScrollPage):
-    """What is to be done, and the facts around it."""
-
-    def __init__(self) -> None:
-        super().__init__("task.description")
-        self.reason = Frame("ask", margin=10, spacing=4)
-        self.reason.box.addWidget(Label(self.tr("Sent back because"), "caption"))
-        self._reason = Label("", wrap=True, selectable=True)
-        self.reason.box.addWidget(self._reason)
-        self.box.addWidget(self.reason)
-        self.text = MarkdownView(name="task.description.text")
-        self.box.addWidget(self.text)
-        self.none = Label(self.tr("No description. The agent gets the title alone."), "muted", wrap=True)
-        self.box.addWidget(self.none)
-        self._facts = QGridLayout()
-        self._facts.setHorizontalSpacing(12)
-        self._facts.setVerticalSpacing(8)
-        self._facts.setColumnStretch(1, 1)
-        holder = Frame("inset")
-        holder.box.addLayout(self._facts)
-        self.box.addWidget(holder)
-        self.box.addStretch(1)
-
-    def show_task(self, task: Task) -> None:
-        self.text.setVisible(bool(task.description.strip()))
-        self.none.setVisible(not task.description.strip())
-        self.text.show_text(task.description)
-        self.reason.setVisible(bool(task.rejection_reason) and task.card.column is not Column.VERIFIED)
-        self._reason.show_text(task.rejection_reason or "")
-        clear(self._facts)
-        facts = (
-            (self.tr("Labels"), ", ".join(task.card.labels)),
-            (self.tr("Agent"), task.card.agent or ""),
-            (self.tr("Branch"), task.branch or ""),
-            (self.tr("Base"), f"{task.base_branch or ''} {(task.base_sha or '')[:10]}".strip()),
-            (self.tr("Worktree"), display_path(task.worktree) if task.worktree else ""),
-            (self.tr("Snapshot"), (task.snapshot or "")[:10]),
-            (self.tr("Merged as"), (task.merge_commit or "")[:10]),
-            (self.tr("Approved by"), task.approved_by or ""),
-            (self.tr("Created"), figures.moment(task.created_at)),
-        )
-        for line, (name, value) in enumerate((name, value) for name, value in facts if value):
-            self._facts.addWidget(Label(name, "small"), line, 0)
-            words = ElidedLabel(value, mode=Qt.TextElideMode.ElideMiddle)
-            self._facts.addWidget(words, line, 1)
 
 
 class ChangesTab(ScrollPage):
@@ -176,8 +102,7 @@ class RunsTab(ScrollPage):
 
     def _card(self, number: int, run: Run) -> Frame:
         box = Frame("inset", spacing=6)
-        icon_name, token, word = STATUS_WORDS[run.status]
-        words = pause_words(run.pause_reason) if run.status is RunStatus.PAUSED else self.tr(word)
+        icon_name, token, words = status_words(run)
         box.box.addLayout(
             row(
                 IconLabel(icon_name, token, 14),

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QCheckBox
+from PySide6.QtWidgets import QCheckBox, QWidget
 
-from agentpane.api import commands
+from agentpane.api import commands, events
+from agentpane.domain.agents import BackendName
 from agentpane.domain.board import Column
+from agentpane.domain.budgets import Budget, Scope, Spent, Standing
 from agentpane.domain.runs import PauseReason, RunStatus
+from agentpane.domain.tasks import Todo, TodoState
 from agentpane.errors import AgentPaneError, ErrorCode
 from tests.ui.conftest import Stage
 
@@ -173,3 +178,62 @@ def test_what_the_engine_refuses_is_said_and_nothing_moves(stage: Stage) -> None
     assert stage.text("error_sheet.message") == "Fifty runs wait already."
     assert stage.text("error_sheet.code") == "QUEUE_FULL"
     assert stage.titles(Column.BACKLOG) == ["One"]
+
+
+def test_a_run_begins_with_a_plan_when_asked_unless_the_agent_cannot_make_one(stage: Stage) -> None:
+    project = stage.engine.add_project()
+    task = stage.engine.add_task(project.id, "Think first")
+    window = stage.open()
+    window.board.select(task.card.id)
+    stage.trigger("palette")
+    stage.sheet("palette")
+    stage.write("palette.field", "with a plan")
+    stage.press(Qt.Key.Key_Return)
+    stage.until(lambda: stage.done(commands.StartRun))
+    (sent,) = stage.done(commands.StartRun)
+    assert isinstance(sent, commands.StartRun) and (sent.task, sent.plan) == (task.card.id, True)
+    other = stage.engine.add_task(project.id, "Format it")
+    agent = stage.engine.agents[other.card.agent_id or ""]
+    stage.engine.publish(events.AgentChanged(replace(agent, backend=BackendName.COMMAND)))
+    stage.engine.change(other.card.id)
+    stage.until(lambda: "Format it" in stage.titles(Column.BACKLOG))
+    window.board.select(other.card.id)
+    stage.settle()
+    assert window.desk.actions["task.run"].isEnabled()
+    assert not window.desk.actions["task.plan"].isEnabled()
+
+
+def test_the_panel_shows_the_agents_list_its_run_and_what_it_may_use(stage: Stage) -> None:
+    project = stage.engine.add_project()
+    task = stage.engine.add_task(project.id, "At work")
+    stage.engine.start(task.card.id)
+    stage.engine.standings = (
+        Standing(Scope.TASK, Budget(usd=5.0), Spent(usd=4.1)),
+        Standing(Scope.DAY, Budget(tokens=100_000), Spent(tokens=100_000)),
+    )
+    run = replace(
+        stage.engine.tasks[task.card.id].runs[-1], turns=3, input_tokens=24_000, output_tokens=900, cost_usd=0.42,
+        context_used=84_000, context_window=200_000,
+    )  # fmt: skip
+    todos = (Todo("Read it", TodoState.COMPLETED), Todo("Mend it", TodoState.IN_PROGRESS))
+    stage.engine.change(task.card.id, todos=todos, whole={"runs": (run,)})
+    window = stage.open()
+    window.desk.acts.open_requested.emit(task.card.id)
+    assert not stage.shown("task.checklist")
+    assert window.places.panel is not None
+    window.places.panel.tabs.choose("description")
+    stage.until(lambda: stage.shown("task.checklist") and stage.shown("task.budgets"))
+    assert stage.text("task.checklist") == "The agent's list, 1 of 2 done"
+    said = names(stage, "task.checklist") + names(stage, "task.run") + names(stage, "task.budgets")
+    for words in (
+        "Read it, done", "Mend it, in progress", "Turns: 3 of 50", "Tokens: 24.0 k read, 900 written",
+        "Context: 42 % of 200.0 k in use", "Cost: $0.42", "Sandbox: Tier A, bubblewrap",
+        "This task, $4.10 of $5.00, nearly used up", "Today, all projects, 100.0 k of 100.0 k tokens, used up",
+    ):  # fmt: skip
+        assert words in said, words
+    stage.engine.change(task.card.id, todos=(*todos[:1], Todo("Mend it", TodoState.COMPLETED)))
+    stage.until(lambda: stage.text("task.checklist") == "The agent's list, 2 of 2 done")
+
+
+def names(stage: Stage, box: str) -> list[str]:
+    return [widget.accessibleName() for widget in stage.find(box).findChildren(QWidget)]
