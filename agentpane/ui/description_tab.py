@@ -122,11 +122,10 @@ class BudgetsBox(Frame):
             token, words = standing_token(one), standing_words(one)
             name = scope_words(one.scope)
             marks = {"danger": self.tr("used up"), "attention": self.tr("nearly used up")}
-            head = row(Label(name, "small"), None, Label(words), spacing=8)
-            if token in marks:
-                head.addWidget(Label(marks[token], token))
+            mark = Label(marks.get(token, ""), token)
+            figures_line = Label(words, "small", wrap=True)
             holder = QWidget()
-            holder.setLayout(stack(head, ShareBar(one.share, token), spacing=6))
+            holder.setLayout(stack(row(Label(name), None, mark), ShareBar(one.share, token), figures_line, spacing=6))
             holder.setAccessibleName(", ".join(part for part in (name, words, marks.get(token, "")) if part))
             self._lines.addWidget(holder)
 

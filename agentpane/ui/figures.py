@@ -77,7 +77,9 @@ def plural(number: int, one: str, many: str) -> str:
 
 
 def tokens(number: int) -> str:
-    """A number of tokens, in thousands where it is large."""
+    """A number of tokens, in thousands or millions where it is large."""
     if number < 10_000:
         return count(number)
+    if number >= 1_000_000:
+        return QCoreApplication.translate("figures", "{0} M").format(locale().toString(number / 1_000_000, "f", 1))
     return QCoreApplication.translate("figures", "{0} k").format(locale().toString(number / 1000, "f", 1))
