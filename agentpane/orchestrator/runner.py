@@ -40,6 +40,7 @@ from agentpane.orchestrator.mcp.servers import Servers, Wanted
 from agentpane.orchestrator.narrator import Narrator
 from agentpane.orchestrator.sessions import Recorder, read_whole
 from agentpane.orchestrator.subagents import Crew, Part
+from agentpane.orchestrator.telling import TellingSandbox
 from agentpane.orchestrator.tools import FileMemory, ToolContext
 from agentpane.orchestrator.tools.shells import Shells
 from agentpane.orchestrator.workspace import Workspaces
@@ -177,7 +178,8 @@ class Runner:
         )
         narrator = Narrator(self._core, recorder, cast.run, tier, lambda: gate.read_up_to, self._budgets)
         shells = background.shells_for(recorder, events)
-        brief = await self._brief(cast, worktree, conversation, traces.files_seen(events), shells)
+        telling = TellingSandbox(self._sandbox, partial(_note, recorder))
+        brief = await self._brief(cast, worktree, conversation, traces.files_seen(events), shells, telling)
         self._endpoints[cast.run.id] = brief.endpoint
         result = ""
         try:
@@ -266,12 +268,18 @@ class Runner:
         ]
 
     async def _brief(
-        self, cast: Cast, worktree: Worktree, conversation: Conversation, seen: Mapping[str, str], shells: Shells
+        self,
+        cast: Cast,
+        worktree: Worktree,
+        conversation: Conversation,
+        seen: Mapping[str, str],
+        shells: Shells,
+        sandbox: Sandbox,
     ) -> Brief:
         network = await self._reach(cast)
         context = ToolContext(
             worktree=worktree.path,
-            sandbox=self._sandbox,
+            sandbox=sandbox,
             readable=(cast.repository.common_dir,),
             environment=tool_environment(worktree.path),
             network=network,
@@ -367,5 +375,5 @@ class Runner:
 
 
 def _note(recorder: Recorder, data: JsonObject) -> None:
-    """Say in the session how a tool server fares."""
+    """Say in the session how a tool server fares, or what the sandbox has refused."""
     recorder.add(EventKind.STATE, data)

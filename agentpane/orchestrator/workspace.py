@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from pathlib import Path
 
 from agentpane.db import recoveries, tasks, worktrees
@@ -17,6 +18,7 @@ from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.sessions import Recorder
+from agentpane.orchestrator.telling import TellingSandbox
 from agentpane.sandbox import Sandbox, SandboxCommand, tool_environment
 from agentpane.worktrees import CreatedWorktree, Repository, Worktree, WorktreePlan
 
@@ -257,7 +259,8 @@ class Workspaces:
         def show(part: bytes) -> None:
             recorder.show(0, "output", part.decode("utf-8", "replace"), name)
 
-        outcome = await self._sandbox.run(command, show)
+        telling = TellingSandbox(self._sandbox, partial(recorder.add, EventKind.STATE))
+        outcome = await telling.run(command, show)
         output = outcome.output.decode("utf-8", "replace")
         recorder.add(
             EventKind.TERMINAL_OUTPUT,

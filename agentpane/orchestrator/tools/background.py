@@ -14,6 +14,7 @@ from pydantic import Field
 from agentpane.domain.json import JsonValue
 from agentpane.domain.sandbox import NO_NETWORK
 from agentpane.errors import ErrorCode
+from agentpane.orchestrator.tools import refusals
 from agentpane.orchestrator.tools.base import OnOutput, Refusal, ToolContext, ToolInput, ToolResult
 from agentpane.orchestrator.tools.outputs import bounded
 from agentpane.orchestrator.tools.shape import ModelTool
@@ -42,10 +43,12 @@ async def _output(wanted: BashOutputInput, context: ToolContext, on_output: OnOu
     shown, kept = await bounded(text, context)
     lost = f"[{look.lost} bytes came too fast and are not kept]\n" if look.lost else ""
     state = _state(shell)
-    data: dict[str, JsonValue] = {"bash_id": shell.id, "running": look.running, **kept}
+    seen = shell.process.refused_hosts, shell.process.killed_for
+    data: dict[str, JsonValue] = {"bash_id": shell.id, "running": look.running, **kept, **refusals.data(*seen)}
     data["exit_code"] = look.exit_code
     body = shown.rstrip("\n") or ("(nothing new)" if not wanted.filter else "(nothing new that matches)")
-    return ToolResult(f"{lost}{body}\n{state}", False, state, data)
+    content = "\n".join(part for part in (f"{lost}{body}", state, refusals.words(*seen)) if part)
+    return ToolResult(content, False, state, data)
 
 
 async def _kill(wanted: KillShellInput, context: ToolContext, on_output: OnOutput) -> ToolResult:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pydantic import Field
 
 from agentpane.domain.json import JsonValue
+from agentpane.orchestrator.tools import refusals
 from agentpane.orchestrator.tools.base import OnOutput, Refusal, ToolContext, ToolInput, ToolResult
 from agentpane.orchestrator.tools.outputs import bounded
 from agentpane.orchestrator.tools.shape import ModelTool
@@ -101,6 +102,8 @@ async def _result(wanted: BashInput, outcome: Outcome, context: ToolContext) -> 
         seconds = min(wanted.timeout, MAX_TIMEOUT_MS) / 1000
         end = f"The command ran longer than {seconds:g} s and was ended with everything that it had started."
         summary = f"ended after {seconds:g} s"
+    elif outcome.killed_for is not None:
+        end, summary = refusals.TOOK_TOO_MUCH, "ended: it took too much"  # its output ends with what that was
     elif outcome.exit_code != 0:
         end, summary = f"Exit code {outcome.exit_code}", f"exit code {outcome.exit_code}"
     else:
@@ -110,9 +113,10 @@ async def _result(wanted: BashInput, outcome: Outcome, context: ToolContext) -> 
         "timed_out": outcome.timed_out,
         "truncated": outcome.truncated or "characters left out" in shown,
         "sandbox_tier": context.sandbox.tier.value,
+        **refusals.data(outcome.refused_hosts, outcome.killed_for),
         **kept,
     }
-    content = "\n".join(part for part in (text, end) if part)
+    content = "\n".join(part for part in (text, end, refusals.words(outcome.refused_hosts, None)) if part)
     return ToolResult(content, outcome.exit_code != 0, summary, data)
 
 

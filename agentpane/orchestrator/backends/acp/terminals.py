@@ -10,7 +10,7 @@ from typing import Any
 
 from agentpane.errors import AgentPaneError
 from agentpane.orchestrator.backends.acp.library import Library
-from agentpane.orchestrator.tools import ToolContext
+from agentpane.orchestrator.tools import ToolContext, refusals
 from agentpane.sandbox import Outcome, SandboxCommand
 
 LONGEST_S = 3_600.0
@@ -50,7 +50,15 @@ class Terminal:
         data = bytes(self.output)
         while self.truncated and data and data[0] & 0xC0 == 0x80:
             data = data[1:]
-        return data.decode("utf-8", "replace")
+        return data.decode("utf-8", "replace") + self._refused()
+
+    def _refused(self) -> str:
+        """What the sandbox refused it or ended it for, behind its output."""
+        if not self.job.done() or self.job.cancelled() or self.job.exception() is not None:
+            return ""
+        outcome = self.job.result()
+        said = refusals.words(outcome.refused_hosts, outcome.killed_for)
+        return f"\n[{said}]\n" if said else ""
 
 
 class Terminals:

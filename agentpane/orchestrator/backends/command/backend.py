@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 
 from agentpane.domain.agents import AgentConfig, BackendName
+from agentpane.domain.json import JsonValue
 from agentpane.domain.limits import invalid
 from agentpane.domain.policy import Effect, Judgement, Use
 from agentpane.errors import AgentPaneError, ErrorCode
@@ -32,7 +33,7 @@ from agentpane.orchestrator.backends.base import (
     TurnStarted,
 )
 from agentpane.orchestrator.backends.command.plain import PlainText
-from agentpane.orchestrator.tools import ToolResult
+from agentpane.orchestrator.tools import ToolResult, refusals
 from agentpane.sandbox import Outcome, SandboxCommand
 
 PROMPT = "{prompt}"
@@ -88,10 +89,15 @@ class CommandBackend:
         finally:
             await running.end()
         elapsed = round((time.monotonic() - began) * 1000)
-        printed = running.printed.strip("\n")
+        refused = refusals.words(outcome.refused_hosts, outcome.killed_for)
+        printed = "\n".join(part for part in (running.printed.strip("\n"), refused) if part)
         failed = outcome.exit_code != 0
         summary = f"exit code {outcome.exit_code}"
-        data = {"exit_code": outcome.exit_code, "sandbox_tier": brief.context.sandbox.tier.value}
+        data: dict[str, JsonValue] = {
+            "exit_code": outcome.exit_code,
+            "sandbox_tier": brief.context.sandbox.tier.value,
+            **refusals.data(outcome.refused_hosts, outcome.killed_for),
+        }
         yield ToolFinished(turn, call, ToolResult(last_lines(printed) or summary, failed, summary, data), elapsed)
         if failed:
             raise AgentPaneError(
