@@ -6,33 +6,50 @@ a backend cannot have is declared in `Abilities`, and the suite holds it to that
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
+from unittest.mock import patch
 
 from agentpane.domain.agents import AgentConfig
 from agentpane.domain.policy import Effect, Judgement, Use, Verdict
 from agentpane.domain.sandbox import NO_NETWORK
 from agentpane.errors import ErrorCode
 from agentpane.orchestrator.backends.acp import AcpBackend
-from agentpane.orchestrator.backends.base import Backend, BackendEvent, Brief, Endpoint, ToolCall
+from agentpane.orchestrator.backends.base import (
+    Backend,
+    BackendEvent,
+    Brief,
+    ConversationNamed,
+    Endpoint,
+    TextBlock,
+    ToolCall,
+    ToolCalled,
+    ToolFinished,
+)
 from agentpane.orchestrator.backends.claude_code import ClaudeCodeBackend
 from agentpane.orchestrator.backends.command import CommandBackend
 from agentpane.orchestrator.backends.messages_api import MessagesApiBackend
 from agentpane.orchestrator.backends.recorded import RecordedBackend
-from agentpane.orchestrator.backends.recorded.recording import RecordedCall, RecordedTurn, Recording
-from agentpane.orchestrator.tools import ToolContext, toolbox
+from agentpane.orchestrator.backends.recorded.recording import RecordedTurn, Recording
+from agentpane.orchestrator.backends.recorded.recording import load as load_recording
+from agentpane.orchestrator.backends.recorded.server import RecordedServer
+from agentpane.orchestrator.backends.recorded.wire import Request
+from agentpane.orchestrator.tools import FileMemory, ToolContext, ToolResult, toolbox
 from agentpane.sandbox import detect, tool_environment
 from tests.backends.claude_stand_in import CLAUDE_TOOLS, OWN_BASH, claude_stand_in
-from tests.backends.rig import Hurry, Mark, TestHost, box
+from tests.backends.rig import Hurry, Mark, TestHost, box, of_kind
 from tests.backends.wire import Answer, Block, Reply, ScriptedServer, Stream, say, use
 
 STAND_IN = Path(__file__).parent / "stand_ins" / "acp_agent.py"
+CRASH = "I was about to say"  # with these words a server of recordings is gone
 MUTATING = frozenset({"Mark", "Bash", "Edit", "Write"})
 
 
@@ -90,16 +107,15 @@ class Abilities:
 
     tools: it says which tools it calls; without, the whole run is one call. asks: it can ask a person.
     goes_on_after_denial: a denied call is something that the agent reads; else the run ends with an error.
-    usage: it says how many tokens were used. waits: it can be kept busy by a process.
-    crash, malformed: the code of the error when the agent crashes or speaks gibberish; None: it cannot, or it is text.
+    usage: it says how many tokens were used. crash: the code of the error when the agent crashes.
+    malformed: the code when it speaks gibberish; None: whatever it says is text.
     """
 
     tools: bool = True
     asks: bool = True
     goes_on_after_denial: bool = True
     usage: bool = True
-    waits: bool = True
-    crash: ErrorCode | None = ErrorCode.AGENT_EXECUTION_ERROR
+    crash: ErrorCode = ErrorCode.AGENT_EXECUTION_ERROR
     malformed: ErrorCode | None = ErrorCode.BACKEND_PROTOCOL
 
 
@@ -139,6 +155,10 @@ class Rig(Protocol):
 
     def prepare(self, story: Sequence[Step]) -> tuple[Backend, dict[str, Any]]:
         """A backend that will tell this story, and what its brief needs beside the usual."""
+        ...
+
+    def restarted(self) -> Backend:
+        """A backend that goes on with the story, as after a restart of the engine."""
         ...
 
     def told(self) -> str:
@@ -189,7 +209,42 @@ class Place:
 
 
 def said(role: str, text: str) -> dict[str, object]:
-    return {"role": role, "content": [{"type": "text", "text": text}]}
+    return {"role": role, "content": [said_block(text)]}
+
+
+def continued(brief: Brief, events: Sequence[BackendEvent], words: str | None) -> Brief:
+    """The same run gone on with later, when only its events are left. words: what a person has said since."""
+    turns = sorted({event.turn for event in of_kind(events, TextBlock) + of_kind(events, ToolCalled)})
+    results = {event.call.id: event.result for event in of_kind(events, ToolFinished)}
+    history = list(brief.history)
+    for turn in turns:
+        texts = [said_block(event.text) for event in of_kind(events, TextBlock) if event.turn == turn]
+        calls = [event.call for event in of_kind(events, ToolCalled) if event.turn == turn]
+        uses = [{"type": "tool_use", "id": call.id, "name": call.name, "input": call.input} for call in calls]
+        history.append({"role": "assistant", "content": [*texts, *uses]})
+        if calls:
+            answers = [result_block(call.id, results[call.id]) for call in calls]
+            history.append({"role": "user", "content": answers})
+    if words is not None:
+        history.append(said("user", words))
+    seen = [result.data["seen"] for result in results.values() if isinstance(result.data.get("seen"), dict)]
+    memory = FileMemory({str(one["path"]): str(one["sha256"]) for one in seen})
+    names = [event.name for event in of_kind(events, ConversationNamed)]
+    return replace(
+        brief,
+        history=tuple(history),
+        first_turn=turns[-1] + 1,
+        conversation=names[-1] if names else brief.conversation,
+        context=replace(brief.context, memory=memory),
+    )
+
+
+def said_block(text: str) -> dict[str, object]:
+    return {"type": "text", "text": text}
+
+
+def result_block(call_id: str, result: ToolResult) -> dict[str, object]:
+    return {"type": "tool_result", "tool_use_id": call_id, "content": result.content, "is_error": result.is_error}
 
 
 def daemon(token: str) -> str:
@@ -213,8 +268,10 @@ class AnthropicRig:
 
     def prepare(self, story: Sequence[Step]) -> tuple[Backend, dict[str, Any]]:
         self._server = self._place.stack.enter_context(ScriptedServer(list(turns(story))))
-        backend = MessagesApiBackend(Hurry().patience(tries=2), box(Mark(), *toolbox(("Bash", "AskUser")).values()))
-        return backend, {"endpoint": Endpoint(self._server.url, api_key=self._server.key)}
+        return self.restarted(), {"endpoint": Endpoint(self._server.url, api_key=self._server.key)}
+
+    def restarted(self) -> Backend:
+        return MessagesApiBackend(Hurry().patience(tries=2), box(Mark(), *toolbox(("Bash", "AskUser")).values()))
 
     def told(self) -> str:
         assert self._server is not None
@@ -247,37 +304,75 @@ def turns(story: Sequence[Step]) -> list[Sequence[Block] | Reply]:
 
 
 class RecordedRig:
-    """The in-process harness, and a server that plays recordings: what differs from one is its only fault."""
+    """The in-process harness, and a server that plays recordings, which cannot find another way than theirs."""
 
     name = "recorded"
-    abilities = Abilities(asks=False, waits=False, crash=None, malformed=None)
+    abilities = Abilities(goes_on_after_denial=False, crash=ErrorCode.BACKEND_UNAVAILABLE)
 
     def __init__(self, place: Place) -> None:
-        self._place = place
+        self._file = place.folder / "recording.json"
+        self._heard: list[str] = []
+        made = partial(Overheard, self._heard)
+        place.stack.enter_context(patch("agentpane.orchestrator.backends.recorded.backend.RecordedServer", made))
 
     def prepare(self, story: Sequence[Step]) -> tuple[Backend, dict[str, Any]]:
-        recorded, words = [], ""
+        told: list[object] = []
+        words = ""
         for step in story:
             match step:
                 case Say(text):
                     words += text
                     continue
                 case Leave(line):
-                    call = RecordedCall("Mark", {"line": line}, f"wrote {line}", False)
+                    calls = [recorded("Mark", f"wrote {line}", line=line)]
+                case Ask(question, options):
+                    answer = f"The person answers: {options[-1]}"
+                    calls = [recorded("AskUser", answer, question=question, options=list(options))]
                 case Daemon(token):
-                    call = RecordedCall("Bash", {"command": daemon(token)}, "(no output)", False)
-                case other:
-                    raise AssertionError(f"a recording has no {other}")
-            recorded.append(RecordedTurn(words, (call,), False))
+                    calls = [recorded("Bash", "(no output)", command=daemon(token))]
+                case Wait(token):
+                    calls = [recorded("Bash", "never", command=f"sleep 600.{token}")]
+                case Crash():
+                    words, calls = CRASH, []
+                case Garbage():
+                    told.append("no turn")
+                    continue
+            told.append({"text": words, "calls": calls})
             words = ""
-        recorded.append(RecordedTurn(words, (), False))
-        again = RecordedTurn("As you say.", (), True)
-        recordings = [Recording("k", "Do the work", (*recorded, again))]
-        tools = box(Mark(), *toolbox(("Bash",)).values())
-        return RecordedBackend(0, lambda: recordings, Hurry().patience(), tools), {}
+        told += [{"text": words}, {"text": "As you say.", "after_person": True}]
+        self._file.write_text(json.dumps({"turns": told}))
+        return self.restarted(), {}
+
+    def restarted(self) -> Backend:
+        tools = box(Mark(), *toolbox(("Bash", "AskUser")).values())
+        return RecordedBackend(
+            0, lambda: [load_recording(self._file, "k", "Do the work")], Hurry().patience(tries=2), tools
+        )
 
     def told(self) -> str:
-        return ""
+        return "\n".join(self._heard)
+
+
+def recorded(name: str, result: str, **given: object) -> dict[str, object]:
+    return {"name": name, "input": given, "result": {"content": result, "is_error": False}}
+
+
+class Overheard(RecordedServer):
+    """A server of recordings that notes what it is told, and is gone in the middle of the words of `CRASH`."""
+
+    def __init__(self, heard: list[str], recordings: Sequence[Recording], pace_s: float) -> None:
+        super().__init__(recordings, pace_s)
+        self._heard = heard
+
+    async def _answer(self, request: Request, writer: asyncio.StreamWriter) -> None:
+        self._heard.append(request.body.decode())
+        await super()._answer(request, writer)
+
+    async def _play(self, turn: RecordedTurn | None, asked: int, writer: asyncio.StreamWriter) -> None:
+        if turn is not None and turn.text == CRASH and self._server is not None:
+            self._server.close()
+            raise ConnectionResetError
+        await super()._play(turn, asked, writer)
 
 
 class AcpRig:
@@ -312,9 +407,12 @@ class AcpRig:
                     steps.append(["crash", 3])
                 case Garbage():
                     steps.append(["garbage", "{not json"])
-        return AcpBackend(), self.scenario(
+        return self.restarted(), self.scenario(
             {"prompts": [[*steps, ["usage", 100, 20]], [["say", "As you say."]]], "load": True}
         )
+
+    def restarted(self) -> Backend:
+        return AcpBackend()
 
     def scenario(self, scenario: dict[str, Any]) -> dict[str, Any]:
         """What a brief needs to play a scenario of the stand-in."""
@@ -357,8 +455,11 @@ class CommandRig:
                 case Garbage():
                     lines.append("printf '\\377\\376\\033[31mred\\033[0m\\n'")
                 case Ask():
-                    lines.append("read -r answer")  # its input has ended: nobody answers
-        return CommandBackend(), {"agent": AgentConfig(command="\n".join(lines))}
+                    lines.append("read -r answer || echo nobody answers")  # its input has ended
+        return self.restarted(), {"agent": AgentConfig(command="\n".join(lines))}
+
+    def restarted(self) -> Backend:
+        return CommandBackend()
 
     def told(self) -> str:
         return (self._place.worktree / "told.txt").read_text()
@@ -399,7 +500,10 @@ class ClaudeCodeRig:
             words = []
         turns = [*told, words] if words else told
         self._place.stack.enter_context(claude_stand_in(self._place.folder / "bin", {"turns": turns}))
-        return ClaudeCodeBackend(), {"tools": CLAUDE_TOOLS, "endpoint": Endpoint(None, api_key="test-key")}
+        return self.restarted(), {"tools": CLAUDE_TOOLS, "endpoint": Endpoint(None, api_key="test-key")}
+
+    def restarted(self) -> Backend:
+        return ClaudeCodeBackend()
 
     def told(self) -> str:
         return (self._place.state / "heard.jsonl").read_text()

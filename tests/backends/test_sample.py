@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from agentpane import paths
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.backends.base import (
     BackendEvent,
@@ -18,14 +18,12 @@ from agentpane.orchestrator.backends.base import (
     Ended,
     Endpoint,
     RunPaused,
-    TextBlock,
-    ToolCalled,
     ToolFinished,
 )
 from agentpane.orchestrator.backends.messages_api.calls import UNKNOWN_OUTCOME
 from agentpane.orchestrator.backends.recorded import RecordedBackend
 from agentpane.orchestrator.backends.recorded.backend import PACE_S
-from agentpane.orchestrator.backends.recorded.recording import normal
+from agentpane.orchestrator.backends.recorded.recording import load, normal
 from agentpane.orchestrator.backends.recorded.sample import (
     SampleCard,
     recordings,
@@ -35,13 +33,13 @@ from agentpane.orchestrator.backends.recorded.sample import (
 )
 from agentpane.orchestrator.backends.recorded.server import AT_ITS_END, PIECE
 from agentpane.orchestrator.backends.recorded.wire import cut
-from agentpane.orchestrator.tools import TOOL_NAMES, FileMemory
+from agentpane.orchestrator.tools import TOOL_NAMES
 from agentpane.sandbox import BareSandbox, Sandbox, detect
+from tests.backends.conformance import continued
 from tests.backends.record import lay_out, make_context
 from tests.backends.rig import Hurry, TestHost, make_brief, of_kind, play, play_into
 
 CARDS = {card.key: card for card in sample_cards()}
-Message = Mapping[str, object]
 
 
 @pytest.fixture(scope="module")
@@ -69,43 +67,6 @@ def brief_for(card: SampleCard, worktree: Path, sandbox: Sandbox) -> Brief:
         tools=TOOL_NAMES,
         context=make_context(worktree, sandbox),
     )
-
-
-def told(brief: Brief, events: Sequence[BackendEvent], reason: str | None) -> Brief:
-    """The same run gone on with later, when only its events are left; `reason` is why its diff was sent back."""
-    history: list[Message] = list(brief.history)
-    turns = sorted({event.turn for event in of_kind(events, TextBlock) + of_kind(events, ToolCalled)})
-    for turn in turns:
-        said = [event for event in of_kind(events, TextBlock) if event.turn == turn]
-        calls = [event.call for event in of_kind(events, ToolCalled) if event.turn == turn]
-        blocks: list[Message] = [{"type": "text", "text": event.text} for event in said]
-        blocks += [{"type": "tool_use", "id": call.id, "name": call.name, "input": call.input} for call in calls]
-        history.append({"role": "assistant", "content": blocks})
-        results = {event.call.id: event.result for event in of_kind(events, ToolFinished)}
-        answers = [
-            {
-                "type": "tool_result",
-                "tool_use_id": call.id,
-                "content": results[call.id].content,
-                "is_error": results[call.id].is_error,
-            }
-            for call in calls
-        ]
-        if answers:
-            history.append({"role": "user", "content": answers})
-    if reason is not None:
-        history.append({"role": "user", "content": [{"type": "text", "text": reason}]})
-    return replace(
-        brief,
-        history=tuple(history),
-        first_turn=turns[-1] + 1,
-        context=replace(brief.context, memory=FileMemory(_seen(events))),
-    )
-
-
-def _seen(events: Sequence[BackendEvent]) -> dict[str, str]:
-    told = [event.result.data.get("seen") for event in of_kind(events, ToolFinished)]
-    return {str(one["path"]): str(one["sha256"]) for one in told if isinstance(one, dict)}
 
 
 def run(worktree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -178,7 +139,7 @@ async def test_the_first_diff_deserves_its_rejection_and_the_second_is_right(
     slip.write_text("people: Ana, Ben\nAna -12.00 Lunch\n")
     brief, events = await play_card(backend, "negative-bills", worktree, sandbox)
     assert run(worktree, "-m", "fairshare", str(slip)).returncode == 0  # dropped without a word
-    again = await play(backend, told(brief, events, "Do not drop a bill silently."))
+    again = await play(backend, continued(brief, events, "Do not drop a bill silently."))
     assert isinstance(again[-1], Ended)
     refused = run(worktree, "-m", "fairshare", str(slip))
     assert refused.returncode == 1
@@ -193,7 +154,7 @@ async def test_a_run_that_was_paused_between_reading_and_editing_goes_on(
     events: list[BackendEvent] = []
     with pytest.raises(RunPaused):
         await play_into(events, backend, brief, TestHost(pause_at=3))
-    again = await play(backend, told(brief, events, None))
+    again = await play(backend, continued(brief, events, None))
     assert isinstance(again[-1], Ended)
     assert run(worktree, "-m", "unittest").returncode == 0
 
@@ -205,7 +166,7 @@ async def test_cards_may_be_played_in_any_order_on_one_line_of_work(
     for key in order:
         brief, events = await play_card(backend, key, worktree, sandbox)
         if key == "negative-bills":
-            await play(backend, told(brief, events, "Say which line it is."))
+            await play(backend, continued(brief, events, "Say which line it is."))
     assert run(worktree, "-m", "unittest").returncode == 0
 
 
@@ -213,7 +174,7 @@ async def test_a_second_rejection_gets_a_plain_answer(
     backend: RecordedBackend, worktree: Path, sandbox: Sandbox
 ) -> None:
     brief, events = await play_card(backend, "odd-cents", worktree, sandbox)
-    again = await play(backend, told(brief, events, "I would rather round up."))
+    again = await play(backend, continued(brief, events, "I would rather round up."))
     assert again[-1] == Ended(AT_ITS_END)
 
 
@@ -236,6 +197,21 @@ async def test_a_card_without_a_recording_says_so(backend: RecordedBackend, work
     assert caught.value.code is ErrorCode.BACKEND_PROTOCOL
     assert "Write a poem" in caught.value.message
     assert "key" in caught.value.message
+
+
+async def test_a_damaged_recording_says_so_and_stops_no_other(worktree: Path, sandbox: Sandbox, tmp_path: Path) -> None:
+    whole = (paths.shipped("resources") / "demo" / "recordings" / "odd-cents.json").read_bytes()
+    cut = tmp_path / "odd-cents.json"
+    cut.write_bytes(whole[: len(whole) // 2])
+    sound = [recording for recording in recordings() if recording.key != "odd-cents"]
+    backend = RecordedBackend(0, lambda: [load(cut, "odd-cents", CARDS["odd-cents"].title), *sound])
+    try:
+        with pytest.raises(AgentPaneError, match=r"damaged \(odd-cents\.json, turn 1") as caught:
+            await play_card(backend, "odd-cents", worktree, sandbox)
+        assert caught.value.code is ErrorCode.BACKEND_PROTOCOL
+        await play_card(backend, "ledger-docs", worktree, sandbox)
+    finally:
+        await backend.close()
 
 
 async def test_each_call_is_put_to_the_host(backend: RecordedBackend, worktree: Path, sandbox: Sandbox) -> None:

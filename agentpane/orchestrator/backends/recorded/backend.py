@@ -8,7 +8,8 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from agentpane.domain.agents import BackendName
-from agentpane.orchestrator.backends.base import BackendEvent, Brief, Endpoint, Host
+from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.orchestrator.backends.base import BackendEvent, Brief, Endpoint, Host, ToolFinished
 from agentpane.orchestrator.backends.messages_api import MessagesApiBackend, Patience
 from agentpane.orchestrator.backends.messages_api.backend import Tools
 from agentpane.orchestrator.backends.recorded import sample
@@ -16,6 +17,10 @@ from agentpane.orchestrator.backends.recorded.recording import Recording
 from agentpane.orchestrator.backends.recorded.server import RecordedServer
 from agentpane.orchestrator.tools import toolbox
 
+NO_OTHER_WAY = (
+    "A recording knows no other way. Cancel the card and run it afresh, or give it to an agent that has a key. "
+    "What was done so far is kept."
+)
 PACE_S = 0.006  # before each piece of 24 characters: quick, and slow enough to be seen streaming
 
 
@@ -43,14 +48,24 @@ class RecordedBackend:
         await self._harness.warm_up()
 
     async def play(self, brief: Brief, host: Host) -> AsyncGenerator[BackendEvent, None]:
-        """See `Backend.play`. The brief's endpoint is ignored."""
+        """See `Backend.play`. The brief's endpoint is ignored.
+
+        Raises AGENT_TOOL_NOT_ALLOWED once a call was denied: a recording cannot find another way.
+        """
         server, endpoint = await self._running()
         server.folders.append(str(brief.context.worktree))
+        denied: ToolFinished | None = None
         try:
             own = replace(brief, endpoint=endpoint)
             async with aclosing(self._harness.play(own, host)) as events:
                 async for event in events:
+                    if isinstance(event, ToolFinished) and event.denied is not None:
+                        denied = event
                     yield event
+        except AgentPaneError as error:
+            if error.code is not ErrorCode.BACKEND_PROTOCOL:
+                raise
+            raise _stuck(error, denied) from error
         finally:
             server.folders.remove(str(brief.context.worktree))
 
@@ -65,3 +80,16 @@ class RecordedBackend:
                 self._server = RecordedServer(await asyncio.to_thread(self._load), self._pace_s)
                 self._endpoint = await self._server.start()
             return self._server, self._endpoint
+
+
+def _stuck(error: AgentPaneError, denied: ToolFinished | None) -> AgentPaneError:
+    """The recording does not fit what has happened; in words for the person who made it so, if one did."""
+    if denied is None:
+        return AgentPaneError(error.code, error.message, NO_OTHER_WAY, error.details)
+    return AgentPaneError(
+        ErrorCode.AGENT_TOOL_NOT_ALLOWED,
+        f"This agent is recorded and goes on only as it was recorded; its call {denied.call.name} was denied: "
+        f"{denied.denied}",
+        NO_OTHER_WAY,
+        error.details,
+    )

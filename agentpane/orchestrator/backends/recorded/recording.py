@@ -36,25 +36,28 @@ class RecordedTurn:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
+    """damage: what is wrong with the turn after the last of `turns`, in a file that is not whole."""
+
     key: str
     title: str
     turns: tuple[RecordedTurn, ...]
+    damage: str | None = None
 
 
 class DiffersError(Exception):
-    """The conversation is not the recorded one."""
+    """The conversation is not the recorded one, or the recording is not whole."""
 
 
 def load(path: Path, key: str, title: str) -> Recording:
-    """Read a recording. It ships with the program, so that a broken one is a bug and raises as it comes."""
-    turns = []
-    for turn in json.loads(path.read_text(encoding="utf-8"))["turns"]:
-        calls = tuple(
-            RecordedCall(call["name"], call["input"], call["result"]["content"], call["result"]["is_error"])
-            for call in turn.get("calls", ())
-        )
-        turns.append(RecordedTurn(turn.get("text", ""), calls, turn.get("after_person", False)))
-    return Recording(key, title, tuple(turns))
+    """Read a recording, as far as its file is whole. One that is damaged stops no other. Blocks."""
+    turns: list[RecordedTurn] = []
+    damage = None
+    try:
+        for turn in json.loads(path.read_bytes())["turns"]:
+            turns.append(_turn(turn))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        damage = f"{path.name}, turn {len(turns) + 1}: {type(error).__name__}: {error}"
+    return Recording(key, title, tuple(turns), damage)
 
 
 def find(recordings: Sequence[Recording], messages: Sequence[Message]) -> Recording:
@@ -73,7 +76,7 @@ def find(recordings: Sequence[Recording], messages: Sequence[Message]) -> Record
 def next_turn(recording: Recording, messages: Sequence[Message], folders: Sequence[str]) -> RecordedTurn | None:
     """The turn that follows these messages; None when the recording is at its end.
 
-    folders: the worktrees that results may name. Raises DiffersError, naming the first call that differs.
+    folders: the worktrees that results may name. Raises DiffersError, naming the first call that differs or the damage.
     """
     number = 0
     for at, message in enumerate(messages):
@@ -84,6 +87,8 @@ def next_turn(recording: Recording, messages: Sequence[Message], folders: Sequen
             _check_turn(number + 1, recording.turns[number], message, following, folders)
         number += 1
     if number >= len(recording.turns):
+        if recording.damage is not None:
+            raise DiffersError(f"The recording is damaged ({recording.damage}). Install AgentPane again.")
         return None
     turn = recording.turns[number]
     return None if turn.after_person and not texts(messages[-1]) else turn
@@ -104,6 +109,15 @@ def normal(text: str, folders: Sequence[str] = ()) -> str:
     text = re.sub(r"\((tests(?:\.\w+){2})\.\w+\)", r"(\1)", text)  # before 3.11 a failure is named without its method
     lines = [line.rstrip() for line in text.splitlines() if not re.fullmatch(r"\s*[~^]+\s*", line)]
     return "\n".join(lines).strip()
+
+
+def _turn(told: Any) -> RecordedTurn:
+    """Raises LookupError, TypeError or AttributeError for what is no turn."""
+    calls = tuple(
+        RecordedCall(call["name"], dict(call["input"]), call["result"]["content"], call["result"]["is_error"])
+        for call in told.get("calls", ())
+    )
+    return RecordedTurn(told.get("text", ""), calls, told.get("after_person", False))
 
 
 def _check_turn(number: int, turn: RecordedTurn, answer: Message, following: Message, folders: Sequence[str]) -> None:
