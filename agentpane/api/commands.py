@@ -20,7 +20,7 @@ from agentpane.domain.costs import CostGroup, CostLine
 from agentpane.domain.demo import DemoReady
 from agentpane.domain.engine import DoctorReport, EngineStatus, Finding, KeyStatus, McpServer, Settings
 from agentpane.domain.json import JsonObject
-from agentpane.domain.mcp import McpCheck
+from agentpane.domain.mcp import McpCheck, RepositoryServers
 from agentpane.domain.policy import Policy
 from agentpane.domain.projects import Project, ProjectConfig
 from agentpane.domain.review import ApproveOutcome, DiffSummary, MergeStrategy, PatchChunk, ReviewComment
@@ -157,6 +157,13 @@ class CheckMcpServer(Command[McpCheck]):
     """Start one of the person's servers, list its tools, and end it. Raises VALIDATION_ERROR as above."""
 
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListRepositoryServers(Command[RepositoryServers]):
+    """The tool servers that the project's repository names on its base branch; their values are left out."""
+
+    project: str
 
 
 # Tasks

@@ -60,6 +60,18 @@ class McpCheck:
     refused: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class RepositoryServers:
+    """What a repository's .mcp.json says on the base branch, and whether the person trusts it as it stands.
+
+    problem: why the file cannot be read; empty when it can or is not there.
+    """
+
+    servers: tuple[McpServer, ...] = ()
+    trusted: bool = True
+    problem: str = ""
+
+
 def check_servers(servers: Sequence[McpServer]) -> tuple[McpServer, ...]:
     """Raises AgentPaneError with VALIDATION_ERROR naming the field."""
     if len(servers) > MOST_SERVERS:

@@ -10,16 +10,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from agentpane.api import commands as c
 from agentpane.db import agent_files as rows
 from agentpane.db import agents, projects, tasks
 from agentpane.domain.agent_files import FOLDER, AgentFile
 from agentpane.domain.engine import Finding
 from agentpane.domain.ids import ProjectId
 from agentpane.domain.limits import invalid
+from agentpane.domain.mcp import CONFIG_PATH, RepositoryServers
 from agentpane.domain.projects import Project
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator import agent_files, trust
@@ -92,6 +94,16 @@ class AgentFiles:
             return projects.get(connection, projects.resolve(connection, project or ""))
 
         return await self.refresh(await self.core.db.read(find))
+
+    async def servers(self, command: c.ListRepositoryServers) -> RepositoryServers:
+        """The tool servers of the repository, without the values that they are given."""
+        project = await self.core.db.read(lambda db: projects.get(db, projects.resolve(db, command.project)))
+        stand = await self._standing(project)
+        if stand is None or stand.config is None:
+            return RepositoryServers()
+        problem = next((message for path, message in stand.config.problems if path == CONFIG_PATH), "")
+        named = tuple(replace(server, environment=()) for server in stand.config.servers)
+        return RepositoryServers(named, stand.trusted, problem)
 
     def before(self, handler: Handler, field: str) -> Handler:
         """A command's handler that brings the agents up to date first. field: the command's reference."""

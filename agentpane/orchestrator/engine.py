@@ -209,6 +209,7 @@ class Engine:
             c.AddMcpServer: self._registry.add,
             c.RemoveMcpServer: self._registry.remove,
             c.CheckMcpServer: self._registry.check,
+            c.ListRepositoryServers: files.servers,
             c.AddTask: self._board.add,
             c.ListTasks: self._board.cards,
             c.GetTask: self._board.get,

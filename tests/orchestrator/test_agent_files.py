@@ -142,8 +142,11 @@ async def test_a_repositorys_agents_and_servers_are_there_once_trusted(data: Pat
             "agent Fixer (.agentpane/agents/fixer.md): backend command, command: make format",
         )
         assert set(await listed(bench, project)) == {"Claude"}
+        named = await bench.engine.do(c.ListRepositoryServers(project.id))
+        assert ([server.name for server in named.servers], named.trusted, named.problem) == (["notes"], False, "")
         assert project.trust_digest is not None
         await bench.engine.do(c.TrustProject(project.id, project.trust_digest))
+        assert (await bench.engine.do(c.ListRepositoryServers(project.id))).trusted
         fixer = (await listed(bench, project))["Fixer"]
         assert (fixer.source, fixer.config.command) == (".agentpane/agents/fixer.md", "make format")
         (problem,) = await bench.engine.do(c.CheckAgentFiles(project.id))
@@ -169,6 +172,8 @@ async def test_a_file_for_servers_that_cannot_be_read_stops_nothing(data: Path, 
         assert project.trusted
         (problem,) = await bench.engine.do(c.CheckAgentFiles(project.id))
         assert problem.where == ".mcp.json" and "variable" in problem.what
+        named = await bench.engine.do(c.ListRepositoryServers(project.id))
+        assert named.servers == () and "variable" in named.problem
 
 
 async def test_a_run_calls_a_servers_tool_under_the_policy_and_goes_on_without_a_broken_server(
