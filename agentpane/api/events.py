@@ -28,6 +28,14 @@ class AgentChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentRemoved:
+    """No run can be started with it any more; those that it has played keep its name."""
+
+    agent_id: str
+    project_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class TaskChanged:
     """The card as it stands. `renumbered`: other cards of the column whose positions changed with it."""
 
@@ -96,6 +104,7 @@ Event = (
     ProjectChanged
     | ProjectRemoved
     | AgentChanged
+    | AgentRemoved
     | TaskChanged
     | TaskRemoved
     | SessionAppended

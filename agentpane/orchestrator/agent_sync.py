@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from agentpane.api import commands as c
+from agentpane.api.events import AgentRemoved
 from agentpane.db import agent_files as rows
 from agentpane.db import agents, projects, tasks
 from agentpane.domain.agent_files import FOLDER, AgentFile
@@ -74,6 +75,8 @@ class AgentFiles:
         synced = await self.core.db.write(rows.sync, project.id, files, kept, self.core.clock.now())
         for agent_id in synced.changed:
             await self.core.announce_agent(agent_id)
+        for agent_id in synced.archived:
+            self.core.bus.publish(AgentRemoved(agent_id, project.id))
         if synced.changed or synced.archived:
             entry = self.core.record(
                 "agent.files",
@@ -105,11 +108,15 @@ class AgentFiles:
         named = tuple(replace(server, environment=()) for server in stand.config.servers)
         return RepositoryServers(named, stand.trusted, problem)
 
-    def before(self, handler: Handler, field: str) -> Handler:
-        """A command's handler that brings the agents up to date first. field: the command's reference."""
+    def before(self, handler: Handler, field: str, when: Callable[[Any], bool] = lambda command: True) -> Handler:
+        """A command's handler that brings the agents up to date first. field: the command's reference.
+
+        when: for which of these commands, where not for all.
+        """
 
         async def handle(command: Any) -> Any:
-            await self.refresh_for(**{field: getattr(command, field)})
+            if when(command):
+                await self.refresh_for(**{field: getattr(command, field)})
             return await handler(command)
 
         return handle

@@ -20,6 +20,7 @@ from agentpane.db import audit, projects, runs, sessions, settings
 from agentpane.db.connection import Database
 from agentpane.domain.agents import DetectedBackend, ModelChoice
 from agentpane.domain.audit import AuditEntry, AuditVerdict
+from agentpane.domain.board import Column
 from agentpane.domain.budgets import check_budget
 from agentpane.domain.engine import DoctorReport, EngineStatus, Finding, KeyStatus, Settings
 from agentpane.domain.json import JsonValue
@@ -210,12 +211,12 @@ class Engine:
             c.RemoveMcpServer: self._registry.remove,
             c.CheckMcpServer: self._registry.check,
             c.ListRepositoryServers: files.servers,
-            c.AddTask: self._board.add,
+            c.AddTask: files.before(self._board.add, "project", lambda command: command.start),
             c.ListTasks: self._board.cards,
             c.GetTask: self._board.get,
             c.EditTask: self._board.edit,
             c.DeleteTask: self._board.delete,
-            c.MoveTask: self._board.move,
+            c.MoveTask: files.before(self._board.move, "task", lambda command: command.column is Column.IN_PROGRESS),
             c.StartRun: files.before(self._dispatcher.start, "task"),
             c.ResumeRun: self._dispatcher.resume,
             c.PauseRun: self._dispatcher.pause,

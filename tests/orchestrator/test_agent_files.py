@@ -12,17 +12,20 @@ from pathlib import Path
 import pytest
 
 from agentpane.api import commands as c
+from agentpane.api.events import AgentRemoved, Published
 from agentpane.domain.agents import Agent, AgentConfig, BackendName
+from agentpane.domain.board import Column
 from agentpane.domain.budgets import Budget
 from agentpane.domain.engine import McpServer
 from agentpane.domain.projects import Project
 from agentpane.domain.sandbox import Tier
 from agentpane.domain.sessions import EventKind
+from agentpane.domain.tasks import Task
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator import agent_files
 from agentpane.sandbox import detect
 from tests.backends.wire import say, use
-from tests.orchestrator.conftest import Bench, git, running, scripted
+from tests.orchestrator.conftest import BOUND, Bench, git, running, scripted
 
 RUDE = Path(__file__).parents[1] / "tool_servers" / "rude.py"
 WHOLE = b"""\
@@ -121,9 +124,39 @@ async def test_the_persons_files_are_agents_of_every_project_and_are_followed(da
         (folder / "helper.md").write_text("broken for a while")
         assert (await listed(bench, project))["Helper"].id == helper.id, "a file that is being written removes nobody"
         (folder / "helper.md").unlink()
+        news = bench.engine.events()
         assert set(await listed(bench, project)) == {"Claude"}
+        async with asyncio.timeout(BOUND):
+            told = await anext(news)
+        assert isinstance(told, Published) and told.event == AgentRemoved(helper.id, project.id)
         (folder / "helper.md").write_text(file_of("Helper"))
         assert set(await listed(bench, project)) == {"Claude", "Helper"}
+
+
+async def test_a_card_that_is_dragged_or_added_to_be_started_has_its_agent_as_the_file_stands(
+    data: Path, repository: Path
+) -> None:
+    file = data / "agents" / "writer.md"
+    file.parent.mkdir(parents=True)
+
+    def writes(word: str) -> None:
+        file.write_text(file_of("Writer", "backend: command", f"command: echo {word} > word.txt"))
+
+    writes("first")
+    async with running(data, {}) as bench:
+        project = await bench.project(repository)
+        dragged = await bench.card(project, agent="Writer")
+        writes("second")
+        await bench.engine.do(c.MoveTask(dragged.card.id, Column.IN_PROGRESS))
+        assert word_of(await bench.reviewed(dragged)) == "second"
+        writes("third")
+        added = await bench.card(project, agent="Writer", start=True)
+        assert word_of(await bench.reviewed(added)) == "third"
+
+
+def word_of(task: Task) -> str:
+    assert task.worktree is not None
+    return (Path(task.worktree) / "word.txt").read_text().strip()
 
 
 async def test_a_repositorys_agents_and_servers_are_there_once_trusted(data: Path, repository: Path) -> None:
