@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from agentpane.domain.policy import EXIT_PLAN
-from agentpane.orchestrator.tools import files
 from agentpane.orchestrator.tools.base import Refusal
 from agentpane.orchestrator.tools.text import decoded
+from agentpane.orchestrator.tree import files
 
 MOST_COMPARED = 400_000  # characters of a file; of a larger one the pieces are shown as they are
 MOST_SHOWN = 200_000

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from agentpane.domain.sandbox import NO_NETWORK
-from agentpane.orchestrator.tools import TOOL_NAMES, ToolContext, ToolResult, openat, toolbox
+from agentpane.orchestrator.tools import TOOL_NAMES, ToolContext, ToolResult, toolbox
+from agentpane.orchestrator.tree import openat
 from agentpane.sandbox import BareSandbox, BubblewrapSandbox, find_bubblewrap, tool_environment
 
 Call = Callable[..., Awaitable[ToolResult]]

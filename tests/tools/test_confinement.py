@@ -13,7 +13,7 @@ import pytest
 from agentpane.errors import ErrorCode
 from agentpane.orchestrator.tools import ToolContext, ToolResult
 from agentpane.orchestrator.tools.base import Refusal
-from agentpane.orchestrator.tools.files import components
+from agentpane.orchestrator.tree.files import components
 
 from .conftest import Call, caller
 

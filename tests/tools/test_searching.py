@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from agentpane.domain.sandbox import NO_NETWORK
 from agentpane.orchestrator.tools import ToolContext, ToolResult, ripgrep
-from agentpane.orchestrator.tools.globs import path_pattern
+from agentpane.orchestrator.tree.globs import path_pattern
 from agentpane.sandbox import BareSandbox, tool_environment
 
 from .conftest import Call, caller

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shlex
-import sys
-from pathlib import Path
 
 from pydantic import Field
 
 from agentpane.domain.json import JsonValue
-from agentpane.domain.sandbox import NO_NETWORK
 from agentpane.errors import ErrorCode
 from agentpane.orchestrator.tools import refusals
 from agentpane.orchestrator.tools.base import OnOutput, Refusal, ToolContext, ToolInput, ToolResult
 from agentpane.orchestrator.tools.outputs import bounded
+from agentpane.orchestrator.tools.own_process import run_apart
 from agentpane.orchestrator.tools.shape import ModelTool
 from agentpane.orchestrator.tools.shells import Shell
-from agentpane.sandbox import BareSandbox, SandboxCommand
 
 FILTER_S = 10.0
-PACKAGES = Path(__file__).resolve().parents[3]
+MATCHER = "agentpane.orchestrator.tree.matching"
 
 
 class BashOutputInput(ToolInput):
@@ -83,31 +78,10 @@ def _check_pattern(pattern: str) -> None:
 
 
 async def _matching(text: str, pattern: str, context: ToolContext) -> str:
-    """The lines that match, found by a process of our own program: a bad pattern can take for ever, and is killed."""
-    program = [sys.executable, "-c", "from agentpane.orchestrator.tools.background import main; main()"]
-    done = await BareSandbox().run(
-        SandboxCommand(
-            script="exec " + shlex.join(program),
-            worktree=context.worktree,
-            readable=(),
-            environment={"PATH": os.defpath, "PYTHONPATH": str(PACKAGES), "PYTHONSAFEPATH": "1", "PYTHONUTF8": "1"},
-            timeout_s=FILTER_S,
-            network=NO_NETWORK,
-            stdin=json.dumps([pattern, text]).encode(),
-            cwd=Path("/"),
-        )
-    )
+    done = await run_apart(MATCHER, json.dumps([pattern, text]).encode(), context, FILTER_S)
     if done.timed_out:
         raise Refusal(f"The filter took longer than {FILTER_S:g} s. Use a simpler one; these lines are gone.")
     return done.output.decode("utf-8", "replace")
-
-
-def main() -> None:
-    pattern, text = json.load(sys.stdin)
-    expression = re.compile(pattern)
-    for line in text.splitlines():
-        if expression.search(line):
-            print(line.encode("utf-8", "replace").decode())
 
 
 BASH_OUTPUT = ModelTool(

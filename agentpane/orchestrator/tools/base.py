@@ -19,6 +19,7 @@ from agentpane.domain.tasks import Todo
 from agentpane.errors import ErrorCode
 from agentpane.orchestrator.tools.memory import FileMemory
 from agentpane.orchestrator.tools.shells import Shells
+from agentpane.orchestrator.tree.refusal import Refusal as Refusal
 from agentpane.sandbox import Sandbox
 
 SHOWN = 200  # characters of a one-line description
@@ -135,15 +136,6 @@ class ToolInput(BaseModel):
     """Extra inputs are ignored; models invent some."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
-
-
-class Refusal(Exception):
-    """A tool cannot do what it was asked for, in words for the model. Never leaves this package."""
-
-    def __init__(self, message: str, code: ErrorCode | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.code = code
 
 
 def refused(refusal: Refusal, data: Mapping[str, JsonValue] | None = None) -> ToolResult:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict, Field
 
 from agentpane.domain.json import JsonValue
-from agentpane.orchestrator.tools import files
 from agentpane.orchestrator.tools.base import Refusal, ToolContext, ToolInput, ToolResult
 from agentpane.orchestrator.tools.shape import ModelTool, in_a_thread
 from agentpane.orchestrator.tools.text import TextFile, decoded, line_counts, numbered
 from agentpane.orchestrator.tools.write import current, must_be_known
+from agentpane.orchestrator.tree import files
 
 AROUND = 3  # lines shown before and after what was replaced
 SHOWN_LINES = 60

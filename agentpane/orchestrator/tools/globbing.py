@@ -9,13 +9,13 @@ import re
 from pydantic import Field
 
 from agentpane.errors import ErrorCode
-from agentpane.orchestrator.tools import files
 from agentpane.orchestrator.tools.base import OnOutput, Refusal, ToolContext, ToolInput, ToolResult
-from agentpane.orchestrator.tools.globs import path_pattern
 from agentpane.orchestrator.tools.outputs import keep, rest
 from agentpane.orchestrator.tools.ripgrep import FAILED, as_parts, ripgrep
 from agentpane.orchestrator.tools.shape import ModelTool
-from agentpane.orchestrator.tools.walking import Parts, Scope, in_order, scope, walk
+from agentpane.orchestrator.tree import files
+from agentpane.orchestrator.tree.globs import path_pattern
+from agentpane.orchestrator.tree.walking import Parts, Scope, in_order, scope, walk
 
 MAX_PATHS = 1000
 

@@ -5,32 +5,28 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import os
-import shlex
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from agentpane.domain.sandbox import NO_NETWORK
-from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.orchestrator.tools import files
+from agentpane.errors import ErrorCode
 from agentpane.orchestrator.tools.base import OnOutput, Refusal, ToolContext, ToolInput, ToolResult
 from agentpane.orchestrator.tools.globbing import compiled_glob
 from agentpane.orchestrator.tools.outputs import MAX_CONTENT, keep, rest
+from agentpane.orchestrator.tools.own_process import run_apart
 from agentpane.orchestrator.tools.ripgrep import FAILED, OUTPUT_LIMIT, TIMEOUT_S, as_parts, ripgrep, too_slow
-from agentpane.orchestrator.tools.searching import Request
 from agentpane.orchestrator.tools.shape import ModelTool
-from agentpane.orchestrator.tools.walking import Parts, Scope, in_order, scope
-from agentpane.sandbox import BareSandbox, Outcome, SandboxCommand
+from agentpane.orchestrator.tree import files
+from agentpane.orchestrator.tree.searching import Request
+from agentpane.orchestrator.tree.walking import Parts, Scope, in_order, scope
+from agentpane.sandbox import Outcome
 
 HEAD_LIMIT = 250
 MAX_LINE = 500  # characters
 MAX_CONTEXT = 50  # lines
-PACKAGES = Path(__file__).resolve().parents[3]
+SEARCHER = "agentpane.orchestrator.tree.searching"
 
 
 class GrepInput(ToolInput):
@@ -108,23 +104,7 @@ async def _search(wanted: GrepInput, context: ToolContext, searched: Scope) -> O
 
 
 async def _search_without_ripgrep(request: Request, context: ToolContext) -> Outcome:
-    """In a process of our own program, which confines itself: a bad pattern can take for ever, and is killed then."""
-    program = [sys.executable, "-c", "from agentpane.orchestrator.tools.searching import main; main()"]
-    command = SandboxCommand(
-        script="exec " + shlex.join(program),
-        worktree=context.worktree,
-        readable=(),
-        environment={"PATH": os.defpath, "PYTHONPATH": str(PACKAGES), "PYTHONSAFEPATH": "1", "PYTHONUTF8": "1"},
-        timeout_s=TIMEOUT_S,
-        network=NO_NETWORK,
-        output_limit=OUTPUT_LIMIT,
-        stdin=request.as_json(),
-        cwd=Path("/"),
-    )
-    try:
-        outcome = await BareSandbox().run(command)
-    except AgentPaneError as error:
-        raise Refusal(error.message, error.code) from error
+    outcome = await run_apart(SEARCHER, request.as_json(), context, TIMEOUT_S, OUTPUT_LIMIT)
     if outcome.timed_out:
         raise too_slow()
     return outcome

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pydantic import Field
 
 from agentpane.domain.json import JsonValue
-from agentpane.orchestrator.tools import files, notebooks, outputs, pictures
+from agentpane.orchestrator.tools import notebooks, outputs, pictures
 from agentpane.orchestrator.tools.base import Refusal, ToolContext, ToolInput, ToolResult
 from agentpane.orchestrator.tools.shape import ModelTool, in_a_thread
 from agentpane.orchestrator.tools.text import decoded, numbered
+from agentpane.orchestrator.tree import files
 
 MAX_LINES = 2000
 MAX_LINE = 2000  # characters

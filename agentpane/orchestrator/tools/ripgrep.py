@@ -14,7 +14,7 @@ from pathlib import Path
 from agentpane.domain.sandbox import NO_NETWORK
 from agentpane.errors import AgentPaneError
 from agentpane.orchestrator.tools.base import Refusal, ToolContext
-from agentpane.orchestrator.tools.walking import Parts, Scope
+from agentpane.orchestrator.tree.walking import Parts, Scope
 from agentpane.sandbox import Outcome, SandboxCommand
 
 TIMEOUT_S = 60.0

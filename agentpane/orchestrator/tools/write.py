@@ -5,10 +5,10 @@ from __future__ import annotations
 from pydantic import Field
 
 from agentpane.domain.json import JsonValue
-from agentpane.orchestrator.tools import files
 from agentpane.orchestrator.tools.base import Refusal, ToolContext, ToolInput, ToolResult
 from agentpane.orchestrator.tools.shape import ModelTool, in_a_thread
 from agentpane.orchestrator.tools.text import decoded, encoded_new, line_counts
+from agentpane.orchestrator.tree import files
 
 
 class WriteInput(ToolInput):

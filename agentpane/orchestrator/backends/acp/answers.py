@@ -23,8 +23,9 @@ from agentpane.orchestrator.backends.acp.questions import answer_form, questions
 from agentpane.orchestrator.backends.acp.scribe import Scribe
 from agentpane.orchestrator.backends.acp.terminals import Terminal, Terminals
 from agentpane.orchestrator.backends.base import BackendEvent, Brief, Host
-from agentpane.orchestrator.tools import ToolResult, files
+from agentpane.orchestrator.tools import ToolResult
 from agentpane.orchestrator.tools.base import Refusal
+from agentpane.orchestrator.tree import files
 
 ALLOWING = ("allow_once", "allow_always")  # ours is the memory of "always"
 REFUSING = ("reject_once", "reject_always")

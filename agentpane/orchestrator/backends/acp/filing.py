@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agentpane.orchestrator.tools import files
 from agentpane.orchestrator.tools.text import decoded, encoded_new
+from agentpane.orchestrator.tree import files
 
 
 def read_text(worktree: Path, path: str, line: int | None, limit: int | None) -> str:

@@ -16,8 +16,8 @@ from agentpane.domain.agents import AgentConfig
 from agentpane.domain.sandbox import Network, NetworkMode
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.backends.base import Brief
-from agentpane.orchestrator.tools import files
 from agentpane.orchestrator.tools.base import Refusal
+from agentpane.orchestrator.tree import files
 from agentpane.sandbox import SandboxCommand, tool_environment
 from agentpane.sandbox.toolchains import toolchain_folders
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from agentpane.errors import ErrorCode
-from agentpane.orchestrator.tools import files, ignoring
-from agentpane.orchestrator.tools.base import Refusal
-from agentpane.orchestrator.tools.openat import open_beneath
+from agentpane.orchestrator.tree import files, ignoring
+from agentpane.orchestrator.tree.openat import open_beneath
+from agentpane.orchestrator.tree.refusal import Refusal
 
 GIT = ".git"
 RULES = ".gitignore"

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from agentpane.orchestrator.tools.globs import translated
+from agentpane.orchestrator.tree.globs import translated
 
 MAX_RULES_FILE = 1024 * 1024  # bytes
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentpane.errors import ErrorCode
-from agentpane.orchestrator.tools.base import Refusal
-from agentpane.orchestrator.tools.openat import open_beneath
+from agentpane.orchestrator.tree.openat import open_beneath
+from agentpane.orchestrator.tree.refusal import Refusal
 
 MAX_FILE = 16 * 1024 * 1024  # bytes
 CHUNK = 1024 * 1024

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from agentpane.orchestrator.tools import files
-from agentpane.orchestrator.tools.base import Refusal
-from agentpane.orchestrator.tools.walking import Parts, Scope, in_order, walk
+from agentpane.orchestrator.tree import files
+from agentpane.orchestrator.tree.refusal import Refusal
+from agentpane.orchestrator.tree.walking import Parts, Scope, in_order, walk
 
 
 @dataclass(frozen=True, slots=True)
