@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from agentpane.domain.sandbox import Tier
-from agentpane.sandbox import Sandbox
+from agentpane.sandbox import Sandbox, landlock
 
 from .scene import Scene
 
-NOTHING: Mapping[Tier, str] = {}
+# What only Landlock's scope of signals keeps apart in tier B.
+UNSCOPED = "before Linux 6.12 Landlock does not keep signals from other processes of the same user"
 
 
 class Attempt(Protocol):
@@ -37,6 +38,11 @@ class Attempt(Protocol):
         """Where it is stopped all the same although its guarantee has a gap there."""
         ...
 
+    @property
+    def scoped(self) -> bool:
+        """Whether tier B stops it by the scope of signals alone, which older kernels lack."""
+        ...
+
     async def unprotected(self, scene: Scene) -> bool:
         """Try it with the protection off; did it succeed?"""
         ...
@@ -48,15 +54,21 @@ class Attempt(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Guarantee:
-    """A row of the matrix. gaps: the tiers in which it does not hold, and why, in words for the documentation."""
+    """A row of the matrix.
+
+    gaps: the tiers in which it does not hold, and why, in words for the documentation. scoped: see Attempt.
+    """
 
     name: str
     sentence: str
     attempts: tuple[Attempt, ...]
     gaps: Mapping[Tier, str] = field(default_factory=dict)
+    scoped: bool = False
 
     def gap(self, attempt: Attempt, tier: Tier) -> str | None:
-        """Why the attempt succeeds in a tier; None where it is stopped."""
+        """Why the attempt succeeds in a tier of this machine; None where it is stopped."""
+        if tier is Tier.LANDLOCK and (self.scoped or attempt.scoped) and landlock.abi() < landlock.SCOPES_ABI:
+            return UNSCOPED
         if tier in attempt.gaps:
             return attempt.gaps[tier]
         return None if tier in attempt.held else self.gaps.get(tier)

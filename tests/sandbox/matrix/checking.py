@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import random
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 
 from agentpane.domain.sandbox import Tier
@@ -15,42 +16,52 @@ from .scene import Stage
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """wrong: what is not as the matrix says. skipped: what could not be tried here, and why."""
+    """wrong: what is not as the matrix says. lacking: what could not be tried here, and why."""
 
     tried: int
     wrong: tuple[str, ...]
-    skipped: tuple[str, ...]
+    lacking: tuple[str, ...]
 
 
-async def verdict(guarantee: Guarantee, attempts: Iterable[Attempt], sandbox: Sandbox) -> Verdict:
+def sample(guarantee: Guarantee, seed: object) -> tuple[Attempt, ...]:
+    """One of the attempts that can be tried here; none where there is no such."""
+    possible = [attempt for attempt in guarantee.attempts if lacking(attempt.needs) is None]
+    return (random.Random(f"{seed} {guarantee.name}").choice(possible),) if possible else ()
+
+
+async def verdict(guarantee: Guarantee, attempts: Iterable[Attempt], sandboxes: Sequence[Sandbox]) -> Verdict:
+    """Each attempt is made once with the protection off, and then in each tier."""
     stage = Stage()
-    tried, wrong, skipped = 0, [], []
+    tried, wrong, not_here = 0, [], []
     try:
         for attempt in attempts:
             reason = lacking(attempt.needs)
             if reason is not None:
-                skipped.append(f"{attempt.name}: {reason}")
+                not_here.append(f"{attempt.name}: {reason}")
                 continue
             tried += 1
-            words = await _wrong(guarantee, attempt, sandbox, stage)
+            words = [one async for one in _wrong(guarantee, attempt, sandboxes, stage)]
             wrong += [f"{guarantee.name}, {attempt.name}: {one}" for one in words]
     finally:
         stage.close()
-    return Verdict(tried, tuple(wrong), tuple(skipped))
+    return Verdict(tried, tuple(wrong), tuple(not_here))
 
 
-async def _wrong(guarantee: Guarantee, attempt: Attempt, sandbox: Sandbox, stage: Stage) -> list[str]:
+async def _wrong(
+    guarantee: Guarantee, attempt: Attempt, sandboxes: Sequence[Sandbox], stage: Stage
+) -> AsyncIterator[str]:
     with stage.scene() as free:
         if not await attempt.unprotected(free):
-            return ["it does not succeed with the protection off, and proves nothing"]
-    with stage.scene() as confined:
-        succeeded = await attempt.confined(confined, sandbox)
-    gap = guarantee.gap(attempt, sandbox.tier)
-    if succeeded and gap is None:
-        return [f"it succeeds in tier {sandbox.tier}"]
-    if not succeeded and gap is not None:
-        return [f"it is stopped in tier {sandbox.tier}, which is said to have a gap: {gap}"]
-    return []
+            yield "it does not succeed with the protection off, and proves nothing"
+            return
+    for sandbox in sandboxes:
+        with stage.scene() as confined:
+            succeeded = await attempt.confined(confined, sandbox)
+        gap = guarantee.gap(attempt, sandbox.tier)
+        if succeeded and gap is None:
+            yield f"it succeeds in tier {sandbox.tier}"
+        if not succeeded and gap is not None:
+            yield f"it is stopped in tier {sandbox.tier}, which is said to have a gap: {gap}"
 
 
 def tier(name: Tier) -> Sandbox | str:

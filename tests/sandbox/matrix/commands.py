@@ -15,8 +15,9 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agentpane.domain.sandbox import NO_NETWORK, Network, Tier
-from agentpane.sandbox import Sandbox, SandboxCommand, tool_environment
+from agentpane.domain.sandbox import NO_NETWORK, Network, NetworkMode, Tier
+from agentpane.errors import AgentPaneError
+from agentpane.sandbox import Sandbox, SandboxCommand, landlock, strays, tool_environment
 
 from .scene import Entry, Scene
 
@@ -41,7 +42,6 @@ class Ran:
 
     output: bytes
     timed_out: bool = False
-    duration_s: float = 0.0
 
 
 Oracle = Callable[[Scene, Ran, Mapping[str, Entry]], bool]
@@ -107,6 +107,7 @@ class Command:
     needs: tuple[str, ...] = ()
     gaps: Mapping[Tier, str] = field(default_factory=dict)
     held: frozenset[Tier] = frozenset()
+    scoped: bool = False
 
     async def unprotected(self, scene: Scene) -> bool:
         return await self._tried(scene, None)
@@ -124,8 +125,7 @@ class Command:
             if sandbox is None:
                 ran = await asyncio.to_thread(run_plain, scene, script, self.timeout_s)
             else:
-                outcome = await sandbox.run(in_worktree(scene, script, network, self.timeout_s))
-                ran = Ran(outcome.output, outcome.timed_out, outcome.duration_ms / 1000)
+                ran = await _run_confined(sandbox, in_worktree(scene, script, network, self.timeout_s))
         return self.seen(scene, ran, before)
 
 
@@ -142,22 +142,52 @@ def in_worktree(scene: Scene, script: str, network: Network = NO_NETWORK, timeou
     )
 
 
-def run_plain(scene: Scene, script: str, timeout_s: float) -> Ran:
+async def _run_confined(sandbox: Sandbox, command: SandboxCommand) -> Ran:
+    try:
+        outcome = await sandbox.run(command)
+    except AgentPaneError as error:
+        if command.network.mode is NetworkMode.HOSTS and landlock.abi() < landlock.NETWORK_ABI:
+            assert "listed hosts" in error.message  # so old a kernel is asked for what it cannot do, and refuses
+            return Ran(b"")
+        raise
+    return Ran(outcome.output, outcome.timed_out)
+
+
+def run_plain(scene: Scene, script: str, timeout_s: float, daemons: bool = False) -> Ran:
+    """Until the shell itself has ended. daemons: what it leaves in other sessions has to be looked for."""
+    mark, heard = strays.new_mark(), bytearray()
     with subprocess.Popen(
         ["/bin/bash", "-c", "--", script],
         cwd=scene.worktree,
+        env={**os.environ, strays.MARK: mark},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
     ) as process:
+        hearing = threading.Thread(target=_hear, args=(process, heard))
+        hearing.start()
+        timed_out = False
         try:
-            return Ran(process.communicate(timeout=timeout_s)[0])
+            process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            return Ran(b"", True, timeout_s)
+            timed_out = True
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+            if daemons:
+                strays.end_marked(mark)
+            hearing.join()
+        return Ran(bytes(heard), timed_out)
+
+
+def _hear(process: subprocess.Popen[bytes], heard: bytearray) -> None:
+    """All that comes up to eight times of what a tier keeps, and then its end."""
+    assert process.stdout is not None
+    while chunk := os.read(process.stdout.fileno(), 65536):
+        heard += chunk
+        if len(heard) > 8 * OUTPUT_LIMIT:
+            del heard[4 * OUTPUT_LIMIT : -OUTPUT_LIMIT]
 
 
 def python(code: str) -> str:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.util
+import mmap
 import os
 import platform
 import resource
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
+
+from .scene import ROOM
 
 
 def lacking(needs: tuple[str, ...]) -> str | None:
@@ -52,7 +57,7 @@ def _system_call(number: int, *arguments: int) -> Callable[[], bool]:
 
 
 def _attributes() -> bool:
-    probe = Path("/var/tmp") / f"apm-probe-{os.getpid()}"
+    probe = ROOM / f"apm-probe-{os.getpid()}"
     probe.touch()
     try:
         os.setxattr(probe, "user.probe", b"1")
@@ -91,6 +96,23 @@ def _disk() -> bool:
         except OSError:
             continue
     return False
+
+
+def _addresses() -> bool:
+    without_memory = 0x4000
+    try:
+        mmap.mmap(-1, 300 << 30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | without_memory).close()
+    except OSError:
+        return False
+    return True
+
+
+def _allocation() -> bool:
+    if shutil.disk_usage(ROOM).free < 20 * 1024**3:
+        return False
+    with tempfile.TemporaryFile(dir=ROOM) as probe:
+        command = ["fallocate", "-l", "8192", f"/proc/self/fd/{probe.fileno()}"]
+        return not subprocess.run(command, pass_fds=[probe.fileno()], capture_output=True, check=False).returncode
 
 
 def _address() -> bool:
@@ -140,6 +162,9 @@ _PROBES: Mapping[str, Callable[[], bool]] = {
     "kexec": lambda: os.path.exists("/sys/kernel/kexec_loaded"),
     "resource": lambda: _may_give_itself(24),
     "disk": _disk,
+    "addresses": _addresses,
+    "allocation": _allocation,
+    "tools": lambda: importlib.util.find_spec("pydantic") is not None,
 }
 
 _WORDS: Mapping[str, str] = {
@@ -174,4 +199,7 @@ _WORDS: Mapping[str, str] = {
     "kexec": "this kernel cannot start another",
     "resource": "this root lacks CAP_SYS_RESOURCE",
     "disk": "no disk that this root may read",
+    "addresses": "this kernel gives no addresses without memory behind them",
+    "allocation": "the file system allocates nothing ahead, or has less than 20 GB free",
+    "tools": "this Python lacks what the tools need",
 }

@@ -14,29 +14,37 @@ from .commands import Oracle, Ran, in_worktree, run_plain
 from .scene import Scene
 
 MEGABYTE = 1024**2
-GENEROUS_S = 30.0
-PROCESSES, MEMORY, DISK = 150, 200 * MEGABYTE, 300 * MEGABYTE
+GENEROUS_S, STAY_S = 60.0, 20
+PROCESSES, MEMORY, DISK = 100, 200 * MEGABYTE, 300 * MEGABYTE
 
 
 @dataclass(frozen=True, slots=True)
 class Hog:
-    """timeout_s: what the command is given in a tier."""
+    """timeout_s: what the command is given in a tier. disk: whether its appetite for the disk is looked at.
+
+    @stay@ in a script is how many seconds it stays when it has what it wants: a moment when nothing protects, and in a
+    tier so long that it cannot be missed.
+    """
 
     name: str
     script: str
     seen: Oracle
     timeout_s: float = GENEROUS_S
+    disk: bool = False
     needs: tuple[str, ...] = ()
     gaps: Mapping[Tier, str] = field(default_factory=dict)
     held: frozenset[Tier] = frozenset()
+    scoped: bool = False
 
     async def unprotected(self, scene: Scene) -> bool:
-        ran = await asyncio.to_thread(run_plain, scene, scene.filled(self.script), GENEROUS_S)
+        scene.lay("stay", 0)
+        ran = await asyncio.to_thread(run_plain, scene, scene.filled(self.script), GENEROUS_S, True)
         return self.seen(scene, ran, {})
 
     async def confined(self, scene: Scene, sandbox: Sandbox) -> bool:
-        free = shutil.disk_usage(scene.worktree).free
-        strict = _strict(sandbox, Appetite(processes=PROCESSES, memory=MEMORY, free_disk=free - DISK))
+        scene.lay("stay", STAY_S)
+        free_disk = shutil.disk_usage(scene.worktree).free - DISK if self.disk else 0
+        strict = _strict(sandbox, Appetite(processes=PROCESSES, memory=MEMORY, free_disk=free_disk))
         outcome = await strict.run(in_worktree(scene, scene.filled(self.script), timeout_s=self.timeout_s))
         return self.seen(scene, Ran(outcome.output), {})
 

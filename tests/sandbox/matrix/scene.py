@@ -7,6 +7,7 @@ process) is laid when it is first named. All secrets of a scene are the same ung
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import pty
 import re
@@ -17,10 +18,9 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-
-from agentpane.paths import DataFolder
 
 from .homes import HOME_FILES
 
@@ -43,7 +43,7 @@ Entry = tuple[object, ...]
 
 
 class Scene:
-    """Base folder, and everything below it. Close it."""
+    """Base folder, and everything below it. Bring it to its end, and remove it."""
 
     def __init__(self, template: Path) -> None:
         self.base = Path(tempfile.mkdtemp(prefix="apm-", dir=ROOM))
@@ -62,13 +62,13 @@ class Scene:
         self._lay_files()
         self._fresh = (self.outside(), self._content())
 
-    def close(self) -> None:
-        self._end()
+    def remove(self) -> None:
+        """Remove its files; it has come to its end before."""
         shutil.rmtree(self.base, ignore_errors=True)
 
     def used_again(self) -> bool:
         """Make it fresh for the next attempt, which is cheap where nothing outside has changed; else False."""
-        self._end()
+        self.end()
         outside, content = self._fresh
         if self.outside() != outside:
             return False
@@ -79,7 +79,8 @@ class Scene:
                 (self.worktree / name).write_bytes(data)
         return self._content() == content and self.outside() == outside
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Close and end what was laid."""
         for listener in self._listeners:
             listener.close()
         for process in self.processes:
@@ -91,7 +92,7 @@ class Scene:
     def _content(self) -> dict[str, bytes]:
         """The files of the worktree, which has no folders; `.git` belongs to the outside."""
         entries = [path for path in self.worktree.iterdir() if path.name != ".git"]
-        return {path.name: path.read_bytes() if _is_file(path) else b"\0" for path in entries}
+        return {path.name: _beginning(path) if _is_file(path) else b"\0" for path in entries}
 
     def on_close(self, action: Callable[[], object]) -> None:
         self._closing.callback(action)
@@ -172,7 +173,11 @@ class Scene:
 
     def lay_door(self) -> str:
         """The engine's door, at the very place where an engine of this home would open it."""
-        path = DataFolder(self.data).socket if "XDG_RUNTIME_DIR" in os.environ else self.run / "door.sock"
+        path = self.run / "door.sock"
+        if importlib.util.find_spec("platformdirs") is not None:  # another user's Python has none
+            from agentpane.paths import DataFolder
+
+            path = DataFolder(self.data).socket
         path.parent.mkdir(mode=0o700, exist_ok=True)
         return self.listening(path)
 
@@ -308,15 +313,20 @@ class Scene:
 
 
 class Stage:
-    """Gives scenes, one at a time; one that an attempt has left as it was serves the next."""
+    """Gives scenes, one at a time; one that an attempt has left as it was serves the next.
+
+    The disk is slow at making and removing many small files, so that both are done while an attempt runs.
+    """
 
     def __init__(self) -> None:
         self._spare: Scene | None = None
+        self._beside = ThreadPoolExecutor(1)
+        self._next: Future[Scene] | None = None
 
     @contextlib.contextmanager
     def scene(self) -> Iterator[Scene]:
         """A fresh scene, in whose surroundings the block runs."""
-        made, self._spare = self._spare or Scene(_template()), None
+        made, self._spare = self._spare or self._new(), None
         fresh = False
         try:
             with made.surroundings():
@@ -326,11 +336,21 @@ class Stage:
             if fresh:
                 self._spare = made
             else:
-                made.close()
+                made.end()
+                self._next = self._next or self._beside.submit(Scene, _template())
+                self._beside.submit(made.remove)
 
     def close(self) -> None:
-        if self._spare is not None:
-            self._spare.close()
+        coming = None if self._next is None else self._next.result()
+        for scene in (self._spare, coming):
+            if scene is not None:
+                scene.end()
+                scene.remove()
+        self._beside.shutdown()
+
+    def _new(self) -> Scene:
+        coming, self._next = self._next, None
+        return Scene(_template()) if coming is None else coming.result()
 
 
 @cache
@@ -400,13 +420,17 @@ def _entry(path: str) -> Entry:
     status = os.lstat(path)
     content: object = None
     if stat.S_ISREG(status.st_mode):
-        with open(path, "rb") as file:
-            content = file.read(4096)
+        content = _beginning(path)
     elif stat.S_ISLNK(status.st_mode):
         content = os.readlink(path)
     attributes = tuple((name, os.getxattr(path, name, follow_symlinks=False)) for name in _attributes(path))
     numbers = (status.st_mode, status.st_uid, status.st_gid, status.st_size, status.st_mtime_ns, status.st_nlink)
     return (*numbers, content, attributes)
+
+
+def _beginning(path: Path | str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(4096)
 
 
 def _attributes(path: str) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from agentpane.domain.sandbox import Tier
 
 from ..attempt import Guarantee
@@ -10,7 +12,10 @@ from ..endings import Outliving, Until
 
 SLEEP = "exec -a @mark@ sleep 600"
 QUIET = ">/dev/null 2>&1 </dev/null"
-LOST = {Tier.NONE: "a command that runs as you can kill the process that watches over it"}
+LOST = {
+    Tier.NONE: "a command that runs as you can kill the process that watches over it; what it had started is then "
+    "found by a mark in its environment, unless it has given itself another"
+}
 
 
 def _beside(code: str) -> str:
@@ -78,7 +83,7 @@ if call(56, 0x8000 | 17, 0, 0, 0, 0) == 0: stay()
     (
         "always on the move",
         f"(exec -a @mark@ python3 -I -S -c 'import os, time\nwhile True:\n if os.fork(): os._exit(0)\n"
-        f" os.setsid(); time.sleep(.05)') {QUIET} &",
+        f" os.setsid(); time.sleep(.2)') {QUIET} &",
         (),
     ),
     ("thirty at once", f"for i in {{1..30}}; do (setsid bash -c '{SLEEP}' {QUIET} &) ; done", ()),
@@ -92,31 +97,55 @@ stay()
         ("root",),
     ),
 )
-KEEPER = f"(setsid bash -c '{SLEEP}' {QUIET} &); until grep -qs ^@mark@ /proc/[0-9]*/cmdline; do :; done; kill -9 $PPID"
+KILLED_KEEPER = "until grep -qs ^@mark@ /proc/[0-9]*/cmdline; do :; done; kill -9 $PPID"
+BY_NAME = f"(setsid bash -c '{SLEEP}' {QUIET} &); {KILLED_KEEPER}"
+NAMELESS = f"(setsid env -i /bin/bash -c '{SLEEP}' {QUIET} &); {KILLED_KEEPER}"
+SPOKEN_WITH = (
+    "with its output open",
+    "forked twice, in a session of its own, deaf",
+    "a daemon by the book",
+    "stopped",
+    "always on the move",
+    "thirty at once",
+)
+WITHOUT_ITS_ENGINE = (
+    *SPOKEN_WITH,
+    "in the background",
+    "a session of its own",
+    "deaf to every signal",
+    "as another user",
+)
 
 
-def _ways(until: Until, *left_out: str) -> tuple[Outliving, ...]:
-    return tuple(Outliving(name, script, until, needs) for name, script, needs in WAYS if name not in left_out)
+def _ways(until: Until, names: Sequence[str] | None = None, spoken_with: bool = False) -> tuple[Outliving, ...]:
+    return tuple(
+        Outliving(f"{name}; spoken with" if spoken_with else name, script, until, spoken_with, needs)
+        for name, script, needs in WAYS
+        if names is None or name in names
+    )
 
 
 COMMAND = Guarantee(
     "after a command",
     "What a command started has ended when the command has",
-    (*_ways(Until.END), Outliving("after it has killed its keeper", KEEPER, Until.END, gaps=LOST)),
+    (
+        *_ways(Until.END),
+        *_ways(Until.END, SPOKEN_WITH[:2], spoken_with=True),
+        Outliving("after it has killed its keeper", BY_NAME, Until.END),
+        Outliving(
+            "after it has killed its keeper, with another environment", NAMELESS, Until.END, gaps=LOST, scoped=True
+        ),
+    ),
 )
-STOP = Guarantee("after Stop", "One second after Stop nothing of it runs", _ways(Until.STOP))
+STOP = Guarantee(
+    "after Stop",
+    "One second after Stop nothing of it runs",
+    (*_ways(Until.STOP), *_ways(Until.STOP, SPOKEN_WITH, spoken_with=True)),
+)
 ENGINE = Guarantee(
     "after the engine",
     "Two seconds after the engine was killed nothing of it runs",
-    _ways(
-        Until.KILL,
-        "with its output open",
-        "nohup",
-        "disowned",
-        "stopped",
-        "forked twice",
-        "without the signal at its parent's death",
-    ),
+    (*_ways(Until.KILL, WITHOUT_ITS_ENGINE), *_ways(Until.KILL, SPOKEN_WITH[1:5], spoken_with=True)),
 )
 
 GUARANTEES = (COMMAND, STOP, ENGINE)

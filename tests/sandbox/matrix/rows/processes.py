@@ -82,6 +82,7 @@ for _ in range(40):
         ),
     ),
     AS_YOU,
+    scoped=True,
 )
 
 TOUCHING = Guarantee(

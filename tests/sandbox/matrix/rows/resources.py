@@ -9,6 +9,7 @@ from ..commands import OUTPUT_LIMIT, REACHED, Oracle, python, reached
 from ..hogs import MEMORY, Hog
 
 SPARSE = 1024**4
+ALLOCATES = ("allocation",)
 
 
 def _large(name: str = "big", size: int = SPARSE) -> Oracle:
@@ -23,32 +24,32 @@ def _flooded(scene, ran, before):  # type: ignore[no-untyped-def]
     return len(ran.output) > OUTPUT_LIMIT + 1000
 
 
-STAY = "sleep 1.2; " + REACHED
+STAY = "sleep @stay@; " + REACHED
 
 PROCESSES = Guarantee(
     "too many processes",
     "A command that starts processes without number is ended",
     (
-        Hog("children", f"for i in {{1..300}}; do sleep 9 & done; {STAY}", reached),
+        Hog("children", f"for i in {{1..200}}; do sleep 60 & done; {STAY}", reached),
         Hog(
             "children of children",
-            f"bomb() {{ [ $1 = 0 ] || {{ bomb $(($1-1)) & bomb $(($1-1)) & }}; sleep 9; }}; bomb 7 & {STAY}",
+            f"bomb() {{ [ $1 = 0 ] || {{ bomb $(($1 - 1)) & bomb $(($1 - 1)) & }}; sleep 60; }}; bomb 7 & {STAY}",
             reached,
         ),
         Hog(
             "daemons",
             python("""
 import time
-for _ in range(300):
+for _ in range(200):
     if not os.fork():
         os.setsid()
         if os.fork(): os._exit(0)
-        time.sleep(9); os._exit(0)
-time.sleep(1.2); reached()
+        time.sleep(60); os._exit(0)
+time.sleep(@stay@); reached()
 """),
             reached,
         ),
-        Hog("stopped ones", f"for i in {{1..300}}; do sleep 9 & done; kill -STOP $(jobs -p); {STAY}", reached),
+        Hog("stopped ones", f"for i in {{1..200}}; do sleep 60 & done; kill -STOP $(jobs -p); {STAY}", reached),
     ),
 )
 
@@ -58,7 +59,7 @@ MEMORY_ROW = Guarantee(
     (
         Hog(
             "one process",
-            python(f"held = bytearray(b'x') * {MEMORY * 2}; import time; time.sleep(1.2); reached()"),
+            python(f"held = bytearray(b'x') * {MEMORY * 2}; import time; time.sleep(@stay@); reached()"),
             reached,
         ),
         Hog(
@@ -66,8 +67,8 @@ MEMORY_ROW = Guarantee(
             python(f"""
 import time
 for _ in range(4):
-    if not os.fork(): held = bytearray(b'x') * {MEMORY // 2}; time.sleep(9); os._exit(0)
-time.sleep(1.2); reached()
+    if not os.fork(): held = bytearray(b'x') * {MEMORY // 2}; time.sleep(60); os._exit(0)
+time.sleep(@stay@); reached()
 """),
             reached,
         ),
@@ -75,7 +76,7 @@ time.sleep(1.2); reached()
             "a mapping",
             python(f"""
 import mmap, time
-m = mmap.mmap(-1, {MEMORY * 2}); m.write(b'x' * {MEMORY * 2}); time.sleep(1.2); reached()
+m = mmap.mmap(-1, {MEMORY * 2}); m.write(b'x' * {MEMORY * 2}); time.sleep(@stay@); reached()
 """),
             reached,
         ),
@@ -100,6 +101,7 @@ time.sleep(1.2); reached()
                 "import mmap; mmap.mmap(-1, 300 << 30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000); reached()"
             ),
             reached,
+            needs=("addresses",),
         ),
     ),
 )
@@ -121,12 +123,22 @@ DISK = Guarantee(
             _large(),
         ),
         Hog("a nameless sparse file", python("os.ftruncate(os.memfd_create('x'), 1 << 40); reached()"), reached),
-        Hog("allocated space", "fallocate -l 9G big", _large(size=9 * 1024**3)),
-        Hog("the last of the disk", f"fallocate -l 600M big; {STAY}", reached),
+        Hog("allocated space", "fallocate -l 9G big", _large(size=9 * 1024**3), needs=ALLOCATES),
+        Hog("the last of the disk", f"fallocate -l 600M big; {STAY}", reached, disk=True, needs=ALLOCATES),
         Hog(
-            "the last of the disk in parts", f"for i in 1 2 3 4 5 6; do fallocate -l 100M big$i; done; {STAY}", reached
+            "the last of the disk in parts",
+            f"for i in 1 2 3 4 5 6; do fallocate -l 100M big$i; done; {STAY}",
+            reached,
+            disk=True,
+            needs=ALLOCATES,
         ),
-        Hog("the last of the disk, its name removed", f"exec 3>big; fallocate -l 600M big; rm big; {STAY}", reached),
+        Hog(
+            "the last of the disk, its name removed",
+            f"exec 3>big; fallocate -l 600M big; rm big; {STAY}",
+            reached,
+            disk=True,
+            needs=ALLOCATES,
+        ),
         Hog("a higher limit", "ulimit -f unlimited && " + REACHED, reached),
         Hog("dumps of crashes", "ulimit -c unlimited && " + REACHED, reached, needs=("cores",)),
     ),
@@ -148,16 +160,11 @@ TIME = Guarantee(
     "too much time",
     "When its time is over a command is ended, whatever it does",
     (
-        Hog("waiting", "sleep 1; " + REACHED, reached, timeout_s=0.4),
-        Hog("deaf", "trap '' TERM HUP INT QUIT; sleep 1; " + REACHED, reached, timeout_s=0.4),
-        Hog("busy", "while [ $SECONDS -lt 2 ]; do :; done; " + REACHED, reached, timeout_s=0.4),
-        Hog("not reading, not writing", "exec <&-; sleep 1; " + REACHED, reached, timeout_s=0.4),
-        Hog(
-            "flooding",
-            "yes & sleep 1; kill $!; " + REACHED,
-            lambda s, r, b: r.output.endswith(b"reached"),
-            timeout_s=0.4,
-        ),
+        Hog("waiting", "sleep @stay@; " + REACHED, reached, timeout_s=0.4),
+        Hog("deaf", "trap '' TERM HUP INT QUIT; sleep @stay@; " + REACHED, reached, timeout_s=0.4),
+        Hog("busy", "while [ $SECONDS -lt @stay@ ]; do :; done; " + REACHED, reached, timeout_s=0.4),
+        Hog("not reading, not writing", "exec <&-; sleep @stay@; " + REACHED, reached, timeout_s=0.4),
+        Hog("flooding", "yes & sleep @stay@; kill -9 $!; wait $!; " + REACHED, reached, timeout_s=0.4),
     ),
 )
 
