@@ -132,16 +132,23 @@ class Known(QObject):
                 if self.current is not None and event.agent.project_id == self.current.id:
                     self.agents[event.agent.id] = event.agent
                     self.agents_changed.emit()
+            case events.AgentRemoved():
+                if self.agents.pop(event.agent_id, None) is not None:
+                    self.agents_changed.emit()
             case events.ApprovalChanged():
                 self._approval(event.approval)
             case events.SettingsChanged():
-                self.settings = event.settings
-                self.settings_changed.emit()
+                self.take_settings(event.settings)
             case events.KeyChanged():
                 self.key = event.status
                 self.key_changed.emit()
             case _:
                 pass
+
+    def take_settings(self, settings: Settings) -> None:
+        """Take the person's settings in as they are stored."""
+        self.settings = settings
+        self.settings_changed.emit()
 
     def apply_project(self, project: Project) -> None:
         """Take a project's state in; the first one becomes the shown one."""

@@ -21,6 +21,7 @@ from agentpane.ui.merge_words import strategy_choices
 from agentpane.ui.one_of import OneOf
 from agentpane.ui.permission_settings import BudgetSection, PermissionSection
 from agentpane.ui.project_settings import ProjectSection
+from agentpane.ui.servers_settings import ServersSection
 from agentpane.ui.settings_parts import Section, choice_row, chosen_model, fill_models
 
 WIDEST = 760
@@ -42,12 +43,13 @@ class SettingsPage(QWidget):
         column.setSpacing(20)
         self.access, self.appearance = AccessSection(desk), AppearanceSection(desk)
         self.merging = MergingSection(desk)
-        self.machine = MachineSection(self._detect)
+        self.machine, self.servers = MachineSection(self._detect), ServersSection(desk)
         self.project, self.agents = ProjectSection(desk), AgentsSection(desk)
         self.permissions, self.budgets = PermissionSection(desk), BudgetSection(desk)
         for section in (
             self.access,
             self.machine,
+            self.servers,
             self.appearance,
             self.merging,
             self.agents,
@@ -76,6 +78,7 @@ class SettingsPage(QWidget):
         known.key_changed.connect(self.access.refresh)
         for section in (self.project, self.permissions, self.budgets):
             known.current_changed.connect(section.refresh)
+        known.current_changed.connect(self._project_changed)
         known.agents_changed.connect(self.agents.refresh)
 
     def refresh(self) -> None:
@@ -83,6 +86,7 @@ class SettingsPage(QWidget):
         self._from_settings()
         for section in (self.project, self.permissions, self.agents):
             section.refresh()
+        self.servers.repository.refresh()
         if not self._detected:
             self._detect()
         if not self._models:
@@ -92,8 +96,13 @@ class SettingsPage(QWidget):
         self.access.key_button.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def _from_settings(self) -> None:
-        for section in (self.access, self.appearance, self.merging, self.budgets):
+        for section in (self.access, self.appearance, self.merging, self.budgets, self.servers):
             section.refresh()
+
+    def _project_changed(self) -> None:
+        """The repository's servers are read anew while the page is there to show them."""
+        if self.isVisible():
+            self.servers.repository.follow()
 
     def _detect(self) -> None:
         self._desk.jobs.start(self._read_detected(), self.tr("Looking for agents on this machine"))

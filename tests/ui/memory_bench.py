@@ -6,6 +6,7 @@ It stands in for the engine where a test is about the window. Runs end when a te
 from __future__ import annotations
 
 import asyncio
+import inspect
 import itertools
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -24,6 +25,7 @@ from agentpane.domain.engine import EngineStatus, KeySource, KeyStatus, Settings
 from agentpane.domain.ids import AgentId, ApprovalId, ProjectId, RunId, SessionId, TaskId
 from agentpane.domain.json import JsonObject
 from agentpane.domain.limits import TASK_TITLE, check_labels, check_line
+from agentpane.domain.mcp import McpCheck, RepositoryServers
 from agentpane.domain.projects import Project, ProjectConfig, ProjectCounts
 from agentpane.domain.review import ApproveOutcome, ApproveResult, DiffSummary, FileDiff, PatchChunk
 from agentpane.domain.runs import ACTIVE, AgentStatus, AgentType, PauseReason, Run, RunStatus
@@ -41,6 +43,9 @@ class MemoryEngine:
 
     def __init__(self) -> None:
         self.standings: tuple[Standing, ...] = ()
+        self.servers: dict[str, RepositoryServers] = {}  # of a project's repository
+        self.checks: dict[str, McpCheck | asyncio.Future[McpCheck]] = {}
+        self.secrets: dict[str, str] = {}
         self.projects: dict[str, Project] = {}
         self.agents: dict[str, Agent] = {}
         self.tasks: dict[str, Task] = {}
@@ -310,8 +315,9 @@ class MemoryBench:
         if fault is not None:
             raise fault
         handler: Callable[[Any], Any] = getattr(self, f"_{type(command).__name__}")
-        result: R = handler(command)
-        return result
+        result = handler(command)
+        answer: R = await result if inspect.isawaitable(result) else result
+        return answer
 
     def _ListProjects(self, command: c.ListProjects) -> tuple[Project, ...]:
         return tuple(self._engine.projects.values())
@@ -385,6 +391,24 @@ class MemoryBench:
             DetectedBackend(BackendName.ACP, "codex", "Codex", None, None, None, False, "Not installed."),
             DetectedBackend(BackendName.COMMAND, None, "Any command", None, None, None, True, "Always there."),
         )
+
+    def _AddMcpServer(self, command: c.AddMcpServer) -> Settings:
+        self._engine.secrets |= command.secrets
+        servers = tuple(one for one in self._engine.settings.mcp_servers if one.name != command.server.name)
+        return self._ChangeSettings(
+            c.ChangeSettings(replace(self._engine.settings, mcp_servers=(*servers, command.server)))
+        )
+
+    def _RemoveMcpServer(self, command: c.RemoveMcpServer) -> Settings:
+        servers = tuple(one for one in self._engine.settings.mcp_servers if one.name != command.name)
+        return self._ChangeSettings(c.ChangeSettings(replace(self._engine.settings, mcp_servers=servers)))
+
+    def _CheckMcpServer(self, command: c.CheckMcpServer) -> McpCheck | asyncio.Future[McpCheck]:
+        return self._engine.checks.get(command.name, McpCheck(command.name, ""))
+
+    def _ListRepositoryServers(self, command: c.ListRepositoryServers) -> RepositoryServers:
+        found = self._engine.servers.get(command.project, RepositoryServers())
+        return replace(found, trusted=self._engine.projects[command.project].trusted)
 
     def _ListModels(self, command: c.ListModels) -> tuple[ModelChoice, ...]:
         return (ModelChoice("claude-sonnet-5", 3.0, 15.0, True), ModelChoice("claude-opus-5", None, None, False))
