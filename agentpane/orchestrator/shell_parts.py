@@ -1,24 +1,22 @@
-"""Taking a shell command apart with the shell's grammar. Nothing is run and nothing is looked up.
+"""Taking a shell command apart: what it would run and which files it would open. Nothing is run or looked up.
 
-The grammar and the shell do not agree on every text. Where they may differ, or a construct is not known here, the
-command counts as one that cannot be taken apart. The grammar is loaded when first needed: call `read` off the loop.
+A construct that is not known here makes the command one that cannot be taken apart. Call `read` off the loop: the
+grammar is loaded when first needed.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import TYPE_CHECKING
 
 from agentpane.domain import wrappers
 from agentpane.domain.shell import Part, Script, Touch, Words
+from agentpane.orchestrator.shell_grammar import CannotTell, in_quotes, parse, unquoted
 
 if TYPE_CHECKING:
-    from tree_sitter import Language, Node
+    from tree_sitter import Node
 
-MAX_BYTES = 64 * 1024
 MAX_DEPTH = 12  # of scripts inside scripts, and of wrappers
 
 
@@ -46,14 +44,6 @@ _NOWHERE = frozenset({"/dev/null", "/dev/stdout", "/dev/stderr", "/dev/stdin", "
 _HARMLESS_LOOP_NAME = re.compile(r"[a-z][a-z0-9]*")
 _PLAIN_DELIMITER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|'[A-Za-z_][A-Za-z0-9_]*'|\"[A-Za-z_][A-Za-z0-9_]*\"")
 _SEPARATOR = re.compile(rb"(?:\\\n)*[ \t](?:[ \t]|\\\n)*")
-_GAP = re.compile(rb"(?:[ \t\n]|\\\n)*")
-_DASH = re.compile(rb"[ \t]+-[ \t]*")
-_JOINED_LINES = re.compile(r"(?<![ \t\n])\\\n")
-_EXPANDS = frozenset("*?[~$`")
-
-
-class _CannotTell(Exception):
-    """The command is not taken apart; the argument says why."""
 
 
 def read(command: str) -> Script:
@@ -61,7 +51,7 @@ def read(command: str) -> Script:
     try:
         reading = _Reading()
         _read_into(reading, command, 0)
-    except _CannotTell as reason:
+    except CannotTell as reason:
         return Script(command, problem=str(reason))
     except RecursionError:
         return Script(command, problem="it is nested too deeply")
@@ -88,73 +78,13 @@ class _Reading:
     moves: bool = False
 
 
-@cache
-def _language() -> Language:
-    import tree_sitter_bash
-    from tree_sitter import Language
-
-    return Language(tree_sitter_bash.language())
-
-
 def _read_into(reading: _Reading, command: str, depth: int) -> None:
-    from tree_sitter import Parser
-
     if depth > MAX_DEPTH:
-        raise _CannotTell("it is nested too deeply")
-    _check_text(command)
-    source = command.encode()
-    root = Parser(_language()).parse(source).root_node
-    if root.has_error:
-        raise _CannotTell("it cannot be parsed as a shell command")
-    if _check_leaves(root, source):
+        raise CannotTell("it is nested too deeply")
+    tree = parse(command)
+    if tree.dashes:
         reading.parts.append(Part((), command, opaque=True))
-    _Walk(reading, source, depth).visit(root)
-
-
-def _check_text(command: str) -> None:
-    try:
-        size = len(command.encode())
-    except UnicodeEncodeError as error:
-        raise _CannotTell("it holds half a character") from error
-    if size > MAX_BYTES:
-        raise _CannotTell("it is too long to be taken apart")
-    for character in command:
-        if character in " \t\n" or "!" <= character <= "~":
-            continue
-        if unicodedata.category(character) in {"Cc", "Cf", "Zs", "Zl", "Zp", "Cs", "Co", "Cn"}:
-            raise _CannotTell(f"it holds the invisible character U+{ord(character):04X}")
-    if _JOINED_LINES.search(command):
-        raise _CannotTell("it joins two lines inside a word")
-
-
-def _check_leaves(root: Node, source: bytes) -> bool:
-    """Everything but blanks must be part of what the grammar has recognised.
-
-    Returns whether a lone dash is not: the grammar drops one in front of a here-document.
-    """
-    end = 0
-    dashes = False
-    stack = [root]
-    while stack:
-        node = stack.pop()
-        if node.is_missing or node.is_error:
-            raise _CannotTell("it cannot be parsed as a shell command")
-        if node.child_count and node.type not in {"string", "heredoc_body"}:
-            stack.extend(reversed(node.children))
-            continue
-        if node.start_byte < end:
-            if node.start_byte != node.end_byte:
-                raise _CannotTell("its here-documents cannot be told apart")
-            continue
-        gap = source[end : node.start_byte]
-        dash = node.type == "<<" and _DASH.fullmatch(gap) is not None
-        if not dash and _GAP.fullmatch(gap) is None:
-            raise _CannotTell("a piece of it is not understood")
-        dashes = dashes or dash
-        end = node.end_byte
-    if _GAP.fullmatch(source[end:]) is None:
-        raise _CannotTell("a piece of it is not understood")
-    return dashes
+    _Walk(reading, tree.source, depth).visit(tree.root)
 
 
 class _Walk:
@@ -195,7 +125,7 @@ class _Walk:
         elif kind == "herestring_redirect":
             self._look(node)
         else:
-            raise _CannotTell(f"it holds a construct that is not known here ({kind})")
+            raise CannotTell(f"it holds a construct that is not known here ({kind})")
 
     def _carrier(self, node: Node) -> None:
         if node.children and node.children[0].type == "((":
@@ -203,14 +133,14 @@ class _Walk:
             self._look(node)
             return
         if node.type == "command_substitution" and self._text(node).startswith("`") and "\\" in self._text(node):
-            raise _CannotTell("it has a backslash between backquotes")
+            raise CannotTell("it has a backslash between backquotes")
         for child in node.named_children:
             if child.type in _WORDS and node.type in {"case_statement", "case_item"}:
                 self._look(child)
             elif child.type in {"command_substitution", "process_substitution"} or child.type not in _WORDS:
                 self.visit(child)
             else:
-                raise _CannotTell("a word stands where a command was expected")
+                raise CannotTell("a word stands where a command was expected")
 
     def _command(self, node: Node) -> None:
         self._check_blanks(node)
@@ -231,16 +161,16 @@ class _Walk:
             elif child.type == "$":
                 words.append("$")
             else:
-                raise _CannotTell(f"it holds a construct that is not known here ({child.type})")
+                raise CannotTell(f"it holds a construct that is not known here ({child.type})")
         name = words[assigned] if len(words) > assigned else None
         if name in _RESERVED:
-            raise _CannotTell(f"“{name}” stands where a command was expected")
+            raise CannotTell(f"“{name}” stands where a command was expected")
         self._take(tuple(words), assigned, self._text(node), self._depth)
 
     def _take(self, words: Words, assigned: int, text: str, depth: int) -> None:
         """Note a simple command, or what it runs in its place."""
         if depth > MAX_DEPTH:
-            raise _CannotTell("it is nested too deeply")
+            raise CannotTell("it is nested too deeply")
         bare = words[assigned:]
         if not bare or bare[0] is None or bare[0].rsplit("/", 1)[-1] in _MOVES:
             self._reading.moves = True
@@ -288,7 +218,7 @@ class _Walk:
     def _assignment(self, node: Node) -> str | None:
         """NAME=VALUE as one word; None where the value is not plain."""
         if node.type != "variable_assignment":
-            raise _CannotTell("an assignment is not understood")
+            raise CannotTell("an assignment is not understood")
         self._look(node)
         name, *rest = node.children
         if name.type != "variable_name":
@@ -312,7 +242,7 @@ class _Walk:
         if operator in {"<&-", ">&-"}:
             return
         if len(targets) != 1:
-            raise _CannotTell("a redirection is followed by further words")
+            raise CannotTell("a redirection is followed by further words")
         target = targets[0]
         self._look(target)
         path = self._word(target)
@@ -328,19 +258,19 @@ class _Walk:
         body = next((child for child in node.named_children if child.type == "heredoc_body"), None)
         end = next((child for child in node.named_children if child.type == "heredoc_end"), None)
         if start is None or end is None or _PLAIN_DELIMITER.fullmatch(self._text(start)) is None:
-            raise _CannotTell("a here-document is not understood")
+            raise CannotTell("a here-document is not understood")
         delimiter = self._text(start).strip("'\"")
         lines = [line.lstrip("\t") for line in (self._text(body) if body else "").split("\n")]
         if delimiter in lines or self._text(end).strip("\t") != delimiter or self._source.count(b"<<") > 1:
-            raise _CannotTell("a here-document is not understood")
+            raise CannotTell("a here-document is not understood")
         follows = self._source[end.end_byte : end.end_byte + 1]
         if follows not in {b"", b"\n"}:
-            raise _CannotTell("a here-document is not understood")
+            raise CannotTell("a here-document is not understood")
         for child in node.named_children:
             if child is body or child.type == "heredoc_body":
                 self._look(child)
             elif child.type in _WORDS:
-                raise _CannotTell("a here-document is followed by further words")
+                raise CannotTell("a here-document is followed by further words")
             elif child.type not in {"heredoc_start", "heredoc_end", "file_descriptor"}:
                 self.visit(child)
 
@@ -365,17 +295,17 @@ class _Walk:
         text = self._text(node)
         kind = node.type
         if kind in {"word", "number"}:
-            return _unquoted(text)
+            return unquoted(text)
         if kind == "raw_string":
             return text[1:-1]
         if kind == "string":
             plain = all(child.type in {'"', "string_content"} for child in node.children)
-            return _in_quotes(text[1:-1]) if plain else None
+            return in_quotes(text[1:-1]) if plain else None
         if kind == "ansi_c_string":
             return None if "\\" in text else text[2:-1]
         if kind == "concatenation":
             if all(child.type == "word" for child in node.children):
-                return _unquoted(text)
+                return unquoted(text)
             pieces = [self._word(child) for child in node.children]
             known = [piece for piece in pieces if piece is not None]
             return "".join(known) if len(known) == len(pieces) else None
@@ -390,13 +320,13 @@ class _Walk:
                 either = {before.type, child.type}
                 touching = not gap and either & {"file_redirect", "herestring_redirect", "heredoc_redirect"}
                 if not touching and _SEPARATOR.fullmatch(gap) is None:
-                    raise _CannotTell("where one of its words ends cannot be told")
+                    raise CannotTell("where one of its words ends cannot be told")
             before = child
 
     def _comment(self, node: Node) -> None:
         before = self._source[max(node.start_byte - 2, 0) : node.start_byte]
         if before.startswith(b"\\") or (before and before[-1:] not in b" \t\n;"):
-            raise _CannotTell("where a comment begins cannot be told")
+            raise CannotTell("where a comment begins cannot be told")
 
     def _opaque(self, node: Node) -> None:
         self._reading.parts.append(Part((), self._text(node), opaque=True))
@@ -410,29 +340,3 @@ def _sets(words: Words) -> bool:
     if not words:
         return True
     return words[0] in _SETTERS or (words[0] == "printf" and len(words) > 1 and words[1] in {"-v", None})
-
-
-def _unquoted(text: str) -> str | None:
-    """A word without quotes: escapes resolved; None when the shell expands it."""
-    out: list[str] = []
-    at = 0
-    braces = any(brace in text.replace("{}", "") for brace in "{}")  # an empty pair is two plain characters
-    while at < len(text):
-        character = text[at]
-        if character == "\\":
-            if at + 1 >= len(text):
-                return None
-            if text[at + 1] != "\n":
-                out.append(text[at + 1])
-            at += 2
-            continue
-        if character in _EXPANDS or (character in "{}" and braces):
-            return None
-        out.append(character)
-        at += 1
-    return "".join(out)
-
-
-def _in_quotes(text: str) -> str:
-    """What stands between double quotes and expands nothing, escapes resolved."""
-    return re.sub(r'\\([\\"$`])', r"\1", text.replace("\\\n", ""))
