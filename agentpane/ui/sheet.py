@@ -150,8 +150,8 @@ class Sheet(QWidget):
         width = min(self._width, host.width() - 2 * MARGIN)
         layout = self._surface.layout()
         assert layout is not None
-        wanted = layout.heightForWidth(width) if layout.hasHeightForWidth() else layout.sizeHint().height()
-        height = min(max(wanted, layout.minimumSize().height()), host.height() - 2 * MARGIN)
+        wanted = layout.totalHeightForWidth(width) if layout.hasHeightForWidth() else layout.totalSizeHint().height()
+        height = min(max(wanted, layout.totalMinimumSize().height()), host.height() - 2 * MARGIN)
         top = 72 if self._at_top else max((host.height() - height) * 2 // 5, MARGIN)
         self._surface.setGeometry(QRect((host.width() - width) // 2, top, width, height))
 
