@@ -69,6 +69,10 @@ class Guarantee:
         """Why the attempt succeeds in a tier of this machine; None where it is stopped."""
         if tier is Tier.LANDLOCK and (self.scoped or attempt.scoped) and landlock.abi() < landlock.SCOPES_ABI:
             return UNSCOPED
+        return self.gap_in_general(attempt, tier)
+
+    def gap_in_general(self, attempt: Attempt, tier: Tier) -> str | None:
+        """Why it succeeds in a tier of a machine whose kernel is new enough for all of Landlock."""
         if tier in attempt.gaps:
             return attempt.gaps[tier]
         return None if tier in attempt.held else self.gaps.get(tier)

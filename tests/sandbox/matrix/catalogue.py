@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .attempt import Guarantee
-from .rows import endings, git, machine, network, processes, reading, resources, writing
+from .rows import endings, git, machine, network, processes, reading, resources, tools, writing
 
 GUARANTEES: tuple[Guarantee, ...] = (
     *reading.GUARANTEES,
@@ -14,4 +14,5 @@ GUARANTEES: tuple[Guarantee, ...] = (
     *network.GUARANTEES,
     *endings.GUARANTEES,
     *resources.GUARANTEES,
+    *tools.GUARANTEES,
 )

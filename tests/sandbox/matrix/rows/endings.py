@@ -119,7 +119,7 @@ WITHOUT_ITS_ENGINE = (
 
 def _ways(until: Until, names: Sequence[str] | None = None, spoken_with: bool = False) -> tuple[Outliving, ...]:
     return tuple(
-        Outliving(f"{name}; spoken with" if spoken_with else name, script, until, spoken_with, needs)
+        Outliving(f"{name} (spoken with)" if spoken_with else name, script, until, spoken_with, needs)
         for name, script, needs in WAYS
         if names is None or name in names
     )

@@ -12,6 +12,9 @@ from ..homes import DATA_FILES, KEY_FILES
 from ..scene import ENVIRONMENT_SECRETS, Scene
 
 AS_YOU = {Tier.NONE: "a command may read whatever you may"}
+VISIBLE = {
+    Tier.LANDLOCK: "Landlock hides what is in files and folders, not that a path is there and where a link leads"
+}
 
 
 def _hard_link(scene: Scene) -> None:
@@ -39,7 +42,7 @@ READING = Guarantee(
         _read("git's comparison", "git --no-pager diff --no-index /dev/null @out@/secret.txt"),
         _read("a list of names", "echo @out@/names/*"),
         _read("a list by another program", "ls @out@/names"),
-        _read("a link's target", "readlink @out@/pointer"),
+        _read("a link's target", "readlink @out@/pointer", gaps=VISIBLE),
         _read("running a program", "@out@/program.sh"),
         _read("a script as input", "source @out@/program.sh"),
         _read("the root of a process", "cat /proc/self/root@out@/secret.txt"),
@@ -89,7 +92,7 @@ f=call(304, os.open('@out@', 0), ctypes.byref(h), 0); os.write(1, os.read(f, 99)
             "its existence and size",
             "[ -s @out@/secret.txt ] && " + REACHED,
             reached,
-            gaps={Tier.LANDLOCK: "Landlock hides what is in files and folders, not that they are there"},
+            gaps=VISIBLE,
         ),
         Command("the machine's accounts", "head -c 1 /etc/shadow && " + REACHED, reached, needs=("root",)),
         Command(
