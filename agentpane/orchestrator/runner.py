@@ -48,6 +48,7 @@ from agentpane.sandbox import Sandbox, tool_environment
 from agentpane.worktrees import Worktree
 
 log = logging.getLogger(__name__)
+CALLS_OUR_TOOLS = frozenset({BackendName.ANTHROPIC, BackendName.CLAUDE_CODE})
 Wish = Callable[[], PauseReason | None]
 
 
@@ -225,7 +226,7 @@ class Runner:
 
     async def _wanted(self, cast: Cast, worktree: Worktree) -> Wanted:
         """The tool servers of the run; none for an agent that does not call our tools."""
-        ours = cast.agent.backend is BackendName.ANTHROPIC
+        ours = cast.agent.backend in CALLS_OUR_TOOLS
         chosen = await self._core.db.read(settings.get)
         return Wanted(
             own=chosen.mcp_servers if ours else (),
@@ -327,7 +328,9 @@ class Runner:
 
     async def _paused(self, row: runs.RunRow, recorder: Recorder, pause: RunPaused) -> None:
         error = pause.error
-        data: dict[str, object] = {"state": "paused", "reason": pause.reason.value}
+        waiting = await self._core.db.read(runs.row, row.id)  # one that waits, alive, has its reason already
+        reason = waiting.pause_reason if waiting.status is RunStatus.PAUSED else None
+        data: dict[str, object] = {"state": "paused", "reason": (reason or pause.reason).value}
         if error is not None:
             data |= {"code": error.code.value, "message": error.message, "hint": error.hint}
         recorder.add(EventKind.STATE, data)  # type: ignore[arg-type]

@@ -24,6 +24,7 @@ from agentpane.domain.tasks import Task
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator import agent_files
 from agentpane.sandbox import detect
+from tests.backends.claude_stand_in import claude_stand_in
 from tests.backends.wire import say, use
 from tests.orchestrator.conftest import BOUND, Bench, git, running, scripted
 
@@ -238,6 +239,29 @@ async def test_a_run_calls_a_servers_tool_under_the_policy_and_goes_on_without_a
     first = server.requests[0].body
     tools = first["tools"]
     assert isinstance(tools, list) and "mcp__notes__plain" in {tool["name"] for tool in tools}
+
+
+async def test_claude_code_calls_a_servers_tool_by_its_own_name_under_the_policy(
+    data: Path, repository: Path, tmp_path: Path
+) -> None:
+    called = use("mcp__agentpane__mcp__notes__plain", about="cents")
+    turns = [[called], [use("Write", file_path="new.txt", content="new\n")], [say("Done.")]]
+    environment = {"ANTHROPIC_API_KEY": "of-this-test"}
+    with claude_stand_in(tmp_path / "bin", {"turns": turns}):
+        async with running(data, environment) as bench:
+            await bench.engine.do(c.AddMcpServer(McpServer("notes", command=f"{sys.executable} {RUDE} kind")))
+            project = await bench.project(repository)
+            await bench.engine.do(c.AddAgent(project.id, "Own", BackendName.CLAUDE_CODE))
+            task = await bench.card(project, agent="Own")
+            await bench.start(task)
+            await bench.until(task, lambda now: bool(now.card.approvals_pending))
+            (asked,) = await bench.engine.do(c.ListApprovals(task.card.id))
+            assert (asked.tool, asked.summary) == ("mcp__notes__plain", '{"about": "cents"}')
+            await bench.engine.do(c.DecideApproval(asked.id, allow=True, environment=environment))
+            await bench.reviewed(task)
+            events = await bench.session(task)
+    results = [event.data for event in events if event.kind is EventKind.TOOL_RESULT]
+    assert results[0]["content"] == "hello"
 
 
 async def test_servers_are_stored_without_their_secrets(data: Path) -> None:

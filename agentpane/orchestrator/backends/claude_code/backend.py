@@ -67,7 +67,7 @@ class ClaudeCodeBackend:
         async with AsyncExitStack() as stack:
             link = Link(await brief.context.sandbox.open(command), secrets)
             stack.push_async_callback(link.close)
-            own = OwnTools(brief.tools, brief.context, link.inbox)
+            own = OwnTools(brief.tools, brief.extra_tools, brief.context, link.inbox)
             stack.push_async_callback(own.close)
             turns = Turns(brief.first_turn, brief.model, prices)
             calls = Calls(brief, host, state)

@@ -1,4 +1,5 @@
-"""Our own tools, served to the program over its own line: commands run in our sandbox and not in the program's.
+"""Our own tools, served to the program over its own line: commands run in our sandbox and not in the program's, and
+the tools of servers are called by us.
 
 They speak the Model Context Protocol, whose messages come inside the program's requests.
 """
@@ -13,9 +14,10 @@ from typing import Any
 from agentpane.errors import AgentPaneError
 from agentpane.orchestrator.backends.base import ToolCall, ToolOutput
 from agentpane.orchestrator.backends.claude_code.launching import SERVER
-from agentpane.orchestrator.tools import ToolContext, ToolResult, toolbox
+from agentpane.orchestrator.tools import Tool, ToolContext, ToolResult, toolbox
 
 SERVED = ("Bash", "BashOutput", "KillShell")
+LONGEST_NAME = 128  # characters of a tool's name on the wire
 PROTOCOL = "2025-06-18"
 TAP_LIMIT = 256 * 1024  # characters of a call's output that wait to be shown; older ones are dropped
 METHOD_NOT_FOUND, INVALID_PARAMS = -32601, -32602
@@ -40,8 +42,11 @@ class OutputWaits:
 class OwnTools:
     """Of one run. What comes of the calls is put into `inbox`."""
 
-    def __init__(self, granted: tuple[str, ...], context: ToolContext, inbox: asyncio.Queue[object]) -> None:
-        self._tools = toolbox(name for name in SERVED if name in granted)
+    def __init__(
+        self, granted: tuple[str, ...], extra: tuple[Tool, ...], context: ToolContext, inbox: asyncio.Queue[object]
+    ) -> None:
+        fit = {tool.name: tool for tool in extra if len(f"mcp__{SERVER}__{tool.name}") <= LONGEST_NAME}
+        self._tools: Mapping[str, Tool] = {**toolbox(name for name in SERVED if name in granted), **fit}
         self._context = context
         self._inbox = inbox
         self._jobs: dict[str, asyncio.Task[None]] = {}  # by the name of the program's request
@@ -122,6 +127,7 @@ class OwnTools:
 
 def served(message: Message, result: ToolResult) -> dict[str, object]:
     content = [{"type": "text", "text": result.content}]
+    content += [{"type": "image", "data": image.data, "mimeType": image.media_type} for image in result.images]
     return {"jsonrpc": "2.0", "id": message.get("id"), "result": {"content": content, "isError": result.is_error}}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os.path
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from agentpane.domain.policy import Effect, Use
 from agentpane.orchestrator.backends.claude_code.launching import SERVER
 
 OWN_PREFIX = f"mcp__{SERVER}__"
+OF_A_SERVER = "mcp__"
 QUESTION = "AskUserQuestion"
 PLAN = "ExitPlanMode"
 TODOS = "TodoWrite"
@@ -71,6 +73,8 @@ def summary_of(name: str, given: JsonObject, worktree: Path) -> str:
     path = _path(given)
     if name in ("Glob", "Grep"):
         words = _text(given, "pattern") or ""
+    elif name.startswith(OF_A_SERVER):
+        words = json.dumps(given, ensure_ascii=False)
     elif path is not None:
         words = within(worktree, path)
     else:
