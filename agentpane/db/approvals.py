@@ -39,7 +39,7 @@ def request(connection: Connection, new: NewApproval, at: datetime) -> Approval:
     """Ask for a decision. A call of the same run that was asked about already keeps its first approval."""
     known = for_call(connection, new.run_id, new.call_id)
     if known is not None:
-        return known
+        return known if known.state is not ApprovalState.WITHDRAWN else _ask_again(connection, known.id, at)
     approval_id = ApprovalId(new_id())
     connection.execute(
         insert(_A).values(
@@ -144,6 +144,14 @@ def withdraw_for_task(connection: Connection, task_id: TaskId, at: datetime) -> 
     return tuple(get(connection, approval.id) for approval in open_ones)
 
 
+def withdraw_plan(connection: Connection, run_id: RunId) -> tuple[Approval, ...]:
+    """Take back the approval of a run's plan, and return it: the run begins anew."""
+    approved = (_A.run_id == run_id, _A.tool == EXIT_PLAN, _A.state == ApprovalState.ALLOWED)
+    found = _all(connection, _approvals().where(*approved))
+    connection.execute(update(_A).where(*approved).values(state=ApprovalState.WITHDRAWN))
+    return tuple(get(connection, approval.id) for approval in found)
+
+
 def allow_always(connection: Connection, project_id: ProjectId, rules: Iterable[str], at: datetime) -> None:
     """Take these rules into what the person has allowed for good in this project."""
     set_always(connection, project_id, (*always(connection, project_id), *rules), at)
@@ -162,6 +170,12 @@ def always(connection: Connection, project_id: ProjectId) -> tuple[str, ...]:
     if rules is None:
         raise projects.not_found(project_id)
     return tuple(rules)
+
+
+def _ask_again(connection: Connection, approval_id: ApprovalId, at: datetime) -> Approval:
+    anew = {"state": ApprovalState.PENDING, "requested_at": at, "decided_at": None, "decided_by": None, "message": None}
+    connection.execute(update(_A).where(_A.id == approval_id).values(**anew, edited=None))
+    return get(connection, approval_id)
 
 
 def _all(connection: Connection, query: AnySelect) -> tuple[Approval, ...]:

@@ -104,7 +104,7 @@ class Dispatcher:
             task = await self._core.task(task.card.id)
             run = task.runs[-1] if task.runs else None
             if run is not None and run.status is RunStatus.COMPLETED and task.card.code == ErrorCode.TASK_NO_DIFF:
-                return await self._another(task, run, command.environment)
+                return await self._another(task, run, command.environment, afresh=command.afresh)
             if run is None or run.status not in RESUMABLE or task.card.column is not Column.IN_PROGRESS:
                 raise not_resumable(task)
             if command.finish:
@@ -213,12 +213,16 @@ class Dispatcher:
         environment: Mapping[str, str],
         prompt: str | None = None,
         also: Callable[[tasks.Connection], None] | None = None,
+        afresh: bool = False,
     ) -> Task:
-        """Queue a further run of the same agent, under the same policy as the last."""
+        """Queue a further run of the same agent, under the same policy as the last; one that begins anew plans anew."""
         agent = await self._core.db.read(agents.get, last.agent_id)
         row = await self._core.db.read(runs.row, last.id)
         policy = Policy(row.policy) if row.policy else None
-        return await self._queue.new(task, agent, environment, policy=policy, prompt=prompt, also=also)
+        plan = afresh and row.plan
+        return await self._queue.new(
+            task, agent, environment, policy=policy, plan=plan, afresh=afresh, prompt=prompt, also=also
+        )
 
     async def _finish(self, task: Task, run: Run) -> Task:
         if run.status is not RunStatus.PAUSED:

@@ -96,7 +96,7 @@ class Judge:
             return _answer(decided)
         if verdict.judgement is not Judgement.ASK:
             return verdict
-        if decided is None:
+        if decided is None or decided.state is ApprovalState.WITHDRAWN:
             detail = await asyncio.to_thread(preview, self._terms.worktree, call.name, call.input)
             await self._ask(_Asked(turn, call, summary, detail, offered(use, script), verdict.rule), alive=False)
         raise RunPaused(PauseReason.PLAN if call.name == p.EXIT_PLAN else PauseReason.APPROVAL)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentpane.api import commands as c
-from agentpane.api.events import SessionAppended
-from agentpane.db import agents, audit, projects, runs, sessions, tasks
+from agentpane.api.events import ApprovalChanged, SessionAppended
+from agentpane.db import agents, approvals, audit, projects, runs, sessions, tasks
 from agentpane.domain.agents import Agent, BackendName
 from agentpane.domain.board import Column
 from agentpane.domain.budgets import Budget, check_budget, reached, with_more
@@ -65,12 +65,14 @@ class Queue:
         *,
         policy: Policy | None = None,
         plan: bool = False,
+        afresh: bool = False,
         prompt: str | None = None,
         position: int = 0,
         also: Callable[[tasks.Connection], None] | None = None,
     ) -> Task:
         """Queue a new run of `agent`, and put the card in In Progress.
 
+        afresh: the agent begins anew, as it does on a card that comes from the backlog again.
         prompt: what the agent reads first; None: the task itself, or what the session has.
         also: stored in the same transaction.
         Raises AGENT_BACKEND_MISSING, BACKEND_AUTH, AGENT_ALREADY_RUNNING, QUEUE_FULL, or what
@@ -111,7 +113,7 @@ class Queue:
             if also is not None:
                 also(connection)
             moved = tasks.move(connection, task.card.id, Column.IN_PROGRESS, position, now)
-            noted = sessions.append(connection, session_id, self._opening(task, run.id, agent, model, prompt))
+            noted = sessions.append(connection, session_id, self._opening(task, run.id, agent, model, prompt, afresh))
             told = {"agent": agent.name, "model": model, "policy": _policy(agent, project, policy).value}
             audit.append(
                 connection,
@@ -142,6 +144,8 @@ class Queue:
         budget = await self._budget(run, command.budget)
         if command.afresh:
             await note(self.core, self.blobs, task, run.id, EventKind.STATE, {"state": AFRESH})
+            for withdrawn in await self.core.db.write(approvals.withdraw_plan, run.id):
+                self.core.bus.publish(ApprovalChanged(withdrawn))
         queued = {"state": "queued", "agent": agent.name, "model": run.model}
         await note(self.core, self.blobs, task, run.id, EventKind.STATE, queued)
         now = self.core.clock.now()
@@ -181,10 +185,12 @@ class Queue:
             "sandbox (agentpane project policy P --unconfined). Nothing has changed.",
         )
 
-    def _opening(self, task: Task, run_id: RunId, agent: Agent, model: str, prompt: str | None) -> tuple[NewEvent, ...]:
+    def _opening(
+        self, task: Task, run_id: RunId, agent: Agent, model: str, prompt: str | None, afresh: bool
+    ) -> tuple[NewEvent, ...]:
         """The events that a new run begins with; a card that comes from the backlog again starts anew."""
         said: list[tuple[EventKind, JsonObject]] = []
-        if task.card.column is Column.BACKLOG and task.runs:
+        if task.runs and (afresh or task.card.column is Column.BACKLOG):
             said.append((EventKind.STATE, {"state": AFRESH}))
         said.append((EventKind.STATE, {"state": "queued", "agent": agent.name, "model": model}))
         if prompt is not None:

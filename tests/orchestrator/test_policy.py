@@ -243,6 +243,9 @@ async def test_a_decision_that_came_while_nobody_waited_answers_one_equal_call(
             task = await bench.start(await bench.card(await bench.project(repository)), policy=Policy.CAREFUL)
             asked = await pending(bench, task)
             await bench.engine.pause_all()
+            paused = await bench.until(task, lambda now: bench.engine.alive_runs == 0)
+            reasons = [event.data.get("reason") for event in await bench.session(task)]
+            assert paused.runs[-1].pause_reason is PauseReason.APPROVAL and reasons[-1] == "approval"
         async with running(data, server.environment) as bench:
             backend = puts(bench, monkeypatch, "make", "make")
             await decide(bench, asked)

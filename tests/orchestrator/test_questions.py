@@ -11,13 +11,12 @@ from agentpane.api import commands as c
 from agentpane.domain.runs import PauseReason, RunStatus
 from agentpane.domain.sessions import EventKind
 from agentpane.domain.tasks import Task, Todo, TodoState
-from tests.backends.wire import Block, ScriptedServer, say, use
+from tests.backends.wire import Block, Failure, Reply, ScriptedServer, say, use
 from tests.orchestrator.conftest import Bench, running, scripted
 
 
 async def begun(bench: Bench, repository: Path, **fields: object) -> Task:
-    project = await bench.project(repository)
-    return await bench.start(await bench.card(project, **fields))
+    return await bench.start(await bench.card(await bench.project(repository)), **fields)
 
 
 def last_words(server: ScriptedServer) -> str:
@@ -149,6 +148,37 @@ async def test_background_commands_end_with_the_pause_and_the_agent_is_told(data
     told = json.dumps(server.requests[3].messages[-1])
     assert "The person answers: yes" in told and "background commands were ended: bash_1" in told
     assert "There is no background command bash_1" in last_words(server)
+
+
+async def test_an_approved_plan_counts_no_more_when_the_run_begins_anew(data: Path, repository: Path) -> None:
+    turns: list[list[Block] | Reply] = [
+        [use("ExitPlanMode", plan="1. Write b.txt")],
+        Failure(400, "invalid_request_error"),
+    ]
+    with scripted(*turns) as server:
+        async with running(data, server.environment) as bench:
+            task = await bench.settled(await begun(bench, repository, plan=True))
+            (asked,) = await bench.engine.do(c.ListApprovals(task.card.id))
+            await bench.engine.do(c.DecideApproval(asked.id, allow=True, environment=server.environment))
+            await bench.until(task, lambda now: now.runs[-1].status is RunStatus.ERROR)
+            await bench.engine.do(c.ResumeRun(task.card.id, afresh=True, environment=server.environment))
+            again = await bench.until(task, lambda now: now.runs[-1].status is RunStatus.PAUSED)
+            assert again.runs[-1].pause_reason is PauseReason.PLAN and len(again.runs) == 1
+            (anew,) = await bench.engine.do(c.ListApprovals(task.card.id))
+            assert anew.id == asked.id  # the scripted call has the same name each time, and is asked about again
+    first, second, third = server.requests
+    assert "Until the plan is approved" not in str(second.body["system"])
+    assert (third.body["system"], third.messages) == (first.body["system"], first.messages)
+
+
+async def test_work_that_changed_nothing_can_begin_anew_too(data: Path, repository: Path) -> None:
+    with scripted([say("Nothing to do.")]) as server:
+        async with running(data, server.environment) as bench:
+            task = await bench.settled(await begun(bench, repository))
+            await bench.engine.do(c.ResumeRun(task.card.id, afresh=True, environment=server.environment))
+            await bench.until(task, lambda now: len(now.runs) == 2 and now.runs[-1].status is RunStatus.COMPLETED)
+    first, second = server.requests
+    assert second.messages == first.messages
 
 
 def _lives(worktree: Path) -> bool:
