@@ -16,11 +16,12 @@ from agentpane.orchestrator.backends.base import BackendEvent, Endpoint
 from agentpane.orchestrator.backends.claude_code import ClaudeCodeBackend, find_program
 from tests.backends.claude_stand_in import CLAUDE_TOOLS, OWN_BASH, claude_stand_in
 from tests.backends.conformance import Host, Place, said
-from tests.backends.rig import of_kind
+from tests.backends.rig import Mark, marks, of_kind
 from tests.backends.wire import Answer, Block, Failure, Reply, ScriptedServer, Stream, say, use
 
 pytestmark = pytest.mark.long
 
+SERVED = "mcp__notes__mark"  # as a tool server's tool is called
 STORY: Sequence[Sequence[Block]] = (
     [
         say("I look and write."),
@@ -28,6 +29,7 @@ STORY: Sequence[Sequence[Block]] = (
         use("Write", file_path="b.txt", content="x"),
         use(OWN_BASH, command="cat a.txt; echo done > c.txt"),
         use("Bash", command="touch never"),
+        use(f"mcp__agentpane__{SERVED}", line="of a server"),
     ],
     [use("TodoWrite", todos=[{"content": "Look", "status": "completed", "activeForm": "Looking"}])],
     [
@@ -75,9 +77,10 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 
 async def play(place: Place, events: list[BackendEvent], host: Host, **changes: Any) -> None:
+    ours: dict[str, Any] = {"tools": CLAUDE_TOOLS, "extra_tools": (Mark(name=SERVED),)}
     backend = ClaudeCodeBackend()
     try:
-        async with aclosing(backend.play(place.brief({"tools": CLAUDE_TOOLS} | changes), host)) as told:
+        async with aclosing(backend.play(place.brief(ours | changes), host)) as told:
             async for event in told:
                 events.append(event)
     finally:
@@ -104,9 +107,11 @@ async def test_the_real_one_and_the_stand_in_behave_alike(place: Place, tmp_path
         assert {seen.headers["x-api-key"] for seen in server.requests} == {server.key}
         assert "blue" in str(server.requests[-1].messages[-1])
     assert real[-1] == base.Ended("All done.")
-    assert sorted(os.listdir(place.worktree)) == ["a.txt", "b.txt", "c.txt"]
+    assert sorted(os.listdir(place.worktree)) == ["a.txt", "b.txt", "c.txt", "marks.txt"]
+    assert marks(place.worktree) == ["of a server"]
+    assert SERVED in [used.tool for used in host.uses]
     asked = list(host.uses)
-    for name in ("b.txt", "c.txt"):
+    for name in ("b.txt", "c.txt", "marks.txt"):
         (place.worktree / name).unlink()
     alike: list[BackendEvent] = []
     second = Host(answer="blue")

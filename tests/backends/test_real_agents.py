@@ -113,9 +113,10 @@ async def test_opencode_asks_before_it_writes(place: Place) -> None:
     check(events, host, place)
 
 
-async def test_codex_that_is_not_signed_in_says_how_to_sign_in(place: Place) -> None:
-    preset = installed("codex")
+@pytest.mark.parametrize(("name", "how"), [("codex", "codex login"), ("gemini", "GEMINI_API_KEY")])
+async def test_one_that_is_not_signed_in_says_how_to_sign_in(place: Place, name: str, how: str) -> None:
+    preset = installed(name)
     with pytest.raises(AgentPaneError) as caught:
         await follow(AcpBackend(), brief_for(place, preset, Endpoint(None)))
     assert caught.value.code is ErrorCode.BACKEND_AUTH
-    assert "codex login" in caught.value.hint
+    assert how in caught.value.hint
