@@ -349,18 +349,18 @@ async def test_an_address_that_is_not_this_machine_gets_no_stored_key(data: Path
 async def test_a_run_cut_off_by_the_engines_death_is_interrupted_and_goes_on_from_its_last_turn(
     data: Path, repository: Path
 ) -> None:
-    slow = [say("Waiting."), use("Bash", command="sleep 60")]
+    slow = [say("Waiting."), use("Bash", command="touch began; sleep 600")]
     with scripted(WRITE, slow, DONE) as server:
         async with running(data, server.environment) as bench:
             task = await bench.start(await bench.card(await bench.project(repository)))
-            await bench.until(task, lambda now: bool(now.runs) and now.runs[-1].turns == 2)
+            await bench.until(task, lambda now: now.worktree is not None and (Path(now.worktree) / "began").exists())
         # The engine ended without pausing the run, as when it is killed.
         async with running(data, server.environment) as bench:
             found = await bench.until(task, lambda now: now.runs[-1].status is RunStatus.INTERRUPTED)
             assert found.card.column is Column.IN_PROGRESS
             await bench.engine.do(c.ResumeRun(task.card.id, environment=bench.environment))
             done = await bench.until(task, lambda now: now.card.column is Column.WAITING_APPROVAL)
-            assert done.card.files_changed == 1
+            assert done.card.files_changed == 2
             assert len(server.requests) == 3
             assert "unknown" in str(server.requests[2].messages[-1])
 
