@@ -24,6 +24,7 @@ from .commands import in_worktree
 from .scene import Scene
 
 READY_S = 30.0
+LOOKS = 12
 STOPPED_S, KILLED_S = 1.0, 2.0  # by then nothing may be left
 TRIES = 3
 
@@ -199,8 +200,11 @@ def alive(mark: str, before: bytes = b"") -> list[int]:
 
 
 def kill(mark: str) -> None:
-    """Until none is left, whatever they do meanwhile."""
-    while left := [*alive(mark), *alive(mark, b"k")]:
+    """Until none is left, whatever they do meanwhile; one that is always on the move is missed by a single look."""
+    unseen = 0
+    while unseen < LOOKS:
+        left = [*alive(mark), *alive(mark, b"k")]
+        unseen = 0 if left else unseen + 1
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for pid in left:
                 with contextlib.suppress(ProcessLookupError):

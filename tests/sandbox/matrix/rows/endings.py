@@ -82,7 +82,7 @@ if call(56, 0x8000 | 17, 0, 0, 0, 0) == 0: stay()
     ),
     (
         "always on the move",
-        f"(exec -a @mark@ python3 -I -S -c 'import os, time\nwhile True:\n if os.fork(): os._exit(0)\n"
+        f"(exec -a @mark@ python3 -I -S -c 'import os, time\nfor _ in range(300):\n if os.fork(): os._exit(0)\n"
         f" os.setsid(); time.sleep(.2)') {QUIET} &",
         (),
     ),
