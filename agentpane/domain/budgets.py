@@ -14,6 +14,8 @@ from agentpane.domain.limits import invalid
 from agentpane.errors import AgentPaneError, ErrorCode
 
 WARNING_SHARE = 0.8
+LARGEST_STEP = 50_000  # tokens that one turn may add to a conversation that is still small
+CACHE_WRITE_RATE = 1.25  # of the price of what is read anew
 MOST_USD = 1_000_000.0
 MOST_TOKENS = 10**12
 
@@ -55,6 +57,27 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True)
+class Most:
+    """What a request that is under way can use at most. 0: not known."""
+
+    usd: float = 0.0
+    tokens: int = 0
+
+
+def most_of_request(context: int, answer: int, usd_of_million: tuple[float | None, float | None]) -> Most:
+    """Of a request by a run whose last one had `context` tokens. answer: the most that the model may write.
+
+    usd_of_million: of tokens in and out. What is new may be as much again and LARGEST_STEP more, and is written into
+    the model's cache.
+    """
+    read = 2 * context + LARGEST_STEP
+    inward, outward = usd_of_million
+    known = inward is not None and outward is not None
+    usd = (read * CACHE_WRITE_RATE * (inward or 0.0) + answer * (outward or 0.0)) / 1_000_000 if known else 0.0
+    return Most(usd, read + answer)
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """One budget and what has been used of it."""
 
@@ -80,22 +103,24 @@ class Standing:
         """Whether dollars are limited and nobody knows what some calls have cost."""
         return self.budget.usd is not None and self.spent.unpriced > 0
 
-    def has_room_beside(self, others: int) -> bool:
+    def has_room_beside(self, others: Sequence[Most]) -> bool:
         """Whether one more request may begin while `others` are under way, so that at most one goes beyond.
 
-        Each is taken for twice the largest call so far; before there is one, requests go one at a time.
+        None is taken for less than twice the largest call so far; before there is one, requests go one at a time.
         """
         if not others:
             return True
         if self.budget.usd is not None:
             if not self.spent.largest_usd:
                 return False
-            if self.spent.usd + 2 * self.spent.largest_usd * others >= self.budget.usd:
+            most = sum(max(one.usd, 2 * self.spent.largest_usd) for one in others)
+            if self.spent.usd + most >= self.budget.usd:
                 return False
         if self.budget.tokens is not None:
             if not self.spent.largest_tokens:
                 return False
-            return self.spent.tokens + 2 * self.spent.largest_tokens * others < self.budget.tokens
+            most_tokens = sum(max(one.tokens, 2 * self.spent.largest_tokens) for one in others)
+            return self.spent.tokens + most_tokens < self.budget.tokens
         return True
 
     def words(self) -> str:

@@ -11,12 +11,13 @@ from datetime import datetime, timedelta
 
 from agentpane.api import commands as c
 from agentpane.db import agents, model_calls, projects, runs, settings
-from agentpane.domain.budgets import Budget, Scope, Spent, Standing, reached, unknown_cost
+from agentpane.domain.budgets import Budget, Most, Scope, Spent, Standing, most_of_request, reached, unknown_cost
 from agentpane.domain.costs import CostLine
 from agentpane.domain.ids import RunId
 from agentpane.domain.limits import invalid
 from agentpane.domain.runs import PauseReason
 from agentpane.orchestrator.backends.base import RunPaused
+from agentpane.orchestrator.backends.messages_api.models import MAX_TOKENS, usd_of_million
 from agentpane.orchestrator.core import Core
 
 MOST_DAYS = 3_650
@@ -28,8 +29,8 @@ class Budgets:
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        self._under_way: dict[RunId, frozenset[Place]] = {}
-        self._ended = asyncio.Event()  # some request has ended since it was last cleared
+        self._under_way: dict[RunId, tuple[frozenset[Place], Most]] = {}
+        self._next_end = asyncio.Event()  # set, and another put in its place, when a request ends
         self._warned: set[tuple[RunId, Scope]] = set()
 
     async def before_request(self, run_id: RunId) -> None:
@@ -39,7 +40,7 @@ class Budgets:
         """
         self._give_back(run_id)
         while True:
-            self._ended.clear()
+            end = self._next_end
             run = await self._core.db.read(runs.row, run_id)
             standings = await self.standings(run)
             problem = reached(standings)
@@ -47,10 +48,14 @@ class Budgets:
                 problem = unknown_cost(standings, run.model)
             if problem is not None:
                 raise RunPaused(PauseReason.BUDGET, problem)
+            prices = await asyncio.to_thread(usd_of_million, run.model) if standings else (None, None)
+            if end.is_set():
+                continue  # what was read is from before it
             if all(one.has_room_beside(self._beside(self._place(one, run), run_id)) for one in standings):
                 break
-            await self._ended.wait()
-        self._under_way[run_id] = frozenset(self._place(one, run) for one in standings)
+            await end.wait()
+        most = most_of_request(run.context_used or 0, MAX_TOKENS, prices)
+        self._under_way[run_id] = frozenset(self._place(one, run) for one in standings), most
 
     async def after_usage(self, run_id: RunId) -> tuple[Standing, ...]:
         """The request has ended and its usage is stored. Returns the budgets that this run was not yet warned of."""
@@ -127,12 +132,14 @@ class Budgets:
         }
         return standing.scope, whose[standing.scope]
 
-    def _beside(self, place: Place, run_id: RunId) -> int:
-        return sum(place in places for other, places in self._under_way.items() if other != run_id)
+    def _beside(self, place: Place, run_id: RunId) -> list[Most]:
+        under_way = self._under_way.items()
+        return [most for other, (places, most) in under_way if other != run_id and place in places]
 
     def _give_back(self, run_id: RunId) -> None:
         if self._under_way.pop(run_id, None) is not None:
-            self._ended.set()
+            self._next_end.set()
+            self._next_end = asyncio.Event()
 
 
 def _midnight(now: datetime) -> datetime:

@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentpane.domain.budgets import Budget, Scope, Spent, Standing, check_budget, reached, unknown_cost, with_more
+from agentpane.domain.budgets import (
+    Budget,
+    Most,
+    Scope,
+    Spent,
+    Standing,
+    check_budget,
+    most_of_request,
+    reached,
+    unknown_cost,
+    with_more,
+)
 from agentpane.errors import AgentPaneError, ErrorCode
 
 
@@ -57,30 +68,44 @@ def test_more_counts_from_what_is_used_already() -> None:
 
 
 @given(
-    costs=st.lists(st.floats(0.01, 1.0), min_size=1, max_size=60),
+    requests=st.lists(
+        st.floats(0.01, 1.0).flatmap(lambda most: st.tuples(st.floats(0.0, most), st.just(most))),
+        min_size=1,
+        max_size=60,
+    ),
     limit=st.floats(0.05, 10.0),
     side_by_side=st.integers(1, 8),
 )
 def test_runs_side_by_side_go_beyond_a_budget_by_one_request_at_most(
-    costs: list[float], limit: float, side_by_side: int
+    requests: list[tuple[float, float]], limit: float, side_by_side: int
 ) -> None:
-    """Requests end in the order in which they began, and none costs over twice the largest before it."""
+    """Each request costs what it costs and never more than its most, however cheap those before it were."""
     spent = Spent()
-    under_way: list[float] = []
+    under_way: list[tuple[float, float]] = []
     ended_beyond = 0
-    for cost in costs:
-        while under_way and (
-            len(under_way) >= side_by_side
-            or not standing(Budget(usd=limit), spent).has_room_beside(len(under_way))
-            or standing(Budget(usd=limit), spent).is_reached
-        ):
-            done = under_way.pop(0)
-            ended_beyond += spent.usd >= limit
-            spent = Spent(spent.usd + done, 0, 0, max(spent.largest_usd, done))
-        if standing(Budget(usd=limit), spent).is_reached:
-            break
-        under_way.append(min(cost, 2 * spent.largest_usd) if spent.largest_usd else cost)
-    for done in under_way:
+
+    def end_one() -> None:
+        nonlocal spent, ended_beyond
+        done, _ = under_way.pop(0)
         ended_beyond += spent.usd >= limit
         spent = Spent(spent.usd + done, 0, 0, max(spent.largest_usd, done))
+
+    for request in requests:
+        while under_way:
+            now = standing(Budget(usd=limit), spent)
+            room = now.has_room_beside([Most(usd=most) for _, most in under_way])
+            if len(under_way) < side_by_side and room and not now.is_reached:
+                break
+            end_one()
+        if standing(Budget(usd=limit), spent).is_reached:
+            break
+        under_way.append(request)
+    while under_way:
+        end_one()
     assert ended_beyond <= 1
+
+
+def test_the_most_of_a_request_is_what_it_may_read_and_write() -> None:
+    known = most_of_request(100_000, 32_000, (3.0, 15.0))
+    assert known == Most(usd=pytest.approx(250_000 * 1.25 * 3e-6 + 32_000 * 15e-6), tokens=282_000)
+    assert most_of_request(100_000, 32_000, (None, None)) == Most(0.0, 282_000)

@@ -33,9 +33,15 @@ def model_names() -> tuple[str, ...]:
 
 def models() -> tuple[ModelChoice, ...]:
     """The SDK's models with their prices. Reads files: call it in a thread."""
-    prices = importlib.import_module("agentpane.orchestrator.backends.messages_api.prices")
     chosen = []
     for name in model_names():
-        input_price, output_price = prices.price_of_million(name)
+        input_price, output_price = usd_of_million(name)
         chosen.append(ModelChoice(name, input_price, output_price, is_default=name == DEFAULT_MODEL))
     return tuple(chosen)
+
+
+def usd_of_million(model: str) -> tuple[float | None, float | None]:
+    """US dollars for a million tokens in and out; None where unknown. Slow at first: call it in a thread."""
+    prices = importlib.import_module("agentpane.orchestrator.backends.messages_api.prices")
+    found: tuple[float | None, float | None] = prices.price_of_million(model)
+    return found
