@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from agentpane.api.events import RunActivity
 from agentpane.db import audit, model_calls, runs, tasks
@@ -39,6 +40,7 @@ class Narrator:
         self._read_up_to = read_up_to  # the number of the last event that the model's next answer has seen
         self._budgets = budgets
         self._open: dict[str, base.ToolStarted] = {}  # calls whose outcome has not come yet
+        self._uncounted: base.TurnFinished | None = None  # the last turn, if what it has used is still to be told
 
     async def cut_off(self) -> None:
         """The run was stopped: enter the calls that it was stopped in, for their effect may have happened."""
@@ -60,6 +62,12 @@ class Narrator:
         self._open.clear()
         if entries:
             await self._core.audit(*entries)
+
+    async def settle(self) -> None:
+        """The agent says nothing more: what was to be told of the last turns is unknown."""
+        last, self._uncounted = self._uncounted, None
+        if last is not None:
+            await self._used(replace(last, cost_usd=None), None, _figures(last, None), turns=0)
 
     async def take(self, event: base.BackendEvent) -> str | None:
         """Store or show an event. Returns the agent's last words when it has ended."""
@@ -140,12 +148,17 @@ class Narrator:
             "context_used": event.context_used,
             "context_window": event.context_window,
         }
-        await self._used(event, event.usage, used, turns=1)
+        self._uncounted = None if event.counted else event
+        if event.counted or event.cost_usd is not None:
+            await self._used(event, event.usage, used, turns=1)
+        else:
+            await self._core.db.write(runs.add_usage, self._run.id, 1, 0, 0, 0.0, self._core.clock.now())
         if event.context_used is not None:
             await self._core.db.write(runs.measure_context, self._run.id, event.context_used, event.context_window)
         await self._core.announce_task(self._run.task_id, counts=False)
 
     async def _model_called(self, event: base.ModelCalled) -> None:
+        self._uncounted = None
         used = _figures(event, event.usage) | {"purpose": event.purpose.value}
         await self._used(event, event.usage, used, turns=0)
         await self._core.announce_task(self._run.task_id, counts=False)

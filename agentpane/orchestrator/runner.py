@@ -192,6 +192,7 @@ class Runner:
             raise
         finally:
             await shells.close()
+            await narrator.settle()
         await recorder.flush()
         return result, await gate.unread()
 

@@ -192,6 +192,33 @@ async def test_its_list_its_context_and_its_cost_are_shown(rig: AcpRig, place: P
     assert finished.usage == base.Usage(10, 5)
 
 
+async def test_what_a_prompt_of_several_turns_has_used_is_counted_once(rig: AcpRig, place: Place) -> None:
+    told = steps(costs(0.1), ["call", "1", "other", "A", {}], costs(0.25), ["usage", 10, 5])
+    events = await play(rig, place, told)
+    turns = [(turn.counted, turn.usage, turn.cost_usd) for turn in of_kind(events, base.TurnFinished)]
+    assert turns == [(False, None, 0.1), (True, base.Usage(10, 5), pytest.approx(0.15))]
+
+
+async def test_what_a_prompt_has_used_that_a_pause_broke_off_is_told(rig: AcpRig, place: Place) -> None:
+    class Away(Host):
+        async def ask(self, turn: int, call: ToolCall, question: str, options: tuple[str, ...]) -> str:
+            raise RunPaused(PauseReason.QUESTION)
+
+    events: list[BackendEvent] = []
+    told = steps(["usage", 10, 5], costs(0.1), ["ask", "Which?", ["a"]])
+    with pytest.raises(RunPaused):
+        async for event in AcpBackend().play(place.brief(rig.scenario(told)), Away()):
+            events.append(event)
+    (cut,) = of_kind(events, base.ModelCalled)
+    spent = sum(turn.cost_usd or 0 for turn in of_kind(events, base.TurnFinished))
+    assert (cut.usage, cut.cost_usd + spent) == (base.Usage(10, 5), pytest.approx(0.1))
+
+
+def costs(amount: float) -> list[Any]:
+    cost = {"amount": amount, "currency": "USD"}
+    return ["update", {"sessionUpdate": "usage_update", "used": 900, "size": 1000, "cost": cost}]
+
+
 async def test_without_a_word_about_usage_it_is_unknown(rig: AcpRig, place: Place) -> None:
     events = await play(rig, place, steps())
     assert of_kind(events, base.TurnFinished)[-1].usage is None

@@ -35,13 +35,16 @@ def edit(path: str, content: str, options: str = "allow_once reject_once") -> li
 
 
 def test_an_agent_of_the_protocol_makes_a_snapshot_and_goes_on_when_it_is_sent_back(pane: Commands, repo: Path) -> None:
-    prompts = [[edit("hello.txt", "hello\n"), ["usage", 100, 20], ["say", "Done."]], [edit("hello.txt", "hi\n")]]
+    cost = {"sessionUpdate": "usage_update", "used": 9, "size": 99, "cost": {"amount": 0.25, "currency": "USD"}}
+    first = [edit("hello.txt", "hello\n"), ["usage", 100, 20], ["update", cost], ["say", "Done."]]
+    prompts = [first, [edit("hello.txt", "hi\n")]]
     command = with_stand_in(repo, {"prompts": prompts, "load": True})
     task = add(pane, repo, "--backend", "acp", "--command", command)
     done = pane.json("run", task)
     assert done["column"] == "waiting_approval"
     assert done["runs"][0]["backend"] == "acp"
-    assert (done["runs"][0]["input_tokens"], done["runs"][0]["output_tokens"]) == (100, 20)
+    used = [done["runs"][0][name] for name in ("input_tokens", "output_tokens", "cost_usd")]
+    assert used == [100, 20, 0.25]
     assert [file["path"] for file in pane.json("diff", task)["files"]] == ["hello.txt"]
 
     again = pane.json("reject", task, "--reason", "Shorter, please.", "--wait")
@@ -91,6 +94,8 @@ def test_cancelling_ends_a_program_and_all_that_it_has_started(pane: Commands, r
     until(lambda: survivors(f"{token}1") and survivors(f"{token}2"))
     pane.json("cancel", task)
     assert survivors(token) == []
+    (run,) = pane.json("task", "show", task)["runs"]
+    assert (run["turns"], run["cost_usd"]) == (1, None)  # it would have been told at the end
 
 
 def test_an_agent_that_cannot_be_started_is_not_added(pane: Commands, repo: Path) -> None:

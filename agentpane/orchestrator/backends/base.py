@@ -103,6 +103,7 @@ class TurnFinished:
     """The model's answer is whole. latency_ms: from the request to its end.
 
     context_used, context_window: tokens that the request held, and that the model takes; None where unknown.
+    counted: False where what it has used is told with a later turn; `cost_usd` is then what is known of it so far.
     """
 
     turn: int
@@ -114,6 +115,7 @@ class TurnFinished:
     request_id: str | None
     context_used: int | None = None
     context_window: int | None = None
+    counted: bool = True
 
 
 @dataclass(frozen=True, slots=True)

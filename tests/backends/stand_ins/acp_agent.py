@@ -153,8 +153,9 @@ class StandIn:
             "required": ["choice"],
         }
         mode = schema.ElicitationFormSessionMode.model_validate({"sessionId": self._session, "requestedSchema": wanted})
-        answer = await self._client.create_elicitation(message=message, mode=mode)
-        self._heard("answer", **answer.model_dump(mode="json", by_alias=True, exclude_none=True))
+        answer = await self._tried("answer", self._client.create_elicitation(message=message, mode=mode))
+        if answer is not None:
+            self._heard("answer", **answer.model_dump(mode="json", by_alias=True, exclude_none=True))
 
     async def do_usage(self, given: int, written: int) -> None:
         self._usage = schema.Usage(total_tokens=given + written, input_tokens=given, output_tokens=written)

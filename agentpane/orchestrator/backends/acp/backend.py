@@ -54,7 +54,7 @@ class AcpBackend:
             async def may_start(turn: int) -> None:
                 memory.note(await host.may_start_turn(turn))
 
-            scribe = Scribe(brief.context.worktree, brief.first_turn, may_start)
+            scribe = Scribe(brief.context.worktree, brief.first_turn, may_start, memory.spent)
             answers = Answers(brief, host, library, scribe, terminals, inbox, memory)
             stack.push_async_callback(answers.close)
             play = Play(brief, host, session, inbox, scribe, answers, memory)

@@ -131,12 +131,15 @@ class Play:
             answer = prompting.result()
         except RunPaused:
             await self._session.cancel(prompting)
+            used = None if not _has_answer(prompting) else usage_of(prompting.result())
+            if used is not None:
+                yield self._scribe.cut("cancelled", used)
             raise
         finally:
             prompting.cancel()
             await asyncio.gather(prompting, return_exceptions=True)
         self._stop_reason = str(answer.stop_reason)
-        for event in self._scribe.end(self._stop_reason, usage_of(answer), self._memory.spent(self._scribe.cost)):
+        for event in self._scribe.end(self._stop_reason, usage_of(answer)):
             yield event
 
     async def _followed(self, prompting: asyncio.Future[Any]) -> AsyncGenerator[BackendEvent, None]:
@@ -194,6 +197,10 @@ class Play:
                 raise RunPaused(PauseReason.TURN_LIMIT, own_limit(self._session.agent))
             case reason:
                 raise ended_badly(reason, self._session.agent, self._scribe.last_words)
+
+
+def _has_answer(prompting: asyncio.Future[Any]) -> bool:
+    return prompting.done() and not prompting.cancelled() and prompting.exception() is None
 
 
 def own_limit(agent: str) -> AgentPaneError:

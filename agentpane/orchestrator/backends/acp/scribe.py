@@ -22,9 +22,19 @@ Events = list[base.BackendEvent]
 
 
 class Scribe:
-    """One run's story. may_start: asks the host before each turn, and keeps what a person has said."""
+    """One run's story.
 
-    def __init__(self, worktree: Path, first_turn: int, may_start: Callable[[int], Awaitable[None]]) -> None:
+    may_start: asks the host before each turn, and keeps what a person has said. spent: from what the agent says that
+    the conversation has cost, what is new of it.
+    """
+
+    def __init__(
+        self,
+        worktree: Path,
+        first_turn: int,
+        may_start: Callable[[int], Awaitable[None]],
+        spent: Callable[[float | None], float | None],
+    ) -> None:
         self.model = ""
         self.turn = first_turn - 1
         self.last_words = ""
@@ -33,6 +43,7 @@ class Scribe:
         self.cost: float | None = None  # of the whole conversation, as the agent counts it
         self._worktree = worktree
         self._may_start = may_start
+        self._spent = spent
         self._open = False
         self._began = 0.0
         self._words: list[str] = []
@@ -104,7 +115,7 @@ class Scribe:
             events.append(base.ToolCalled(call.turn, call.as_call()))
             self._calls[own_id] = call
         self._announced.clear()
-        events.append(self._closed("tool_use", None, None))
+        events.append(self._closed("tool_use", None, counted=False))
         return events
 
     def start(self, call: AgentCall, rule: str) -> Events:
@@ -124,8 +135,8 @@ class Scribe:
         took = 0 if call.started_at is None else round((time.monotonic() - call.started_at) * 1000)
         return [base.ToolFinished(call.turn, call.as_call(), result, took, denied)]
 
-    def end(self, stop_reason: str, usage: base.Usage | None, cost: float | None) -> Events:
-        """The prompt has its answer: everything that is open is closed."""
+    def end(self, stop_reason: str, usage: base.Usage | None) -> Events:
+        """The prompt has its answer: everything that is open is closed. usage: of the whole prompt."""
         events = self.settle()
         for call in self._calls.values():
             if not call.finished:
@@ -135,8 +146,13 @@ class Scribe:
             events += self._opened()
             self._words.append(SILENCE)
         events += self._flush()
-        events.append(self._closed(stop_reason, usage, cost))
+        events.append(self._closed(stop_reason, usage))
         return events
+
+    def cut(self, stop_reason: str, usage: base.Usage) -> base.ModelCalled:
+        """What a prompt has used that was broken off; its calls stay open."""
+        cost, purpose = self._spent(self.cost), base.Purpose.FAILED_TRY
+        return base.ModelCalled(self.turn, purpose, stop_reason, self.model, usage, cost, 0, None)
 
     async def _chunk(self, parts: list[str], update: Any, delta: type[base.TextDelta | base.ThinkingDelta]) -> Events:
         if update.content.type != "text" or not update.content.text:
@@ -179,11 +195,19 @@ class Scribe:
             self._words.clear()
         return events
 
-    def _closed(self, stop_reason: str, usage: base.Usage | None, cost: float | None) -> base.TurnFinished:
+    def _closed(self, stop_reason: str, usage: base.Usage | None, counted: bool = True) -> base.TurnFinished:
         self._open = False
-        took = round((time.monotonic() - self._began) * 1000)
         return base.TurnFinished(
-            self.turn, stop_reason, self.model, usage, cost, took, None, self.context_used, self.context_window
+            self.turn,
+            stop_reason,
+            self.model,
+            usage,
+            self._spent(self.cost),
+            round((time.monotonic() - self._began) * 1000),
+            None,
+            self.context_used,
+            self.context_window,
+            counted,
         )
 
 
