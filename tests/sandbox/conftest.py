@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -18,12 +18,60 @@ from agentpane.sandbox import (
     LandlockSandbox,
     Sandbox,
     SandboxCommand,
+    ceiling,
     find_bubblewrap,
     find_landlock,
     tool_environment,
 )
+from agentpane.sandbox.landlock import abi
+
+from . import ordinary
+
+HERE = Path(__file__).parent
+FIXTURES = {"A": "bubblewrap", "B": "landlock"}
 
 Order = Callable[..., SandboxCommand]
+
+# Fixtures that stand for what a machine may lack: their tests are then left out, and that is said.
+LACKING: dict[str, Callable[[], str | None]] = {
+    "landlock": lambda: None if abi() else "tier B: this kernel has no Landlock",
+    "control_group": lambda: None if _can_group() else "fork bombs in sessions: no control group can be made here",
+    "ordinary_user": ordinary.lacking,
+}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    reasons = {name: reason for name, lacks in LACKING.items() if (reason := lacks()) is not None}
+    gone = [item for item in items if item.path.is_relative_to(HERE) and reasons.keys() & _wants(item)]
+    if gone:
+        config.hook.pytest_deselected(items=gone)
+        items[:] = [item for item in items if item not in gone]
+
+
+def pytest_report_collectionfinish() -> list[str]:
+    return [f"left out: {reason}" for lacks in LACKING.values() if (reason := lacks()) is not None]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the matrix could not try on this machine."""
+    reports = terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+    found = {value for report in reports for name, value in report.user_properties if name == "not tried"}
+    if found:
+        terminalreporter.section("attempts on the sandbox that this machine does not allow for")
+        terminalreporter.write("".join(f"{value}\n" for value in sorted(map(str, found))))
+
+
+def _wants(item: pytest.Item) -> set[str]:
+    wanted = set(getattr(item, "fixturenames", ()))
+    callspec = getattr(item, "callspec", None)
+    in_tier_b = callspec is not None and "B" in callspec.params.values()
+    return wanted | {"landlock"} if in_tier_b else wanted
+
+
+def _can_group() -> bool:
+    group = ceiling.make(10)
+    ceiling.remove(group)
+    return group is not None
 
 
 @pytest.fixture
@@ -51,9 +99,21 @@ def landlock() -> LandlockSandbox:
 
 
 @pytest.fixture(params=["A", "B", "C"])
-def sandbox(request: pytest.FixtureRequest, bubblewrap: BubblewrapSandbox, landlock: LandlockSandbox) -> Sandbox:
-    tiers: dict[str, Sandbox] = {"A": bubblewrap, "B": landlock, "C": BareSandbox()}
-    return tiers[request.param]
+def sandbox(request: pytest.FixtureRequest) -> Sandbox:
+    found: Sandbox = request.getfixturevalue(FIXTURES[request.param]) if request.param in FIXTURES else BareSandbox()
+    return found
+
+
+@pytest.fixture
+def control_group() -> None:
+    """A test that needs the kernel to hold a command's processes together."""
+
+
+@pytest.fixture(scope="session")
+def ordinary_user() -> Iterator[ordinary.User]:
+    """Somebody who is not root, and can run this source."""
+    with ordinary.user() as found:
+        yield found
 
 
 @pytest.fixture

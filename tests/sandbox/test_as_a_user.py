@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-NOBODY = 65534
-SOURCE = Path(__file__).parents[2]
-SYSTEM_PYTHON = "/usr/bin/python3"  # one that another user may run
+from .ordinary import User
+
 PROGRAM = """
 import asyncio, sys
 from pathlib import Path
@@ -29,7 +25,7 @@ def order(script, network=NO_NETWORK):
 async def main():
     told = await sandbox.run(order("id -u; echo kept > kept; echo no > ../beside"))
     print(told.output.split()[0].decode())
-    fetch = "/usr/bin/python3 -c \\"import urllib.request as u; u.urlopen('http://evil.example/')\\""
+    fetch = "python3 -c \\"import urllib.request as u; u.urlopen('http://evil.example/')\\""
     print(*(await sandbox.run(order(fetch, Network(NetworkMode.HOSTS, ("good.example",))))).refused_hosts)
     process = await sandbox.open(order("setsid sleep 987654 >/dev/null 2>&1 & echo up; exec cat"))
     print((await process.stdout.readline()).decode().strip())
@@ -43,38 +39,23 @@ asyncio.run(main())
 
 
 @pytest.fixture
-def place() -> Iterator[Path]:
-    """A folder of the other user's, with a copy of the source that it can read."""
-    folder = Path(tempfile.mkdtemp(prefix="ap-user-"))
-    shutil.copytree(SOURCE / "agentpane", folder / "source" / "agentpane", ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "worktree").mkdir()
-    (folder / "worktree" / ".git").write_text("gitdir: /nowhere\n")
-    (folder / "home").mkdir()
-    for path in (folder, *folder.rglob("*")):
-        os.chown(path, NOBODY, NOBODY)
+def place(ordinary_user: User) -> Iterator[Path]:
+    """A folder of the user's with a worktree in it."""
+    folder = ordinary_user.folder / "place"
+    worktree = folder / "worktree"
+    worktree.mkdir(parents=True)
+    (worktree / ".git").write_text("gitdir: /nowhere\n")
+    for path in (folder, worktree, worktree / ".git"):
+        os.chown(path, ordinary_user.uid, -1)
     yield folder
-    shutil.rmtree(folder)
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    folder.rmdir()
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="the suite is run by an ordinary user anyway")
 @pytest.mark.parametrize("tier", ["A", "B", "C"])
-def test_an_ordinary_user_has_every_tier(place: Path, tier: str) -> None:
-    if subprocess.run(
-        [SYSTEM_PYTHON, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"], check=False
-    ).returncode:
-        pytest.skip("the system's Python is missing or too old")
-    done = subprocess.run(
-        [SYSTEM_PYTHON, "-B", "-c", PROGRAM, str(place / "worktree"), tier],
-        user=NOBODY,
-        group=NOBODY,
-        extra_groups=[],
-        env={"PATH": "/usr/bin:/bin", "HOME": str(place / "home"), "PYTHONPATH": str(place / "source")},
-        cwd=place,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.stdout.split(), done.stderr) == ([str(NOBODY), "evil.example:80", "up", "True"], "")
+def test_an_ordinary_user_has_every_tier(ordinary_user: User, place: Path, tier: str) -> None:
+    done = ordinary_user.run("-c", PROGRAM, str(place / "worktree"), tier, timeout_s=60)
+    assert (done.stdout.split(), done.stderr) == ([str(ordinary_user.uid), "evil.example:80", "up", "True"], "")
     assert (place / "worktree" / "kept").read_text() == "kept\n"
     assert (place / "beside").exists() == (tier == "C")

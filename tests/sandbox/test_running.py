@@ -10,7 +10,14 @@ import pytest
 
 from agentpane.domain.sandbox import Tier
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.sandbox import BubblewrapSandbox, Sandbox, detect, tool_environment, why_not_confined
+from agentpane.sandbox import (
+    BubblewrapSandbox,
+    LandlockSandbox,
+    Sandbox,
+    detect,
+    tool_environment,
+    why_not_confined,
+)
 from agentpane.sandbox.ring import Ring
 
 from .conftest import Order
@@ -124,13 +131,17 @@ def test_the_tier_that_is_asked_for_is_found(bubblewrap: BubblewrapSandbox, tier
     assert detect(tier).tier is tier
 
 
-def test_without_bubblewrap_it_is_landlock(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_bubblewrap_it_is_landlock(
+    landlock: LandlockSandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert detect().tier is Tier.LANDLOCK
     assert why_not_confined() is None
 
 
-def test_a_tier_that_is_asked_for_is_never_lowered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_tier_that_is_asked_for_is_never_lowered(
+    landlock: LandlockSandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     broken = tmp_path / "bwrap"
     broken.write_text("#!/bin/sh\necho no namespaces here >&2\nexit 1\n")
     broken.chmod(0o755)

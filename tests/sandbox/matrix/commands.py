@@ -57,6 +57,12 @@ def altered(scene: Scene, ran: Ran, before: Mapping[str, Entry]) -> bool:
     return scene.outside() != before
 
 
+def rewritten(scene: Scene, ran: Ran, before: Mapping[str, Entry]) -> bool:
+    """The size or content of something outside is not as it was, whatever its mode and times are."""
+    content = {path: (entry[3], entry[6]) for path, entry in before.items()}
+    return {path: (entry[3], entry[6]) for path, entry in scene.outside().items()} != content
+
+
 def connected(scene: Scene, ran: Ran, before: Mapping[str, Entry]) -> bool:
     """A server outside was spoken to."""
     return scene.heard()
@@ -120,7 +126,7 @@ class Command:
             self.prepare(scene)
         script = scene.filled(self.script)
         network = self.network if isinstance(self.network, Network) else self.network(scene)
-        before = scene.outside() if self.seen is altered else {}
+        before = scene.outside() if self.seen in (altered, rewritten) else {}
         with self.beside(scene) if self.beside is not None else nullcontext():
             if sandbox is None:
                 ran = await asyncio.to_thread(run_plain, scene, script, self.timeout_s)

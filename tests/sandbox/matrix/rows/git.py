@@ -5,7 +5,7 @@ from __future__ import annotations
 from agentpane.domain.sandbox import Tier
 
 from ..attempt import Guarantee
-from ..commands import Command, altered, leaked
+from ..commands import Command, altered, leaked, rewritten
 
 IDENTITY = "-c user.name=x -c user.email=x@example.invalid"
 AS_YOU = {Tier.NONE: "a command may change whatever you may"}
@@ -57,7 +57,9 @@ HISTORY = Guarantee(
         _try("the person's index", "rm -f @common@/index"),
         _try("an object", "echo x | git hash-object -w --stdin"),
         _try("removing objects", "rm -rf @common@/objects/??"),
-        _try("changing an object", "f=$(echo @common@/objects/??/*); f=${f%% *}; chmod u+w $f; echo x >> $f"),
+        Command(
+            "changing an object", "f=$(echo @common@/objects/??/*); f=${f%% *}; chmod u+w $f; echo x >> $f", rewritten
+        ),
         _try("collecting garbage", "git gc -q --prune=now"),
         _try("packing", "git repack -qad"),
         _try("a stash", f"echo x >> file.txt; git {IDENTITY} stash -q"),

@@ -18,6 +18,7 @@ from ..scene import Scene
 ROOT = ("root",)
 ROOT_X86 = ("root", "x86_64")
 X86 = ("x86_64",)
+OWNED = {Tier.LANDLOCK: "where root runs the engine, files of /proc that belong to root can be read without its powers"}
 AS_YOU = {Tier.NONE: "a command may do what you may"}
 
 
@@ -42,7 +43,7 @@ PROC = Guarantee(
     (
         _opened("the magic keys", "/proc/sysrq-trigger", ">>", needs=("root", "sysrq")),
         _opened("the kernel's memory", "/proc/kcore", needs=("root", "kcore")),
-        _opened("the kernel's pages", "/proc/kpagecount", needs=ROOT),
+        _opened("the kernel's pages", "/proc/kpagecount", needs=ROOT, gaps=OWNED),
         _same("the handler of crashes", "/proc/sys/kernel/core_pattern"),
         _same("the name of the machine", "/proc/sys/kernel/hostname"),
         _same("how memory is given", "/proc/sys/vm/overcommit_memory"),

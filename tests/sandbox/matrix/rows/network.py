@@ -210,7 +210,7 @@ LOCAL = Guarantee(
             f"grep -q @mark@ /proc/net/unix && {REACHED}",
             reached,
             prepare=lambda scene: scene.part("abstract"),
-            gaps={Tier.LANDLOCK: "the list in /proc can be read; nothing in it can be connected to"},
+            gaps={Tier.LANDLOCK: "lists in /proc can be read; nothing in them can be reached"},
         ),
     ),
     AS_YOU,

@@ -14,6 +14,7 @@ from ..attempt import Guarantee
 from ..commands import REACHED, Command, Oracle, Ran, hurt, leaked, python, reached
 from ..scene import Entry, Scene
 
+IN_B = frozenset({Tier.LANDLOCK})
 AS_YOU = {Tier.NONE: "a command may do with your processes what you may"}
 X86 = ("x86_64",)
 
@@ -39,12 +40,14 @@ SEEING = Guarantee(
         Command("all command lines", "cat /proc/[0-9]*/cmdline 2>/dev/null", _named, prepare=_victim),
         Command("ps", "ps -eo args", _named, prepare=_victim),
         Command("by its name", "pgrep -f @mark@[v]ictim >/dev/null && " + REACHED, reached, prepare=_victim),
-        Command("its folder", 'case "$(readlink /proc/@victim@/cwd)" in */out) ' + REACHED + ";; esac", reached),
+        Command(
+            "its folder", 'case "$(readlink /proc/@victim@/cwd)" in */out) ' + REACHED + ";; esac", reached, held=IN_B
+        ),
         Command("its opened files", "ls /proc/@victim@/fd | grep -q 0 && " + REACHED, reached),
-        Command("what it is mapped to", "grep -q stack /proc/@victim@/maps && " + REACHED, reached),
+        Command("what it is mapped to", "grep -q stack /proc/@victim@/maps && " + REACHED, reached, held=IN_B),
         Command("its state", "grep -q State /proc/@victim@/status && " + REACHED, reached),
     ),
-    AS_YOU,
+    {**AS_YOU, Tier.LANDLOCK: "processes are seen: that they are there, their command lines and their state"},
 )
 
 ENDING = Guarantee(
@@ -295,6 +298,7 @@ b=ctypes.create_string_buffer(80); C.msgrcv(@queue@, b, ctypes.c_size_t(64), 0, 
             "tail -n +2 /proc/sysvipc/shm | grep -q . && " + REACHED,
             reached,
             prepare=_lay_memory,
+            gaps={Tier.LANDLOCK: "lists in /proc can be read; nothing in them can be reached"},
         ),
         Command(
             "a POSIX queue",

@@ -10,6 +10,7 @@ from ..attempt import Guarantee
 from ..commands import Command, altered, piped, python
 from ..scene import Scene
 
+IN_B = frozenset({Tier.LANDLOCK})
 AS_YOU = {Tier.NONE: "a command may change whatever you may"}
 
 
@@ -121,12 +122,12 @@ ATTRIBUTES = Guarantee(
         _try("a folder's mode", "chmod 777 @out@"),
         _try("set-user-id", "chmod u+s @out@/program.sh"),
         _try("the mode through a link", "ln -s @out@/secret.txt l; chmod 000 l"),
-        _try("the mode by a descriptor", python("os.fchmod(os.open('@out@/secret.txt', 0), 0o777)")),
-        _try("the owner", "chown 12345 @out@/secret.txt", needs=("root",)),
-        _try("the group", "chgrp 12345 @out@/secret.txt", needs=("root",)),
-        _try("a link's owner", "chown -h 12345 @out@/pointer", needs=("root",)),
+        _try("the mode by a descriptor", python("os.fchmod(os.open('@out@/secret.txt', 0), 0o777)"), held=IN_B),
+        _try("the owner", "chown 12345 @out@/secret.txt", needs=("root",), held=IN_B),
+        _try("the group", "chgrp 12345 @out@/secret.txt", needs=("root",), held=IN_B),
+        _try("a link's owner", "chown -h 12345 @out@/pointer", needs=("root",), held=IN_B),
         _try("the times", "touch -d 2001-01-01 @out@/secret.txt"),
-        _try("the times by a descriptor", python("os.utime(os.open('@out@/secret.txt', 0), (1, 1))")),
+        _try("the times by a descriptor", python("os.utime(os.open('@out@/secret.txt', 0), (1, 1))"), held=IN_B),
         _try("an attribute", python("os.setxattr('@out@/secret.txt', 'user.theirs', b'1')"), needs=("attributes",)),
         _try(
             "taking an attribute away",
