@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QSplitter, QStackedWidget
 from agentpane.ui.desk import Desk
 
 if TYPE_CHECKING:
+    from agentpane.ui.costs_page import CostsPage
     from agentpane.ui.review_page import ReviewPage
     from agentpane.ui.settings_page import SettingsPage
     from agentpane.ui.task_panel import TaskPanel
@@ -18,9 +19,9 @@ PANEL_WIDTH = 480
 
 
 class Places(QObject):
-    """The board with the task's panel beside it, the review, the settings."""
+    """The board with the task's panel beside it, the review, the costs, the settings."""
 
-    changed = Signal(str)  # board, review or settings
+    changed = Signal(str)  # board, review, costs or settings
 
     def __init__(self, desk: Desk, pages: QStackedWidget, side: QSplitter) -> None:
         super().__init__(pages)
@@ -31,6 +32,7 @@ class Places(QObject):
         self._width = PANEL_WIDTH
         self.panel: TaskPanel | None = None
         self.review: ReviewPage | None = None
+        self.costs: CostsPage | None = None
         self.settings: SettingsPage | None = None
 
     @property
@@ -53,6 +55,17 @@ class Places(QObject):
     def show_board(self) -> None:
         self._pages.setCurrentWidget(self._side)
         self.changed.emit("board")
+
+    def show_costs(self) -> None:
+        if self.costs is None:
+            from agentpane.ui.costs_page import CostsPage  # made when first wanted
+
+            self.costs = CostsPage(self._desk)
+            self._pages.addWidget(self.costs)
+        self.costs.refresh()
+        self._pages.setCurrentWidget(self.costs)
+        self.costs.focus_first()
+        self.changed.emit("costs")
 
     def show_settings(self) -> None:
         if self.settings is None:
@@ -121,6 +134,8 @@ class Places(QObject):
             self.review.reload()
         if self.settings is not None:
             self.settings.refresh()
+        if self.costs is not None and self.costs.isVisible():
+            self.costs.refresh()
 
     def back(self) -> bool:
         """Go a step back. False: there was none."""

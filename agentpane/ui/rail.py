@@ -130,7 +130,8 @@ class Rail(QFrame):
         layout.addLayout(self._project_head())
         layout.addWidget(self._project_area(), 1)
         self._places = {
-            place: self._place(place, icon_name) for place, icon_name in (("board", "board"), ("settings", "settings"))
+            place: self._place(place, icon_name)
+            for place, icon_name in (("board", "board"), ("costs", "coin"), ("settings", "settings"))
         }
         for button in self._places.values():
             layout.addWidget(button)

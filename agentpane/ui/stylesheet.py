@@ -182,6 +182,12 @@ QListView {{ background: transparent; border: none; outline: 0; }}
 QListView[kind="rows"]::item {{ padding: 6px 8px; border-radius: 6px; border: 2px solid transparent; }}
 QListView[kind="rows"]::item:hover {{ background: {t.hover}; }}
 QListView[kind="rows"]::item:selected {{ background: {t.selected}; color: {t.text}; }}
+QTableView[kind="table"] {{
+    background: {t.surface}; border: 1px solid {t.border}; border-radius: 6px; outline: 0;
+}}
+QTableView[kind="table"]:focus {{ border: 1px solid {t.accent}; }}
+QTableView[kind="table"] QHeaderView {{ background: transparent; border: none; }}
+QTableCornerButton::section {{ background: transparent; border: none; }}
 """
 
 

@@ -137,6 +137,7 @@ class MainWindow(QMainWindow):
         self._connect_flows()
         for action_id, act in (
             ("place.board", self.places.show_board),
+            ("place.costs", self.places.show_costs),
             ("place.settings", self.places.show_settings),
             ("rail", self._fold_or_unfold),
             ("back", self._back),

@@ -20,6 +20,7 @@ from agentpane.domain.agents import Agent, AgentConfig, BackendName, DetectedBac
 from agentpane.domain.approvals import Approval, ApprovalState
 from agentpane.domain.board import Column, check_drag
 from agentpane.domain.budgets import Standing
+from agentpane.domain.costs import CostGroup, CostLine
 from agentpane.domain.demo import DemoReady
 from agentpane.domain.engine import EngineStatus, KeySource, KeyStatus, Settings
 from agentpane.domain.ids import AgentId, ApprovalId, ProjectId, RunId, SessionId, TaskId
@@ -43,6 +44,7 @@ class MemoryEngine:
 
     def __init__(self) -> None:
         self.standings: tuple[Standing, ...] = ()
+        self.costs: dict[CostGroup, tuple[CostLine, ...]] = {}
         self.servers: dict[str, RepositoryServers] = {}  # of a project's repository
         self.checks: dict[str, McpCheck | asyncio.Future[McpCheck]] = {}
         self.secrets: dict[str, str] = {}
@@ -378,6 +380,9 @@ class MemoryBench:
         self._engine.agents[agent.id] = agent
         self._engine.publish(e.AgentChanged(agent))
         return agent
+
+    def _ListCosts(self, command: c.ListCosts) -> tuple[CostLine, ...]:
+        return self._engine.costs.get(command.group, ())
 
     def _ListBudgets(self, command: c.ListBudgets) -> tuple[Standing, ...]:
         return self._engine.standings

@@ -22,6 +22,7 @@ from PySide6.QtWidgets import (
 )
 
 from agentpane.domain.board import Column
+from agentpane.domain.costs import CostGroup, CostLine
 from agentpane.domain.sessions import EventKind
 from agentpane.ui.card_text import spoken
 from agentpane.ui.plain import plain_tip, shown
@@ -44,6 +45,7 @@ def populated(stage: Stage) -> None:
     stage.engine.say(running.card.id, EventKind.TEXT, {"text": EVIL})
     stage.engine.say(running.card.id, EventKind.ANSWER, {"text": EVIL})
     stage.engine.ask(running.card.id, "Bash", {"command": EVIL}, EVIL)
+    stage.engine.costs = {CostGroup.DAY: (CostLine("2026-01-02", EVIL, 1, 10, 10, 0, 0, 0.5, 0, 900),)}
     stage.open()
 
 
@@ -55,11 +57,17 @@ def open_review(stage: Stage) -> None:
     stage.window.places.show_review(stage.view(Column.WAITING_APPROVAL).shown()[0].id)
 
 
+def open_costs(stage: Stage) -> None:
+    stage.trigger("place.costs")
+    stage.until(lambda: stage.shown("costs.table"))
+
+
 PLACES: dict[str, Callable[[Stage], object]] = {
     "board": lambda stage: None,
     "panel": open_panel,
     "review": open_review,
     "settings": lambda stage: stage.trigger("place.settings"),
+    "costs": open_costs,
     "new task": lambda stage: stage.trigger("task.new"),
     "palette": lambda stage: stage.trigger("palette"),
     "keys": lambda stage: stage.trigger("keys"),
