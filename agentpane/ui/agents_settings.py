@@ -11,6 +11,7 @@ from agentpane.domain.agents import Agent, BackendName, DetectedBackend, ModelCh
 from agentpane.ui.agent_sheet import AgentForm, AgentSheet
 from agentpane.ui.controls import Button, Chip, ElidedLabel, Frame, IconLabel, Label, clear, row, stack
 from agentpane.ui.desk import Desk
+from agentpane.ui.link import model_environment
 from agentpane.ui.plain import one_line
 from agentpane.ui.settings_parts import Section
 from agentpane.ui.sheet import open_sheet
@@ -96,7 +97,7 @@ class AgentsSection(Section):
         if project is None:
             return
         if not self._detected:
-            self._detected = await self._desk.link.do(commands.DetectBackends())
+            self._detected = await self._desk.link.do(commands.DetectBackends(model_environment()))
         sheet = AgentSheet(self._desk.window, self._models, self._detected, agent)
         sheet.open()
         form = await sheet.answer()

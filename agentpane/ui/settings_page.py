@@ -17,6 +17,7 @@ from agentpane.ui.agents_settings import AgentsSection, MachineSection
 from agentpane.ui.controls import Button, Label, row
 from agentpane.ui.desk import Desk
 from agentpane.ui.fields import ChoiceBox
+from agentpane.ui.link import model_environment
 from agentpane.ui.merge_words import strategy_choices
 from agentpane.ui.one_of import OneOf
 from agentpane.ui.permission_settings import BudgetSection, PermissionSection
@@ -108,7 +109,7 @@ class SettingsPage(QWidget):
         self._desk.jobs.start(self._read_detected(), self.tr("Looking for agents on this machine"))
 
     async def _read_detected(self) -> None:
-        self._detected = await self._desk.link.do(commands.DetectBackends())
+        self._detected = await self._desk.link.do(commands.DetectBackends(model_environment()))
         self.machine.show_detected(self._detected)
         self.agents.show_detected(self._detected)
         self.agents.refresh()

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
+from agentpane.api import commands
 from agentpane.domain.engine import KeySource
 from agentpane.ui.desk import Desk
-from agentpane.ui.link import LinkState
+from agentpane.ui.link import LinkState, model_environment
 from agentpane.ui.notices import Banner
 from agentpane.ui.plain import one_line
+from agentpane.ui.welcome import Welcome
+
+B = TypeVar("B", bound=QWidget)
 
 
 class Strips(QWidget):
@@ -23,16 +29,15 @@ class Strips(QWidget):
         self._desk = desk
         self._was_lost = False
         self._start_read = False
+        self._detected_for: KeySource | None = None  # what agents there are depends on the key
         self._trust_shown = ""
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setSpacing(8)
         self.engine = self._add(Banner("banner.engine", "fault"))
         self._again = self.engine.add_button(self.tr("Try now"), desk.link.try_again, "banner.engine.again")
-        self.start = self._add(Banner("banner.start", "note", self.tr("")))
-        self._key = self.start.add_button(self.tr("Add a key"), self.key_requested.emit, "banner.start.key")
-        self.start.add_button(self.tr("Add project"), desk.actions["project.add"].trigger, "banner.start.project")
-        self.start.add_close(self.tr("Close"), self._close_start)
+        add_project = desk.actions["project.add"].trigger
+        self.start = self._add(Welcome(self.key_requested.emit, add_project, self._close_start))
         self.recorded = self._add(Banner("banner.recorded", "ask"))
         self.recorded.say(
             self.tr(
@@ -57,18 +62,20 @@ class Strips(QWidget):
         project = known.current
         only_sample = known.ready and all(project.recorded for project in known.projects.values())
         self.start.setVisible(only_sample and not self._start_read)
-        self._key.setVisible(known.key.source is KeySource.NONE)
+        self.start.key.setVisible(known.key.source is KeySource.NONE)
         if known.key.source is KeySource.NONE:
             words = self.tr(
-                "Welcome. Drag a card to In Progress to watch an agent work."
-                " For your own code, drop a folder here and add a key."
+                "Drag a card to In Progress to watch an agent work."
+                " For your own code, drop a folder here; then add a key, or an agent that this machine has."
             )
         else:
             words = self.tr(
-                "Welcome. Drag a card to In Progress to watch an agent work."
-                " For your own code, drop a repository's folder here."
+                "Drag a card to In Progress to watch an agent work. For your own code, drop a repository's folder here."
             )
         self.start.say(words)
+        if not self.start.isHidden() and self._detected_for is not known.key.source:
+            self._detected_for = known.key.source
+            self._desk.jobs.start(self._detect(), self.tr("Looking for agents on this machine"), self._not_detected)
         self.recorded.setVisible(project is not None and project.recorded)
         self.trust.setVisible(project is not None and bool(project.trust_pending))
         if project is not None and project.trust_pending:
@@ -77,7 +84,16 @@ class Strips(QWidget):
             self.trust.say(self.tr("This repository's own configuration waits for your trust: {0}").format(waiting))
         self._fit()
 
-    def _add(self, banner: Banner) -> Banner:
+    async def _detect(self) -> None:
+        self.start.show_agents(None)
+        found = await self._desk.link.do(commands.DetectBackends(model_environment()))
+        self.start.show_agents(found)
+
+    def _not_detected(self, _: BaseException) -> bool:
+        self.start.show_no_answer()
+        return True
+
+    def _add(self, banner: B) -> B:
         banner.hide()
         self._layout.addWidget(banner)
         return banner

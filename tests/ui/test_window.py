@@ -15,6 +15,7 @@ from agentpane.domain.engine import KeySource, KeyStatus
 from agentpane.domain.runs import RunStatus
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.ui.link import LinkState
+from agentpane.ui.sheet import open_sheet
 from tests.ui.conftest import BUTTONS, Stage
 
 # What the offscreen platform cannot do, a real one can.
@@ -45,9 +46,18 @@ def test_a_first_start_has_the_sample_project_and_says_that_replies_are_recorded
     assert stage.titles(Column.BACKLOG) == ["Fix the failing test"]
     assert "no model is called" in text_of(stage, "banner.recorded.text")
     assert text_of(stage, "board.recorded") == "Recorded replies"
-    assert stage.find("banner.start").isVisible()
+    stage.until(lambda: "On this machine" in text_of(stage, "banner.start.agents"))
+    said = text_of(stage, "banner.start.agents")
+    assert said == "On this machine: Messages API with your key, Claude Code 2.1.0. Not found: Codex."
     stage.click("banner.start.close")
     assert not stage.window.strips.start.isVisible()
+
+
+def test_a_machine_that_cannot_be_looked_at_stops_no_first_start(stage: Stage) -> None:
+    stage.engine.faults[commands.DetectBackends] = AgentPaneError(ErrorCode.INTERNAL, "No.")
+    stage.open()
+    stage.until(lambda: "in the settings" in text_of(stage, "banner.start.agents"))
+    assert open_sheet(stage.window) is None
 
 
 def test_a_key_given_at_the_first_start_is_handed_to_the_engine_and_asked_for_no_more(stage: Stage) -> None:
