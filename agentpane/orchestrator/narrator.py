@@ -130,15 +130,16 @@ class Narrator:
             await self._core.announce_task(self._run.task_id, counts=False)
 
     def _retrying(self, event: base.Retrying) -> None:
+        reason = event.reason if event.reason.endswith((".", "!", "?")) else f"{event.reason}."
         data = {
             "attempt": event.attempt,
             "of": event.of,
             "wait_s": event.wait_s,
             "code": event.code.value,
-            "reason": event.reason,
+            "reason": reason,
         }
         self._recorder.add(EventKind.RETRY, data, event.turn)
-        self._activity(f"{event.reason} Try {event.attempt} of {event.of}.", event.wait_s)
+        self._activity(f"{reason} Try {event.attempt} of {event.of}.", event.wait_s)
 
     async def _turn_finished(self, event: base.TurnFinished) -> None:
         self._recorder.add(

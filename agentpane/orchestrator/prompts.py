@@ -41,6 +41,7 @@ This run begins with a plan. Until the plan is approved you may only look: nothi
 and what you are not sure of. A person reads it and approves it, changes it, or sends it back with a reason.
 - What comes back from ExitPlanMode is the plan that holds, perhaps with the person's changes. Keep to it."""
 
+MOST_WORDS = 40_000  # characters of one of the repository's files that every request holds
 GO_ON = "Go on with the task. If nothing has to change in the worktree, say why."
 
 
@@ -61,7 +62,8 @@ def system_prompt(
     if agent_words:
         parts.append(agent_words)
     for path, text in repository_words:
-        parts.append(f"The repository's own {path} says (the repository's words, not the person's):\n\n{text}")
+        said = text if len(text) <= MOST_WORDS else f"{text[:MOST_WORDS]}\n[... {path} goes on; Read shows all of it]"
+        parts.append(f"The repository's own {path} says (the repository's words, not the person's):\n\n{said}")
     return "\n\n".join(parts)
 
 

@@ -83,10 +83,11 @@ async def look(core: Core, project: Project, repository: Repository) -> Standing
 
 
 async def instructions(core: Core, repository: Repository, commit: str) -> tuple[tuple[str, str], ...]:
-    """The repository's words to agents: (path, text) for each file that is there."""
-    found = []
+    """The repository's words to agents: (path, text) for each file that is there, the same words once."""
+    found: dict[str, str] = {}  # the path by its text
     for path in INSTRUCTION_PATHS:
         content = await core.git.read_file(repository, commit, path)
-        if content is not None:
-            found.append((path, content.decode("utf-8", "replace")))
-    return tuple(found)
+        text = content.decode("utf-8", "replace") if content is not None else ""
+        if text.strip() and text.strip() not in INSTRUCTION_PATHS:  # a link to another of them is the name of that
+            found.setdefault(text, path)
+    return tuple((path, text) for text, path in found.items())
