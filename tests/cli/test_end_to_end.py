@@ -95,12 +95,17 @@ def test_from_a_card_to_a_merged_diff(pane: Commands, repo: Path) -> None:
     assert (again["result"], again["code"]) == ("refused", "TASK_ALREADY_APPROVED")
 
 
-def test_the_demo_merges_with_the_recorded_model(pane: Commands) -> None:
+def test_the_demo_merges_with_the_recorded_model_and_another_card_of_it_makes_a_snapshot(pane: Commands) -> None:
     done = pane.json("demo", "--headless")
     assert set(done) == {"project", "task", "merge_commit"}
     path = Path(pane.json("project", "show", done["project"])["path"])
     assert git(path, "rev-parse", "HEAD").decode().strip() == done["merge_commit"]
-    assert pane.json("task", "show", done["task"])["merge_commit"] == done["merge_commit"]
+    cards = {card["id"]: card for card in pane.json("task", "list", done["project"])}
+    assert cards[done["task"]]["merge_commit"] == done["merge_commit"]
+    other = next(name for name, card in cards.items() if card["title"].startswith("Explain"))
+    run = pane.json("run", other)
+    assert (run["column"], run["runs"][0]["backend"]) == ("waiting_approval", "recorded")
+    assert run["lines_added"] > 0
 
 
 def test_a_rejection_brings_a_second_diff(pane: Commands, repo: Path) -> None:

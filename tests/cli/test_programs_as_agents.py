@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import sys
@@ -24,6 +25,20 @@ def with_stand_in(repo: Path, scenario: dict[str, Any]) -> str:
     return f"exec {shlex.join([sys.executable, 'agent.py', 'story.json'])}"
 
 
+def with_preset(pane: Commands, folder: Path, program: str, scenario: dict[str, Any]) -> None:
+    """A stand-in for a known program, installed as a package manager installs it."""
+    packages = folder / "node_modules"
+    (packages / ".bin").mkdir(parents=True)
+    story = packages / "story.json"
+    story.write_text(json.dumps(scenario))
+    shutil.copy(STAND_IN, packages / "agent.py")
+    file = packages / ".bin" / program
+    file.write_text(f"#!/bin/sh\nexec {shlex.join([sys.executable, str(packages / 'agent.py'), str(story)])}\n")
+    file.chmod(0o755)
+    folders = [str(file.parent), str(Path(sys.executable).parent), os.environ["PATH"]]
+    pane.environment["PATH"] = os.pathsep.join(folders)
+
+
 def add(pane: Commands, repo: Path, *words: str) -> str:
     pane.json("project", "add", str(repo))
     pane.json("agent", "add", "shop", "Own", *words, "--default")
@@ -34,13 +49,15 @@ def edit(path: str, content: str, options: str = "allow_once reject_once") -> li
     return ["call", "1", "edit", "Write it", {"path": path, "content": content}, options]
 
 
-def test_an_agent_of_the_protocol_makes_a_snapshot_and_goes_on_when_it_is_sent_back(pane: Commands, repo: Path) -> None:
+def test_a_known_program_makes_a_snapshot_and_goes_on_when_it_is_sent_back(
+    pane: Commands, repo: Path, tmp_path: Path
+) -> None:
     cost = {"sessionUpdate": "usage_update", "used": 9, "size": 99, "cost": {"amount": 0.25, "currency": "USD"}}
     first = [edit("hello.txt", "hello\n"), ["usage", 100, 20], ["update", cost], ["say", "Done."]]
     prompts = [first, [edit("hello.txt", "hi\n")]]
-    command = with_stand_in(repo, {"prompts": prompts, "load": True})
-    task = add(pane, repo, "--backend", "acp", "--command", command)
-    done = pane.json("run", task)
+    with_preset(pane, tmp_path, "gemini", {"prompts": prompts, "load": True})
+    task = add(pane, repo, "--backend", "acp", "--preset", "gemini")
+    done = pane.json("run", task, env={"GEMINI_API_KEY": "its-own", "OPENAI_API_KEY": "of-another"})
     assert done["column"] == "waiting_approval"
     assert done["runs"][0]["backend"] == "acp"
     used = [done["runs"][0][name] for name in ("input_tokens", "output_tokens", "cost_usd")]
@@ -52,6 +69,9 @@ def test_an_agent_of_the_protocol_makes_a_snapshot_and_goes_on_when_it_is_sent_b
     assert b"+hi" in pane("diff", task, "--patch").stdout
     (heard,) = pane.folder.agents.glob("*/*/home/heard.jsonl")
     told = [json.loads(line) for line in heard.read_text().splitlines()]
+    environment = next(event for event in told if event["what"] == "new")["environment"]
+    assert environment["GEMINI_API_KEY"] == "its-own"
+    assert "OPENAI_API_KEY" not in environment
     assert [event["what"] for event in told if event["what"] in ("new", "load")] == ["new", "load"]
     assert "Shorter, please." in [event for event in told if event["what"] == "prompt"][-1]["text"]
 
@@ -77,12 +97,17 @@ def test_a_command_makes_a_snapshot_and_reads_the_feedback(pane: Commands, repo:
     assert b"In French, please." in patch
 
 
-def test_a_command_that_fails_says_how(pane: Commands, repo: Path) -> None:
+def test_a_command_that_fails_says_how_and_one_takes_the_task_as_a_word(pane: Commands, repo: Path) -> None:
     task = add(pane, repo, "--backend", "command", "--command", "echo it does not work; exit 3")
     ended = pane.json("run", task, status=4)
     error = ended["runs"][0]["error"]
     assert error["code"] == "AGENT_EXECUTION_ERROR"
     assert "it does not work" in error["message"]
+
+    pane.json("agent", "add", "shop", "Filled", "--backend", "command", "--command", "printf %s {prompt} > told.txt")
+    other = pane.json("task", "add", "shop", "Don't; `say` $it", "--agent", "Filled")["id"]
+    assert pane.json("run", other)["column"] == "waiting_approval"
+    assert b"+Don't; `say` $it" in pane("diff", other, "--patch").stdout
 
 
 def test_cancelling_ends_a_program_and_all_that_it_has_started(pane: Commands, repo: Path) -> None:
