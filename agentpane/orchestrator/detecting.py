@@ -14,7 +14,6 @@ import os
 import re
 import shlex
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from agentpane.errors import AgentPaneError
 from agentpane.orchestrator.backends.claude_code.program import find_program
 from agentpane.orchestrator.keys import KeyChain
 from agentpane.sandbox import Sandbox, SandboxCommand, tool_environment
+from agentpane.temporary import TemporaryFolder
 
 VERSION_SECONDS = 5.0
 CLAUDE_KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
@@ -84,13 +84,12 @@ class Detector:
         beside = await asyncio.to_thread(_package_version, Path(program))
         if beside is not None or self.sandbox.tier is not Tier.BUBBLEWRAP:
             return beside
-        with tempfile.TemporaryDirectory(prefix="agentpane-version-") as folder:
-            empty = Path(folder)
+        with TemporaryFolder("version") as empty:
             command = SandboxCommand(
                 script=f"exec {shlex.quote(program)} --version",
                 worktree=empty,
                 readable=(Path(program), Path(os.path.realpath(program))),
-                environment={**tool_environment(empty), "HOME": folder},
+                environment={**tool_environment(empty), "HOME": str(empty)},
                 timeout_s=VERSION_SECONDS,
                 network=NO_NETWORK,
                 output_limit=4096,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections import OrderedDict
 from pathlib import Path
 
 from agentpane.domain.review import PatchChunk
 from agentpane.orchestrator.core import Core
+from agentpane.temporary import TemporaryFolder
 from agentpane.worktrees import Repository
 
 CHUNK = 1024 * 1024
@@ -20,7 +20,7 @@ class Patches:
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        self._folder = tempfile.TemporaryDirectory(prefix="agentpane-patches-")
+        self._folder = TemporaryFolder("patches")
         self._made: OrderedDict[str, asyncio.Task[Path]] = OrderedDict()
 
     async def chunk(self, repository: Repository, base: str, snapshot: str, offset: int) -> PatchChunk:
@@ -35,10 +35,10 @@ class Patches:
         return await asyncio.to_thread(_part, await asyncio.shield(job), offset)
 
     def close(self) -> None:
-        self._folder.cleanup()
+        self._folder.close()
 
     async def _make(self, repository: Repository, base: str, snapshot: str, key: str) -> Path:
-        path = Path(self._folder.name) / key
+        path = self._folder.path / key
         file = await asyncio.to_thread(path.open, "wb")
         try:
             async for part in self._core.git.diff_patch(repository, base, snapshot):
@@ -51,7 +51,7 @@ class Patches:
         while len(self._made) > KEPT:
             key, job = self._made.popitem(last=False)
             job.cancel()
-            (Path(self._folder.name) / key).unlink(missing_ok=True)
+            (self._folder.path / key).unlink(missing_ok=True)
 
 
 def _part(path: Path, offset: int) -> PatchChunk:

@@ -10,15 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import stat
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from agentpane.domain.sandbox import NetworkMode, Tier
@@ -30,6 +27,7 @@ from agentpane.sandbox.mounts import ETC, ETC_NETWORK, MERGED, PROGRAMS, make_wr
 from agentpane.sandbox.supervise import supervise
 from agentpane.sandbox.swept import Confinement, Swept
 from agentpane.sandbox.watchdog import Appetite, Watchdog
+from agentpane.temporary import TemporaryFolder
 
 MACHINE = ("/proc", "/sys/devices/system/cpu")
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
@@ -125,12 +123,14 @@ class LandlockSandbox:
 @contextmanager
 def _private_folder() -> Iterator[Path]:
     """A command's own folder. Its helper empties and removes it; what a killed or never started one left goes here."""
-    private = Path(tempfile.mkdtemp(prefix="agentpane-"))
+    private = TemporaryFolder("command")
     try:
-        yield private
+        yield private.path
     finally:
-        if private.exists():
-            asyncio.get_running_loop().run_in_executor(None, partial(shutil.rmtree, private, ignore_errors=True))
+        if private.path.exists():
+            asyncio.get_running_loop().run_in_executor(None, private.close)
+        else:
+            private.close()
 
 
 def _private(command: SandboxCommand, private: Path) -> dict[str, str]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.temporary import TemporaryFolder
 from agentpane.worktrees.child import GRACE, Child
 from agentpane.worktrees.config import ConfigCache, Pins
 
@@ -91,9 +92,10 @@ class GitRunner:
         # A stream lasts as long as its reader likes, so it may not hold up other calls.
         self._streams = asyncio.Semaphore(places)
         self._config = ConfigCache()
-        self._private = Path(tempfile.mkdtemp(prefix="agentpane-git-"))
+        private = TemporaryFolder("git")
+        self._private = private.path
         (self._private / "empty").mkdir()
-        self._remove_private = weakref.finalize(self, shutil.rmtree, self._private, ignore_errors=True)
+        self._remove_private = weakref.finalize(self, private.close)
 
     def close(self) -> None:
         self._threads.shutdown(wait=False)

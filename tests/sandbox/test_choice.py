@@ -14,6 +14,8 @@ from agentpane.domain.sandbox import Tier
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.main import wanted_tier
 
+from .conftest import until
+
 PANE = (sys.executable, "-m", "agentpane")
 
 
@@ -46,6 +48,17 @@ def test_an_engine_works_with_the_tier_that_was_chosen(session_folder: Path, tie
         _, report = pane(home, "doctor", AGENTPANE_SANDBOX=tier)
         assert report["sandbox_tier"] == tier
         assert ("SECURITY_SANDBOX_UNAVAILABLE" in str(report["findings"])) == (tier == "C")
+    finally:
+        pane(home, "engine", "stop", "--now")
+
+
+def test_an_engine_sweeps_what_a_killed_one_has_left(session_folder: Path, tmp_path: Path) -> None:
+    home, left = session_folder / "sweeping", tmp_path / "agentpane-command-left"
+    (left / "tmp").mkdir(parents=True)
+    os.utime(left, (0, 0))
+    try:
+        pane(home, "project", "list", TMPDIR=str(tmp_path))
+        until(lambda: not left.exists(), "the sweep")
     finally:
         pane(home, "engine", "stop", "--now")
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
-from pathlib import Path
 
 from agentpane.domain.agents import AgentConfig, BackendName
 from agentpane.orchestrator.backends.acp.answers import Answers
@@ -19,6 +17,7 @@ from agentpane.orchestrator.backends.acp.scribe import Scribe
 from agentpane.orchestrator.backends.acp.session import Session
 from agentpane.orchestrator.backends.acp.terminals import Terminals
 from agentpane.orchestrator.backends.base import BackendEvent, Brief, Host
+from agentpane.temporary import TemporaryFolder
 
 HOME = "home"  # the program's home folder, in the folder of its state
 
@@ -42,7 +41,7 @@ class AcpBackend:
         async with AsyncExitStack() as stack:
             state = brief.state
             if state is None:  # nothing of this conversation is to be kept
-                state = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="agentpane-acp-")))
+                state = stack.enter_context(TemporaryFolder("acp"))
             command = await asyncio.to_thread(prepare, program, brief, state / HOME)
             memory = await asyncio.to_thread(Memory.of, state)
             terminals = Terminals(library, brief.context)

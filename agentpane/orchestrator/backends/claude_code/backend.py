@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
@@ -18,6 +17,7 @@ from agentpane.orchestrator.backends.claude_code.own_tools import OwnTools
 from agentpane.orchestrator.backends.claude_code.play import ConversationLost, Play
 from agentpane.orchestrator.backends.claude_code.program import find_program, sign_in
 from agentpane.orchestrator.backends.claude_code.turns import Prices, Turns
+from agentpane.temporary import TemporaryFolder
 
 SILENCE_S = 1_800.0  # longer than the program itself waits for a server that says nothing
 
@@ -41,7 +41,7 @@ class ClaudeCodeBackend:
         async with AsyncExitStack() as stack:
             state = brief.state
             if state is None:  # nothing of this conversation is to be kept
-                state = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="agentpane-claude-")))
+                state = stack.enter_context(TemporaryFolder("claude"))
             try:
                 async with aclosing(self._converse(program, brief, host, state, brief.conversation)) as events:
                     async for event in events:

@@ -16,6 +16,7 @@ from ..scene import Scene
 
 AS_YOU = {Tier.NONE: "a command may connect to whatever you may"}
 X86 = ("x86_64",)
+LISTED = "lists in /proc can be read; nothing in them can be reached"
 TCP = "import socket; s=socket.create_connection(('%s', %s), 2); s.send(b'x')"
 
 
@@ -116,7 +117,12 @@ s.sendto(struct.pack('!BBHHH', 8, 0, 0xf7fe, 1, 0), ('127.0.0.1', 0)); s.recv(99
             reached,
             needs=("address",),
         ),
-        Command("the table of connections", f"grep -qi $(printf :%04X @tcp@) /proc/net/tcp && {REACHED}", reached),
+        Command(
+            "the table of connections",
+            f"grep -qi $(printf :%04X @tcp@) /proc/net/tcp && {REACHED}",
+            reached,
+            gaps={Tier.LANDLOCK: LISTED},
+        ),
         Command(
             "virtual machines' sockets",
             python("import socket; s=socket.socket(40, 1); s.bind((0xffffffff, 0xffffffff)); reached()"),
@@ -210,7 +216,7 @@ LOCAL = Guarantee(
             f"grep -q @mark@ /proc/net/unix && {REACHED}",
             reached,
             prepare=lambda scene: scene.part("abstract"),
-            gaps={Tier.LANDLOCK: "lists in /proc can be read; nothing in them can be reached"},
+            gaps={Tier.LANDLOCK: LISTED},
         ),
     ),
     AS_YOU,
