@@ -99,7 +99,9 @@ class _Host:
     async def authorize(self, turn: int, call: ToolCall, summary: str) -> Verdict:
         return Verdict(Judgement.ALLOW, "bench")
 
-    async def decide(self, turn: int, call: ToolCall, use: Use, summary: str, detail: str = "") -> Verdict:
+    async def decide(
+        self, turn: int, call: ToolCall, use: Use, summary: str, detail: str = "", others: tuple[Use, ...] = ()
+    ) -> Verdict:
         return Verdict(Judgement.ALLOW, "bench")
 
     async def ask(self, turn: int, call: ToolCall, question: str, options: tuple[str, ...]) -> str:

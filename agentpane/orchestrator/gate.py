@@ -91,9 +91,11 @@ class Gate:
         """See `Host.authorize`."""
         return await self._judge.authorize(turn, call, summary)
 
-    async def decide(self, turn: int, call: ToolCall, use: Use, summary: str, detail: str = "") -> Verdict:
+    async def decide(
+        self, turn: int, call: ToolCall, use: Use, summary: str, detail: str = "", others: tuple[Use, ...] = ()
+    ) -> Verdict:
         """See `Host.decide`."""
-        return await self._judge.decide(turn, call, use, summary, detail)
+        return await self._judge.decide(turn, call, use, summary, detail, others)
 
     async def ask(self, turn: int, call: ToolCall, question: str, options: tuple[str, ...]) -> str:
         """See `Host.ask`."""

@@ -101,13 +101,16 @@ class Judge:
             await self._ask(_Asked(turn, call, summary, detail, offered(use, script), verdict.rule), alive=False)
         raise RunPaused(PauseReason.PLAN if call.name == p.EXIT_PLAN else PauseReason.APPROVAL)
 
-    async def decide(self, turn: int, call: ToolCall, use: Use, summary: str, detail: str = "") -> Verdict:
+    async def decide(
+        self, turn: int, call: ToolCall, use: Use, summary: str, detail: str = "", others: tuple[Use, ...] = ()
+    ) -> Verdict:
         """See `Host.decide`."""
         self._stop_if_asked()
-        use = replace(use, path=self._relative(use.path))
         if use.tool == p.EXIT_PLAN:  # whatever the agent calls it: its approval ends the planning
             call = replace(call, name=p.EXIT_PLAN)
-        verdict, script = await self._judged(use, foreign=True)
+        uses = [replace(one, path=self._relative(one.path)) for one in (use, *others)]
+        judged = [(one, *await self._judged(one, foreign=True)) for one in uses]
+        verdict = p.worst([one for _, one, _ in judged])
         if verdict.judgement is not Judgement.ASK and call.name != p.EXIT_PLAN:
             return verdict
         known = await self._decision_for(call)
@@ -120,7 +123,9 @@ class Judge:
         whole = detail or use.command or ""
         if not whole:
             whole = await asyncio.to_thread(preview, self._terms.worktree, call.name, call.input)
-        asked = _Asked(turn, call, summary, whole, offered(use, script), verdict.rule)
+        offers = [offered(one, script) for one, its, script in judged if its.judgement is Judgement.ASK]
+        rules = tuple(dict.fromkeys(rule for offer in offers for rule in offer)) if all(offers) else ()
+        asked = _Asked(turn, call, summary, whole, rules, verdict.rule)
         with self._awaited.wait(self._terms.run.id, waits_for) as decision:
             if known is None:
                 await self._ask(asked, alive=True)

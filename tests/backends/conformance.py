@@ -134,9 +134,11 @@ class Host(TestHost):
         self.asked.append(f"{call.name} {summary}")
         return self._verdict(call.name in MUTATING)
 
-    async def decide(self, turn: int, call: ToolCall, use: Use, summary: str, detail: str = "") -> Verdict:
+    async def decide(
+        self, turn: int, call: ToolCall, use: Use, summary: str, detail: str = "", others: tuple[Use, ...] = ()
+    ) -> Verdict:
         self.asked.append(f"{call.name} {summary}")
-        self.uses.append(use)
+        self.uses += (use, *others)
         self.details.append(detail)
         return self._verdict(use.effect is not Effect.READ)
 

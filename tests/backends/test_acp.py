@@ -122,10 +122,30 @@ async def test_a_denied_command_does_not_run(rig: AcpRig, place: Place) -> None:
 
 async def test_what_was_asked_for_in_so_many_words_is_not_asked_again(rig: AcpRig, place: Place) -> None:
     mark = str(place.worktree / "a.txt")
-    asked = ["call", "1", "edit", "Write it", {"path": mark, "content": "a"}, "allow_once"]
+    given = {"path": mark, "content": "a", "really": "a"}
     host = Host()
-    await play(rig, place, steps(asked, ["write", mark, "a"], ["write", mark, "b"]), host)
-    assert len(host.uses) == 2  # the permission, and the second write
+    asked = ["call", "1", "edit", "Write it", given, "allow_once"]
+    await play(rig, place, steps(asked, ["write", mark, "b"]), host)
+    assert (place.worktree / "a.txt").read_text() == "b"
+    assert len(host.uses) == 2  # the permission, and what was written without one
+
+
+async def test_what_is_written_is_asked_about_when_it_is_not_what_was_shown(rig: AcpRig, place: Place) -> None:
+    mark = str(place.worktree / "a.txt")
+    host = Host()
+    given = {"path": mark, "content": "harmless", "really": "harmful"}
+    await play(rig, place, steps(["call", "1", "edit", "Write it", given, "allow_once"]), host)
+    shown, really = host.details
+    assert ("+harmless" in shown, "+harmful" in shown) == (True, False)
+    assert ("+harmless" in really, "+harmful" in really) == (False, True)
+
+
+async def test_a_command_is_judged_with_the_variables_that_are_set_for_it(rig: AcpRig, place: Place) -> None:
+    host = Host()
+    await play(rig, place, steps(["terminal_with", {"GREETING": "hello you"}, 'echo "$GREETING"']), host)
+    assert rig.heard("terminal")[0]["output"] == "hello you\n"
+    assert [use.command for use in host.uses] == ["GREETING='hello you' echo \"$GREETING\""]
+    assert host.details == ["GREETING='hello you' echo \"$GREETING\""]
 
 
 # Permissions
@@ -288,7 +308,9 @@ class Planner(Host):
 
     plans: tuple[str, ...] = ()
 
-    async def decide(self, turn: int, call: ToolCall, use: Use, summary: str, detail: str = "") -> Verdict:
+    async def decide(
+        self, turn: int, call: ToolCall, use: Use, summary: str, detail: str = "", others: tuple[Use, ...] = ()
+    ) -> Verdict:
         self.uses.append(use)
         if use.tool != "ExitPlanMode":
             return Verdict(Judgement.ALLOW, "policy: free")

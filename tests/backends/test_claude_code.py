@@ -42,8 +42,10 @@ class Person(Host):
     edits: Mapping[str, JsonObject] = field(default_factory=dict)
     absent_for: frozenset[str] = frozenset()
 
-    async def decide(self, turn: int, call: ToolCall, use: Use, summary: str, detail: str = "") -> Verdict:
-        verdict = await Host.decide(self, turn, call, use, summary, detail)
+    async def decide(
+        self, turn: int, call: ToolCall, use: Use, summary: str, detail: str = "", others: tuple[Use, ...] = ()
+    ) -> Verdict:
+        verdict = await Host.decide(self, turn, call, use, summary, detail, others)
         if call.name in self.absent_for:
             raise base.RunPaused(PauseReason.APPROVAL)
         if call.name in self.denials:

@@ -289,10 +289,13 @@ class Host(Protocol):
         """
         ...
 
-    async def decide(self, turn: int, call: ToolCall, use: Use, summary: str, detail: str = "") -> Verdict:
+    async def decide(
+        self, turn: int, call: ToolCall, use: Use, summary: str, detail: str = "", others: tuple[Use, ...] = ()
+    ) -> Verdict:
         """The same for a call of an agent that is a program of its own and waits, alive, for the answer.
 
         use: what the call would do; the agent's tools have names of their own. detail: the whole command or the diff.
+        others: what it would do besides, such as change further files; the strictest verdict is the call's.
         Never answers ASK. Raises RunPaused when nobody has decided for so long that the run gives up its place, or on
         the person's wish; on resume the agent is told what was decided, and an equal call is answered at once.
         """

@@ -117,6 +117,8 @@ class StandIn:
             await self._progress(call_id, "failed", "not permitted")
             return
         await self._progress(call_id, "in_progress")
+        if "really" in given:  # by the client, and perhaps with another content than it has shown
+            await self.do_write(given["path"], given["really"])
         await self._progress(call_id, "completed", self._carry_out(kind, given))
 
     async def do_write(self, path: str, content: str) -> None:
@@ -126,9 +128,13 @@ class StandIn:
         await self._tried("read", self._client.read_text_file(session_id=self._session, path=path))
 
     async def do_terminal(self, command: str, *arguments: str) -> None:
+        await self.do_terminal_with({}, command, *arguments)
+
+    async def do_terminal_with(self, variables: dict[str, str], command: str, *arguments: str) -> None:
+        env = [schema.EnvVariable(name=name, value=value) for name, value in variables.items()]
         made = await self._tried(
             "terminal",
-            self._client.create_terminal(session_id=self._session, command=command, args=list(arguments)),
+            self._client.create_terminal(session_id=self._session, command=command, args=list(arguments), env=env),
         )
         if made is None:
             return
@@ -209,8 +215,8 @@ class StandIn:
     def _carry_out(self, kind: str, given: dict[str, Any]) -> str:
         place = Path(self._cwd, given.get("path", ""))
         match kind:
-            case "edit":
-                place.write_text(given["content"])
+            case "edit" if "really" not in given:
+                place.write_text(given.get("content", ""))
                 return "written"
             case "read":
                 return place.read_text()

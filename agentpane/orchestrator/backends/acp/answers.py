@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import codecs
 import shlex
-from collections import Counter
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from agentpane.domain.policy import EXIT_PLAN, Effect, Judgement, Use, Verdict
@@ -53,7 +53,7 @@ class Answers:
         self._terminals = terminals
         self._inbox = inbox
         self._memory = memory
-        self._granted: Counter[Use] = Counter()  # asked for in so many words; the effect itself need not ask again
+        self._granted: list[tuple[Use, AgentCall]] = []  # asked for in so many words: the effect need not ask again
         self._made = 0
         self._answering = {
             PERMISSION: self._permission,
@@ -89,7 +89,7 @@ class Answers:
                 yield event
             _give(request, self._outcome(request.params.options, REFUSING))
             return
-        self._granted.update(_bare(use) for use in uses)
+        self._granted += [(_bare(use), call) for use in uses]
         if call.name == EXIT_PLAN:
             self._memory.approve_plan(verdict.edited)
         for event in self._scribe.start(call, verdict.rule):
@@ -102,7 +102,7 @@ class Answers:
         events, call, own = await self._attributed(("read", "edit", "search", "other"), use, "read", params.path)
         for event in events:
             yield event
-        verdict = await self._decide(call, (use,))
+        verdict = self._granted_before(use) or await self._decide(call, (use,))
         for event in self._judged(request, call, verdict):
             yield event
         if verdict.judgement is Judgement.DENY:
@@ -130,9 +130,12 @@ class Answers:
         events, call, own = await self._attributed(("edit", "delete", "move", "other"), use, "edit", params.path)
         for event in events:
             yield event
-        if not call.diffs:
-            call.diffs = ((params.path, await asyncio.to_thread(self._present, params.path), params.content),)
-        verdict = await self._decide(call, (use,))
+        present = await asyncio.to_thread(self._present, params.path)
+        as_shown = (self._worktree, use.path or "", present, params.content)
+        granted = self._granted_before(use, lambda earlier: earlier.makes(*as_shown))
+        if not call.diffs or not call.makes(*as_shown):  # what a person is shown is what will be written
+            call.diffs = ((params.path, present, params.content),)
+        verdict = granted or await self._decide(call, (use,))
         for event in self._judged(request, call, verdict):
             yield event
         if verdict.judgement is Judgement.DENY:
@@ -160,12 +163,12 @@ class Answers:
             for event in self._refused(request, call, refusal.message, own):
                 yield event
             return
-        verdict = await self._decide(call, (use,))
+        environment = {variable.name: variable.value for variable in params.env or ()}
+        verdict = self._granted_before(use) or await self._decide(call, (_with_variables(use, environment),))
         for event in self._judged(request, call, verdict):
             yield event
         if verdict.judgement is Judgement.DENY:
             return
-        environment = {variable.name: variable.value for variable in params.env or ()}
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
         def show(chunk: bytes) -> None:
@@ -229,17 +232,21 @@ class Answers:
 
     async def _decide(self, call: AgentCall, uses: Sequence[Use]) -> Verdict:
         """Allowed only if each of the uses is."""
-        verdict = Verdict(Judgement.ALLOW, "nothing to decide")
+        use, *others = uses
         summary, detail = call.summary(self._worktree), call.detail(self._worktree)
-        for use in uses:
-            if self._granted[_bare(use)] > 0:
-                self._granted[_bare(use)] -= 1
-                verdict = Verdict(Judgement.ALLOW, "as the agent asked before")
-                continue
-            verdict = await self._host.decide(call.turn, call.as_call(), use, summary, detail)
-            if verdict.judgement is Judgement.DENY:
-                return verdict
-        return verdict
+        if use.command is not None and detail == call.command():
+            detail = use.command  # with the variables that are set for it
+        return await self._host.decide(call.turn, call.to_ask(), use, summary, detail, tuple(others))
+
+    def _granted_before(self, use: Use, fits: Callable[[AgentCall], bool] = lambda call: True) -> Verdict | None:
+        """The verdict on a call under way that has asked for this very use; it counts for one effect."""
+        bare = _bare(use)
+        for entry in self._granted:
+            granted, call = entry
+            if granted == bare and not call.finished and fits(call):
+                self._granted.remove(entry)
+                return Verdict(Judgement.ALLOW, "as the agent asked before")
+        return None
 
     def _judged(self, request: Request, call: AgentCall, verdict: Verdict) -> list[BackendEvent]:
         if verdict.judgement is not Judgement.DENY:
@@ -279,6 +286,12 @@ def _give(request: Request, answer: dict[str, Any]) -> None:
 def _bare(use: Use) -> Use:
     """The use by what it does, whatever the tool is called."""
     return Use("", use.effect, use.path if use.command is None else None, use.command, use.host)
+
+
+def _with_variables(use: Use, environment: Mapping[str, str]) -> Use:
+    """The use with the variables that the program sets for it: a rule about the command alone does not cover them."""
+    given = " ".join(f"{name}={shlex.quote(value)}" for name, value in environment.items())
+    return replace(use, command=f"{given} {use.command}") if given else use
 
 
 def _concerns(call: AgentCall, use: Use, worktree: Any) -> bool:

@@ -8,7 +8,7 @@ import os.path
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -63,6 +63,7 @@ class AgentCall:
     started_at: float | None = None
     finished: bool = False
     reported: JsonObject = field(default_factory=dict)  # the input as it was announced
+    times_asked: int = 0
 
     @property
     def id(self) -> str:
@@ -91,6 +92,20 @@ class AgentCall:
 
     def as_call(self) -> ToolCall:
         return ToolCall(self.id, self.name, self.reported or self.input())
+
+    def to_ask(self) -> ToolCall:
+        """As a person is asked about it: each question about a call has a name of its own."""
+        whole = self.as_call()
+        self.times_asked += 1
+        return whole if self.times_asked == 1 else replace(whole, id=f"{whole.id}_{self.times_asked}")
+
+    def makes(self, worktree: Path, path: str, present: str, content: str) -> bool:
+        """Whether a file that gets this content becomes what the call's diffs show, if they show anything of it."""
+        shown = [(old, new) for named, old, new in self.diffs if within(worktree, named) == path]
+        edited = present
+        for old, new in shown:
+            edited = edited.replace(old, new, 1) if old else new
+        return not shown or edited == content or (len(shown) == 1 and shown[0][1] == content)
 
     def input(self) -> JsonObject:
         given: JsonObject = self.raw_input if isinstance(self.raw_input, Mapping) else {}
