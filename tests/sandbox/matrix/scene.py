@@ -429,8 +429,9 @@ def _entry(path: str) -> Entry:
 
 
 def _beginning(path: Path | str) -> bytes:
-    with open(path, "rb") as file:
+    with contextlib.suppress(PermissionError), open(path, "rb") as file:  # its mode may have been changed
         return file.read(4096)
+    return b"\0"
 
 
 def _attributes(path: str) -> list[str]:
