@@ -42,22 +42,16 @@ def test_what_is_no_tier_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("tier", ["B", "C"])
-def test_an_engine_works_with_the_tier_that_was_chosen(session_folder: Path, tier: str) -> None:
-    home = session_folder / f"tier-{tier}"
-    try:
-        _, report = pane(home, "doctor", AGENTPANE_SANDBOX=tier)
-        assert report["sandbox_tier"] == tier
-        assert ("SECURITY_SANDBOX_UNAVAILABLE" in str(report["findings"])) == (tier == "C")
-    finally:
-        pane(home, "engine", "stop", "--now")
-
-
-def test_an_engine_sweeps_what_a_killed_one_has_left(session_folder: Path, tmp_path: Path) -> None:
-    home, left = session_folder / "sweeping", tmp_path / "agentpane-command-left"
+def test_an_engine_works_with_the_tier_that_was_chosen_and_sweeps_what_a_killed_one_has_left(
+    session_folder: Path, tmp_path: Path, tier: str
+) -> None:
+    home, left = session_folder / f"tier-{tier}", tmp_path / "agentpane-command-left"
     (left / "tmp").mkdir(parents=True)
     os.utime(left, (0, 0))
     try:
-        pane(home, "project", "list", TMPDIR=str(tmp_path))
+        _, report = pane(home, "doctor", AGENTPANE_SANDBOX=tier, TMPDIR=str(tmp_path))
+        assert report["sandbox_tier"] == tier
+        assert ("SECURITY_SANDBOX_UNAVAILABLE" in str(report["findings"])) == (tier == "C")
         until(lambda: not left.exists(), "the sweep")
     finally:
         pane(home, "engine", "stop", "--now")
