@@ -9,7 +9,7 @@ from agentpane.domain.approvals import Approval
 from agentpane.ui.code_box import CodeBox
 from agentpane.ui.controls import Button, Frame, IconLabel, Label, row
 from agentpane.ui.plain import one_line, shown
-from agentpane.ui.tool_text import Part, parts
+from agentpane.ui.tool_text import Part, parts, title_of
 
 
 class ApprovalCard(Frame):
@@ -21,13 +21,14 @@ class ApprovalCard(Frame):
         super().__init__("ask", margin=12, spacing=8)
         self.approval = approval
         self.setObjectName(f"approval.{approval.id}")
-        title = self.tr("The agent asks to use {0}").format(one_line(approval.tool))
+        title = self.tr("The agent asks to use {0}").format(title_of(approval.tool))
         self.setAccessibleName(title)
         self.box.addLayout(row(IconLabel("alert", "attention"), Label(title, "strong"), None))
         for part in self._parts():
             if part.caption:
                 self.box.addWidget(Label(part.caption, "small", wrap=True))
-            self.box.addWidget(CodeBox(part.text, self.tr("What would be done"), diff=part.diff, most_lines=7))
+            if part.text:
+                self.box.addWidget(CodeBox(part.text, self.tr("What would be done"), diff=part.diff, most_lines=7))
         self.message = QLineEdit()
         self.message.setObjectName("approval.message")
         self.message.setAccessibleName(self.tr("Message to the agent if you deny"))
@@ -48,6 +49,8 @@ class ApprovalCard(Frame):
     def _parts(self) -> list[Part]:
         """What would be done: as the engine says it, a diff for a file's change, else all of the call."""
         detail = self.approval.detail
+        if not self.approval.input:
+            return [Part(self.tr("The call takes no input."), "")]
         if not detail:
             return parts(self.approval.tool, self.approval.input)
         is_diff = detail.startswith(("--- ", "+++ ", "@@ "))

@@ -29,11 +29,13 @@ class Places(QObject):
         self._pages = pages
         self._side = side
         self._open = False  # the panel is beside the board
+        self._project = ""
         self._width = PANEL_WIDTH
         self.panel: TaskPanel | None = None
         self.review: ReviewPage | None = None
         self.costs: CostsPage | None = None
         self.settings: SettingsPage | None = None
+        desk.known.current_changed.connect(self._project_changed)
 
     @property
     def task_shown(self) -> str:
@@ -51,6 +53,15 @@ class Places(QObject):
     def on_board(self) -> bool:
         """The board is the page that is shown."""
         return self._pages.currentWidget() is self._side
+
+    def _project_changed(self) -> None:
+        """Let go of what belongs to the project that was shown before."""
+        project = self._desk.known.current
+        shown, self._project = self._project, project.id if project is not None else ""
+        if shown and shown != self._project:
+            self.close_task()
+            if self.review_shown is not None:
+                self.show_board()
 
     def show_board(self) -> None:
         self._pages.setCurrentWidget(self._side)

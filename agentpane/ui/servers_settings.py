@@ -99,6 +99,7 @@ class ServersSection(Section):
         )
         self._desk = desk
         self._shown: tuple[McpServer, ...] | None = None
+        self._lines: list[ServerLine] = []
         self._tries: dict[str, asyncio.Task[object]] = {}
         self._none = Label(
             self.tr("None yet. A server for your notes, your tracker or your database gives agents its tools."),
@@ -120,21 +121,17 @@ class ServersSection(Section):
         servers = self._desk.known.settings.mcp_servers
         if servers == self._shown:
             return
-        kept = {line.server: line for line in self.lines()}
+        kept = {line.server: line for line in self._lines}
         self._shown = servers
-        for line in kept.values():
+        for line in self._lines:
             if line.server not in servers:
                 self._list.removeWidget(line)
                 line.hide()
                 line.deleteLater()
-        for at, server in enumerate(servers):
-            self._list.insertWidget(at, kept.get(server) or self._line(server))
+        self._lines = [kept.get(server) or self._line(server) for server in servers]
+        for at, line in enumerate(self._lines):
+            self._list.insertWidget(at, line)
         self._none.setVisible(not servers)
-
-    def lines(self) -> list[ServerLine]:
-        items = [self._list.itemAt(at) for at in range(self._list.count())]
-        found = [item.widget() for item in items if item is not None]
-        return [line for line in found if isinstance(line, ServerLine)]
 
     def _line(self, server: McpServer) -> ServerLine:
         line = ServerLine(server)
@@ -158,11 +155,11 @@ class ServersSection(Section):
 
     async def _try(self, line: ServerLine) -> None:
         found = await self._desk.link.do(commands.CheckMcpServer(line.server.name))
-        if line in self.lines():
+        if line in self._lines:
             line.show_check(found)
 
     def _try_failed(self, line: ServerLine, error: BaseException) -> bool:
-        if isinstance(error, AgentPaneError) and line in self.lines():
+        if isinstance(error, AgentPaneError) and line in self._lines:
             line.show_fault(error)
             return True
         return False
@@ -187,7 +184,7 @@ class ServersSection(Section):
         stored = await self._desk.link.do(commands.AddMcpServer(form.server, form.secrets))
         self._desk.known.take_settings(stored)
         self._desk.toasts.say(self.tr("Tool server saved"))
-        for line in self.lines():
+        for line in self._lines:
             if line.server == form.server and form.server.enabled:
                 self._try_or_cancel(line)
 

@@ -145,10 +145,9 @@ class SessionView(QWidget):
         scroll.setWidgetResizable(True)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setWidget(inside)
-        bar = scroll.verticalScrollBar()
-        bar.valueChanged.connect(self._scrolled)
-        bar.rangeChanged.connect(lambda _, most: bar.setValue(most) if self._following else None)
-        self._bar = bar
+        self._bar = scroll.verticalScrollBar()
+        self._bar.valueChanged.connect(self._scrolled)
+        self._bar.rangeChanged.connect(self._grown)
         return scroll
 
     def _jump_bar(self) -> QWidget:
@@ -324,6 +323,10 @@ class SessionView(QWidget):
         self._desk.acts.decide(approval, allow=allow, always=always, message=message)
 
     # Scrolling
+
+    def _grown(self, _: int, most: int) -> None:
+        if self._following:
+            self._bar.setValue(most)
 
     def _scrolled(self, value: int) -> None:
         self._following = value >= self._bar.maximum() - NEAR_END

@@ -156,14 +156,13 @@ class Sheet(QWidget):
         self._surface.setGeometry(QRect((host.width() - width) // 2, top, width, height))
 
     def _focusable(self) -> list[QWidget]:
-        found: list[QWidget] = []
-        widget = self.nextInFocusChain()
-        while widget is not None and widget is not self:
-            wanted = widget.focusPolicy() & Qt.FocusPolicy.TabFocus
-            if wanted and widget.isEnabled() and widget.isVisible() and self.isAncestorOf(widget):
-                found.append(widget)
-            widget = widget.nextInFocusChain()
-        return found
+        # Not by nextInFocusChain: the binding takes what that returns for a part of the sheet, and with the sheet
+        # every widget of the window that was passed on the way is lost to Python.
+        return [
+            widget
+            for widget in self.findChildren(QWidget)
+            if widget.focusPolicy() & Qt.FocusPolicy.TabFocus and widget.isEnabled() and widget.isVisible()
+        ]
 
 
 def open_sheet(window: QWidget) -> Sheet | None:

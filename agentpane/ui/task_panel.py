@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QTimer, Signal
 from PySide6.QtGui import QEnterEvent
 from PySide6.QtWidgets import QFrame, QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
 
 from agentpane.api import commands, events
 from agentpane.domain.board import COLUMN_TITLES, Column
+from agentpane.domain.runs import ACTIVE
 from agentpane.domain.tasks import Task, TaskCard
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.ui.actions import applicable
@@ -25,6 +26,7 @@ from agentpane.ui.theme import Look
 from agentpane.ui.tokens import COLUMN_ICONS, COLUMN_TOKENS
 
 SMALLEST = 380
+TICK_MS = 1_000
 
 # In their order from the left; the last one is the main one.
 FOOT: tuple[tuple[str, str], ...] = (
@@ -92,6 +94,10 @@ class TaskPanel(QFrame):
         desk.known.board.touched.connect(self._touched)
         Look.current().application.focusChanged.connect(self._focus_moved)
         self._reload_later = Later(self, 60, self.reload)
+        self._clock = QTimer(self)
+        self._clock.setInterval(TICK_MS)
+        self._clock.timeout.connect(self._tick)
+        self._clock.start()
 
     def show_task(self, task_id: str) -> None:
         """Show another task, at the tab that matters most for it."""
@@ -207,6 +213,12 @@ class TaskPanel(QFrame):
     def _touched(self, task_id: str) -> None:
         card = self._desk.known.board.card(task_id)
         if task_id == self.task_id and card is not None:
+            self._show_card(card)
+
+    def _tick(self) -> None:
+        """Let the time of a run that works go on, and a countdown count."""
+        card = self._desk.known.board.card(self.task_id) if self.task_id and self.isVisible() else None
+        if card is not None and card.run is not None and card.run.status in ACTIVE:
             self._show_card(card)
 
     def _event(self, event: object) -> None:

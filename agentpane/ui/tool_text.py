@@ -45,8 +45,14 @@ def icon_of(name: str) -> str:
 
 def title_of(name: str) -> str:
     """A tool's name for people: that of a server's tool names the server first."""
-    if name == DELEGATE:
-        return QCoreApplication.translate("tools", "Sub-agent")
+    own = {
+        DELEGATE: QCoreApplication.translate("tools", "Sub-agent"),
+        "ExitPlanMode": QCoreApplication.translate("tools", "Plan"),
+        "TodoWrite": QCoreApplication.translate("tools", "List"),
+        "AskUser": QCoreApplication.translate("tools", "Question"),
+    }
+    if name in own:
+        return own[name]
     server, _, tool = name.removeprefix(SERVER_PREFIX).partition("__")
     return one_line(f"{server}: {tool}") if name.startswith(SERVER_PREFIX) and tool else one_line(name)
 
@@ -61,6 +67,10 @@ def summary(name: str, data: JsonObject) -> str:
         value = data.get(key)
         if isinstance(value, str) and value:
             return one_line(value)
+    plan = data.get("plan")
+    if isinstance(plan, str):
+        steps = [line.lstrip("#").strip() for line in plan.splitlines() if line.strip("# ")]
+        return one_line("  ".join(steps))
     return one_line(", ".join(f"{key}: {_value(value)}" for key, value in data.items()))
 
 

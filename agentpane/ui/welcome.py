@@ -59,12 +59,13 @@ class Welcome(Frame):
         self._found.show_text(self.tr("Which agents this machine has is shown in the settings."))
 
     def _told(self, detected: tuple[DetectedBackend, ...]) -> tuple[str, str, str]:
-        usable = [self._name(one) for one in detected if one.usable and one.backend not in UNNAMED]
-        missing = [
+        usable = dict.fromkeys(self._name(one) for one in detected if one.usable and one.backend not in UNNAMED)
+        there = {one.title for one in detected if one.usable}
+        missing = dict.fromkeys(  # one program may be spoken to in two ways
             one_line(one.title)
             for one in detected
-            if not one.usable and one.backend not in UNNAMED | {BackendName.ANTHROPIC}
-        ]
+            if one.title not in there and one.backend not in UNNAMED | {BackendName.ANTHROPIC}
+        )
         absent = self.tr("Not found: {0}.").format(", ".join(missing)) if missing else ""
         if usable:
             words = self.tr("On this machine: {0}.").format(", ".join(usable))

@@ -15,6 +15,7 @@ from PySide6.QtWidgets import (
     QDialogButtonBox,
     QFileDialog,
     QLineEdit,
+    QScrollArea,
     QSpinBox,
     QWidget,
 )
@@ -23,6 +24,7 @@ from agentpane.api import commands, events
 from agentpane.domain.board import Column
 from agentpane.domain.review import FileDiff
 from agentpane.domain.runs import PauseReason, RunStatus
+from agentpane.domain.sessions import EventKind
 from agentpane.domain.tasks import Task
 from agentpane.ui.card_text import run_facts
 from agentpane.ui.code_box import CodeBox
@@ -329,3 +331,39 @@ def test_choosing_a_folder_begins_at_home_with_our_buttons(stage: Stage) -> None
     ]
     assert buttons and all(button.icon().isNull() for button in buttons)
     dialog.close()
+
+
+def test_the_transcript_still_follows_its_end_after_a_sheet_has_gone(stage: Stage) -> None:
+    project = stage.engine.add_project()
+    task = stage.engine.add_task(project.id, "one")
+    stage.engine.start(task.card.id)
+    window = stage.open(1000, 650)
+    window.desk.acts.open_requested.emit(task.card.id)
+    stage.trigger("palette")
+    stage.sheet("palette")
+    stage.press(Qt.Key.Key_Escape)
+    stage.settle()
+    for number in range(40):
+        stage.engine.say(task.card.id, EventKind.TEXT, {"text": f"A paragraph, number {number}."})
+    area = stage.find("session.scroll", QScrollArea)
+    assert isinstance(area, QScrollArea)
+    bar = area.verticalScrollBar()
+    stage.until(lambda: bar.maximum() > 400 and bar.value() == bar.maximum())
+
+
+def test_a_task_of_another_project_does_not_stay_open_beside_the_board(stage: Stage) -> None:
+    one, other = stage.engine.add_project("ledger"), stage.engine.add_project("other")
+    task = stage.engine.add_task(one.id, "Waits")
+    stage.engine.start(task.card.id)
+    stage.engine.finish(task.card.id, PATCH, FILES)
+    window = stage.open()
+    window.desk.acts.open_requested.emit(task.card.id)
+    stage.settle()
+    window.places.show_review(task.card.id)
+    stage.trigger("projects")
+    stage.sheet("palette")
+    stage.write("palette.field", "other")
+    stage.press(Qt.Key.Key_Return)
+    stage.until(lambda: window.desk.known.current is not None and window.desk.known.current.id == other.id)
+    stage.settle()
+    assert window.places.on_board and not window.places.task_shown and not stage.shown("task.title")

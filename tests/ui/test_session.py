@@ -219,6 +219,14 @@ def test_a_change_is_asked_about_with_its_whole_diff(stage: Stage, running: str)
     assert box is not None and box.toPlainText().strip() == diff.strip()
 
 
+def test_a_servers_tool_is_asked_about_by_the_servers_name_and_its_own(stage: Stage, running: str) -> None:
+    asked = stage.engine.ask(running, "mcp__notes__add_note", {}, "{}", detail="{}", rules=())
+    stage.until(lambda: stage.shown(f"approval.{asked.id}"))
+    assert stage.text(f"approval.{asked.id}") == "The agent asks to use notes: add_note"
+    said = [label.text() for label in stage.find(f"approval.{asked.id}").findChildren(QLabel)]
+    assert "The call takes no input." in said
+
+
 def plan_of(stage: Stage, task: str) -> str:
     plan = "1. Read the parser\n2. Mend it"
     asked = stage.engine.ask(

@@ -274,6 +274,9 @@ def test_a_retry_counts_down_on_the_card_and_in_the_panel(stage: Stage) -> None:
     window.desk.acts.open_requested.emit(task.card.id)
     stage.engine.publish(events.RunActivity(task.card.id, "Overloaded. Try 2 of 10.", 9.0))
     stage.until(lambda: text_of(stage, "task.state").startswith("Next try in"))
+    first = text_of(stage, "task.state")
+    stage.until(lambda: text_of(stage, "task.state") not in {first, ""})
+    assert text_of(stage, "task.state").startswith("Next try in")
 
 
 def test_toasts_are_few_go_when_pressed_away_and_do_not_repeat_themselves(stage: Stage) -> None:
