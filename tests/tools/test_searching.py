@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentpane.domain.sandbox import NO_NETWORK
-from agentpane.orchestrator.tools import ToolContext, ToolResult, ripgrep
+from agentpane.orchestrator.tools import ToolContext, ToolResult
 from agentpane.orchestrator.tree.globs import path_pattern
 from agentpane.sandbox import BareSandbox, tool_environment
 
@@ -117,93 +118,142 @@ CALLS: list[tuple[str, dict[str, object]]] = [
 async def test_with_and_without_ripgrep_the_same_is_found(
     call: Call, without: Call, confined: ToolContext, tree: Path, tool: str, inputs: dict[str, object]
 ) -> None:
-    quick, plain, inside = [await one(tool, **inputs) for one in (call, without, caller(confined))]
+    quick, plain, inside = await asyncio.gather(*(one(tool, **inputs) for one in (call, without, caller(confined))))
     assert quick.content.splitlines() == plain.content.splitlines() == inside.content.splitlines()
     assert quick == plain == inside
 
 
-@pytest.fixture
-def with_ripgrep(context: ToolContext) -> None:
-    if ripgrep._program(context) is None:
-        pytest.skip("ripgrep (rg) is not installed: what is found without it is compared with nothing")
-
-
-def test_the_comparison_uses_ripgrep(with_ripgrep: None, context: ToolContext) -> None:
-    assert ripgrep._program(context) is not None
-
-
-NAMES = st.sampled_from(["a", "b", "ab", "a.log", "b.txt", ".h", "A", "x y", "[a]", "a*"])
+# No line breaks: behind a folder with one in its name ripgrep 13 does not see what is ignored.
+NAMES = st.sampled_from(
+    ["a", "b", "ab", "a.log", "b.txt", ".h", "A", "x y", "[a]", "a*", "ü", "日本", "-d", "q\tr", "no\udcff"]
+)
 PATHS = st.lists(NAMES, min_size=1, max_size=4).map("/".join)
-PIECES = st.sampled_from(["*", "**", "?", "a", "b", "ab", "*.log", "a*", "[ab]", "[!a]", ".h", "x y", "\\*", "\\[a]"])
+PIECES = st.sampled_from(
+    ["*", "**", "?", "a", "b", "ab", "*.log", "a*", "[ab]", "[!a]", ".h", ".*", "x y", "\\*", "\\[a]", "ü", "日*"]
+)
 RULES = st.builds(
     lambda negated, anchored, pieces, folder: negated + anchored + "/".join(pieces) + folder,
     st.sampled_from(["", "", "!"]),
     st.sampled_from(["", "/"]),
     st.lists(PIECES, min_size=1, max_size=3),
-    st.sampled_from(["", "", "/"]),
+    st.sampled_from(["", "", "/", " ", "\r"]),
 )
 IGNORES = st.dictionaries(st.one_of(st.just(""), PATHS), st.lists(RULES, min_size=1, max_size=4), max_size=3)
+CONTENTS = st.sampled_from(
+    [
+        *(
+            b"needle\nhay\n",
+            b"one\r\nneedle\r\nthree\r\n",
+            "größer needle\n".encode(),
+            b"needle \xff\n",
+            b"hay\nneedle",
+        ),
+        *(b"needle\n\0", b"", b"hay\n", "\ufeffneedle\n".encode(), "needle\n".encode("utf-16")),
+    ]
+)
+TARGETS = st.sampled_from(["a", "..", "b.txt", "/etc", "nowhere", "."])
 
 
-def lay(folder: Path, paths: list[str], ignores: dict[str, list[str]]) -> None:
-    """As much of the tree as can be: a name that is a folder already is no file, and the other way round."""
-    for path, content in [
-        *((path, f"needle {path}\nhay\n") for path in paths),
-        *((f"{where}/.gitignore".lstrip("/"), "\n".join(rules) + "\n") for where, rules in ignores.items()),
-    ]:
-        with contextlib.suppress(FileExistsError, NotADirectoryError, IsADirectoryError):
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_text(content)
+@dataclass(frozen=True)
+class Tree:
+    files: dict[str, bytes]
+    links: dict[str, str]
+    ignores: dict[str, list[str]]
+
+    def lay(self, folder: Path) -> None:
+        """As much of it as can be: a name that is a folder already is no file, and the other way round."""
+        folder.mkdir()
+        rules = {
+            f"{at}/.gitignore".lstrip("/"): "".join(f"{line}\n" for line in lines).encode()
+            for at, lines in self.ignores.items()
+        }
+        for path, content in [*self.files.items(), *rules.items()]:
+            with contextlib.suppress(FileExistsError, NotADirectoryError, IsADirectoryError):
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (folder / path).write_bytes(content)
+        for path, target in self.links.items():
+            with contextlib.suppress(FileExistsError, NotADirectoryError):
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (folder / path).symlink_to(target)
 
 
-TREES = st.tuples(st.lists(PATHS, min_size=1, max_size=12), IGNORES, st.sampled_from(["**", "*.log", "a*"]))
-Tree = tuple[list[str], dict[str, list[str]], str]
-FEW = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+TREES = st.builds(
+    Tree,
+    st.dictionaries(PATHS, CONTENTS, min_size=1, max_size=12),
+    st.dictionaries(PATHS, TARGETS, max_size=2),
+    IGNORES,
+)
+WOODS = st.lists(TREES, min_size=8, max_size=12), st.sampled_from(["**", "*.log", "a*", "!*.txt", "**/b/**"])
+FEW = settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @FEW
-@given(tree=TREES)
-async def test_in_any_tree_the_same_is_found_with_and_without_ripgrep(
-    with_ripgrep: None, tmp_path_factory: pytest.TempPathFactory, tree: Tree
+@given(*WOODS)
+async def test_in_any_trees_with_and_without_ripgrep_what_git_does_not_ignore_is_found(
+    tmp_path_factory: pytest.TempPathFactory, trees: list[Tree], pattern: str
 ) -> None:
-    await compare(tmp_path_factory.mktemp("tree"), *tree)
+    await compare(tmp_path_factory.mktemp("wood"), trees, pattern)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-@settings(FEW, max_examples=150)
-@given(tree=TREES)
-async def test_in_very_many_trees_the_same_is_found_with_and_without_ripgrep(
-    with_ripgrep: None, tmp_path_factory: pytest.TempPathFactory, tree: Tree
+@settings(FEW, max_examples=40)
+@given(*WOODS)
+async def test_in_very_many_trees_with_and_without_ripgrep_what_git_does_not_ignore_is_found(
+    tmp_path_factory: pytest.TempPathFactory, trees: list[Tree], pattern: str
 ) -> None:
-    await compare(tmp_path_factory.mktemp("tree"), *tree)
+    await compare(tmp_path_factory.mktemp("wood"), trees, pattern)
 
 
-async def compare(folder: Path, paths: list[str], ignores: dict[str, list[str]], pattern: str) -> None:
-    (folder / ".git").write_text("gitdir: /nowhere\n")
-    lay(folder, paths, ignores)
-    environment = tool_environment(folder)
+async def compare(folder: Path, trees: list[Tree], pattern: str) -> None:
+    """Several trees side by side, each with rules of its own, so that one search goes through all of them."""
+    worktree = folder / "worktree"
+    worktree.mkdir()
+    (worktree / ".git").write_text("gitdir: /nowhere\n")
+    for number, tree in enumerate(trees):
+        tree.lay(worktree / f"t{number}")
+    environment = tool_environment(worktree)
     quick, plain = [
-        caller(ToolContext(folder, BareSandbox(), (), {**environment, **more}, network=NO_NETWORK))
+        caller(ToolContext(worktree, BareSandbox(), (), {**environment, **more}, network=NO_NETWORK))
         for more in ({}, {"PATH": "/var/empty"})
     ]
-    found = await quick("Glob", pattern=pattern)
-    assert found == await plain("Glob", pattern=pattern), found.content
-    inputs = {"pattern": "needle", "output_mode": "content", "-A": 1, "glob": pattern}
-    assert await quick("Grep", **inputs) == await plain("Grep", **inputs)
+    expected = await not_ignored(worktree, folder / "git")
+    wanted = {"pattern": "needle$", "output_mode": "content", "-A": 1, "glob": pattern, "head_limit": 0}
+    for inputs in ({"pattern": "**"}, {"pattern": pattern.lstrip("!")}, {"pattern": "**", "path": "t0"}):
+        listed = await plain("Glob", **inputs)
+        by_ripgrep = await quick("Glob", **inputs)
+        assert set(by_ripgrep.content.split("\n")) ^ set(listed.content.split("\n")) == set()
+        assert by_ripgrep == listed
+        if inputs == {"pattern": "**"}:
+            assert listed.content.split("\n") == "\n".join(map(shown, expected)).split("\n")
+    content, files = await asyncio.gather(plain("Grep", **wanted), plain("Grep", pattern="needle", head_limit=0))
+    assert await quick("Grep", **wanted) == content
+    readable = [path for path in expected if has_needle(os.path.join(os.fsencode(worktree), path))]
+    assert files.content == ("\n".join(map(shown, readable)) or "Nothing matches.")
 
 
-async def test_what_is_listed_is_what_git_does_not_ignore(call: Call, tree: Path) -> None:
-    (tree / ".git").unlink()
-    for command in (["git", "init", "-q"], ["git", "add", "-A"]):
-        await _git(command, tree)
-    listed = await _git(["git", "ls-files", "-z"], tree)
-    links = {b"link", b"folder-link", b"loop"}
-    expected = sorted(
-        (path for path in listed.split(b"\0") if path and path not in links), key=lambda path: path.split(b"/")
-    )
-    shown = [path.decode("utf-8", "backslashreplace") for path in expected]
-    assert (await call("Glob", pattern="**")).content == "\n".join(shown)
+def has_needle(path: bytes) -> bool:
+    content = Path(os.fsdecode(path)).read_bytes()
+    return b"needle" in content and b"\0" not in content
+
+
+def shown(path: bytes) -> str:
+    return path.decode("utf-8", "backslashreplace")
+
+
+async def not_ignored(worktree: Path, repository: Path) -> list[bytes]:
+    """The files that git itself would take, links aside."""
+    await _git(["git", "init", "-q", "--bare", str(repository)], worktree)
+    listing = ["ls-files", "--others", "--exclude-standard", "-z"]
+    listed = await _git(["git", f"--git-dir={repository}", f"--work-tree={worktree}", *listing], worktree)
+    paths = (path for path in listed.split(b"\0") if path)
+    found = (path for path in paths if not os.path.islink(os.path.join(os.fsencode(worktree), path)))
+    return sorted(found, key=lambda path: path.split(b"/"))
+
+
+async def test_what_is_listed_is_what_git_does_not_ignore(call: Call, tree: Path, tmp_path: Path) -> None:
+    expected = await not_ignored(tree, tmp_path / "git")
+    assert (await call("Glob", pattern="**")).content == "\n".join(map(shown, expected))
 
 
 async def _git(command: list[str], folder: Path) -> bytes:

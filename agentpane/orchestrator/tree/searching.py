@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from agentpane.orchestrator.tree import files
+from agentpane.orchestrator.tree.patterns import PatternError, compiled
 from agentpane.orchestrator.tree.refusal import Refusal
 from agentpane.orchestrator.tree.walking import Parts, Scope, in_order, walk
 
@@ -39,8 +40,8 @@ def main() -> None:
     raw = json.load(sys.stdin)
     request = Request(**{**raw, "base": tuple(raw["base"]), "within": tuple(raw["within"])})
     try:
-        expression = re.compile(request.pattern, re.IGNORECASE if request.ignore_case else 0)
-    except re.error as error:
+        expression = compiled(request.pattern, request.ignore_case)
+    except PatternError as error:
         print(f"regex parse error: {error}")
         sys.exit(2)
     with files.opened(Path(request.worktree)) as root:
