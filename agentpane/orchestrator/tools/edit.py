@@ -12,10 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agentpane.domain.json import JsonValue
 from agentpane.orchestrator.tools.base import Refusal, ToolContext, ToolInput, ToolResult
+from agentpane.orchestrator.tools.changing import changing
 from agentpane.orchestrator.tools.shape import ModelTool, in_a_thread
 from agentpane.orchestrator.tools.text import TextFile, decoded, line_counts, numbered
-from agentpane.orchestrator.tools.write import current, must_be_known
-from agentpane.orchestrator.tree import files
 
 AROUND = 3  # lines shown before and after what was replaced
 SHOWN_LINES = 60
@@ -73,21 +72,16 @@ def _changed(
     file_path: str, pieces: Sequence[Piece], context: ToolContext
 ) -> tuple[str, list[Replaced], dict[str, JsonValue]]:
     """Make the edits and write the file. Returns its path as shown, each step, and what the data says."""
-    parts = files.components(context.worktree, file_path)
-    files.check_writable(parts)
-    path, key = files.shown(parts), "/".join(parts)
-    with files.opened(context.worktree) as root:
-        before = current(root, parts)
-        if before is None:
+    with changing(context, file_path) as changed:
+        path = changed.path
+        if changed.before is None:
             raise Refusal(f"There is no file {path}. Use Write to make one.")
-        must_be_known(context, key, path, before)
-        file = decoded(before.data, path)
+        file = decoded(changed.before.data, path)
         steps = _steps(file, pieces, path)
         text = steps[-1].text
-        data = file.encoded(text)
-        files.replace(root, parts, data, before)
+        seen = changed.replace(file.encoded(text))
     added, removed = line_counts(file.text, text)
-    return path, steps, {"added": added, "removed": removed, **context.memory.note(key, data)}
+    return path, steps, {"added": added, "removed": removed, **seen}
 
 
 def _steps(file: TextFile, pieces: Sequence[Piece], path: str) -> list[Replaced]:

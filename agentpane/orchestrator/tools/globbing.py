@@ -15,7 +15,7 @@ from agentpane.orchestrator.tools.ripgrep import FAILED, as_parts, ripgrep
 from agentpane.orchestrator.tools.shape import ModelTool
 from agentpane.orchestrator.tree import files
 from agentpane.orchestrator.tree.globs import path_pattern
-from agentpane.orchestrator.tree.walking import Parts, Scope, in_order, scope, walk
+from agentpane.orchestrator.tree.walking import Parts, Scope, in_order, scope_of, walk
 
 MAX_PATHS = 1000
 
@@ -33,7 +33,7 @@ async def _glob(wanted: GlobInput, context: ToolContext, on_output: OnOutput) ->
     if ".." in pattern.split("/"):
         raise files.outside(wanted.pattern)
     expression = compiled_glob(pattern)
-    searched = await asyncio.to_thread(_scope, context, folder)
+    searched = await asyncio.to_thread(scope_of, context.worktree, folder)
     paths = await list_files(context, searched)
     found = [path for path in paths if expression.fullmatch("/".join(path[len(folder) :]))]
     lines = [files.shown(path) for path in found[:MAX_PATHS]]
@@ -58,11 +58,6 @@ async def list_files(context: ToolContext, searched: Scope) -> list[Parts]:
         return await asyncio.to_thread(_walked, context, searched)
     printed = (as_parts(searched, path) for path in outcome.output.split(b"\0") if path)
     return in_order(path for path in printed if path is not None)
-
-
-def _scope(context: ToolContext, folder: Parts) -> Scope:
-    with files.opened(context.worktree) as root:
-        return scope(root, folder)
 
 
 def _walked(context: ToolContext, searched: Scope) -> list[Parts]:

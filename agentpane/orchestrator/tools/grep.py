@@ -20,7 +20,7 @@ from agentpane.orchestrator.tools.ripgrep import FAILED, OUTPUT_LIMIT, TIMEOUT_S
 from agentpane.orchestrator.tools.shape import ModelTool
 from agentpane.orchestrator.tree import files
 from agentpane.orchestrator.tree.searching import Request
-from agentpane.orchestrator.tree.walking import Parts, Scope, in_order, scope
+from agentpane.orchestrator.tree.walking import Parts, Scope, in_order, scope_of
 from agentpane.sandbox import Outcome
 
 HEAD_LIMIT = 250
@@ -64,7 +64,7 @@ async def _grep(wanted: GrepInput, context: ToolContext, on_output: OnOutput) ->
         raise Refusal("The pattern holds a line break or a NUL character; lines are searched one by one.")
     negated = wanted.glob.startswith("!")
     only = compiled_glob(wanted.glob.removeprefix("!")) if wanted.glob else None
-    searched = await asyncio.to_thread(_scope, context, parts)
+    searched = await asyncio.to_thread(scope_of, context.worktree, parts)
     outcome = await _search(wanted, context, searched)
     found, complaint = _messages(outcome.output, searched)
     if outcome.exit_code == FAILED and not found and complaint:
@@ -73,11 +73,6 @@ async def _grep(wanted: GrepInput, context: ToolContext, on_output: OnOutput) ->
         start = 0 if searched.is_file else len(parts)
         found = {path: one for path, one in found.items() if bool(only.fullmatch("/".join(path[start:]))) != negated}
     return await _result(wanted, found, outcome.truncated, context)
-
-
-def _scope(context: ToolContext, parts: Parts) -> Scope:
-    with files.opened(context.worktree) as root:
-        return scope(root, parts)
 
 
 async def _search(wanted: GrepInput, context: ToolContext, searched: Scope) -> Outcome:

@@ -9,6 +9,7 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from agentpane.errors import ErrorCode
 from agentpane.orchestrator.tree import files, ignoring
@@ -30,8 +31,14 @@ class Scope:
     is_file: bool = False
 
 
+def scope_of(worktree: Path, parts: Parts) -> Scope:
+    """Of a file or folder that was asked for. Raises Refusal when there is none, or when it is neither."""
+    with files.opened(worktree) as root:
+        return scope(root, parts)
+
+
 def scope(root: int, parts: Parts) -> Scope:
-    """Raises Refusal when there is no such file or folder, or when it is neither."""
+    """See scope_of."""
     if not parts:
         return Scope((), ())
     mode = _mode(root, parts)
