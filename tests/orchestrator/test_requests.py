@@ -1,4 +1,4 @@
-"""What a run asks of the model: its first words, whose they are, and what is seen when it has to ask again."""
+"""What a run asks of the model: its first words, whose they are; and what is seen while it waits for something."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from agentpane.api import commands as c
-from agentpane.api.events import RunActivity
+from agentpane.api.events import RunActivity, SessionDelta
 from agentpane.domain.runs import RunStatus
 from agentpane.domain.sessions import EventKind
 from agentpane.orchestrator.prompts import MOST_WORDS
@@ -58,3 +58,26 @@ async def test_a_request_that_is_made_again_is_seen_with_the_time_until_then(dat
             (retry,) = [event.data for event in await bench.session(task) if event.kind is EventKind.RETRY]
     assert (retry["attempt"], retry["of"], retry["code"]) == (2, 10, "BACKEND_UNAVAILABLE")
     assert len(server.requests) == 2
+
+
+async def test_what_a_command_prints_is_shown_while_it_runs_and_stored_when_it_has_ended(
+    data: Path, repository: Path
+) -> None:
+    call = use("Bash", command="echo begun; until [ -e go ]; do sleep 0.02; done; rm go; echo over")
+    with scripted([call], [say("Nothing to do.")]) as server:
+        async with running(data, server.environment) as bench:
+            stream = bench.engine.events(None)
+            task = await bench.start(await bench.card(await bench.project(repository)))
+            async with asyncio.timeout(BOUND):
+                async for published in stream:
+                    event = published.event
+                    if isinstance(event, SessionDelta) and event.stream == "output":
+                        break
+            assert (event.text, event.call_id) == ("begun\n", call["id"])
+            assert EventKind.TOOL_RESULT not in await bench.kinds(task)
+            now = await bench.engine.do(c.GetTask(task.card.id))
+            assert now.worktree is not None
+            (Path(now.worktree) / "go").touch()
+            await bench.until(task, lambda now: now.runs[-1].status is RunStatus.COMPLETED)
+            results = [event.data for event in await bench.session(task) if event.kind is EventKind.TOOL_RESULT]
+    assert [result["content"] for result in results] == ["begun\nover"]
