@@ -303,7 +303,7 @@ class SessionView(QWidget):
         clear(self._questions)
         if asked is not None:
             question = QuestionCard(asked.text, asked.options)
-            question.answered.connect(lambda text: self._desk.acts.answer(self.task_id, text))
+            question.answered.connect(self._answered)
             self._questions.addWidget(question)
             self._questions.addSpacing(4)
 
@@ -316,10 +316,18 @@ class SessionView(QWidget):
         card.decided.connect(self._decided)
         return card
 
+    # What is answered goes from below the keys: they are handed to the field for messages.
+
+    def _answered(self, text: str) -> None:
+        self.focus_message()
+        self._desk.acts.answer(self.task_id, text)
+
     def _plan_decided(self, approval: str, allow: bool, message: str, edited: JsonObject | None) -> None:
+        self.focus_message()
         self._desk.acts.decide(approval, allow=allow, message=message, edited=edited)
 
     def _decided(self, approval: str, allow: bool, always: bool, message: str) -> None:
+        self.focus_message()
         self._desk.acts.decide(approval, allow=allow, always=always, message=message)
 
     # Scrolling

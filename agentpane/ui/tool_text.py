@@ -26,6 +26,7 @@ TOOL_ICONS = {
     "ExitPlanMode": "list",
 }
 DELEGATE = "Task"  # the tool whose calls begin sub-agents
+ASKS = "AskUser"
 SERVER_PREFIX = "mcp__"
 MARKS = {"completed": "✓", "in_progress": "→"}
 
@@ -49,7 +50,7 @@ def title_of(name: str) -> str:
         DELEGATE: QCoreApplication.translate("tools", "Sub-agent"),
         "ExitPlanMode": QCoreApplication.translate("tools", "Plan"),
         "TodoWrite": QCoreApplication.translate("tools", "List"),
-        "AskUser": QCoreApplication.translate("tools", "Question"),
+        ASKS: QCoreApplication.translate("tools", "Question"),
     }
     if name in own:
         return own[name]

@@ -18,7 +18,7 @@ from agentpane.domain.sessions import EventKind, SessionEvent
 from agentpane.ui import figures
 from agentpane.ui.plain import one_line
 from agentpane.ui.session_notes import note_of
-from agentpane.ui.tool_text import DELEGATE, content_text, pictures_in
+from agentpane.ui.tool_text import ASKS, DELEGATE, content_text, pictures_in
 
 
 def tr(text: str) -> str:
@@ -267,6 +267,8 @@ class Transcript:
 
     def _note(self, event: SessionEvent) -> Block | None:
         call = self._calls.get(str(event.data.get("call_id", "")))
+        if call is not None and event.kind is EventKind.QUESTION:
+            return None  # the call that asks shows it
         note = note_of(event, call.tool if call is not None else "")
         return None if note is None else Block(BlockKind.NOTE, event.at, event.turn, note.text, note.icon, note.token)
 
@@ -339,6 +341,8 @@ def outcome(block: Block) -> tuple[str, str, str]:
         return "x", "danger", tr("denied")
     if block.result is None and block.part is not None and block.part.resting:
         return "pause", "attention", tr("paused")
+    if block.result is None and block.tool == ASKS and block.started:
+        return "message", "attention", tr("waits for you")
     if block.result is None:
         return ("clock", "accent", tr("running")) if block.started else ("clock", "muted", tr("waiting"))
     took = figures.milliseconds(block.duration_ms) if block.duration_ms is not None else ""

@@ -276,6 +276,7 @@ def test_a_question_is_answered_with_one_press(stage: Stage, running: str) -> No
     (sent,) = stage.done(commands.Answer)
     assert isinstance(sent, commands.Answer) and sent.text == "The new"
     stage.until(lambda: not stage.shown("question"))
+    assert stage.find("session.message").hasFocus()
 
 
 def test_an_edit_is_shown_as_the_lines_that_go_and_come() -> None:

@@ -19,7 +19,7 @@ from agentpane.ui.markdown import MarkdownView
 from agentpane.ui.pictures import LARGEST, PictureView, read_picture
 from agentpane.ui.session_blocks import CallBlock, NoteLine
 from agentpane.ui.session_notes import note_of
-from agentpane.ui.transcript import BlockKind, Transcript
+from agentpane.ui.transcript import BlockKind, Transcript, outcome
 from tests.ui.conftest import Stage
 
 START = datetime(2026, 1, 2, tzinfo=UTC)
@@ -242,6 +242,18 @@ STATES: tuple[tuple[EventKind, JsonObject, str], ...] = (
 def test_what_happens_around_the_conversation_is_said_in_words(kind: EventKind, data: JsonObject, words: str) -> None:
     note = note_of(event(1, kind, data))
     assert note is not None and note.text == words
+
+
+def test_a_question_that_a_call_asks_is_said_once() -> None:
+    log = Transcript()
+    asks: JsonObject = {"call_id": "c", "name": "AskUser", "input": {"question": "Which?"}}
+    log.take(
+        [event(1, EventKind.TOOL_CALL, asks), event(2, EventKind.STATE, {"state": "tool_started", "call_id": "c"})]
+    )
+    log.take([event(3, EventKind.QUESTION, {"call_id": "c", "question": "Which?"})])
+    assert len(log.blocks) == 1 and outcome(log.blocks[0])[2] == "waits for you"
+    log.take([event(4, EventKind.QUESTION, {"question": "And this?"})])  # of an agent whose calls nobody sees
+    assert [block.text for block in log.blocks][1:] == ["And this?"] and log.question is not None
 
 
 def test_every_reason_for_a_pause_has_its_words_and_none_is_shown_raw() -> None:
