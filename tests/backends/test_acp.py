@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from acp import schema
 
 from agentpane.domain.acp_presets import CLAUDE, CODEX, PRESETS, is_model_variable
 from agentpane.domain.agents import AgentConfig
@@ -386,6 +387,67 @@ async def test_a_message_of_two_megabytes_is_read(rig: AcpRig, place: Place) -> 
     update = {"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": words}}
     events = await play(rig, place, {"prompts": [[["update", update]]]})
     assert of_kind(events, base.TextBlock)[0].text == words
+
+
+MESSAGES = {
+    "initialize": schema.InitializeRequest,
+    "session/new": schema.NewSessionRequest,
+    "session/load": schema.LoadSessionRequest,
+    "session/set_mode": schema.SetSessionModeRequest,
+    "session/set_config_option": schema.SetSessionConfigOptionSelectRequest,
+    "session/prompt": schema.PromptRequest,
+    "session/cancel": schema.CancelNotification,
+}
+ANSWERS = (
+    schema.RequestPermissionResponse,
+    schema.ReadTextFileResponse,
+    schema.CreateTerminalResponse,
+    schema.WaitForTerminalExitResponse,
+    schema.TerminalOutputResponse,
+    schema.ReleaseTerminalResponse,
+    schema.WriteTextFileResponse,
+    schema.AcceptElicitationResponse,
+)
+
+
+async def test_all_that_it_hears_is_in_the_words_of_the_protocol(rig: AcpRig, place: Place) -> None:
+    class Away(Host):
+        async def ask(self, turn: int, call: ToolCall, question: str, options: tuple[str, ...]) -> str:
+            raise RunPaused(PauseReason.QUESTION)
+
+    (place.worktree / "a.txt").write_text("one")
+    first = [
+        ["call", "1", "execute", "Run", {"command": "true"}, "allow_once"],
+        ["read", "a.txt"],
+        ["terminal", "true"],
+        ["write", "b.txt", "b"],
+        ["ask", "Which?", ["a", "b"]],
+    ]
+    scenario = {"prompts": [first, [["ask", "Really?", ["yes"]]]], "load": True, "modes": ["default", "plan"]}
+    told = {**scenario, "models": ["small", "large"]}
+    brief = place.brief(rig.scenario(told), plan=True)
+    brief = replace(brief, agent=replace(brief.agent, model="large"))
+    await follow(AcpBackend(), brief, Planned(answer="b"))
+    with pytest.raises(RunPaused):
+        await follow(AcpBackend(), replace(brief, **later(conversation="session-1"), plan=False), Away())
+    lines = (place.state / "home" / "wire.jsonl").read_text().splitlines()
+    requests = [message for message in map(json.loads, lines) if "method" in message]
+    assert {message["method"] for message in requests} == set(MESSAGES)
+    for message in requests:
+        MESSAGES[message["method"]].model_validate(message["params"])
+    answers = [message["result"] for message in map(json.loads, lines) if "result" in message]
+    for answer, model in zip(answers, ANSWERS, strict=False):
+        model.model_validate(answer)
+    assert len(answers) >= len(ANSWERS)
+
+
+class Planned(Host):
+    """Approves every plan."""
+
+    async def decide(
+        self, turn: int, call: ToolCall, use: Use, summary: str, detail: str = "", others: tuple[Use, ...] = ()
+    ) -> Verdict:
+        return Verdict(Judgement.ALLOW, "approved by ada")
 
 
 # What it is started with

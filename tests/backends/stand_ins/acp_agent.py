@@ -1,10 +1,12 @@
-"""An agent that speaks the Agent Client Protocol for real and does what a scenario says, in the place of a model.
+"""An agent that speaks the Agent Client Protocol and does what a scenario says, in the place of a model.
 
     python acp_agent.py SCENARIO.json
 
 A scenario is a JSON object: `prompts` is a list of lists of steps, one list for each prompt of a conversation (the last
 one is played again when there are more prompts); `load`, `resume`, `auth` and `modes` say what the agent offers. The
-agent keeps its conversations in $HOME, and writes what it was told into `heard.jsonl` there.
+agent keeps its conversations in $HOME, and writes what it was told into `heard.jsonl` there, each message whole into
+`wire.jsonl`. It speaks the protocol in plain JSON, for the protocol's library takes a second to import; what it says is
+read with that library by the client, and what it hears is in the tests.
 """
 
 from __future__ import annotations
@@ -14,75 +16,152 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Awaitable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-from acp import run_agent, schema
-from acp.exceptions import RequestError
-
 HOME = Path(os.environ["HOME"])
+LONGEST_LINE = 64 * 1024 * 1024
+AUTH_REQUIRED, NOT_FOUND, NO_METHOD = -32000, -32002, -32601
+
+Json = dict[str, Any]
+
+
+class Refused(Exception):
+    """An error of the protocol, as it was said or is to be said."""
+
+    def __init__(self, code: int, message: str, data: Any = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.data = data
+
+
+class Line:
+    """JSON-RPC on the standard streams, a message a line."""
+
+    def __init__(self, agent: StandIn) -> None:
+        self._agent = agent
+        self._numbers = count(1)
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._jobs: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        reader = asyncio.StreamReader(LONGEST_LINE)
+        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        while line := await reader.readline():
+            with (HOME / "wire.jsonl").open("ab") as file:
+                file.write(line)
+            self._take(json.loads(line))
+
+    def notify(self, method: str, params: Json) -> None:
+        self._send({"jsonrpc": "2.0", "method": method, "params": params})
+
+    async def ask(self, method: str, params: Json) -> Any:
+        """The client's answer. Raises Refused."""
+        number = next(self._numbers)
+        answer = self._waiting[number] = asyncio.get_running_loop().create_future()
+        self._send({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
+        return await answer
+
+    def _take(self, message: Json) -> None:
+        if "method" in message:
+            job = asyncio.create_task(self._answer(message))
+            self._jobs.add(job)
+            job.add_done_callback(self._jobs.discard)
+        elif "error" in message:
+            error = message["error"]
+            self._waiting.pop(message["id"]).set_exception(Refused(error["code"], error["message"], error.get("data")))
+        else:
+            self._waiting.pop(message["id"]).set_result(message.get("result"))
+
+    async def _answer(self, message: Json) -> None:
+        try:
+            answer = await self._agent.do(message["method"], message.get("params") or {})
+            told: Json = {"result": answer or {}}
+        except Refused as error:
+            told = {"error": {"code": error.code, "message": str(error), "data": error.data}}
+        if "id" in message:
+            self._send({"jsonrpc": "2.0", "id": message["id"], **told})
+
+    def _send(self, message: Json) -> None:
+        sys.stdout.write(json.dumps(message) + "\n")
+        sys.stdout.flush()
 
 
 class StandIn:
     """Plays the scenario's steps; each is a JSON list of a name and its arguments."""
 
-    def __init__(self, scenario: dict[str, Any]) -> None:
+    def __init__(self, scenario: Json) -> None:
         self._scenario = scenario
-        self._client: Any = None
+        self._line = Line(self)
         self._cwd = ""
         self._session = ""
         self._cancelled = asyncio.Event()
-        self._usage: schema.Usage | None = None
+        self._usage: Json | None = None
+        self._methods = {
+            "initialize": self.initialize,
+            "session/new": self.new_session,
+            "session/load": self.load_session,
+            "session/resume": self.resume_session,
+            "session/set_mode": self.set_mode,
+            "session/set_config_option": self.set_option,
+            "session/cancel": self.cancel,
+            "session/prompt": self.prompt,
+        }
 
-    def on_connect(self, conn: Any) -> None:
-        self._client = conn
+    async def run(self) -> None:
+        await self._line.run()
 
-    async def initialize(self, protocol_version: int, **more: Any) -> schema.InitializeResponse:
-        self._heard("initialize", capabilities=more["client_capabilities"].model_dump(mode="json", by_alias=True))
+    async def do(self, method: str, params: Json) -> Json | None:
+        if method not in self._methods:
+            raise Refused(NO_METHOD, f"there is no {method}")
+        return await self._methods[method](params)
+
+    async def initialize(self, params: Json) -> Json:
         sessions = {"resume": {}} if self._scenario.get("resume") else {}
-        return schema.InitializeResponse.model_validate(
-            {
-                "protocolVersion": self._scenario.get("version", protocol_version),
-                "agentInfo": {"name": "stand-in", "version": "1"},
-                "agentCapabilities": {"loadSession": bool(self._scenario.get("load")), "sessionCapabilities": sessions},
-            }
-        )
+        return {
+            "protocolVersion": self._scenario.get("version", params["protocolVersion"]),
+            "agentInfo": {"name": "stand-in", "version": "1"},
+            "agentCapabilities": {"loadSession": bool(self._scenario.get("load")), "sessionCapabilities": sessions},
+        }
 
-    async def new_session(self, cwd: str, **more: Any) -> schema.NewSessionResponse:
+    async def new_session(self, params: Json) -> Json:
         if self._scenario.get("auth"):
-            raise RequestError.auth_required()
-        self._cwd = cwd
+            raise Refused(AUTH_REQUIRED, "Authentication required")
+        self._cwd = params["cwd"]
         self._session = f"session-{len(list(HOME.glob('session-*'))) + 1}"
         (HOME / self._session).write_text("0")
-        self._heard("new", cwd=cwd, environment=dict(os.environ))
-        return schema.NewSessionResponse.model_validate({"sessionId": self._session, **self._offers()})
+        self._heard("new", cwd=self._cwd, environment=dict(os.environ))
+        return {"sessionId": self._session, **self._offers()}
 
-    async def load_session(self, cwd: str, session_id: str, **more: Any) -> schema.LoadSessionResponse:
-        self._take_up("load", cwd, session_id)
-        await self._say("This was said long ago.")
-        return schema.LoadSessionResponse.model_validate(self._offers())
+    async def load_session(self, params: Json) -> Json:
+        self._take_up("load", params)
+        self._say("This was said long ago.")
+        return self._offers()
 
-    async def resume_session(self, cwd: str, session_id: str, **more: Any) -> schema.ResumeSessionResponse:
-        self._take_up("resume", cwd, session_id)
-        return schema.ResumeSessionResponse.model_validate(self._offers())
+    async def resume_session(self, params: Json) -> Json:
+        self._take_up("resume", params)
+        return self._offers()
 
-    async def set_session_mode(self, session_id: str, mode_id: str, **more: Any) -> None:
-        self._heard("mode", mode=mode_id)
+    async def set_mode(self, params: Json) -> None:
+        self._heard("mode", mode=params["modeId"])
 
-    async def set_config_option(self, config_id: str, session_id: str, value: Any, **more: Any) -> Any:
-        self._heard("option", id=config_id, value=value)
-        return schema.SetSessionConfigOptionResponse.model_validate({"configOptions": []})
+    async def set_option(self, params: Json) -> Json:
+        self._heard("option", id=params["configId"], value=params["value"])
+        return {"configOptions": []}
 
-    async def cancel(self, session_id: str, **more: Any) -> None:
+    async def cancel(self, params: Json) -> None:
         self._heard("cancel")
         self._cancelled.set()
 
-    async def prompt(self, session_id: str, prompt: list[Any], **more: Any) -> schema.PromptResponse:
-        self._heard("prompt", text="".join(block.text for block in prompt))
-        done = int((HOME / session_id).read_text())
-        (HOME / session_id).write_text(str(done + 1))
+    async def prompt(self, params: Json) -> Json:
+        self._heard("prompt", text="".join(block["text"] for block in params["prompt"]))
+        file = HOME / params["sessionId"]
+        done = int(file.read_text())
+        file.write_text(str(done + 1))
         prompts = self._scenario["prompts"]
-        stop_reason: Any = "end_turn"
+        stop_reason = "end_turn"
         self._usage = None
         for name, *given in prompts[min(done, len(prompts) - 1)]:
             if name == "stop":
@@ -91,66 +170,63 @@ class StandIn:
             await getattr(self, f"do_{name}")(*given)
         if self._cancelled.is_set():
             stop_reason = "cancelled"
-        return schema.PromptResponse(stop_reason=stop_reason, usage=self._usage)
+        return {"stopReason": stop_reason, **({"usage": self._usage} if self._usage else {})}
 
     # Steps
 
     async def do_say(self, text: str) -> None:
         for start in range(0, len(text), 16):
-            await self._say(text[start : start + 16])
+            self._say(text[start : start + 16])
 
     async def do_think(self, text: str) -> None:
-        await self._update({"sessionUpdate": "agent_thought_chunk", "content": {"type": "text", "text": text}})
+        self._update({"sessionUpdate": "agent_thought_chunk", "content": {"type": "text", "text": text}})
 
-    async def do_update(self, update: dict[str, Any]) -> None:
-        await self._update(update)
+    async def do_update(self, update: Json) -> None:
+        self._update(update)
 
-    async def do_call(self, call_id: str, kind: str, title: str, given: dict[str, Any], options: str = "") -> None:
+    async def do_call(self, call_id: str, kind: str, title: str, given: Json, options: str = "") -> None:
         """Announce a call, ask for permission if `options` names the kinds of answer, and carry it out if it may."""
-        about = {"toolCallId": call_id, "title": title, "kind": kind, "rawInput": given}
+        about: Json = {"toolCallId": call_id, "title": title, "kind": kind, "rawInput": given}
         if "path" in given:
             about["locations"] = [{"path": given["path"]}]
         if "content" in given:
             about["content"] = [{"type": "diff", "path": given["path"], "oldText": "", "newText": given["content"]}]
-        await self._update({"sessionUpdate": "tool_call", "status": "pending", **about})
+        self._update({"sessionUpdate": "tool_call", "status": "pending", **about})
         if options and not await self._allowed(about, options.split()):
-            await self._progress(call_id, "failed", "not permitted")
+            self._progress(call_id, "failed", "not permitted")
             return
-        await self._progress(call_id, "in_progress")
+        self._progress(call_id, "in_progress")
         if "really" in given:  # by the client, and perhaps with another content than it has shown
             await self.do_write(given["path"], given["really"])
-        await self._progress(call_id, "completed", self._carry_out(kind, given))
+        self._progress(call_id, "completed", self._carry_out(kind, given))
 
     async def do_write(self, path: str, content: str) -> None:
-        await self._tried("write", self._client.write_text_file(session_id=self._session, path=path, content=content))
+        await self._tried("write", self._ask("fs/write_text_file", path=path, content=content))
 
     async def do_read(self, path: str) -> None:
-        await self._tried("read", self._client.read_text_file(session_id=self._session, path=path))
+        await self._tried("read", self._ask("fs/read_text_file", path=path))
 
     async def do_terminal(self, command: str, *arguments: str) -> None:
         await self.do_terminal_with({}, command, *arguments)
 
     async def do_terminal_with(self, variables: dict[str, str], command: str, *arguments: str) -> None:
-        env = [schema.EnvVariable(name=name, value=value) for name, value in variables.items()]
-        made = await self._tried(
-            "terminal",
-            self._client.create_terminal(session_id=self._session, command=command, args=list(arguments), env=env),
-        )
+        env = [{"name": name, "value": value} for name, value in variables.items()]
+        asking = self._ask("terminal/create", command=command, args=list(arguments), env=env)
+        made = await self._tried("terminal", asking)
         if made is None:
             return
-        name = made.terminal_id
-        ended = await self._client.wait_for_terminal_exit(session_id=self._session, terminal_id=name)
-        output = await self._client.terminal_output(session_id=self._session, terminal_id=name)
-        await self._client.release_terminal(session_id=self._session, terminal_id=name)
-        self._heard("terminal", exit_code=ended.exit_code, output=output.output, truncated=output.truncated)
+        name = made["terminalId"]
+        ended = await self._ask("terminal/wait_for_exit", terminalId=name)
+        output = await self._ask("terminal/output", terminalId=name)
+        await self._ask("terminal/release", terminalId=name)
+        self._heard("terminal", exit_code=ended.get("exitCode"), output=output["output"], truncated=output["truncated"])
 
     async def do_kill_terminal(self, command: str) -> None:
-        made = await self._client.create_terminal(session_id=self._session, command=command)
-        name = made.terminal_id
-        await self._client.kill_terminal(session_id=self._session, terminal_id=name)
-        output = await self._client.terminal_output(session_id=self._session, terminal_id=name)
-        await self._client.release_terminal(session_id=self._session, terminal_id=name)
-        self._heard("killed", signal=output.exit_status.signal)
+        name = (await self._ask("terminal/create", command=command))["terminalId"]
+        await self._ask("terminal/kill", terminalId=name)
+        output = await self._ask("terminal/output", terminalId=name)
+        await self._ask("terminal/release", terminalId=name)
+        self._heard("killed", signal=output["exitStatus"]["signal"])
 
     async def do_ask(self, message: str, options: list[str]) -> None:
         wanted = {
@@ -158,13 +234,13 @@ class StandIn:
             "properties": {"choice": {"type": "string", "enum": options}},
             "required": ["choice"],
         }
-        mode = schema.ElicitationFormSessionMode.model_validate({"sessionId": self._session, "requestedSchema": wanted})
-        answer = await self._tried("answer", self._client.create_elicitation(message=message, mode=mode))
+        asking = self._ask("elicitation/create", message=message, mode="form", requestedSchema=wanted)
+        answer = await self._tried("answer", asking)
         if answer is not None:
-            self._heard("answer", **answer.model_dump(mode="json", by_alias=True, exclude_none=True))
+            self._heard("answer", **answer)
 
     async def do_usage(self, given: int, written: int) -> None:
-        self._usage = schema.Usage(total_tokens=given + written, input_tokens=given, output_tokens=written)
+        self._usage = {"totalTokens": given + written, "inputTokens": given, "outputTokens": written}
 
     async def do_child(self) -> None:
         """Leave a process behind that calls itself nobody's and ignores being asked to end."""
@@ -187,30 +263,31 @@ class StandIn:
         os.write(1, text.encode() + b"\n")
 
     async def do_fail(self, code: int, message: str) -> None:
-        raise RequestError(code, message)
+        raise Refused(code, message)
 
     # What the steps are made of
 
-    async def _say(self, text: str) -> None:
-        await self._update({"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": text}})
+    def _say(self, text: str) -> None:
+        self._update({"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": text}})
 
-    async def _update(self, update: dict[str, Any]) -> None:
-        parsed = schema.SessionNotification.model_validate({"sessionId": self._session, "update": update})
-        await self._client.session_update(session_id=self._session, update=parsed.update)
+    def _update(self, update: Json) -> None:
+        self._line.notify("session/update", {"sessionId": self._session, "update": update})
 
-    async def _progress(self, call_id: str, status: str, text: str | None = None) -> None:
-        update: dict[str, Any] = {"sessionUpdate": "tool_call_update", "toolCallId": call_id, "status": status}
+    def _progress(self, call_id: str, status: str, text: str | None = None) -> None:
+        update: Json = {"sessionUpdate": "tool_call_update", "toolCallId": call_id, "status": status}
         if text is not None:
             update["content"] = [{"type": "content", "content": {"type": "text", "text": text}}]
-        await self._update(update)
+        self._update(update)
 
-    async def _allowed(self, about: dict[str, Any], kinds: list[str]) -> bool:
-        options = [schema.PermissionOption(option_id=f"o-{kind}", name=kind, kind=kind) for kind in kinds]
-        call = schema.ToolCallUpdate.model_validate(about)
-        answer = await self._client.request_permission(session_id=self._session, tool_call=call, options=options)
-        outcome = answer.outcome
-        self._heard("permission", outcome=outcome.outcome, option=getattr(outcome, "option_id", None))
-        return outcome.outcome == "selected" and outcome.option_id.startswith("o-allow")
+    async def _ask(self, method: str, **params: Any) -> Any:
+        return await self._line.ask(method, {"sessionId": self._session, **params})
+
+    async def _allowed(self, about: Json, kinds: list[str]) -> bool:
+        options = [{"optionId": f"o-{kind}", "name": kind, "kind": kind} for kind in kinds]
+        answer = await self._ask("session/request_permission", toolCall=about, options=options)
+        outcome = answer["outcome"]
+        self._heard("permission", outcome=outcome["outcome"], option=outcome.get("optionId"))
+        return outcome["outcome"] == "selected" and outcome["optionId"].startswith("o-allow")
 
     def _carry_out(self, kind: str, given: dict[str, Any]) -> str:
         place = Path(self._cwd, given.get("path", ""))
@@ -232,21 +309,22 @@ class StandIn:
             case _:
                 return "done"
 
-    async def _tried(self, what: str, asking: Any) -> Any:
+    async def _tried(self, what: str, asking: Awaitable[Any]) -> Any:
         try:
             answer = await asking
-        except RequestError as error:
+        except Refused as error:
             self._heard(what, error=str(error), data=error.data)
             return None
         if what == "read":
-            self._heard(what, content=answer.content)
+            self._heard(what, content=answer["content"])
         return answer
 
-    def _take_up(self, how: str, cwd: str, session_id: str) -> None:
-        if not (HOME / session_id).exists():
-            raise RequestError.resource_not_found(session_id)
-        self._cwd, self._session = cwd, session_id
-        self._heard(how, session=session_id)
+    def _take_up(self, how: str, params: Json) -> None:
+        name = params["sessionId"]
+        if not (HOME / name).exists():
+            raise Refused(NOT_FOUND, "Resource not found", {"uri": name})
+        self._cwd, self._session = params["cwd"], name
+        self._heard(how, session=name)
 
     def _offers(self) -> dict[str, Any]:
         offers: dict[str, Any] = {}
@@ -265,4 +343,4 @@ class StandIn:
 
 
 if __name__ == "__main__":
-    asyncio.run(run_agent(StandIn(json.loads(Path(sys.argv[1]).read_text())), use_unstable_protocol=True))
+    asyncio.run(StandIn(json.loads(Path(sys.argv[1]).read_text())).run())
