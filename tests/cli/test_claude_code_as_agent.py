@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 
@@ -71,13 +70,3 @@ def test_without_a_key_the_persons_own_sign_in_is_enough(
         (home / ".claude").mkdir()
         (home / ".claude" / ".credentials.json").write_text(json.dumps({"claudeAiOauth": account}))
         assert pane.json("run", task)["column"] == "waiting_approval"
-
-
-def test_a_machine_without_it_says_so_before_anything_changes(pane: Commands, repo: Path, tmp_path: Path) -> None:
-    claude = [folder for folder in os.environ["PATH"].split(os.pathsep) if (Path(folder) / "claude").exists()]
-    path = os.pathsep.join(folder for folder in os.environ["PATH"].split(os.pathsep) if folder not in claude)
-    pane.environment["PATH"] = path
-    pane.json("project", "add", str(repo))
-    refused = pane("agent", "add", "shop", "Own", "--backend", "claude-code", "--json")
-    assert refused.code == "AGENT_BACKEND_MISSING"
-    assert "Own" not in [agent["name"] for agent in pane.json("agent", "list", "shop")]

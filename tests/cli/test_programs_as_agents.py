@@ -121,15 +121,3 @@ def test_cancelling_ends_a_program_and_all_that_it_has_started(pane: Commands, r
     assert survivors(token) == []
     (run,) = pane.json("task", "show", task)["runs"]
     assert (run["turns"], run["cost_usd"]) == (1, None)  # it would have been told at the end
-
-
-def test_an_agent_that_cannot_be_started_is_not_added(pane: Commands, repo: Path) -> None:
-    pane.json("project", "add", str(repo))
-    for words, code in (
-        (("--backend", "acp"), "AGENT_BACKEND_MISSING"),
-        (("--backend", "acp", "--preset", "nobody"), "AGENT_BACKEND_MISSING"),
-        (("--backend", "acp", "--command", "no-such-program-here"), "AGENT_BACKEND_MISSING"),
-        (("--backend", "command"), "VALIDATION_ERROR"),
-    ):
-        refused = pane("agent", "add", "shop", "Own", *words, "--json")
-        assert (refused.code, refused.document["error"]["hint"] != "") == (code, True)

@@ -1,17 +1,22 @@
-"""Programs that ask while they wait for the answer, against the policy and the stored approvals."""
+"""Agents that are programs, in an engine: they are there or not, and they ask while they wait for the answer."""
 
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from agentpane.api import commands as c
 from agentpane.domain.agents import AgentConfig, BackendName
 from agentpane.domain.approvals import Approval
+from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.orchestrator.backends.claude_code import program
 from tests.backends.conformance import STAND_IN
 from tests.orchestrator.conftest import Bench, git, running
 
@@ -67,3 +72,29 @@ async def test_a_call_of_several_files_is_one_question_and_another_content_is_an
     assert "+shown" in details[1]
     assert "+written" in details[2]
     assert (Path(done.worktree or "") / "c.txt").read_text() == "written\n"
+
+
+CANNOT_BE_STARTED = (
+    (BackendName.ACP, AgentConfig(), ErrorCode.AGENT_BACKEND_MISSING),
+    (BackendName.ACP, AgentConfig(preset="nobody"), ErrorCode.AGENT_BACKEND_MISSING),
+    (BackendName.ACP, AgentConfig(preset="codex"), ErrorCode.AGENT_BACKEND_MISSING),
+    (BackendName.ACP, AgentConfig(command="no-such-program-here"), ErrorCode.AGENT_BACKEND_MISSING),
+    (BackendName.CLAUDE_CODE, AgentConfig(), ErrorCode.AGENT_BACKEND_MISSING),
+    (BackendName.COMMAND, AgentConfig(), ErrorCode.VALIDATION_ERROR),
+)
+
+
+async def test_an_agent_that_cannot_be_started_is_not_added(
+    data: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = os.environ["PATH"].split(os.pathsep)
+    without = [one for one in folders if not any((Path(one) / name).exists() for name in ("claude", "codex-acp"))]
+    monkeypatch.setenv("PATH", os.pathsep.join(without))
+    monkeypatch.setattr(program, "PACKAGE", "no_such_package_here")
+    async with running(data, {}) as bench:
+        project = await bench.project(repository)
+        for backend, config, code in CANNOT_BE_STARTED:
+            with pytest.raises(AgentPaneError) as caught:
+                await bench.engine.do(c.AddAgent(project.id, "Own", backend, config=config))
+            assert (caught.value.code, caught.value.hint != "") == (code, True)
+        assert "Own" not in {agent.name for agent in await bench.engine.do(c.ListAgents(project.id))}
