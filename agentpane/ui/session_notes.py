@@ -41,6 +41,8 @@ NOTES = {
     "worktree_stays": ("alert", "attention", "The worktree could not be removed: {message}"),
     "rejected": ("x", "attention", "Rejected"),
     "budget_near": ("coin", "attention", "{message}"),
+    "host_refused": ("shield", "attention", "A command wanted to reach {host}, which this project does not allow"),
+    "command_ended": ("stop", "attention", "A command took too much of this machine. {message}"),
     "decision_used": ("check", "muted", "The same call again: your earlier decision holds for it"),
     "background_ended": ("stop", "attention", "Background commands ended with the interruption: {shells}"),
 }

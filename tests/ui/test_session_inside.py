@@ -218,6 +218,16 @@ STATES: tuple[tuple[EventKind, JsonObject, str], ...] = (
     ),
     (
         EventKind.STATE,
+        {"state": "host_refused", "host": "example.org:443"},
+        "A command wanted to reach example.org:443, which this project does not allow",
+    ),
+    (
+        EventKind.STATE,
+        {"state": "command_ended", "message": "It was ended: 400 processes of it ran at once, and 300 may."},
+        "A command took too much of this machine. It was ended: 400 processes of it ran at once, and 300 may.",
+    ),
+    (
+        EventKind.STATE,
         {"state": "merge_refused", "code": "MERGE_CONFLICT", "paths": ["a"]},
         "Not merged: it conflicts with the target branch",
     ),
