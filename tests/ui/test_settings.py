@@ -8,7 +8,7 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QComboBox, QLineEdit, QSpinBox
 
-from agentpane.api import commands
+from agentpane.api import commands, events
 from agentpane.domain.agents import BackendName
 from agentpane.domain.budgets import Budget, Scope, Spent, Standing
 from agentpane.domain.engine import KeySource, Settings
@@ -104,7 +104,7 @@ def test_what_the_engine_refuses_is_said_beside_the_fields(settings: Stage) -> N
     assert not settings.shown("error_sheet")
 
 
-def test_an_agent_is_added_with_its_model_and_tools(settings: Stage) -> None:
+def test_an_agent_is_added_with_its_model_and_tools_and_is_gone_when_the_engine_says_so(settings: Stage) -> None:
     settings.click("settings.agent.add")
     settings.sheet("agent_sheet")
     assert not settings.find("agent_sheet.act").isEnabled()
@@ -120,6 +120,10 @@ def test_an_agent_is_added_with_its_model_and_tools(settings: Stage) -> None:
     assert (command.name, command.config.model) == ("careful", "claude-opus-5")
     assert command.config.allowed_tools == tuple(tool for tool in DEFAULT_TOOLS if tool != "Bash")
     settings.until(lambda: len(settings.window.desk.known.agents) == 2)
+    added = next(agent for agent in settings.window.desk.known.agents.values() if agent.name == "careful")
+    settings.until(lambda: settings.shown(f"settings.agent.{added.id}"))
+    settings.engine.publish(events.AgentRemoved(added.id, added.project_id))
+    settings.until(lambda: not settings.shown(f"settings.agent.{added.id}"))
 
 
 def test_removing_a_project_says_what_is_kept(settings: Stage) -> None:
