@@ -336,22 +336,21 @@ class Runner:
             data |= {"code": error.code.value, "message": error.message, "hint": error.hint}
         recorder.add(EventKind.STATE, data)  # type: ignore[arg-type]
         await recorder.close()
-        stored = RunError(error.code.value, error.message, error.hint) if error else None
         async with self._core.task_locks.of(row.task_id):
-            if (await self._core.db.read(runs.row, row.id)).status in ACTIVE:  # else it has paused, alive, before
-                await self._core.db.write(
-                    runs.set_status, row.id, RunStatus.PAUSED, self._now(), pause_reason=pause.reason, error=stored
-                )
-            if await self._is_decided(row):
-                await self._core.db.write(runs.set_status, row.id, RunStatus.QUEUED, self._now(), pause_reason=None)
+            await self._core.db.write(self._store_pause, row, pause)
         await self._core.announce_task(row.task_id)
         await self._core.announce_agent(row.agent_id)
 
-    async def _is_decided(self, row: runs.RunRow) -> bool:
-        """Whether a person was quicker than the pause for a decision: it is there, so the run goes on by itself."""
-        paused = await self._core.db.read(runs.row, row.id)
+    def _store_pause(self, connection: runs.Connection, row: runs.RunRow, pause: RunPaused) -> None:
+        """A person may have been quicker than a pause for a decision: then it is there, and the run goes on."""
+        now, error = self._now(), pause.error
+        stored = RunError(error.code.value, error.message, error.hint) if error else None
+        if runs.row(connection, row.id).status in ACTIVE:  # else it has paused, alive, before
+            runs.set_status(connection, row.id, RunStatus.PAUSED, now, pause_reason=pause.reason, error=stored)
+        paused = runs.row(connection, row.id)
         asked = paused.status is RunStatus.PAUSED and paused.pause_reason in {PauseReason.APPROVAL, PauseReason.PLAN}
-        return asked and not await self._core.db.read(approvals.pending, row.task_id)
+        if asked and not approvals.pending(connection, row.task_id):
+            runs.set_status(connection, row.id, RunStatus.QUEUED, now, pause_reason=None)
 
     async def _failed(self, row: runs.RunRow, recorder: Recorder, error: AgentPaneError) -> None:
         if error.code is ErrorCode.BACKEND_AUTH:
