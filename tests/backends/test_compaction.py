@@ -13,6 +13,7 @@ import pytest
 
 from agentpane.db import runs
 from agentpane.domain.compaction import RESULT_LIMIT, SUMMARY_HEAD
+from agentpane.domain.sessions import EventKind
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.backends.base import Compacted, Ended, Endpoint, Purpose, RunPaused, TurnFinished
 from agentpane.orchestrator.backends.messages_api import MessagesApiBackend
@@ -115,6 +116,8 @@ async def test_at_four_fifths_of_the_window_a_summary_takes_the_place_of_the_old
     assert 10 - 4 < compacted.kept_from <= 10
     assert run.events[-1] == Ended("All done.")
     assert marks(table.folder) == [str(number) for number in range(1, 12)]
+    called = [event.data["input"] for event in await run.session() if event.kind is EventKind.TOOL_CALL]
+    assert called == [{"line": str(number)} for number in range(1, 12)]  # what was replaced is in the session still
     summary, after = table.asked[10], table.asked[11]
     assert texts(summary[-1])[-1] == REQUEST
     assert texts(after[0]) == ["The task's own words", SUMMARY_HEAD + "I marked one and two. Three remains."]
