@@ -112,8 +112,11 @@ def event(value: SessionEvent) -> str | None:
     """An event on a few lines, or None for those that only machines care about."""
     data = value.data
     match value.kind:
-        case EventKind.TEXT | EventKind.QUESTION:
+        case EventKind.TEXT:
             return block(_text(data, "text"))
+        case EventKind.QUESTION:
+            options = "".join(f"\n  - {_short(str(option))}" for option in _list(data, "options"))
+            return "? " + block(_text(data, "question")) + options
         case EventKind.USER_MESSAGE | EventKind.ANSWER:
             return _quoted(_text(data, "text"))
         case EventKind.TOOL_CALL:
@@ -139,6 +142,10 @@ def event(value: SessionEvent) -> str | None:
             said = _text(data, "problem")
             tools = f"{data.get('tools')} tools" if not said else f"cannot be used: {_short(said)}"
             return f"= tool server {line(_text(data, 'server'))}: {tools}"
+        case EventKind.STATE if _text(data, "state") == "host_refused":
+            return f"= the network refused {line(_text(data, 'host'))}"
+        case EventKind.STATE if _text(data, "state") == "command_ended":
+            return f"= a command took too much. {line(_text(data, 'message'))}"
         case EventKind.STATE if _text(data, "state") != TOOL_STARTED:
             return f"= {_text(data, 'state')} {_text(data, 'code')}".rstrip()
     return None

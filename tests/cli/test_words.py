@@ -1,0 +1,37 @@
+"""A session's events as people read them in a terminal."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from agentpane.cli.words import event
+from agentpane.domain.json import JsonObject
+from agentpane.domain.sessions import EventKind, SessionEvent
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "shown"),
+    [
+        (EventKind.QUESTION, {"question": "Tabs or\n\x1b[31mspaces?", "options": []}, "? Tabs or\n␛[31mspaces?"),
+        (
+            EventKind.QUESTION,
+            {"question": "Which?", "options": ["this", "that\none"]},
+            "? Which?\n  - this\n  - that one",
+        ),
+        (
+            EventKind.STATE,
+            {"state": "host_refused", "host": "evil.example:80"},
+            "= the network refused evil.example:80",
+        ),
+        (
+            EventKind.STATE,
+            {"state": "command_ended", "message": "It was ended: 513 processes of it ran at once, and 512 may."},
+            "= a command took too much. It was ended: 513 processes of it ran at once, and 512 may.",
+        ),
+        (EventKind.STATE, {"state": "tool_started", "call_id": "a"}, None),
+    ],
+)
+def test_an_event_is_told_in_words(kind: EventKind, data: JsonObject, shown: str | None) -> None:
+    assert event(SessionEvent(1, datetime(2026, 1, 1, tzinfo=UTC), kind, 1, None, data)) == shown
