@@ -24,6 +24,7 @@ NUMBER, ARCHITECTURE = 0, 4  # offsets in struct seccomp_data
 X32 = 0x40000000  # x86_64's second numbering starts here
 IO_URING_SETUP, CLONE3 = 425, 435
 CLONE_NEWUSER = 0x10000000
+IOPRIO_WHO_USER = 3
 TYPE_MASK = 0xF  # of a socket's type, which carries flags beside it
 MSG_FASTOPEN = 0x20000000
 TCP_FASTOPEN_CONNECT = 30
@@ -35,6 +36,7 @@ class _Machine:
     denied: tuple[int, ...]  # add_key, request_key, keyctl, perf_event_open, bpf, userfaultfd
     # shmget, shmat, shmctl, semget, semop, semctl, msgget, msgsnd, msgrcv, msgctl, semtimedop, mq_open, mq_unlink
     shared_memory: tuple[int, ...]
+    scheduling: tuple[int, ...]  # sched_setparam, sched_setscheduler, sched_setaffinity, sched_setattr
     socket: int
     socketpair: int
     sendto: int
@@ -44,22 +46,29 @@ class _Machine:
     truncate: int
     prlimit64: int
     setpriority: int
+    ioprio_set: int
     clone: int
     unshare: int
 
 
 _MACHINES = {
     "x86_64": _Machine(
-        *(0xC000003E, (248, 249, 250, 298, 321, 323), (29, 30, 31, 64, 65, 66, 68, 69, 70, 71, 220, 240, 241)),
-        *(41, 53, 44, 46, 307, 54, 76, 302, 141, 56, 272),
+        *(
+            0xC000003E,
+            (248, 249, 250, 298, 321, 323),
+            (29, 30, 31, 64, 65, 66, 68, 69, 70, 71, 220, 240, 241),
+            (142, 144, 203, 314),
+        ),
+        *(41, 53, 44, 46, 307, 54, 76, 302, 141, 251, 56, 272),
     ),
     "aarch64": _Machine(
         *(
             0xC00000B7,
             (217, 218, 219, 241, 280, 282),
             (194, 196, 195, 190, 193, 191, 186, 189, 188, 187, 192, 180, 181),
+            (118, 119, 122, 274),
         ),
-        *(198, 199, 206, 211, 269, 208, 45, 261, 140, 220, 97),
+        *(198, 199, 206, 211, 269, 208, 45, 261, 140, 30, 220, 97),
     ),
 }
 
@@ -92,8 +101,11 @@ def program_without_namespaces(mode: NetworkMode, truncation: bool) -> bytes | N
         return None
     denied = (*machine.denied, *machine.shared_memory, *(() if truncation else (machine.truncate,)))
     out = _beginning(machine, denied)
-    out += _when(machine.prlimit64, [_argument(0), *_only(0)])  # its own limits, and nobody else's
-    out += _when(machine.setpriority, [_argument(1), *_only(0)])
+    for number in (machine.prlimit64, *machine.scheduling):  # its own limits, and nobody else's
+        out += _when(number, [_argument(0), *_only(0)])
+    for number, users in ((machine.setpriority, os.PRIO_USER), (machine.ioprio_set, IOPRIO_WHO_USER)):
+        no_users = [_step(JUMP_EQUAL, users, 0, 1), _fail(errno.EPERM)]  # user 0 is whoever asks
+        out += _when(number, [_argument(0), *no_users, _argument(1), *_only(0)])
     out += _when(machine.socket, list(_sockets(mode)))
     out += _when(machine.socketpair, _no_datagrams())
     if mode is NetworkMode.HOSTS:  # connections that are made without connect(2) do not pass Landlock

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agentpane.sandbox import memory
+
 LOOK_EVERY_S = 0.2
 GIGABYTE = 1024**3
 
@@ -88,16 +90,17 @@ class Watchdog:
         for pid, process in table.items():
             children.setdefault(process.parent, []).append(pid)
         filled = self._full({one.folder for one in present}) - full
-        return [self._verdict(table, _below(one.root, children), one.folder in filled) for one in present]
+        return [self._verdict(table, one.root, _below(one.root, children), one.folder in filled) for one in present]
 
-    def _verdict(self, table: Mapping[int, _Process], pids: list[int], disk_filled: bool) -> str | None:
+    def _verdict(self, table: Mapping[int, _Process], root: int, pids: list[int], disk_filled: bool) -> str | None:
         may = self.appetite
         if len(pids) > may.processes:
             return f"It was ended: {len(pids)} processes of it ran at once, and {may.processes} may."
-        if sum(table[pid].resident for pid in pids) > may.memory and (held := _held(pids)) > may.memory:
-            return (
-                f"It was ended: it held {held / GIGABYTE:.1f} GB of memory, and may hold {may.memory / GIGABYTE:.1f}."
-            )
+        in_files = memory.in_files(root, pids)
+        if sum(table[pid].resident for pid in pids) + in_files > may.memory:  # else looking closer is not worth it
+            held = memory.held(pids, in_files) / GIGABYTE
+            if held * GIGABYTE > may.memory:
+                return f"It was ended: it held {held:.1f} GB of memory, and may hold {may.memory / GIGABYTE:.1f}."
         if disk_filled:
             return f"It was ended: less than {may.free_disk / GIGABYTE:.1f} GB of the disk are free."
         return None
@@ -130,19 +133,3 @@ def _below(root: int, children: Mapping[int, list[int]]) -> list[int]:
     for pid in found:  # grows while it is walked
         found += children.get(pid, ())
     return found
-
-
-def _held(pids: list[int]) -> int:
-    """The memory of processes together: what they share is counted once where the kernel says so."""
-    return sum(_share(pid) for pid in pids)
-
-
-def _share(pid: int) -> int:
-    with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/smaps_rollup", "rb") as file:
-        for line in file:
-            if line.startswith(b"Pss:"):
-                return int(line.split()[1]) * 1024
-    with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/statm", "rb") as file:
-        _, resident, shared = file.read().split()[:3]
-        return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
-    return 0

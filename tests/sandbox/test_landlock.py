@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -94,6 +95,18 @@ async def test_other_processes_cannot_be_hurt(
     assert other.poll() is None and os.getpriority(os.PRIO_PROCESS, other.pid) == 0
     await landlock.run(order(f"kill -9 {other.pid}"))
     assert (other.poll() is None) == (landlock._version >= SCOPES_ABI)  # a gap of older kernels that the tier names
+
+
+async def test_no_priority_of_all_of_the_persons_processes_is_set(landlock: LandlockSandbox, order: Order) -> None:
+    """User 0 is whoever asks: the values are such that nothing comes of it where the filter fails."""
+    code = f"""
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+for call in (lambda: libc.setpriority(os.PRIO_USER, 0, {os.nice(0)}), lambda: libc.setpriority(os.PRIO_PROCESS, 0, 5)):
+    print(call() and ctypes.get_errno())
+"""
+    outcome = await landlock.run(order(f"exec python3 -c '{code}'"))
+    assert outcome.output == f"{errno.EPERM}\n0\n".encode()
 
 
 async def test_root_has_no_powers(landlock: LandlockSandbox, order: Order) -> None:

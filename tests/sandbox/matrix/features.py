@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 
+from agentpane.sandbox import landlock
+
 from .scene import ROOM
 
 
@@ -88,6 +90,14 @@ def _leads_here(name: str) -> bool:
         return False
 
 
+def _kernel_messages() -> bool:
+    try:
+        os.close(os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK))
+    except OSError:
+        return False
+    return True
+
+
 def _disk() -> bool:
     for name in ("vda", "sda", "nvme0n1"):
         try:
@@ -146,7 +156,7 @@ _PROBES: Mapping[str, Callable[[], bool]] = {
     "tun": lambda: os.access("/dev/net/tun", os.R_OK | os.W_OK),
     "fuse": lambda: os.access("/dev/fuse", os.R_OK | os.W_OK),
     "mem": lambda: os.path.exists("/dev/mem"),
-    "kmsg": lambda: os.access("/dev/kmsg", os.R_OK),
+    "kmsg": _kernel_messages,
     "binfmt": lambda: os.path.exists("/proc/sys/fs/binfmt_misc/register"),
     "pci": lambda: os.path.exists("/sys/bus/pci/rescan"),
     "console": lambda: os.path.exists("/dev/tty1"),
@@ -164,6 +174,8 @@ _PROBES: Mapping[str, Callable[[], bool]] = {
     "disk": _disk,
     "addresses": _addresses,
     "allocation": _allocation,
+    "shared memory": lambda: shutil.disk_usage("/dev/shm").free > 1024**3,
+    "ports": lambda: not landlock.abi() or landlock.abi() >= landlock.NETWORK_ABI,
     "tools": lambda: importlib.util.find_spec("pydantic") is not None,
 }
 
@@ -201,5 +213,7 @@ _WORDS: Mapping[str, str] = {
     "disk": "no disk that this root may read",
     "addresses": "this kernel gives no addresses without memory behind them",
     "allocation": "the file system allocates nothing ahead, or has less than 20 GB free",
+    "shared memory": "there is little room in /dev/shm",
+    "ports": "this kernel's Landlock knows no ports, and tier B refuses to limit a command to hosts",
     "tools": "this Python lacks what the tools need",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from agentpane.domain.sandbox import Tier
@@ -31,22 +31,29 @@ class Hog:
     seen: Oracle
     timeout_s: float = GENEROUS_S
     disk: bool = False
+    prepare: Callable[[Scene], object] | None = None
     needs: tuple[str, ...] = ()
     gaps: Mapping[Tier, str] = field(default_factory=dict)
     held: frozenset[Tier] = frozenset()
     scoped: bool = False
 
     async def unprotected(self, scene: Scene) -> bool:
+        self._prepare(scene)
         scene.lay("stay", 0)
         ran = await asyncio.to_thread(run_plain, scene, scene.filled(self.script), GENEROUS_S, True)
         return self.seen(scene, ran, {})
 
     async def confined(self, scene: Scene, sandbox: Sandbox) -> bool:
+        self._prepare(scene)
         scene.lay("stay", STAY_S)
         free_disk = shutil.disk_usage(scene.worktree).free - DISK if self.disk else 0
         strict = _strict(sandbox, Appetite(processes=PROCESSES, memory=MEMORY, free_disk=free_disk))
         outcome = await strict.run(in_worktree(scene, scene.filled(self.script), timeout_s=self.timeout_s))
         return self.seen(scene, Ran(outcome.output), {})
+
+    def _prepare(self, scene: Scene) -> None:
+        if self.prepare is not None:
+            self.prepare(scene)
 
 
 def _strict(sandbox: Sandbox, appetite: Appetite) -> Sandbox:

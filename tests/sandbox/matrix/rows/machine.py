@@ -138,7 +138,10 @@ PRIVILEGE = Guarantee(
     (
         Command("capabilities", "grep -q 'CapEff:.*[1-9a-f]' /proc/self/status && " + REACHED, reached, needs=ROOT),
         Command(
-            "capabilities that it may gain", "grep -q 'CapBnd:.*[1-9a-f]' /proc/self/status && " + REACHED, reached
+            "capabilities that it may gain",
+            "grep -q 'CapBnd:.*[1-9a-f]' /proc/self/status && " + REACHED,
+            reached,
+            needs=ROOT,
         ),
         Command("programs of another user", "grep -q 'NoNewPrivs:.*0' /proc/self/status && " + REACHED, reached),
         Command(

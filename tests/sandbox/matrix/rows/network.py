@@ -343,6 +343,7 @@ BESIDE = Guarantee(
             lambda scene, ran, before: scene.heard(),
             prepare=lambda scene: scene.part("tcp_beside"),
             network=_hosts("127.0.0.1:@tcp@"),
+            needs=("ports",),
         ),
     ),
     {**AS_YOU, Tier.LANDLOCK: "Landlock knows ports and no addresses: a listed server's port is open everywhere"},

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
+
 from agentpane.domain.sandbox import Tier
 
 from ..attempt import Guarantee
 from ..commands import OUTPUT_LIMIT, REACHED, Oracle, python, reached
 from ..hogs import MEMORY, Hog
+from ..scene import Scene
 
 SPARSE = 1024**4
 ALLOCATES = ("allocation",)
@@ -20,10 +24,19 @@ def _large(name: str = "big", size: int = SPARSE) -> Oracle:
     return seen
 
 
+def _clear_shared(scene: Scene) -> None:
+    scene.on_close(partial((Path("/dev/shm") / scene.mark).unlink, missing_ok=True))
+
+
 def _flooded(scene, ran, before):  # type: ignore[no-untyped-def]
     return len(ran.output) > OUTPUT_LIMIT + 1000
 
 
+NAMELESS = f"""
+import time
+f = os.memfd_create('x')
+for _ in range(40): os.write(f, b'x' * {MEMORY // 20})
+"""
 STAY = "sleep @stay@; " + REACHED
 
 PROCESSES = Guarantee(
@@ -80,20 +93,38 @@ m = mmap.mmap(-1, {MEMORY * 2}); m.write(b'x' * {MEMORY * 2}); time.sleep(@stay@
 """),
             reached,
         ),
+        Hog("a file without a name", python(f"{NAMELESS}time.sleep(@stay@); reached()"), reached),
         Hog(
-            "a file without a name",
+            "many files without a name",
             python(f"""
 import time
-f = os.memfd_create('x')
-for _ in range(40): os.write(f, b'x' * {MEMORY // 20})
+for number in range(20): os.posix_fallocate(os.memfd_create(str(number)), 0, {MEMORY // 10})
+time.sleep(@stay@); reached()
+"""),
+            reached,
+        ),
+        Hog(
+            "files without a name that are on their way through a socket",
+            python(f"""
+import socket, time
+a, b = socket.socketpair()
+for _ in range(20):
+    f = os.memfd_create('x'); os.posix_fallocate(f, 0, {MEMORY // 10}); socket.send_fds(a, [b'x'], [f]); os.close(f)
 time.sleep(1.2); reached()
 """),
             reached,
             gaps=dict.fromkeys(
                 Tier,
-                "memory in files without a name is no process's own and is not counted; "
-                "the file size limit of 8 GB holds",
+                "files without a name are not counted while their only descriptors are on their way through a socket",
             ),
+        ),
+        Hog(
+            "a file of the memory's own file system",
+            f"head -c {MEMORY * 2} /dev/zero > /dev/shm/@mark@ && {{ {STAY}; }}",
+            reached,
+            prepare=_clear_shared,
+            needs=("shared memory",),
+            gaps={Tier.NONE: "what a command leaves in the machine's own /dev/shm is not counted as its own"},
         ),
         Hog(
             "more addresses than there are",
