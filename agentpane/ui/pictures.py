@@ -34,22 +34,36 @@ def read_picture(content: bytes, media_type: str) -> tuple[QImage, QSize] | None
 
 
 class PictureView(QWidget):
-    """One picture with its size in words, or the words alone where it cannot be shown."""
+    """One picture with its size in words, or the words alone where it cannot be shown.
+
+    Whoever makes it has it read by `read_picture`, away from the window's thread, and hands over what was found.
+    """
 
     def __init__(self, media_type: str, content: bytes) -> None:
         super().__init__()
         self.setObjectName("picture")
+        self.media_type, self.content = media_type, content
+        self._view, self._words = Label(), Label("", "small")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        found = read_picture(content, media_type)
+        layout.addWidget(self._view)
+        layout.addWidget(self._words)
+        self._view.hide()
+        self._say(QCoreApplication.translate("pictures", "Opening the picture…"))
+
+    def show_picture(self, found: tuple[QImage, QSize] | None) -> None:
+        """Show what `read_picture` has made of it."""
+        self.content = b""
         words = picture_words(found[1] if found else None)
         if found is not None:
-            view = Label()
-            view.setPixmap(QPixmap.fromImage(found[0]))
-            view.setAccessibleName(words)
-            layout.addWidget(view)
-        layout.addWidget(Label(words, "small"))
+            self._view.setPixmap(QPixmap.fromImage(found[0]))
+            self._view.setAccessibleName(words)
+            self._view.show()
+        self._say(words)
+
+    def _say(self, words: str) -> None:
+        self._words.show_text(words)
         self.setAccessibleName(words)
 
 

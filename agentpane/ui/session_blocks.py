@@ -32,6 +32,8 @@ class Whole(Protocol):
 
     def pictures(self, block: Block, widget: CallBlock) -> None: ...
 
+    def open(self, picture: PictureView) -> None: ...
+
 
 class CallBlock(Frame):
     """A tool call folded to one line: tool, target, outcome, duration. Opened, it shows input and output in full.
@@ -165,7 +167,9 @@ class CallBlock(Frame):
         """Show the pictures of the result."""
         if self._pictures is not None:
             for media_type, content in self.block.pictures[self._pictured :]:
-                self._pictures.addLayout(row(PictureView(media_type, content), None))
+                view = PictureView(media_type, content)
+                self._pictures.addLayout(row(view, None))
+                self._whole.open(view)
             self._pictured = len(self.block.pictures)
 
     def _show_part(self) -> None:

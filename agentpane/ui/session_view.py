@@ -6,6 +6,7 @@ It follows the end unless the person has scrolled up. Text that streams in reach
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 
 from PySide6.QtCore import Qt
@@ -22,6 +23,7 @@ from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.ui.approval_card import ApprovalCard
 from agentpane.ui.controls import Button, Frame, Label, Later, clear
 from agentpane.ui.desk import Desk
+from agentpane.ui.pictures import PictureView, read_picture
 from agentpane.ui.plan_card import PLAN_TOOL, PlanCard
 from agentpane.ui.question_card import QuestionCard
 from agentpane.ui.session_blocks import CallBlock, LiveText, NoteLine, widget_of
@@ -364,6 +366,14 @@ class WholeReader:
 
     def pictures(self, block: Block, widget: CallBlock) -> None:
         self._desk.jobs.start(self._pictures(block, widget), self._view.tr("Reading the picture"))
+
+    def open(self, picture: PictureView) -> None:
+        self._desk.jobs.start(self._open(picture), self._view.tr("Opening the picture"))
+
+    async def _open(self, picture: PictureView) -> None:
+        found = await asyncio.to_thread(read_picture, picture.content, picture.media_type)
+        with contextlib.suppress(RuntimeError):  # its block has gone meanwhile
+            picture.show_picture(found)
 
     async def _output(self, block: Block, widget: CallBlock) -> None:
         task_id = self._view.task_id

@@ -161,7 +161,7 @@ def test_a_picture_of_a_result_is_shown_small_with_its_size_in_words(stage: Stag
     calls(stage)[0].toggle()
     stage.settle()
     (view,) = stage.window.findChildren(PictureView)
-    assert view.accessibleName() == "Picture, 1,200 × 300"
+    stage.until(lambda: view.accessibleName() == "Picture, 1,200 × 300")
     assert any(label.pixmap().width() == LARGEST.width() for label in view.findChildren(QLabel) if label.pixmap())
     assert not stage.shown("call.output")
 
