@@ -59,8 +59,12 @@ async def test_memory_of_many_processes_counts_together(strict: Callable[[Appeti
 
 async def test_memory_that_processes_share_is_counted_once(strict: Callable[[Appetite], Sandbox], order: Order) -> None:
     code = """
-import os, time
+import mmap, os, time
 held = b"x" * 150_000_000
+file = os.memfd_create("x")
+os.ftruncate(file, 150_000_000)
+mapped = mmap.mmap(file, 150_000_000)
+mapped.write(held)
 for _ in range(5):
     if os.fork() == 0:
         time.sleep(0.7)
