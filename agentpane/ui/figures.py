@@ -28,7 +28,9 @@ def money(dollars: float | None) -> str:
 
 
 def percent(share: float) -> str:
-    """A share of 1.0 in whole percent."""
+    """A share of 1.0 in whole percent; a little is not nothing."""
+    if 0 < share < 0.005:
+        return QCoreApplication.translate("figures", "<1 %")
     return QCoreApplication.translate("figures", "{0} %").format(count(round(share * 100)))
 
 
