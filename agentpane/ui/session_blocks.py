@@ -303,7 +303,9 @@ def widget_of(block: Block, whole: Whole) -> QWidget:
         case BlockKind.TEXT:
             return MarkdownView(block.text)
         case BlockKind.SAID:
-            box = Frame("said", margin=10)
+            box = Frame("said", margin=10, spacing=4)
+            if block.who:
+                box.box.addWidget(Label(block.who, "small"))
             box.box.addWidget(Label(block.text.strip(), wrap=True, selectable=True))
             return box
         case BlockKind.FAULT:

@@ -41,8 +41,10 @@ FOOT: tuple[tuple[str, str], ...] = (
     ("task.approve", "approve"),
     ("task.resume", "primary"),
     ("task.review", "primary"),
+    ("task.plan", ""),
     ("task.run", "primary"),
 )
+ICON_ONLY = frozenset({"task.plan"})  # there is no room for its words beside the others
 FIRST_TAB = {
     Column.BACKLOG: "description",
     Column.IN_PROGRESS: "session",
@@ -184,7 +186,7 @@ class TaskPanel(QFrame):
         self._buttons = {}
         self._foot_bar.box.addStretch(1)
         for action_id, kind in FOOT:
-            button = ActionButton(self._desk.actions[action_id], kind=kind)
+            button = ActionButton(self._desk.actions[action_id], kind=kind, icon_only=action_id in ICON_ONLY)
             self._buttons[action_id] = button
             self._foot_bar.box.addWidget(button)
         return self._foot_bar

@@ -111,6 +111,7 @@ CONTRAST_PAIRS: tuple[tuple[str, str], ...] = (
     ("danger", "raised"),
     ("attention", "raised"),
     ("text", "selected"),
+    ("muted", "selected"),
     ("on_fill", "accent"),
     ("on_fill", "success"),
     ("on_fill", "danger"),

@@ -63,6 +63,7 @@ class Block:
     pictures: tuple[tuple[str, bytes], ...] = ()  # media type and content of each
     pictures_blob: str | None = None  # where they are, when they are too large for the event
     part: SubAgent | None = None  # who carries the call out
+    who: str = ""  # in whose place it was said; empty: the person said it
     until: datetime | None = None  # of a retry: when it is made, as long as it is waited for
 
 
@@ -250,7 +251,10 @@ class Transcript:
             case EventKind.THINKING:
                 return self._plain(event, BlockKind.THOUGHT, str(data.get("text", "")))
             case EventKind.USER_MESSAGE | EventKind.ANSWER:
-                return self._plain(event, BlockKind.SAID, str(data.get("text", "")))
+                said = self._plain(event, BlockKind.SAID, str(data.get("text", "")))
+                if said is not None:
+                    said.who = who_said(data)
+                return said
             case EventKind.TOOL_CALL:
                 return self._call(event)
             case EventKind.TOOL_RESULT:
@@ -333,6 +337,12 @@ class Transcript:
                     block.discarded = True
                     changed.append(block)
         return self._note(event)
+
+
+def who_said(data: JsonObject) -> str:
+    """In whose place a message to the agent was said; empty for a person's own."""
+    places = {"task": tr("The task"), "agent": tr("From the agent that began it"), "engine": tr("From AgentPane")}
+    return places.get(str(data.get("from")), "")
 
 
 def outcome(block: Block) -> tuple[str, str, str]:

@@ -266,6 +266,14 @@ def test_a_question_that_a_call_asks_is_said_once() -> None:
     assert [block.text for block in log.blocks][1:] == ["And this?"] and log.question is not None
 
 
+def test_what_was_said_in_a_persons_place_names_whose_words_they_are() -> None:
+    log = Transcript()
+    for seq, place in enumerate(("task", "engine", "agent", "person"), 1):
+        log.take([event(seq, EventKind.USER_MESSAGE, {"text": "Go on.", "from": place})])
+    who = ["The task", "From AgentPane", "From the agent that began it", ""]
+    assert [block.who for block in log.blocks] == who
+
+
 def test_every_reason_for_a_pause_has_its_words_and_none_is_shown_raw() -> None:
     for reason in PauseReason:
         note = note_of(event(1, EventKind.STATE, {"state": "paused", "reason": reason.value}))

@@ -97,6 +97,7 @@ def test_deleting_asks_first(stage: Stage) -> None:
 
 BUTTONS = (
     "run",
+    "plan",
     "edit",
     "delete",
     "pause",
@@ -114,7 +115,7 @@ BUTTONS = (
 @pytest.mark.parametrize(
     ("column", "status", "reason", "wanted"),
     [
-        (Column.BACKLOG, None, None, {"run", "edit", "delete"}),
+        (Column.BACKLOG, None, None, {"run", "plan", "edit", "delete"}),
         (Column.IN_PROGRESS, RunStatus.RUNNING, None, {"pause", "message", "stop"}),
         (Column.IN_PROGRESS, RunStatus.QUEUED, None, {"message", "stop"}),
         (Column.IN_PROGRESS, RunStatus.PAUSED, PauseReason.PERSON, {"resume", "message", "stop"}),
