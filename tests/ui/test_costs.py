@@ -13,6 +13,7 @@ from agentpane.domain.costs import CostGroup, CostLine
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.ui import cost_words
 from agentpane.ui.costs_model import CostsModel
+from agentpane.ui.day_bars import DayBars
 from tests.ui.conftest import Stage
 
 TODAY = date.today()
@@ -132,6 +133,16 @@ def test_the_model_of_the_table_is_a_sound_one(stage: Stage) -> None:
         model.show_lines(lines, group)
         assert model.rowCount() == len(lines)
     assert tester.model() is model
+
+
+def test_days_of_unknown_cost_are_compared_by_their_tokens(stage: Stage) -> None:
+    line = CostLine(str(TODAY), "", 1, 10_000, 2_000, 0, 0, 0.0, 1, 900)
+    bars = DayBars()
+    bars.show_lines((line,), TODAY - timedelta(days=6), TODAY)
+    assert bars.accessibleName().endswith(": 12.0 k tokens")
+    bars.show_lines((), None, TODAY)
+    assert bars.accessibleName() == "By day: nothing"
+    bars.deleteLater()
 
 
 def test_a_run_is_told_from_others_of_its_task_and_a_deleted_tasks_cost_keeps_a_name() -> None:
