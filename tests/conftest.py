@@ -94,6 +94,7 @@ def _mask_environment() -> None:
         if name.startswith(("ANTHROPIC_", "GIT_", "XDG_", "AGENTPANE_", "CLAUDE")) or name in {
             "DBUS_SESSION_BUS_ADDRESS",
             "DISPLAY",
+            "PYTHONDONTWRITEBYTECODE",  # every program that a test starts would compile the whole of it again
             "SSH_AUTH_SOCK",
             "WAYLAND_DISPLAY",
         }:
