@@ -17,7 +17,7 @@ from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.paths import DataFolder
 from tests.api.workbench import MemoryWorkbench
 
-BOUND_S = 20.0
+BOUND_S = 60.0
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-BOUND_S = 10.0
+BOUND_S = 40.0
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -18,7 +18,7 @@ import pytest
 from tests.backends.wire import Reply, ScriptedServer, Stream, say, use
 from tests.cli.conftest import Commands, git
 
-BOUND_S = 30.0
+BOUND_S = 90.0
 
 
 def write(path: str, content: str) -> list[Any]:

@@ -32,7 +32,7 @@ from tests.backends.wire import Reply, Script, ScriptedServer, Stream, say, use
 from tests.cli.conftest import Commands, Outcome, git
 
 T = TypeVar("T")
-BOUND_S = 30.0
+BOUND_S = 90.0
 
 Turns = Sequence[Sequence[Block] | Reply]
 

@@ -15,7 +15,7 @@ import psutil
 from tests.backends.wire import ScriptedServer, say, use
 from tests.cli.conftest import Commands, git
 
-BOUND_S = 30.0
+BOUND_S = 90.0
 WRITE = [use("Write", file_path="new.txt", content="hello\n")]
 DONE = [say("Done.")]
 WAIT = [use("Bash", command="until [ -e go ]; do sleep 0.05; done")]

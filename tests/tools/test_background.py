@@ -15,7 +15,7 @@ from agentpane.orchestrator.tools.shells import KEPT, MOST, EndedBy, ShellEnd, S
 
 from .conftest import Call, caller
 
-BOUND = 20.0
+BOUND = 60.0
 
 
 async def until(condition: Callable[[], bool]) -> None:

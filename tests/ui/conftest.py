@@ -21,7 +21,7 @@ from agentpane.ui.theme import Look
 from agentpane.ui.window import MainWindow
 from tests.ui.memory_bench import MemoryEngine
 
-PATIENCE_S = 10.0
+PATIENCE_S = 40.0
 
 
 class Stage:
