@@ -89,12 +89,6 @@ def for_call(connection: Connection, run_id: RunId, call_id: str) -> Approval | 
     return None if row is None else Approval(*row)
 
 
-def decisions_for(connection: Connection, run_id: RunId) -> dict[str, Approval]:
-    """What was decided in a run, by the id of the tool call."""
-    query = _approvals().where(_A.run_id == run_id, _A.state.in_((ApprovalState.ALLOWED, ApprovalState.DENIED)))
-    return {approval.call_id: approval for approval in _all(connection, query)}
-
-
 def like(connection: Connection, run_id: RunId, tool: str, input: JsonObject) -> tuple[Approval, ...]:
     """What was asked in a run about calls with this very input and not withdrawn, the newest last."""
     query = _approvals().where(_A.run_id == run_id, _A.tool == tool, _A.state != ApprovalState.WITHDRAWN)

@@ -6,17 +6,26 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BindParameter, Row, and_, bindparam, func, insert, select, update
+from sqlalchemy import BindParameter, Row, and_, bindparam, case, func, insert, select, update
 from sqlalchemy import Connection as Connection
 from sqlalchemy import delete as delete_from
 
 from agentpane.db import runs
 from agentpane.db.references import AnyRow, AnySelect, by_prefix, new_id
-from agentpane.db.schema import AgentTable, ApprovalTable, ProjectTable, RunTable, TaskTable, WorktreeTable
+from agentpane.db.schema import (
+    AgentTable,
+    ApprovalTable,
+    EventTable,
+    ProjectTable,
+    RunTable,
+    TaskTable,
+    WorktreeTable,
+)
 from agentpane.domain.approvals import ApprovalState
 from agentpane.domain.board import Column
 from agentpane.domain.ids import AgentId, ProjectId, SessionId, TaskId
-from agentpane.domain.runs import RunStatus
+from agentpane.domain.runs import PauseReason, RunStatus
+from agentpane.domain.sessions import EventKind
 from agentpane.domain.tasks import RunBrief, Task, TaskCard
 from agentpane.domain.worktrees import WorktreeStatus
 from agentpane.errors import AgentPaneError, ErrorCode
@@ -78,6 +87,14 @@ def _cards() -> AnySelect:
         .group_by(ApprovalTable.task_id)
         .cte("asked")
     )
+    newest_question = (
+        select(func.json_extract(EventTable.data, "$.question"))
+        .where(EventTable.session_id == _T.session_id, EventTable.kind == EventKind.QUESTION)
+        .order_by(EventTable.seq.desc())
+        .limit(1)
+        .correlate(_T)
+        .scalar_subquery()
+    )
     return (
         select(
             _T.id,
@@ -112,6 +129,7 @@ def _cards() -> AnySelect:
             RunTable.backend,
             RunTable.context_used,
             RunTable.context_window,
+            case((RunTable.pause_reason == PauseReason.QUESTION, newest_question)),
         )
         .select_from(_T)
         .outerjoin(AgentTable, AgentTable.id == _T.agent_id)

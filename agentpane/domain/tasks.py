@@ -30,6 +30,7 @@ class RunBrief:
     backend: str = ""
     context_used: int | None = None  # tokens that the newest request held
     context_window: int | None = None  # tokens that the model takes
+    question: str | None = None  # what it asks a person, while it waits for the answer
 
 
 class TodoState(StrEnum):

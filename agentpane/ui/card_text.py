@@ -64,7 +64,8 @@ def _run_line(run: RunBrief, activity: str | None, retry_in: int | None) -> Line
                 return Line("retry", "attention", tr("Next try in {0} s").format(retry_in))
             return Line("dot", "accent", activity or tr("Working"))
         case RunStatus.PAUSED:
-            return Line("pause", "attention", pause_words(run.pause_reason))
+            asked = run.question if run.pause_reason is PauseReason.QUESTION else None
+            return Line("pause", "attention", " ".join((asked or pause_words(run.pause_reason)).split()))
         case RunStatus.ERROR:
             return Line("error", "danger", run.error_message or tr("Failed"))
         case RunStatus.INTERRUPTED:

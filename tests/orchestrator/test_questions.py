@@ -33,6 +33,7 @@ async def test_a_question_waits_for_its_answer_over_a_restart(data: Path, reposi
             assert (run.status, run.pause_reason) == (RunStatus.PAUSED, PauseReason.QUESTION)
             (question,) = [event for event in await bench.session(task) if event.kind is EventKind.QUESTION]
             assert question.data["question"] == "Tabs or spaces?" and question.data["options"] == ["tabs", "spaces"]
+            assert task.card.run is not None and task.card.run.question == "Tabs or spaces?"
             assert len(server.requests) == 1
         async with running(data, server.environment) as bench:
             await bench.engine.do(c.Answer(task.card.id, "spaces, please", environment=server.environment))

@@ -50,6 +50,17 @@ def test_a_pause_for_a_plan_a_question_or_a_budget_says_so(engine: MemoryEngine)
     assert len(words) == len(PauseReason)
 
 
+def test_a_question_is_on_the_card_in_one_line(engine: MemoryEngine) -> None:
+    card = working(engine)
+    assert card.run is not None
+    run = replace(
+        card.run, status=RunStatus.PAUSED, pause_reason=PauseReason.QUESTION, question="Which colour?\nRed or blue?"
+    )
+    line = card_text.state_line(replace(card, run=run))
+    assert line is not None
+    assert line.text == "Which colour? Red or blue?"
+
+
 def test_progress_takes_a_row_of_its_own(engine: MemoryEngine) -> None:
     card = working(engine)
     assert card_text.rows(card) != card_text.rows(replace(card, todos=TODOS))
