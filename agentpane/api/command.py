@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Generic, TypeVar, get_args
 
 R = TypeVar("R")
+Environment = Mapping[str, str]
 
 
 class Command(Generic[R]):

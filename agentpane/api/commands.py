@@ -11,25 +11,37 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from agentpane.api.command import Command
+from agentpane.api.command import Environment as Environment
+from agentpane.api.upkeep import BackupDatabase as BackupDatabase
+from agentpane.api.upkeep import ChangeSettings as ChangeSettings
+from agentpane.api.upkeep import CheckDatabase as CheckDatabase
+from agentpane.api.upkeep import Doctor as Doctor
+from agentpane.api.upkeep import GetKeyStatus as GetKeyStatus
+from agentpane.api.upkeep import GetSettings as GetSettings
+from agentpane.api.upkeep import GetStatus as GetStatus
+from agentpane.api.upkeep import ListAudit as ListAudit
+from agentpane.api.upkeep import ListBudgets as ListBudgets
+from agentpane.api.upkeep import ListCosts as ListCosts
+from agentpane.api.upkeep import PrepareDemo as PrepareDemo
+from agentpane.api.upkeep import RaiseWindow as RaiseWindow
+from agentpane.api.upkeep import ReadOutput as ReadOutput
+from agentpane.api.upkeep import ReadSession as ReadSession
+from agentpane.api.upkeep import RestoreDatabase as RestoreDatabase
+from agentpane.api.upkeep import StopEngine as StopEngine
+from agentpane.api.upkeep import StoreKey as StoreKey
+from agentpane.api.upkeep import VerifyAudit as VerifyAudit
 from agentpane.domain.agents import Agent, AgentConfig, BackendName, DetectedBackend, ModelChoice
 from agentpane.domain.approvals import Approval
-from agentpane.domain.audit import AuditEntry, AuditVerdict
 from agentpane.domain.board import Column
-from agentpane.domain.budgets import Budget, Standing
-from agentpane.domain.costs import CostGroup, CostLine
-from agentpane.domain.demo import DemoReady
-from agentpane.domain.engine import DoctorReport, EngineStatus, Finding, KeyStatus, McpServer, Settings
+from agentpane.domain.budgets import Budget
+from agentpane.domain.engine import Finding, McpServer, Settings
 from agentpane.domain.json import JsonObject
 from agentpane.domain.mcp import McpCheck, RepositoryServers
 from agentpane.domain.policy import Policy
 from agentpane.domain.projects import Project, ProjectConfig
 from agentpane.domain.review import ApproveOutcome, DiffSummary, MergeStrategy, PatchChunk, ReviewComment
 from agentpane.domain.runs import AgentType
-from agentpane.domain.sessions import SessionEvent
 from agentpane.domain.tasks import Task, TaskCard
-
-Environment = Mapping[str, str]
-
 
 # Projects
 
@@ -338,127 +350,3 @@ class Reject(Command[Task]):
     reason: str
     comments: tuple[ReviewComment, ...] = ()
     environment: Environment = field(default_factory=dict)
-
-
-# Sessions and audit
-
-
-@dataclass(frozen=True, slots=True)
-class ReadSession(Command[tuple[SessionEvent, ...]]):
-    """At most `limit` events after number `after`, in order."""
-
-    task: str
-    after: int = 0
-    limit: int = 500
-
-
-@dataclass(frozen=True, slots=True)
-class ReadOutput(Command[PatchChunk]):
-    """A long output that an event refers to by `blob`, from `offset` on, at most 1 MiB of it."""
-
-    task: str
-    blob: str
-    offset: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ListCosts(Command[tuple[CostLine, ...]]):
-    """What models have cost, summed by `group`: of one project or of all, of the last `days` days or of all time."""
-
-    group: CostGroup
-    project: str | None = None
-    days: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ListBudgets(Command[tuple[Standing, ...]]):
-    """Every budget that holds for a card's newest run, and how it stands."""
-
-    task: str
-
-
-@dataclass(frozen=True, slots=True)
-class ListAudit(Command[tuple[AuditEntry, ...]]):
-    """At most `limit` entries after number `after`, in order."""
-
-    project: str
-    after: int = 0
-    limit: int = 500
-
-
-@dataclass(frozen=True, slots=True)
-class VerifyAudit(Command[AuditVerdict]):
-    pass
-
-
-# The engine itself
-
-
-@dataclass(frozen=True, slots=True)
-class GetStatus(Command[EngineStatus]):
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class StopEngine(Command[EngineStatus]):
-    """Pause the runs and end the engine; `now`: end it at once."""
-
-    now: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Doctor(Command[DoctorReport]):
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class CheckDatabase(Command[tuple[str, ...]]):
-    """What is wrong with the database; empty when nothing is."""
-
-
-@dataclass(frozen=True, slots=True)
-class BackupDatabase(Command[str]):
-    """Copy the database to `file` (which must not exist), consistent at one moment. Returns the absolute path."""
-
-    file: str
-
-
-@dataclass(frozen=True, slots=True)
-class RestoreDatabase(Command[str]):
-    """Put a backup in the database's place; what was there is kept in the backups folder. Returns where."""
-
-    file: str
-
-
-@dataclass(frozen=True, slots=True)
-class PrepareDemo(Command[DemoReady]):
-    """Make the sample project if it is not there, and say which card the demo plays."""
-
-    fresh: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class GetSettings(Command[Settings]):
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeSettings(Command[Settings]):
-    settings: Settings
-
-
-@dataclass(frozen=True, slots=True)
-class GetKeyStatus(Command[KeyStatus]):
-    environment: Environment = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class StoreKey(Command[KeyStatus]):
-    """Keep the key in the system keyring, else in a file of mode 0600. An empty key is forgotten."""
-
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class RaiseWindow(Command[int]):
-    """Bring the newest window to the front. Returns how many windows are connected."""

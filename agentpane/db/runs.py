@@ -11,7 +11,9 @@ from sqlalchemy import BindParameter, Float, and_, bindparam, case, func, insert
 from sqlalchemy import Connection as Connection
 
 from agentpane.db import agents
-from agentpane.db.references import AnyRow, AnySelect, by_prefix, new_id
+from agentpane.db.references import by_prefix, new_id
+from agentpane.db.run_rows import RunRow as RunRow
+from agentpane.db.run_rows import run_row, run_rows
 from agentpane.db.schema import AgentTable, ProjectTable, RunTable
 from agentpane.domain.ids import AgentId, ProjectId, RunId, SessionId, TaskId
 from agentpane.domain.policy import Policy
@@ -20,7 +22,6 @@ from agentpane.domain.runs import (
     LIVE,
     PAUSED_PLACE_SECONDS,
     QUEUE_CAP,
-    PauseReason,
     Run,
     RunError,
     RunStatus,
@@ -48,57 +49,15 @@ _SETTABLE = frozenset(
 )
 
 
-def _rows() -> AnySelect:
-    return select(
-        _R.id,
-        _R.number,
-        _R.task_id,
-        _R.project_id,
-        _R.agent_id,
-        _R.session_id,
-        AgentTable.name,
-        _R.backend,
-        _R.model,
-        _R.prompt,
-        _R.result,
-        _R.policy,
-        _R.status,
-        _R.turn_count,
-        _R.turn_limit,
-        _R.token_input_count,
-        _R.token_output_count,
-        _R.cost_usd,
-        _R.queued_at,
-        _R.started_at,
-        _R.paused_at,
-        _R.completed_at,
-        _R.pause_reason,
-        _R.sandbox_tier,
-        _R.parent_run_id,
-        _R.depth,
-        _R.backend_session,
-        _R.plan,
-        _R.budget_usd,
-        _R.budget_tokens,
-        _R.context_used,
-        _R.context_window,
-        _R.root_run_id,
-        _R.unpriced_accepted,
-        _R.error_type,
-        _R.error,
-        _R.error_hint,
-    ).join(AgentTable, AgentTable.id == _R.agent_id)
-
-
 _WANTED: BindParameter[Any] = bindparam("wanted")
-_RUN = _rows().where(_R.id == _WANTED)
+_RUN = run_rows().where(_R.id == _WANTED)
 # What a card, the queue and the supervisor know of are a person's runs; those of sub-agents live inside them.
 _OWN = _R.depth == 0
-_OF_TASK = _rows().where(_R.task_id == _WANTED, _OWN).order_by(_R.number)
-_NEWEST_OF_TASK = _rows().where(_R.task_id == _WANTED, _OWN).order_by(_R.number.desc()).limit(1)
-_LIVE_OF_TASK = _rows().where(_R.task_id == _WANTED, _OWN, _R.status.in_(_LIVE))
-_ACTIVE_ONES = _rows().where(_OWN, _R.status.in_(_ACTIVE)).order_by(_R.number)
-_LIVE_ONES = _rows().where(_OWN, _R.status.in_(_LIVE)).order_by(_R.number)
+_OF_TASK = run_rows().where(_R.task_id == _WANTED, _OWN).order_by(_R.number)
+_NEWEST_OF_TASK = run_rows().where(_R.task_id == _WANTED, _OWN).order_by(_R.number.desc()).limit(1)
+_LIVE_OF_TASK = run_rows().where(_R.task_id == _WANTED, _OWN, _R.status.in_(_LIVE))
+_ACTIVE_ONES = run_rows().where(_OWN, _R.status.in_(_ACTIVE)).order_by(_R.number)
+_LIVE_ONES = run_rows().where(_OWN, _R.status.in_(_LIVE)).order_by(_R.number)
 _WAITING = select(func.count()).where(_R.project_id == _WANTED, _OWN, _R.status == RunStatus.QUEUED)
 _QUEUE = (
     select(_R.id, _R.task_id, _R.project_id, ProjectTable.max_concurrent_agents)
@@ -152,75 +111,6 @@ class NewRun:
 
 
 @dataclass(frozen=True, slots=True)
-class RunRow:
-    """A run with everything that playing it needs."""
-
-    id: RunId
-    number: int
-    task_id: TaskId
-    project_id: ProjectId
-    agent_id: AgentId
-    session_id: SessionId
-    agent: str
-    backend: str
-    model: str
-    prompt: str
-    result: str | None
-    policy: Policy | None
-    status: RunStatus
-    turns: int
-    turn_limit: int
-    input_tokens: int
-    output_tokens: int
-    cost_usd: float | None
-    queued_at: datetime
-    started_at: datetime | None
-    paused_at: datetime | None
-    ended_at: datetime | None
-    pause_reason: PauseReason | None
-    sandbox_tier: str | None
-    parent_run_id: RunId | None
-    depth: int
-    backend_session: str | None
-    plan: bool
-    budget_usd: float | None
-    budget_tokens: int | None
-    context_used: int | None
-    context_window: int | None
-    root_run_id: RunId | None
-    unpriced_accepted: bool
-    error: RunError | None
-
-    def value(self) -> Run:
-        """The run as clients see it."""
-        return Run(
-            id=self.id,
-            task_id=self.task_id,
-            agent_id=self.agent_id,
-            agent=self.agent,
-            backend=self.backend,
-            model=self.model,
-            status=self.status,
-            turns=self.turns,
-            turn_limit=self.turn_limit,
-            input_tokens=self.input_tokens,
-            output_tokens=self.output_tokens,
-            cost_usd=self.cost_usd,
-            queued_at=self.queued_at,
-            started_at=self.started_at,
-            ended_at=self.ended_at,
-            pause_reason=self.pause_reason,
-            sandbox_tier=self.sandbox_tier,
-            error=self.error,
-            paused_at=self.paused_at,
-            context_used=self.context_used,
-            context_window=self.context_window,
-            parent_run_id=self.parent_run_id,
-            depth=self.depth,
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class QueuedRun:
     run_id: RunId
     task_id: TaskId
@@ -268,7 +158,7 @@ def row(connection: Connection, run_id: RunId) -> RunRow:
     found = connection.execute(_RUN, {"wanted": run_id}).one_or_none()
     if found is None:
         raise not_found(run_id)
-    return _row(found)
+    return run_row(found)
 
 
 def get(connection: Connection, run_id: RunId) -> Run:
@@ -286,17 +176,17 @@ def resolve(connection: Connection, ref: str) -> RunId:
 def of_task(connection: Connection, task_id: TaskId) -> tuple[Run, ...]:
     """The runs of a task, oldest first, without those of sub-agents."""
     found = connection.execute(_OF_TASK, {"wanted": task_id}).all()
-    return tuple(_row(one).value() for one in found)
+    return tuple(run_row(one).value() for one in found)
 
 
 def newest_for_task(connection: Connection, task_id: TaskId) -> RunRow | None:
     found = connection.execute(_NEWEST_OF_TASK, {"wanted": task_id}).one_or_none()
-    return None if found is None else _row(found)
+    return None if found is None else run_row(found)
 
 
 def live_for_task(connection: Connection, task_id: TaskId) -> RunRow | None:
     found = connection.execute(_LIVE_OF_TASK, {"wanted": task_id}).one_or_none()
-    return None if found is None else _row(found)
+    return None if found is None else run_row(found)
 
 
 def start(connection: Connection, run_id: RunId, at: datetime) -> bool:
@@ -390,13 +280,13 @@ def queued(connection: Connection) -> tuple[QueuedRun, ...]:
 def active(connection: Connection) -> tuple[RunRow, ...]:
     """The runs that are starting or running, without those of sub-agents."""
     found = connection.execute(_ACTIVE_ONES).all()
-    return tuple(_row(one) for one in found)
+    return tuple(run_row(one) for one in found)
 
 
 def live(connection: Connection) -> tuple[RunRow, ...]:
     """The runs that are queued, starting, running or paused, without those of sub-agents."""
     found = connection.execute(_LIVE_ONES).all()
-    return tuple(_row(one) for one in found)
+    return tuple(run_row(one) for one in found)
 
 
 def occupying(connection: Connection, project_id: ProjectId, now: datetime) -> int:
@@ -460,9 +350,3 @@ def _columns(fields: Mapping[str, Any]) -> dict[str, Any]:
             "error_hint": error.hint if error else None,
         }
     return values
-
-
-def _row(found: AnyRow) -> RunRow:
-    *plain, code, message, hint = tuple(found)
-    error = None if code is None else RunError(code, message or "", hint or "")
-    return RunRow(*(*plain, error))
