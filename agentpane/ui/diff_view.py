@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QPoint, QPointF, QRect, QRectF, Qt, Signal
+from PySide6.QtCore import QPoint, QRect, Qt, Signal
 from PySide6.QtGui import (
-    QColor,
-    QFontMetricsF,
     QGuiApplication,
     QKeyEvent,
     QMouseEvent,
@@ -15,18 +13,12 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QAbstractScrollArea
 
-from agentpane.domain.diff import LineKind, PatchIndex, display_path
+from agentpane.domain.diff import PatchIndex
 from agentpane.domain.review import ReviewComment
-from agentpane.ui.diff_lines import DiffRows, Row, RowKind, marker
-from agentpane.ui.highlight import Highlighter
-from agentpane.ui.icons import IconStore
+from agentpane.ui.diff_lines import DiffRows, Row
+from agentpane.ui.diff_paint import LONGEST, DiffPainter, Marks, place_of
 from agentpane.ui.overriding import override
-from agentpane.ui.plain import elide, one_line
 from agentpane.ui.theme import Look
-
-LEADING = 1.45  # height of a line over its font's
-LONGEST = 2_000  # characters of a line that are painted
-WASH = {LineKind.ADDED: "added", LineKind.REMOVED: "removed", LineKind.HUNK: "hunk"}
 
 
 class DiffView(QAbstractScrollArea):
@@ -42,10 +34,9 @@ class DiffView(QAbstractScrollArea):
         self.setFrameShape(QAbstractScrollArea.Shape.NoFrame)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self._look = Look.current()
-        self._icons = IconStore.current()
         self._rows: DiffRows | None = None
         self._hunks: list[int] = []
-        self._highlighter = Highlighter(self._look.tokens.dark)
+        self._paint = DiffPainter(self._look)
         self._comments: dict[tuple[str, int, bool], list[str]] = {}
         self._seen: set[str] = set()
         self._cursor = 0
@@ -53,7 +44,6 @@ class DiffView(QAbstractScrollArea):
         self._found: tuple[int, str] | None = None
         self._needle = ""
         self._widest = 80
-        self._measure()
         self._look.changed.connect(self._restyle)
         self.verticalScrollBar().valueChanged.connect(self._scrolled)
 
@@ -207,148 +197,25 @@ class DiffView(QAbstractScrollArea):
         count = area.height() // self._height + 2
         y = first * self._height - top
         for number, row in enumerate(self._rows.rows(first, count), first):
-            self._paint_row(painter, row, number, y)
+            self._paint_row(painter, self._rows, row, number, y)
             y += self._height
 
-    # Painting
-
-    def _paint_row(self, painter: QPainter, row: Row, number: int, y: int) -> None:
-        box = QRect(0, y, self.viewport().width(), self._height)
-        if row.kind is RowKind.FILE:
-            self._paint_file(painter, row, box)
-        elif row.line is not None:
-            self._paint_line(painter, row, box, number)
-        if number == self._cursor and self.hasFocus():
-            painter.fillRect(QRect(0, y, 3, self._height), self._look.colour("accent"))
-
-    def _paint_file(self, painter: QPainter, row: Row, box: QRect) -> None:
-        assert self._rows is not None
-        file = self._rows.files[row.file]
-        colour = self._look.colour
-        painter.fillRect(box, colour("raised"))
-        painter.fillRect(QRect(0, box.bottom(), box.width(), 1), colour("border"))
-        painter.fillRect(QRect(0, box.top(), box.width(), 1), colour("border"))
-        self._icons.draw(painter, "file", colour("muted"), 12, box.top() + (box.height() - 14) // 2, 14)
-        words = display_path(file.path)
-        if file.old_path is not None and file.old_path != file.path:
-            words = f"{display_path(file.old_path)}  →  {words}"
-        if file.binary:
-            words += "   " + self.tr("(binary)")
-        elif not file.hunk_count:
-            words += "   " + self.tr("(no change of content)")
-        painter.setFont(self._look.text_font(0.95, strong=True))
-        painter.setPen(colour("text"))
-        room = box.adjusted(34, 0, -12, 0)
-        fitted = painter.fontMetrics().elidedText(words, Qt.TextElideMode.ElideLeft, room.width())
-        painter.drawText(room, Qt.AlignmentFlag.AlignVCenter, fitted)
-
-    def _paint_line(self, painter: QPainter, row: Row, box: QRect, number: int) -> None:
-        assert self._rows is not None and row.line is not None
-        colour, line = self._look.colour, row.line
-        wash = WASH.get(line.kind)
-        if wash is not None:
-            painter.fillRect(box, colour(wash))
+    def _paint_row(self, painter: QPainter, rows: DiffRows, row: Row, number: int, y: int) -> None:
         first, last = sorted((self._anchor, self._cursor))
-        if first <= number <= last and first != last:
-            shade = QColor(colour("accent"))
-            shade.setAlpha(50)
-            painter.fillRect(box, shade)
-        text = elide(self._rows.text(line), LONGEST)
-        baseline = box.top() + (box.height() - self._metrics.height()) / 2 + self._metrics.ascent()
-        left = self._gutter - self.horizontalScrollBar().value()
-        painter.setFont(self._font)
-        painter.save()
-        painter.setClipRect(box.adjusted(int(self._gutter), 0, 0, 0))
-        if line.kind is LineKind.HUNK:
-            painter.setPen(colour("muted"))
-            painter.drawText(QPointF(left, baseline), text)
-        else:
-            self._paint_text(painter, QPointF(left, baseline), text, row, box)
-        painter.restore()
-        if line.kind is not LineKind.HUNK:
-            self._paint_gutter(painter, row, box, baseline)
-
-    def _paint_text(self, painter: QPainter, at: QPointF, text: str, row: Row, box: QRect) -> None:
-        assert self._rows is not None and row.line is not None
-        if self._needle:
-            self._paint_found(painter, at.x(), text, box)
-        if row.line.kind is LineKind.NO_NEWLINE:
-            painter.setPen(self._look.colour("muted"))
-            painter.drawText(at, text)
-            return
-        done, x = 0, at.x()
-        ground = self._look.colour("text")
-        for ink in self._highlighter.inks(self._rows.files[row.file].path, text):
-            for start, end, colour in (
-                (done, ink.start, ground),
-                (ink.start, ink.start + ink.length, QColor(ink.colour)),
-            ):
-                piece = text[start:end]
-                if piece:
-                    painter.setPen(colour)
-                    painter.drawText(QPointF(x, at.y()), piece)
-                    x += self._advance(piece)
-            done = ink.start + ink.length
-        if done < len(text):
-            painter.setPen(ground)
-            painter.drawText(QPointF(x, at.y()), text[done:])
-
-    def _paint_found(self, painter: QPainter, left: float, text: str, box: QRect) -> None:
-        shade = QColor(self._look.colour("attention"))
-        shade.setAlpha(110)
-        low, needle = text.lower(), self._needle.lower()
-        at = low.find(needle)
-        while at >= 0:
-            x = left + self._advance(text[:at])
-            painter.fillRect(
-                QRectF(x, box.top() + 2, self._advance(text[at : at + len(needle)]), box.height() - 4), shade
-            )
-            at = low.find(needle, at + len(needle))
-
-    def _paint_gutter(self, painter: QPainter, row: Row, box: QRect, baseline: float) -> None:
-        assert self._rows is not None and row.line is not None
-        line = row.line
-        painter.setPen(self._look.colour("muted"))
-        for right, number in ((self._number, line.old_number), (2 * self._number, line.new_number)):
-            if number is not None:
-                words = str(number)
-                painter.drawText(QPointF(right - self._advance(words) - self._cell, baseline), words)
-        mark = marker(line.kind)
-        if mark:
-            painter.setPen(self._look.colour("success" if line.kind is LineKind.ADDED else "danger"))
-            painter.drawText(QPointF(2 * self._number + self._cell * 0.5, baseline), mark)
-        place = place_of(row)
-        if place is not None and (bodies := self._comments.get((self._rows.files[row.file].path, *place))):
-            self._paint_comment(painter, box, bodies)
-
-    def _paint_comment(self, painter: QPainter, box: QRect, bodies: list[str]) -> None:
-        colour = self._look.colour
-        painter.setFont(self._look.text_font(0.88))
-        words = elide(one_line(" · ".join(bodies)), 90)
-        width = painter.fontMetrics().horizontalAdvance(words) + 34
-        bubble = QRect(box.right() - width - 12, box.top() + 1, width, box.height() - 2)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(colour("attention"))
-        painter.setBrush(colour("attention_wash"))
-        painter.drawRoundedRect(bubble, 5, 5)
-        self._icons.draw(
-            painter, "message", colour("attention"), bubble.left() + 7, bubble.top() + (bubble.height() - 13) // 2, 13
+        marks = Marks(
+            scrolled=self.horizontalScrollBar().value(),
+            needle=self._needle,
+            comments=self._comments,
+            selected=first <= number <= last and first != last,
+            cursor=number == self._cursor and self.hasFocus(),
         )
-        painter.setPen(colour("text"))
-        painter.drawText(bubble.adjusted(26, 0, -6, 0), Qt.AlignmentFlag.AlignVCenter, words)
+        self._paint.paint(painter, rows, row, QRect(0, y, self.viewport().width(), self._height), marks)
 
     # Measures
 
-    def _measure(self) -> None:
-        self._font = self._look.fixed_font(0.95)
-        self._metrics = QFontMetricsF(self._font)
-        self._cell = self._metrics.horizontalAdvance("0")
-        self._height = max(round(self._metrics.height() * LEADING), 16)
-        self._number = self._cell * 6
-        self._gutter = self._number * 2 + self._cell * 2.5
-
-    def _advance(self, text: str) -> float:
-        return self._cell * len(text) if text.isascii() else self._metrics.horizontalAdvance(text)
+    @property
+    def _height(self) -> int:
+        return self._paint.height
 
     def _fit_bars(self) -> None:
         view = self.viewport()
@@ -357,9 +224,9 @@ class DiffView(QAbstractScrollArea):
         bar.setPageStep(max(view.height(), 1))
         bar.setSingleStep(self._height * 3)
         across = self.horizontalScrollBar()
-        across.setRange(0, max(int(self._gutter + self._widest * self._cell - view.width()), 0))
+        across.setRange(0, max(int(self._paint.gutter + self._widest * self._paint.cell - view.width()), 0))
         across.setPageStep(max(view.width(), 1))
-        across.setSingleStep(int(self._cell * 8))
+        across.setSingleStep(int(self._paint.cell * 8))
 
     def _row_at(self, point: QPoint) -> int:
         return (self.verticalScrollBar().value() + point.y()) // self._height
@@ -404,14 +271,5 @@ class DiffView(QAbstractScrollArea):
         return None
 
     def _restyle(self) -> None:
-        self._highlighter = Highlighter(self._look.tokens.dark)
+        self._paint = DiffPainter(self._look)
         self.viewport().update()
-
-
-def place_of(row: Row) -> tuple[int, bool] | None:
-    """The line that a remark on this row is about, and whether it is one of the old file."""
-    if row.line is None:
-        return None
-    if row.line.new_number is not None:
-        return row.line.new_number, False
-    return (row.line.old_number, True) if row.line.old_number is not None else None

@@ -242,8 +242,8 @@ def test_a_large_diff_paints_only_what_is_seen(qapp: QApplication) -> None:
     assert view.row_count > 100_000
     asked: list[int] = []
     assert view._rows is not None
-    inks = view._highlighter.inks
-    view._highlighter.inks = lambda path, text: (asked.append(1), inks(path, text))[1]  # type: ignore[method-assign, func-returns-value]
+    inks = view._paint._highlighter.inks
+    view._paint._highlighter.inks = lambda path, text: (asked.append(1), inks(path, text))[1]  # type: ignore[method-assign, func-returns-value]
     view.grab()
     assert 0 < len(asked) < 100
     view.go_to_file(19)
