@@ -11,6 +11,7 @@ import contextlib
 import gc
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -54,6 +55,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background; what tests start would ignore it too
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not config.getoption("numprocesses", default=None):  # xdist's workers inherit what the machine gave us
         _mask_environment()
 
