@@ -23,6 +23,7 @@ class SandboxCommand:
         folder that is not there is made.
     environment: the whole environment of the script; nothing is inherited.
     cwd: where it starts; the worktree unless given.
+    read_only: the worktree may be read and not written either. Where there is no sandbox, such a command is refused.
     """
 
     script: str
@@ -35,6 +36,7 @@ class SandboxCommand:
     stdin: bytes = b""
     cwd: Path | None = None
     writable: tuple[Path, ...] = ()
+    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

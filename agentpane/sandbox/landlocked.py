@@ -115,7 +115,8 @@ class LandlockSandbox:
         etc = (*ETC, *(ETC_NETWORK if command.network.mode is NetworkMode.ALL else ()))
         readable = (*PROGRAMS, *MERGED, *(f"/etc/{name}" for name in etc), *MACHINE)
         readable += (*map(str, toolchains(command)), *map(str, command.readable))
-        writable = tuple(map(str, (worktree, *command.writable, private)))
+        readable += (str(worktree),) if command.read_only else ()
+        writable = tuple(map(str, (*(() if command.read_only else (worktree,)), *command.writable, private)))
         confinement = Confinement(readable, writable, DEVICES, program, guarded, private)
         return replace(command, environment={**command.environment, **_private(command, private)}), confinement
 

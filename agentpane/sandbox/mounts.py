@@ -95,7 +95,7 @@ def mount_arguments(command: SandboxCommand) -> list[str]:
     ]
     named = Path(os.path.abspath(command.worktree))
     if named != worktree:  # the agent knows it by a name that goes through a link
-        arguments += ["--bind", str(worktree), str(named), *_git(worktree, named)]
+        arguments += [_kind(command), str(worktree), str(named), *_git(worktree, named)]
     return [*arguments, "--remount-ro", "/", "--chdir", str(command.cwd or command.worktree)]
 
 
@@ -116,12 +116,18 @@ def make_writable(command: SandboxCommand) -> None:
 def _given(command: SandboxCommand, worktree: Path) -> Iterator[str]:
     """What the command was given by name. A folder comes before what lies in it, so that the inner one decides."""
     given = {Path(os.path.realpath(path)): "--ro-bind" for path in command.readable if os.path.exists(path)}
-    given.update({Path(os.path.realpath(path)): "--bind" for path in (*command.writable, worktree)})
+    given.update({Path(os.path.realpath(path)): "--bind" for path in command.writable})
+    given[worktree] = _kind(command)
     for path in sorted(given, key=lambda path: len(path.parts)):
         yield from (given[path], str(path), str(path))
     for path in command.writable:
         if (named := Path(os.path.abspath(path))) not in given:  # known by a name that goes through a link
             yield from ("--bind", os.path.realpath(path), str(named))
+
+
+def _kind(command: SandboxCommand) -> str:
+    """How the worktree is mounted."""
+    return "--ro-bind" if command.read_only else "--bind"
 
 
 def _kernel() -> Iterator[str]:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -177,6 +178,28 @@ async def test_a_folder_that_cannot_be_made_is_refused(sandbox: Sandbox, order: 
         with pytest.raises(AgentPaneError) as refused:
             await starting(order("true", writable=(tmp_path / "file" / "folder",)))
         assert refused.value.code is ErrorCode.SECURITY_SANDBOX_UNAVAILABLE
+
+
+async def test_a_worktree_that_is_to_stay_as_it_is_can_be_read_and_not_written(
+    sandbox: Sandbox, order: Order, worktree: Path, tmp_path: Path
+) -> None:
+    (worktree / "a.txt").write_text("one\n")
+    named = tmp_path / "named"
+    named.symlink_to(worktree)
+    script = "cat a.txt; echo two > a.txt; : > a.txt; rm a.txt; mv a.txt b.txt; mkdir folder; echo new > new.txt"
+    asked = replace(order(f"{script}; cd {named} && touch by-its-other-name"), worktree=named, read_only=True)
+    if sandbox.tier is Tier.NONE:
+        for starting in (sandbox.run, sandbox.open):
+            with pytest.raises(AgentPaneError) as refused:
+                await starting(asked)
+            assert refused.value.code is ErrorCode.SECURITY_SANDBOX_UNAVAILABLE
+    else:
+        outcome = await sandbox.run(asked)
+        process = await sandbox.open(asked)
+        assert outcome.output.startswith(b"one\n") and await process.stdout.read() == b"one\n"
+        await process.end()
+    assert sorted(path.name for path in worktree.iterdir()) == [".git", "a.txt"]
+    assert (worktree / "a.txt").read_text() == "one\n"
 
 
 async def test_of_a_readable_folder_a_part_may_be_written_and_of_that_a_part_not(
