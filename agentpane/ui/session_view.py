@@ -6,8 +6,6 @@ It follows the end unless the person has scrolled up. Text that streams in reach
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QScrollArea, QVBoxLayout, QWidget
@@ -23,20 +21,18 @@ from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.ui.approval_card import ApprovalCard
 from agentpane.ui.controls import Button, Frame, Label, Later, clear
 from agentpane.ui.desk import Desk
-from agentpane.ui.pictures import PictureView, read_picture
 from agentpane.ui.plan_card import PLAN_TOOL, PlanCard
 from agentpane.ui.question_card import QuestionCard
 from agentpane.ui.session_blocks import CallBlock, LiveText, NoteLine, widget_of
 from agentpane.ui.task_sheet import TextArea
-from agentpane.ui.tool_text import pictures_in
 from agentpane.ui.transcript import Block, Question, Transcript
+from agentpane.ui.whole_results import WholeReader
 
 FRAME_MS = 33
 PAGE = 500
 AT_ONCE = 10  # blocks that are made before the loop gets its turn
 MOST_BLOCKS = 200  # blocks that have widgets; older ones come when they are asked for
 NEAR_END = 48
-MOST_PICTURE = 32 << 20  # bytes of a result's pictures that are read
 
 
 class SessionView(QWidget):
@@ -48,7 +44,7 @@ class SessionView(QWidget):
         self._desk = desk
         self.task_id = ""
         self._transcript = Transcript()
-        self._whole = WholeReader(desk, self)
+        self._whole = WholeReader(desk, lambda: self.task_id)
         self._widgets: dict[int, QWidget] = {}
         self._first = 0  # the first block that has a widget
         self._following = True
@@ -353,51 +349,6 @@ class SessionView(QWidget):
             if found is not None:
                 return found
         return None
-
-
-class WholeReader:
-    """Reads, for the task that a view shows, what the session's events only refer to."""
-
-    def __init__(self, desk: Desk, view: SessionView) -> None:
-        self._desk, self._view = desk, view
-
-    def output(self, block: Block, widget: CallBlock) -> None:
-        self._desk.jobs.start(self._output(block, widget), self._view.tr("Reading the output"))
-
-    def pictures(self, block: Block, widget: CallBlock) -> None:
-        self._desk.jobs.start(self._pictures(block, widget), self._view.tr("Reading the picture"))
-
-    def open(self, picture: PictureView) -> None:
-        self._desk.jobs.start(self._open(picture), self._view.tr("Opening the picture"))
-
-    async def _open(self, picture: PictureView) -> None:
-        found = await asyncio.to_thread(read_picture, picture.content, picture.media_type)
-        with contextlib.suppress(RuntimeError):  # its block has gone meanwhile
-            picture.show_picture(found)
-
-    async def _output(self, block: Block, widget: CallBlock) -> None:
-        task_id = self._view.task_id
-        chunk = await self._desk.link.do(commands.ReadOutput(task_id, block.blob or ""))
-        if task_id == self._view.task_id:
-            widget.show_output(chunk.data.decode("utf-8", "replace"))
-
-    async def _pictures(self, block: Block, widget: CallBlock) -> None:
-        task_id, parts = self._view.task_id, list[bytes]()
-        offset: int | None = 0
-        while offset is not None and offset < MOST_PICTURE:
-            chunk = await self._desk.link.do(commands.ReadOutput(task_id, block.pictures_blob or "", offset))
-            parts.append(chunk.data)
-            offset = chunk.next_offset
-        block.pictures = await asyncio.to_thread(_pictures_of, b"".join(parts))
-        if task_id == self._view.task_id:
-            widget.show_pictures()
-
-
-def _pictures_of(stored: bytes) -> tuple[tuple[str, bytes], ...]:
-    try:
-        return pictures_in(json.loads(stored))
-    except ValueError:
-        return ()
 
 
 def _not_begun(error: BaseException) -> bool:
