@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from sqlalchemy import ColumnElement, func, insert, literal_column, select, update
 from sqlalchemy import Connection as Connection
-from sqlalchemy import func, insert, literal_column, select, update
 
 from agentpane.db import projects
 from agentpane.db.references import AnyRow, AnySelect, by_prefix, new_id
@@ -36,10 +36,19 @@ class NewApproval:
 
 
 def request(connection: Connection, new: NewApproval, at: datetime) -> Approval:
-    """Ask for a decision. A call of the same run that was asked about already keeps its first approval."""
+    """Ask for a decision.
+
+    What is asked already, about this very call and with the same to be seen, is not asked twice. An open question about
+    something else that went by the same call is withdrawn; what was decided about it stays as it is.
+    """
     known = for_call(connection, new.run_id, new.call_id)
-    if known is not None:
-        return known if known.state is not ApprovalState.WITHDRAWN else _ask_again(connection, known.id, at)
+    if known is not None and known.is_about(new.tool, new.input, new.detail):
+        if known.state is ApprovalState.PENDING:
+            return known
+        if known.state is ApprovalState.WITHDRAWN:
+            return _ask_again(connection, known.id, at)
+    elif known is not None:
+        _withdraw(connection, _A.id == known.id, at)
     approval_id = ApprovalId(new_id())
     connection.execute(
         insert(_A).values(
@@ -85,14 +94,15 @@ def pending(connection: Connection, task_id: TaskId | None = None) -> tuple[Appr
 
 
 def for_call(connection: Connection, run_id: RunId, call_id: str) -> Approval | None:
-    row = connection.execute(_approvals().where(_A.run_id == run_id, _A.call_id == call_id)).one_or_none()
-    return None if row is None else Approval(*row)
+    """The newest that goes by this call; see `Approval.is_about` for whether it is about the same."""
+    found = _all(connection, _approvals().where(_A.run_id == run_id, _A.call_id == call_id))
+    return found[-1] if found else None
 
 
-def like(connection: Connection, run_id: RunId, tool: str, input: JsonObject) -> tuple[Approval, ...]:
-    """What was asked in a run about calls with this very input and not withdrawn, the newest last."""
+def like(connection: Connection, run_id: RunId, tool: str, input: JsonObject, detail: str) -> tuple[Approval, ...]:
+    """What was asked in a run about such calls, with the same to be seen, and not withdrawn; the newest last."""
     query = _approvals().where(_A.run_id == run_id, _A.tool == tool, _A.state != ApprovalState.WITHDRAWN)
-    return tuple(approval for approval in _all(connection, query) if dict(approval.input) == dict(input))
+    return tuple(approval for approval in _all(connection, query) if approval.is_about(tool, input, detail))
 
 
 def plan_approved(connection: Connection, run_id: RunId) -> bool:
@@ -132,9 +142,7 @@ def decide(
 def withdraw_for_task(connection: Connection, task_id: TaskId, at: datetime) -> tuple[Approval, ...]:
     """Take back what a task still asks for, and return it."""
     open_ones = pending(connection, task_id)
-    withdrawn = {"state": ApprovalState.WITHDRAWN, "decided_at": at}
-    still = _A.state == ApprovalState.PENDING
-    connection.execute(update(_A).where(_A.task_id == task_id, still).values(**withdrawn))
+    _withdraw(connection, _A.task_id == task_id, at)
     return tuple(get(connection, approval.id) for approval in open_ones)
 
 
@@ -164,6 +172,12 @@ def always(connection: Connection, project_id: ProjectId) -> tuple[str, ...]:
     if rules is None:
         raise projects.not_found(project_id)
     return tuple(rules)
+
+
+def _withdraw(connection: Connection, which: ColumnElement[bool], at: datetime) -> None:
+    """Take back what of these still waits."""
+    still = _A.state == ApprovalState.PENDING
+    connection.execute(update(_A).where(which, still).values(state=ApprovalState.WITHDRAWN, decided_at=at))
 
 
 def _ask_again(connection: Connection, approval_id: ApprovalId, at: datetime) -> Approval:

@@ -14,7 +14,7 @@ class ApprovalState(StrEnum):
     PENDING = "pending"
     ALLOWED = "allowed"
     DENIED = "denied"
-    WITHDRAWN = "withdrawn"  # its run was cancelled before anybody decided
+    WITHDRAWN = "withdrawn"  # its run was cancelled before anybody decided, or its call has become another
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +35,13 @@ class Approval:
     rules: tuple[str, ...] = ()  # what "always" would allow in this project, as rules
     detail: str = ""  # the whole command, the diff or the plan that is asked about
     edited: JsonObject | None = None  # the input as the person changed it before allowing it
+
+    def is_about(self, tool: str, input: JsonObject, detail: str) -> bool:
+        """Whether this is what such a call would ask: the same tool and input, and the same to be seen."""
+        same_call = (self.tool, dict(self.input)) == (tool, dict(input))
+        return same_call and _stored(self.detail) == _stored(detail)
+
+
+def _stored(words: str) -> bytes:
+    """As a database keeps them, which has no half surrogates."""
+    return words.encode("utf-8", "backslashreplace")

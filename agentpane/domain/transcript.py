@@ -43,6 +43,7 @@ class Conversation:
 
     read_up_to: the number of the last event that the history takes in; a person's message after it is still to be read.
     turns: for each message of the history the turn that it answered in; 0 for what the model was told.
+    call_ids: of every call that was ever made, those that the history no longer holds among them.
     """
 
     history: tuple[Mapping[str, object], ...]
@@ -51,6 +52,7 @@ class Conversation:
     next_turn: int
     read_up_to: int
     turns: tuple[int, ...] = ()
+    call_ids: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -62,6 +64,7 @@ class _Builder:
     held: list[tuple[int, dict[str, object]]] = field(
         default_factory=list
     )  # what a person said since the last turn began
+    call_ids: set[str] = field(default_factory=set)
     last_turn: int = 0
     last_seq: int = 0
 
@@ -114,6 +117,7 @@ class _Builder:
             for block in self.blocks
             if block["type"] == "tool_use"
         }
+        self.call_ids.update(self.calls)
         self.results = []
         self.blocks = []
 
@@ -188,6 +192,7 @@ def rebuild(events: Iterable[SessionEvent]) -> Conversation:
         builder.last_turn + 1,
         read_up_to,
         tuple(one.turn for one in builder.messages),
+        frozenset(builder.call_ids),
     )
 
 

@@ -91,13 +91,16 @@ class Judge:
         self._stop_if_asked()
         use = self._use_of(call)
         verdict, script = await self._judged(use)
-        decided = await self._core.db.read(approvals.for_call, self._terms.run.id, call.id)
-        if decided is not None and decided.state in _DECIDED and _stands(verdict, call):
-            return _answer(decided)
+        known = await self._core.db.read(approvals.for_call, self._terms.run.id, call.id)
+        detail = ""
+        if known is not None or verdict.judgement is Judgement.ASK:
+            detail = await asyncio.to_thread(preview, self._terms.worktree, call.name, call.input)
+        same = known is not None and known.is_about(call.name, call.input, detail)
+        if known is not None and same and known.state in _DECIDED and _stands(verdict, call):
+            return _answer(known)
         if verdict.judgement is not Judgement.ASK:
             return verdict
-        if decided is None or decided.state is ApprovalState.WITHDRAWN:
-            detail = await asyncio.to_thread(preview, self._terms.worktree, call.name, call.input)
+        if known is None or not same or known.state is ApprovalState.WITHDRAWN:
             await self._ask(_Asked(turn, call, summary, detail, offered(use, script), verdict.rule), alive=False)
         raise RunPaused(PauseReason.PLAN if call.name == p.EXIT_PLAN else PauseReason.APPROVAL)
 
@@ -113,19 +116,19 @@ class Judge:
         verdict = p.worst([one for _, one, _ in judged])
         if verdict.judgement is not Judgement.ASK and call.name != p.EXIT_PLAN:
             return verdict
-        known = await self._decision_for(call)
+        shown = detail or use.command or ""
+        if not shown:
+            shown = await asyncio.to_thread(preview, self._terms.worktree, call.name, call.input)
+        known = await self._decision_for(call, shown)
         if known is not None and known.state in _DECIDED:
             await self._use_up(turn, known)
             return _answer(known)
         if verdict.judgement is not Judgement.ASK:
             return verdict
         waits_for = known.call_id if known is not None else call.id
-        whole = detail or use.command or ""
-        if not whole:
-            whole = await asyncio.to_thread(preview, self._terms.worktree, call.name, call.input)
         offers = [offered(one, script) for one, its, script in judged if its.judgement is Judgement.ASK]
         rules = tuple(dict.fromkeys(rule for offer in offers for rule in offer)) if all(offers) else ()
-        asked = _Asked(turn, call, summary, whole, rules, verdict.rule)
+        asked = _Asked(turn, call, summary, shown, rules, verdict.rule)
         with self._awaited.wait(self._terms.run.id, waits_for) as decision:
             if known is None:
                 await self._ask(asked, alive=True)
@@ -195,6 +198,7 @@ class Judge:
 
     async def _ask(self, asked: _Asked, alive: bool) -> Approval:
         """Store the question and show it. alive: the agent waits for the answer, so its run pauses at once."""
+        before = await self._core.db.read(approvals.for_call, self._terms.run.id, asked.call.id)
         approval: Approval = await self._core.db.write(self._store, asked, alive)
         data: dict[str, JsonValue] = {
             "approval_id": approval.id,
@@ -207,6 +211,8 @@ class Judge:
         }
         self._recorder.add(EventKind.APPROVAL_REQUESTED, data, asked.turn)
         await self._recorder.flush()
+        if before is not None and before.state is ApprovalState.PENDING and before.id != approval.id:
+            self._core.bus.publish(ApprovalChanged(await self._core.db.read(approvals.get, before.id)))
         self._core.bus.publish(ApprovalChanged(approval))
         if alive:
             await self._core.announce_task(self._terms.run.task_id)
@@ -250,9 +256,12 @@ class Judge:
             reason = PauseReason.PLAN if approval.tool == p.EXIT_PLAN else PauseReason.APPROVAL
             runs.set_status(connection, run.id, RunStatus.PAUSED, now, pause_reason=reason)
 
-    async def _decision_for(self, call: ToolCall) -> Approval | None:
-        """What was asked, and perhaps decided, about this very call or an equal one that was never carried out."""
-        found = await self._core.db.read(approvals.like, self._terms.run.id, call.name, call.input)
+    async def _decision_for(self, call: ToolCall, shown: str) -> Approval | None:
+        """What was asked, and perhaps decided, about this very call or an equal one that was never carried out.
+
+        shown: what a person sees of the call; what was decided about anything else to be seen does not answer it.
+        """
+        found = await self._core.db.read(approvals.like, self._terms.run.id, call.name, call.input, shown)
         if not found:
             return None
         await self._recorder.flush()

@@ -302,6 +302,7 @@ class Runner:
             ),
             history=conversation.history,
             turns=conversation.turns,
+            call_ids=conversation.call_ids,
             results=conversation.results,
             pending=tuple(
                 Pending(ToolCall(call.id, call.name, call.input), call.started, call.cut)

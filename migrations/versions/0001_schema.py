@@ -464,7 +464,7 @@ INDEXES = (
     "CREATE INDEX model_calls_project_idx ON model_calls (project_id, at)",
     "CREATE INDEX model_calls_run_idx ON model_calls (run_id)",
     "CREATE INDEX model_calls_task_idx ON model_calls (task_id)",
-    "CREATE UNIQUE INDEX approvals_call_idx ON approvals (run_id, call_id)",
+    "CREATE INDEX approvals_call_idx ON approvals (run_id, call_id)",
     "CREATE INDEX approvals_project_idx ON approvals (project_id)",
     "CREATE INDEX approvals_state_idx ON approvals (state, requested_at)",
     "CREATE INDEX approvals_task_idx ON approvals (task_id, state)",

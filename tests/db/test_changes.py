@@ -21,9 +21,10 @@ from .conftest import NOW, World
 LATER = NOW + timedelta(seconds=1)
 
 
-def _asked(world: World, run: Run, call_id: str, tool: str = "Bash") -> approvals.NewApproval:
+def _asked(world: World, run: Run, call_id: str, tool: str = "Bash", shown: str = "ls") -> approvals.NewApproval:
+    given = {"command": "ls \udcff"}
     return approvals.NewApproval(
-        world.project.id, world.task.card.id, run.id, call_id, tool, {"command": "ls \udcff"}, "ls \udcff"
+        world.project.id, world.task.card.id, run.id, call_id, tool, given, "ls \udcff", (), shown
     )
 
 
@@ -35,6 +36,21 @@ def test_a_call_is_asked_about_once_however_often_its_run_comes_back_to_it(
     assert (first.state, first.input, first.summary) == (ApprovalState.PENDING, {"command": "ls \udcff"}, "ls \\udcff")
     assert approvals.pending(connection) == approvals.pending(connection, world.task.card.id) == (first,)
     assert approvals.resolve(connection, first.id[:7]) == first.id
+
+
+def test_a_call_that_has_become_another_is_asked_about_anew_and_the_old_question_is_withdrawn(
+    connection: Connection, world: World, run: Run
+) -> None:
+    old = approvals.request(connection, _asked(world, run, "c1", shown="-a\udcff"), NOW)
+    assert approvals.request(connection, _asked(world, run, "c1", shown="-a\udcff"), LATER) == old
+    new = approvals.request(connection, _asked(world, run, "c1", shown="-b"), LATER)
+    assert (new.state, new.detail) == (ApprovalState.PENDING, "-b")
+    assert approvals.get(connection, old.id).state is ApprovalState.WITHDRAWN
+    approvals.decide(connection, new.id, ApprovalState.ALLOWED, None, "me", LATER)
+    other = approvals.request(connection, _asked(world, run, "c1", tool="Write", shown="-b"), LATER)
+    assert approvals.pending(connection) == (other,)
+    assert approvals.for_call(connection, run.id, "c1") == other
+    assert approvals.get(connection, new.id).state is ApprovalState.ALLOWED
 
 
 def test_a_decision_is_made_once(connection: Connection, world: World, run: Run) -> None:

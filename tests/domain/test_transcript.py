@@ -111,3 +111,11 @@ def test_a_message_that_the_model_had_not_read_follows_the_answer() -> None:
     found = conversation(PROMPT, STARTED, (EventKind.TEXT, 1, {"text": "Hm"}), FINISHED, ANSWER, late, text, FINISHED)
     assert [message["role"] for message in found.history] == ["user", "assistant", "assistant", "user"]
     assert found.history[-1] == {"role": "user", "content": [{"type": "text", "text": "Mind the tests"}]}
+
+
+def test_what_calls_have_gone_by_outlives_a_new_beginning_and_a_cut_answer_does_not_count() -> None:
+    cut = (EventKind.TOOL_CALL, 2, {"call_id": "b", "name": "Read", "input": {}})
+    discarded = (EventKind.STATE, 2, {"state": "turn_discarded"})
+    afresh = (EventKind.STATE, 0, {"state": "afresh"})
+    found = conversation(PROMPT, STARTED, CALL, FINISHED, RESULT, SECOND, cut, discarded, afresh)
+    assert (found.history, found.call_ids) == ((), {"a"})

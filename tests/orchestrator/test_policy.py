@@ -258,6 +258,81 @@ async def test_a_decision_that_came_while_nobody_waited_answers_one_equal_call(
             assert bench.engine.alive_runs == 0
 
 
+async def test_an_approval_is_no_answer_to_another_call_of_the_same_name(data: Path, repository: Path) -> None:
+    good, evil = (use("Bash", command=f"echo {word} > {word}.txt") | {"id": "toolu_same"} for word in ("good", "evil"))
+    with scripted([good], [evil], [evil], DONE) as server:
+        async with running(data, server.environment) as bench:
+            task = await bench.start(await bench.card(await bench.project(repository)), policy=Policy.CAREFUL)
+            first = await pending(bench, task)
+            assert first.detail == "echo good > good.txt"
+        async with running(data, server.environment) as bench:
+            await decide(bench, first)
+            for answers in (2, 3):  # the last one is even equal to the one before
+                now = await bench.until(task, lambda now, turns=answers: now.runs[-1].turns == turns)  # type: ignore[misc]
+                asked = await pending(bench, task)
+                assert asked.detail == "echo evil > evil.txt"
+                await decide(bench, asked, allow=False)
+            done = await bench.reviewed(task)
+            assert now.worktree is not None and (Path(now.worktree) / "good.txt").exists()
+            assert not (Path(now.worktree) / "evil.txt").exists()
+            assert done.card.files_changed == 1
+        made, answered = (
+            [block[key] for message in server.requests[-1].messages for block in message["content"] if key in block]
+            for key in ("name", "tool_use_id")
+        )
+        called = [
+            block["id"] for message in server.requests[-1].messages for block in message["content"] if "name" in block
+        ]
+        assert made == ["Bash"] * 3 and called == answered == ["toolu_same", "toolu_same_t2", "toolu_same_t3"]
+
+
+@dataclass(slots=True)
+class Renaming(Waiting):
+    """All its calls go by one name. They are (tool, input, what is shown); it pauses for each that asks."""
+
+    shown: list[str] = field(default_factory=list)
+    asked: int = 0
+
+    async def play(self, brief: Brief, host: Host) -> AsyncGenerator[BackendEvent, None]:
+        for number, (tool, given) in enumerate(self.calls):
+            call = ToolCall("same", tool, given)
+            self.asked += 1
+            if self.shown:
+                used = Use(tool, Effect.WRITE, path="a.txt")
+                self.verdicts.append(await host.decide(1, call, used, "a.txt", self.shown[number]))
+            else:
+                self.verdicts.append(await host.authorize(1, call, str(given)))
+        yield Ended("Done.")
+
+
+@pytest.mark.parametrize("alive", [False, True])
+async def test_what_a_person_has_seen_is_what_is_approved(
+    data: Path, repository: Path, monkeypatch: pytest.MonkeyPatch, alive: bool
+) -> None:
+    writes: list[tuple[str, JsonObject]] = [("Write", {"file_path": "a.txt", "content": word}) for word in ("A", "B")]
+    with scripted() as server:
+        async with running(data, server.environment) as bench:
+            before = Renaming(writes[:1], shown=["+A"] if alive else [])
+            monkeypatch.setattr(bench.engine._backends, "get", lambda name: before)
+            task = await bench.start(await bench.card(await bench.project(repository)), policy=Policy.CAREFUL)
+            first = await pending(bench, task)
+            assert "+A" in first.detail
+            await bench.engine.pause_all()
+            await bench.until(task, lambda now: bench.engine.alive_runs == 0)
+        async with running(data, server.environment) as bench:
+            # Then comes the same call with another diff to be seen, or another call of the same name.
+            after = Renaming(writes[:1], shown=["+B"]) if alive else Renaming(writes)
+            monkeypatch.setattr(bench.engine._backends, "get", lambda name: after)
+            await decide(bench, first)
+            answered = 0 if alive else 1
+            second = await pending(
+                bench, task, lambda now: now.runs[-1].status is RunStatus.PAUSED and after.asked > answered
+            )
+            assert second.id != first.id and "+B" in second.detail
+            assert [verdict.rule for verdict in after.verdicts] == ["approved by person"] * answered
+            await bench.engine.do(c.CancelTask(task.card.id, confirmed=True))
+
+
 async def test_a_run_that_waits_too_long_gives_up_its_place_and_goes_on_when_it_is_decided(
     data: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

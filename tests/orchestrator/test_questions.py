@@ -166,7 +166,7 @@ async def test_an_approved_plan_counts_no_more_when_the_run_begins_anew(data: Pa
             again = await bench.until(task, lambda now: now.runs[-1].status is RunStatus.PAUSED)
             assert again.runs[-1].pause_reason is PauseReason.PLAN and len(again.runs) == 1
             (anew,) = await bench.engine.do(c.ListApprovals(task.card.id))
-            assert anew.id == asked.id  # the scripted call has the same name each time, and is asked about again
+            assert anew.id != asked.id  # the scripted call has the same name each time, and is another all the same
     first, second, third = server.requests
     assert "Until the plan is approved" not in str(second.body["system"])
     assert (third.body["system"], third.messages) == (first.body["system"], first.messages)

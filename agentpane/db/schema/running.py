@@ -157,7 +157,7 @@ class ApprovalTable(Base):
         Index("approvals_project_idx", "project_id"),
         Index("approvals_task_idx", "task_id", "state"),
         Index("approvals_state_idx", "state", "requested_at"),
-        Index("approvals_call_idx", "run_id", "call_id", unique=True),
+        Index("approvals_call_idx", "run_id", "call_id"),
     )
 
 

@@ -343,6 +343,7 @@ class Brief:
     history: Messages-API messages (role, content) up to now; it ends with a user message, or with an assistant
         message whose tool calls are `pending` or answered in `results`.
     turns: for each message of the history the turn that it answered in; 0 for what the model was told.
+    call_ids: of every call that the session has seen; another call must not go by one of them.
     results: API tool_result blocks already known for the calls of that last assistant message.
     first_turn: the number of the next turn; it goes on where an earlier run of the session ended.
     agent: the agent's own configuration.
@@ -365,6 +366,7 @@ class Brief:
     endpoint: Endpoint
     agent: AgentConfig = field(default_factory=AgentConfig)
     turns: tuple[int, ...] = ()
+    call_ids: frozenset[str] = frozenset()
     conversation: str | None = None
     state: Path | None = None
     plan: bool = False

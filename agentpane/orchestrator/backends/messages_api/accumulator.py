@@ -6,7 +6,7 @@ event came. The events are the SDK's, which are built without validation, so eac
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from agentpane.orchestrator.backends.base import Usage
@@ -76,13 +76,19 @@ class _Open:
 
 
 class Accumulator:
-    """Takes the events of one answer and says what each adds."""
+    """Takes the events of one answer and says what each adds.
 
-    def __init__(self) -> None:
+    turn, taken: a call whose identifier an earlier one has (`taken`) goes by one of its own, which names the turn.
+    """
+
+    def __init__(self, turn: int = 0, taken: Collection[str] = ()) -> None:
         self.model = ""
         self.stop_reason: str | None = None
         self.blocks: list[Block] = []
         self.raw_usage: dict[str, object] = {}
+        self._turn = turn
+        self._taken = taken
+        self._call_ids: dict[str, str] = {}  # by what the server calls them
         self._open: dict[int, _Open] = {}
         self._started = False
         self.stopped = False  # the closing event has come
@@ -159,10 +165,19 @@ class Accumulator:
         elif opened.type == "redacted_thinking":
             opened.redacted = _string(getattr(block, "data", ""))
         elif opened.type == "tool_use":
-            opened.id, opened.name = _string(getattr(block, "id", "")), _string(getattr(block, "name", ""))
-            if not opened.id or any(call.id == opened.id for call in self.calls):
-                raise MalformedStreamError("a tool call has no identifier of its own")
+            opened.name = _string(getattr(block, "name", ""))
+            opened.id = self._call_id(_string(getattr(block, "id", "")))
         self._open[index] = opened
+
+    def _call_id(self, given: str) -> str:
+        """What the call goes by: an approval, a result or a sub-agent of another call must not become its own."""
+        if not given or given in self._call_ids:
+            raise MalformedStreamError("a tool call has no identifier of its own")
+        own = given
+        while own in self._taken or own in self._call_ids.values():
+            own = f"{own}_t{self._turn}"
+        self._call_ids[given] = own
+        return own
 
     def _delta(self, event: object) -> TextPiece | ThoughtPiece | None:
         opened = self._open.get(self._index(event))

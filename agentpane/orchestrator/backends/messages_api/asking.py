@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from itertools import count
@@ -63,10 +63,16 @@ class Request:
 
 
 class Asker:
-    """Asks until an answer is whole; `answer` is the last one."""
+    """Asks until an answer is whole; `answer` is the last one. call_ids: what earlier calls go by."""
 
     def __init__(
-        self, client: AsyncAnthropic, heavy: Heavy, endpoint: Endpoint, request: Request, patience: Patience
+        self,
+        client: AsyncAnthropic,
+        heavy: Heavy,
+        endpoint: Endpoint,
+        request: Request,
+        patience: Patience,
+        call_ids: Iterable[str] = (),
     ) -> None:
         self.answer = Accumulator()
         self._client = client
@@ -74,6 +80,7 @@ class Asker:
         self._endpoint = endpoint
         self._request = request
         self._patience = patience
+        self._call_ids = set(call_ids)
         self._request_id: str | None = None
         self._began = 0.0
         self._whole = False
@@ -99,6 +106,7 @@ class Asker:
                 async for event in events:
                     yield event
             if self._whole:
+                self._call_ids.update(call.id for call in self.answer.calls)
                 yield self._finished(turn)
                 return
 
@@ -151,7 +159,7 @@ class Asker:
         self, turn: int, messages: list[dict[str, object]], settings: Mapping[str, object]
     ) -> AsyncGenerator[BackendEvent, None]:
         """The events of one answer. Raises RequestFailed for whatever the wire may do."""
-        self.answer = answer = Accumulator()
+        self.answer = answer = Accumulator(turn, self._call_ids)
         self._request_id = None
         patience, wire_errors = self._patience, self._heavy.wire_errors
         stream = None

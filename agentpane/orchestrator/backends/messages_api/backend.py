@@ -37,7 +37,7 @@ class MessagesApiBackend:
         heavy = await self._clients.heavy()
         tools = {**self._tools(brief.tools), **{tool.name: tool for tool in brief.extra_tools}}
         request = Request(brief.model, system_blocks(brief.system), tool_definitions(tools.values()))
-        asker = Asker(client, heavy, brief.endpoint, request, self._patience)
+        asker = Asker(client, heavy, brief.endpoint, request, self._patience, brief.call_ids)
         async with aclosing(Play(brief, host, tools, asker).events()) as events:
             async for event in events:
                 yield event
