@@ -317,6 +317,25 @@ async def test_a_call_is_made_as_the_person_changed_it(stage: Stage) -> None:
     assert finished.result.content == "softly"
 
 
+async def test_what_runs_is_what_was_judged_and_runs_once(stage: Stage) -> None:
+    judged = "echo judged >> made.txt"
+    other = [{"command": "touch evil"}, {"command": judged, "run_in_background": True}, {}]
+    calls = [
+        use(OWN_BASH, command=judged) | {"made": [{"command": judged}] * 3},
+        use(OWN_BASH, command="true") | {"made": other},
+        use(OWN_BASH, command="touch evil") | {"asked_as": "Read"},
+    ]
+    host = Host()
+    await stage.play(host, scenario=turns(calls, DONE))
+    assert [used.command for used in host.uses] == [judged, "true"]
+    assert (stage.place.worktree / "made.txt").read_text() == "judged\n"
+    assert not (stage.place.worktree / "evil").exists()
+    assert [started.call.input["command"] for started in stage.of(base.ToolStarted)] == [judged, "true"]
+    refused = [str(one["said"]) for one in stage.heard if "-32602" in str(one["said"])]
+    assert ["carried out already" in one for one in refused] == [True] * 2 + [False] * 3
+    assert all("not the call that was allowed" in one for one in refused[2:])
+
+
 async def test_a_plan_that_is_denied_is_made_anew(stage: Stage) -> None:
     host = Person(denials={"ExitPlanMode": "Think of the tests too."})
     scenario = turns([use("ExitPlanMode", plan="Just do it.")], [use("Write", file_path="b.txt", content="x")], DONE)

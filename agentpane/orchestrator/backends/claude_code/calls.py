@@ -38,14 +38,15 @@ PLAN_FIRST = "A plan has to be approved before anything is changed."
 OWN_FOLDER = "This folder is Claude Code's own and not part of the task."
 PLANS = "plans"  # where the program writes its plans, in its own folder
 SUMMARY = 200
+ASKED_BEFORE = "This call has been decided already."
 
 
 @dataclass(slots=True)
 class _Open:
     """A call whose outcome has not been told.
 
-    call: as the model made it. given: the input that it will really have. denied: by which rule. began: when it was
-    allowed.
+    call: as the model made it. given: the input that it will really have, which is the one that is judged. denied: by
+    which rule. began: when it was allowed. carried_out: by us.
     """
 
     turn: int
@@ -53,6 +54,7 @@ class _Open:
     given: JsonObject
     denied: str | None = None
     began: float | None = None
+    carried_out: bool = False
 
 
 class Calls:
@@ -70,15 +72,36 @@ class Calls:
         self._open[event.call.id] = _Open(event.turn, event.call, event.call.input)
 
     def of(self, call_id: object, name: str, given: object, turn: int) -> tuple[int, ToolCall]:
-        """The call of this id, which will really have this input; a stranger belongs to this turn."""
+        """The call of this id; a stranger belongs to this turn. It will have this input, until it has been judged."""
         key = str(call_id)
         if key not in self._open:
             told = given if isinstance(given, dict) else {}
             self._open[key] = _Open(turn, ToolCall(key, name, told), told)
         known = self._open[key]
-        if isinstance(given, dict) and given:
+        if isinstance(given, dict) and given and not self._is_settled(known):
             known.given = given
         return known.turn, known.call
+
+    def question_problem(self, call: ToolCall, name: str) -> str | None:
+        """Why the program's question about a call is no question about it, if so. name: that it asks about."""
+        if name != call.name:
+            return f"This call is one of {call.name} and not of {name}."
+        return ASKED_BEFORE if self._is_settled(self._open[call.id]) else None
+
+    def take_up(self, call_id: object, name: str, given: object) -> tuple[int, ToolCall] | str:
+        """The allowed call that is to be carried out by us with this input, or why it is not.
+
+        It is carried out once, and as it was judged.
+        """
+        known = self._open.get(str(call_id))
+        if known is None or known.began is None:
+            return "this call has not been allowed"
+        if known.carried_out:
+            return "this call has been carried out already"
+        if (name, given or {}) != (known.call.name, known.given):
+            return "this is not the call that was allowed"
+        known.carried_out = True
+        return known.turn, ToolCall(known.call.id, known.call.name, known.given)
 
     def given(self, call: ToolCall) -> JsonObject:
         return self._open[call.id].given
@@ -91,6 +114,9 @@ class Calls:
     def is_allowed(self, call_id: object) -> bool:
         known = self._open.get(str(call_id))
         return known is not None and known.began is not None
+
+    def _is_settled(self, known: _Open) -> bool:
+        return known.began is not None or known.denied is not None
 
     async def judge(self, turn: int, call: ToolCall) -> Verdict:
         """May it have its effect? Raises RunPaused from the host."""

@@ -211,12 +211,13 @@ class Play:
         meta = params.get("_meta")
         call_id = meta.get("claudecode/toolUseId") if isinstance(meta, Mapping) else None
         name = params.get("name")
-        if not self._own.serves(name) or not self._calls.is_allowed(call_id):
-            refusal = failure(said, INVALID_PARAMS, "this call has not been allowed")
-            await self._link.answer(message, {"mcp_response": refusal})
+        taken: tuple[int, ToolCall] | str = f"there is no tool {name}"
+        if self._own.serves(name):
+            taken = self._calls.take_up(call_id, str(name), params.get("arguments"))
+        if isinstance(taken, str):
+            await self._link.answer(message, {"mcp_response": failure(said, INVALID_PARAMS, taken)})
             return
-        turn, call = self._calls.of(call_id, str(name), params.get("arguments"), self._turns.turn)
-        self._own.start(message, turn, ToolCall(call.id, call.name, self._calls.given(call)))
+        self._own.start(message, *taken)
 
     async def _answer(self, message: Message) -> Happenings:
         """Answer a question of the program, or tell what came of its calls.
@@ -247,6 +248,10 @@ class Play:
         asked = message["request"].get("input")
         asked = asked if isinstance(asked, Mapping) else {}
         turn, call = self._call(asked.get("tool_use_id"), asked.get("tool_name"), asked.get("tool_input"))
+        problem = self._calls.question_problem(call, visible_name(str(asked.get("tool_name"))))
+        if problem is not None:
+            await self._link.answer(message, {"hookSpecificOutput": _decision("deny", problem)})
+            return
         if call.name == QUESTION:  # it will ask for the answers themselves
             await self._link.answer(message, {})
             return
@@ -261,11 +266,7 @@ class Play:
                 yield event
         else:
             self._calls.deny(call, verdict.rule)
-        said: dict[str, object] = {
-            "hookEventName": BEFORE_CALL,
-            "permissionDecision": "allow" if allowed else "deny",
-            "permissionDecisionReason": verdict.rule,
-        }
+        said = _decision("allow" if allowed else "deny", verdict.rule)
         if allowed and verdict.edited is not None:
             if call.name == PLAN:  # the program keeps the plan in a file of its own, so that it has to be told
                 self._unsaid += (f"I have changed the plan. Go by this one:\n\n{verdict.edited.get('plan', '')}",)
@@ -274,7 +275,10 @@ class Play:
         await self._link.answer(message, {"hookSpecificOutput": said})
 
     async def _interaction(self, message: Message) -> Happenings:
-        """The program asks a second time about calls that are a person's matter; the first answer holds."""
+        """The program asks a second time about calls that are a person's matter; the first answer holds.
+
+        It holds for the input that was judged, which the program is told again; a plan's is words only, and its own.
+        """
         request = message["request"]
         turn, call = self._call(request.get("tool_use_id"), request.get("tool_name"), request.get("input"))
         given: Mapping[str, object] = self._calls.given(call)
@@ -289,6 +293,8 @@ class Play:
         elif not self._calls.is_allowed(call.id):
             await self._link.answer(message, {"behavior": "deny", "message": "This call has not been allowed."})
             return
+        elif call.name == PLAN and isinstance(request.get("input"), Mapping):
+            given = request["input"]
         await self._link.answer(message, {"behavior": "allow", "updatedInput": given})
 
     def _call(self, call_id: object, name: object, given: object) -> tuple[int, ToolCall]:
@@ -336,3 +342,11 @@ class Play:
         if isinstance(errors, list):
             cleaned["errors"] = [self._link.clean(str(error)) for error in errors]
         return cleaned
+
+
+def _decision(decision: str, why: str) -> dict[str, object]:
+    return {
+        "hookEventName": BEFORE_CALL,
+        "permissionDecision": decision,
+        "permissionDecisionReason": why,
+    }
