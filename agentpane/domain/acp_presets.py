@@ -14,7 +14,8 @@ class AcpPreset:
     keys: names of the variables that hold its own keys, the first that is set is enough; base_url: the variable that
         says where its model is, if it knows one.
     hosts: what it must reach to think. sign_in: files below the home folder that hold its sign-in state.
-    plan_modes: names of the session modes in which it proposes and changes nothing.
+    plan_modes: names of the session modes in which it proposes and changes nothing. asking_modes: of those in which it
+        asks before it writes or runs anything.
     install, sign_in_hint: what a person does about a program that is missing or not signed in.
     """
 
@@ -30,6 +31,7 @@ class AcpPreset:
     base_url: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     plan_modes: tuple[str, ...] = ("plan",)
+    asking_modes: tuple[str, ...] = ()
 
 
 CLAUDE = AcpPreset(

@@ -143,10 +143,54 @@ async def test_what_is_written_is_asked_about_when_it_is_not_what_was_shown(rig:
 
 async def test_a_command_is_judged_with_the_variables_that_are_set_for_it(rig: AcpRig, place: Place) -> None:
     host = Host()
-    await play(rig, place, steps(["terminal_with", {"GREETING": "hello you"}, 'echo "$GREETING"']), host)
-    assert rig.heard("terminal")[0]["output"] == "hello you\n"
-    assert [use.command for use in host.uses] == ["GREETING='hello you' echo \"$GREETING\""]
-    assert host.details == ["GREETING='hello you' echo \"$GREETING\""]
+    (place.worktree / "sub").mkdir()
+    told = steps(
+        ["terminal_with", {"GREETING": "hello you"}, 'echo "$GREETING"'],
+        ["terminal_in", str(place.worktree / "sub"), {"A": "1"}, "true; pwd"],
+        ["terminal_with", {"A=1; rm -rf . #": "x"}, "true"],
+    )
+    await play(rig, place, told, host)
+    first, second, refused = rig.heard("terminal")
+    assert first["output"] == "hello you\n"
+    assert second["output"] == f"{place.worktree}/sub\n"
+    assert "No variable can be called" in refused["data"]["details"]
+    judged = ["GREETING='hello you' echo \"$GREETING\"", "cd sub && export A=1 && true; pwd"]
+    assert [use.command for use in host.uses] == judged
+    assert host.details == judged
+
+
+CHECK = {"command": "./check.sh"}
+
+
+@pytest.mark.parametrize(
+    ("given", "where", "variables", "judged"),
+    [
+        (CHECK, ".", {}, ["./check.sh"]),
+        (CHECK, "sub", {}, ["./check.sh", "cd sub && ./check.sh"]),
+        (CHECK, ".", {"BASH_ENV": "/evil"}, ["./check.sh", "BASH_ENV=/evil ./check.sh"]),
+        ({**CHECK, "cwd": "sub", "env": {"A": "1"}}, "sub", {"A": "1"}, ["cd sub && A=1 ./check.sh"]),
+        ({**CHECK, "cwd": "sub", "env": [{"name": "A", "value": "1"}]}, ".", {"A": "1"},
+         ["cd sub && A=1 ./check.sh", "A=1 ./check.sh"]),
+    ],
+)  # fmt: skip
+async def test_a_permission_is_for_the_command_where_and_with_what_it_was_shown(
+    rig: AcpRig, place: Place, given: dict[str, Any], where: str, variables: dict[str, str], judged: list[str]
+) -> None:
+    (place.worktree / "sub").mkdir()
+    host = Host()
+    terminal = [str(place.worktree / where), variables, "./check.sh"]
+    await play(rig, place, steps(["call", "1", "execute", "Run", {**given, "terminal": terminal}, "allow_once"]), host)
+    assert [use.command for use in host.uses] == judged
+    assert host.details == judged
+
+
+async def test_no_variable_of_a_terminal_reaches_what_starts_the_sandbox(rig: AcpRig, place: Place) -> None:
+    outside = place.folder / "outside"
+    outside.mkdir()
+    variables = {"LD_DEBUG": "libs", "LD_DEBUG_OUTPUT": str(outside / "written")}
+    await play(rig, place, steps(["terminal_with", variables, "echo ran"]))
+    assert "ran\n" in rig.heard("terminal")[0]["output"]
+    assert list(outside.iterdir()) == []
 
 
 # Permissions
@@ -324,13 +368,75 @@ class Planner(Host):
 async def test_a_plan_is_proposed_rejected_changed_and_then_carried_out(rig: AcpRig, place: Place) -> None:
     prompts = [[["say", "Plan one"]], [["say", "Plan two"]], [["say", "Carried out."]]]
     host = Planner()
-    events = await play(rig, place, {"prompts": prompts, "modes": ["default", "plan"]}, host, plan=True)
+    scenario = {"prompts": prompts, "modes": ["default", "plan"], "load": True}
+    events = await play(rig, place, scenario, host, plan=True)
     assert host.plans == ("Plan one", "Plan two")
     texts = [event["text"] for event in rig.heard("prompt")]
     assert "too vague" in texts[1]
-    assert "Second, better" in texts[2]
-    assert [event["mode"] for event in rig.heard("mode")] == ["plan", "default"]
+    assert texts[2] == "The plan is approved with changes. Carry out this one:\n\nSecond, better"
+    assert [event["mode"] for event in rig.heard("mode")] == ["plan"]  # the next process begins in its first one
+    assert [event["session"] for event in rig.heard("load")] == ["session-1"]
     assert events[-1] == base.Ended("Carried out.")
+
+
+WRITES = ["call", "1", "execute", "Write", {"command": "echo new > new.txt; cat new.txt; true"}]  # it asks nobody
+PROPOSES = ["call", "2", "switch_mode", "Plan", {"plan": "Write new.txt"}, "allow_once reject_once"]
+
+
+@pytest.mark.parametrize("remembers", [True, False])
+@pytest.mark.parametrize("proposal", [["say", "Write new.txt"], PROPOSES])
+async def test_a_program_cannot_write_before_its_plan_is_approved_and_then_can(
+    rig: AcpRig, place: Place, proposal: list[Any], remembers: bool
+) -> None:
+    there: list[bool] = []
+
+    class Approves(Host):
+        async def decide(
+            self, turn: int, call: ToolCall, use: Use, summary: str, detail: str = "", others: tuple[Use, ...] = ()
+        ) -> Verdict:
+            assert detail == "Write new.txt"
+            there.append((place.worktree / "new.txt").exists())
+            return Verdict(Judgement.ALLOW, "approved by ada")
+
+    prompts = [[WRITES, proposal], [WRITES]][: 2 if remembers else 1]  # another conversation begins with the first
+    scenario = {"prompts": prompts, "load": remembers, "modes": ["default", "plan"]}
+    events = await play(rig, place, scenario, Approves(), plan=True)
+    assert there[:1] == [False]
+    assert (place.worktree / "new.txt").read_text() == "new\n"
+    told = rig.heard("prompt")[1]["text"]
+    assert told.endswith("The plan is approved. Carry it out.")
+    assert ("Write new.txt" in told, "Do the work" in told) == (not remembers, not remembers)
+    assert len(of_kind(events, base.ConversationNamed)) == (1 if remembers else 2)
+    assert of_kind(events, base.Ended)
+
+
+async def test_under_a_policy_that_lets_it_read_only_a_program_cannot_write(rig: AcpRig, place: Place) -> None:
+    events = await play(rig, place, steps(WRITES), read_only=True)
+    assert not (place.worktree / "new.txt").exists()
+    assert events[-1] == base.Ended("All done.")
+
+
+async def test_a_decision_about_one_content_is_none_about_another(rig: AcpRig, place: Place) -> None:
+    class Asked(Host):
+        calls: tuple[ToolCall, ...] = ()
+
+        async def decide(self, turn: int, call: ToolCall, *more: Any, **named: Any) -> Verdict:
+            self.calls = (*self.calls, call)
+            return await super().decide(turn, call, *more, **named)
+
+    def edit(number: str, text: str) -> list[list[Any]]:
+        diff = [{"type": "diff", "path": "a.txt", "newText": text}]
+        told = {"sessionUpdate": "tool_call", "toolCallId": number, "title": "Edit", "kind": "edit", "content": diff}
+        return [["update", told], ["call", number, "edit", "Edit", {"path": "a.txt"}, "allow_once"]]
+
+    host = Asked()
+    long = "x" * 120_000
+    await play(
+        rig, place, steps(*edit("1", "a"), *edit("2", "b"), *edit("3", f"{long}a"), *edit("4", f"{long}b")), host
+    )
+    assert len({json.dumps(call.input) for call in host.calls}) == 4
+    assert host.details[2] == host.details[3]  # as far as they are shown
+    assert host.details[2].endswith(" characters more]")
 
 
 # Ends

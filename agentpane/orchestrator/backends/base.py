@@ -350,6 +350,7 @@ class Brief:
     conversation: under which name an agent that keeps its conversation itself has this one.
     state: a private folder for what such an agent keeps of this task; it outlives the run.
     plan: the agent has to propose a plan, and change nothing until it is approved.
+    read_only: its policy lets nothing be changed.
     extra_tools: of tool servers, beside `tools`; for an agent that calls our tools.
     """
 
@@ -370,6 +371,7 @@ class Brief:
     conversation: str | None = None
     state: Path | None = None
     plan: bool = False
+    read_only: bool = False
     extra_tools: tuple[Tool, ...] = ()
 
 

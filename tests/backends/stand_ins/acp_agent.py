@@ -196,6 +196,8 @@ class StandIn:
             self._progress(call_id, "failed", "not permitted")
             return
         self._progress(call_id, "in_progress")
+        if "terminal" in given:  # by the client, and perhaps elsewhere and with other variables than it has shown
+            await self.do_terminal_in(*given["terminal"])
         if "really" in given:  # by the client, and perhaps with another content than it has shown
             await self.do_write(given["path"], given["really"])
         self._progress(call_id, "completed", self._carry_out(kind, given))
@@ -210,8 +212,12 @@ class StandIn:
         await self.do_terminal_with({}, command, *arguments)
 
     async def do_terminal_with(self, variables: dict[str, str], command: str, *arguments: str) -> None:
+        await self.do_terminal_in(None, variables, command, *arguments)
+
+    async def do_terminal_in(self, cwd: str | None, variables: dict[str, str], command: str, *arguments: str) -> None:
         env = [{"name": name, "value": value} for name, value in variables.items()]
-        asking = self._ask("terminal/create", command=command, args=list(arguments), env=env)
+        where = {"cwd": cwd} if cwd else {}
+        asking = self._ask("terminal/create", command=command, args=list(arguments), env=env, **where)
         made = await self._tried("terminal", asking)
         if made is None:
             return
@@ -297,7 +303,7 @@ class StandIn:
                 return "written"
             case "read":
                 return place.read_text()
-            case "execute":
+            case "execute" if "terminal" not in given:
                 command = given["command"]
                 return subprocess.run(
                     command if isinstance(command, list) else ["sh", "-c", command],

@@ -8,25 +8,26 @@ from __future__ import annotations
 import asyncio
 import codecs
 import shlex
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 from agentpane.domain.policy import EXIT_PLAN, Effect, Judgement, Use, Verdict
 from agentpane.errors import AgentPaneError
 from agentpane.orchestrator.backends.acp import filing
-from agentpane.orchestrator.backends.acp.calls import AgentCall, within
+from agentpane.orchestrator.backends.acp.calls import AgentCall, placed, within
 from agentpane.orchestrator.backends.acp.inbox import Inbox, Request
 from agentpane.orchestrator.backends.acp.library import PERMISSION, QUESTION, READ, TERMINAL, WRITE, Library
-from agentpane.orchestrator.backends.acp.memory import Memory
+from agentpane.orchestrator.backends.acp.memory import PLAN_APPROVED, Memory
 from agentpane.orchestrator.backends.acp.questions import answer_form, questions_of
 from agentpane.orchestrator.backends.acp.scribe import Scribe
-from agentpane.orchestrator.backends.acp.terminals import Terminal, Terminals
+from agentpane.orchestrator.backends.acp.terminals import Terminal, Terminals, check_names
 from agentpane.orchestrator.backends.base import BackendEvent, Brief, Host
 from agentpane.orchestrator.tools import ToolResult
 from agentpane.orchestrator.tools.base import Refusal
 from agentpane.orchestrator.tree import files
 
+APPROVED = ToolResult(PLAN_APPROVED, False, "approved")
+CANCELLED = {"outcome": {"outcome": "cancelled"}}
 ALLOWING = ("allow_once", "allow_always")  # ours is the memory of "always"
 REFUSING = ("reject_once", "reject_always")
 
@@ -45,6 +46,7 @@ class Answers:
         memory: Memory,
     ) -> None:
         self.denials: list[str] = []
+        self._plan = brief.plan
         self._context = brief.context
         self._worktree = brief.context.worktree
         self._host = host
@@ -89,11 +91,15 @@ class Answers:
                 yield event
             _give(request, self._outcome(request.params.options, REFUSING))
             return
-        self._granted += [(_bare(use), call) for use in uses]
-        if call.name == EXIT_PLAN:
-            self._memory.approve_plan(verdict.edited)
         for event in self._scribe.start(call, verdict.rule):
             yield event
+        if call.name == EXIT_PLAN and self._plan and self._memory.plan is None:  # another process carries it out
+            self._memory.approve_plan(call.detail(self._worktree), verdict.edited)
+            for event in self._scribe.finish(call, APPROVED):
+                yield event
+            _give(request, CANCELLED)
+            return
+        self._granted += [(_bare(use), call) for use in uses]
         _give(request, self._outcome(request.params.options, ALLOWING))
 
     async def _read(self, request: Request) -> AsyncGenerator[BackendEvent, None]:
@@ -153,18 +159,21 @@ class Answers:
     async def _terminal(self, request: Request) -> AsyncGenerator[BackendEvent, None]:
         params = request.params
         script = shlex.join([params.command, *params.args]) if params.args else params.command
-        use = Use("Bash", Effect.EXECUTE, command=script)
-        events, call, own = await self._attributed(("execute",), use, "execute", script)
+        folder = within(self._worktree, params.cwd) if params.cwd else "."
+        environment = {variable.name: variable.value for variable in params.env or ()}
+        whole = placed(script, folder, environment)
+        use = Use("Bash", Effect.EXECUTE, command=whole)
+        events, call, own = await self._attributed(("execute",), use, "execute", whole)
         for event in events:
             yield event
         try:
             cwd = "/".join(files.components(self._worktree, params.cwd)) if params.cwd else None
+            check_names(environment)
         except Refusal as refusal:
             for event in self._refused(request, call, refusal.message, own):
                 yield event
             return
-        environment = {variable.name: variable.value for variable in params.env or ()}
-        verdict = self._granted_before(use) or await self._decide(call, (_with_variables(use, environment),))
+        verdict = self._granted_before(use) or await self._decide(call, (use,))
         for event in self._judged(request, call, verdict):
             yield event
         if verdict.judgement is Judgement.DENY:
@@ -233,10 +242,8 @@ class Answers:
     async def _decide(self, call: AgentCall, uses: Sequence[Use]) -> Verdict:
         """Allowed only if each of the uses is."""
         use, *others = uses
-        summary, detail = call.summary(self._worktree), call.detail(self._worktree)
-        if use.command is not None and detail == call.command():
-            detail = use.command  # with the variables that are set for it
-        return await self._host.decide(call.turn, call.to_ask(), use, summary, detail, tuple(others))
+        summary, detail = call.summary(self._worktree), call.detail(self._worktree, use.command)
+        return await self._host.decide(call.turn, call.to_ask(use.command), use, summary, detail, tuple(others))
 
     def _granted_before(self, use: Use, fits: Callable[[AgentCall], bool] = lambda call: True) -> Verdict | None:
         """The verdict on a call under way that has asked for this very use; it counts for one effect."""
@@ -262,7 +269,8 @@ class Answers:
 
     def _refused(self, request: Request, call: AgentCall, words: str, own: bool) -> list[BackendEvent]:
         request.answer.set_exception(self._library.error.invalid_params({"details": words}))
-        return list(self._scribe.finish(call, ToolResult(words, True, words[:200]))) if own else []
+        denied = words if call.started_at is None else None  # nothing of it has happened
+        return list(self._scribe.finish(call, ToolResult(words, True, words[:200]), denied)) if own else []
 
     def _present(self, path: str) -> str:
         try:
@@ -275,7 +283,7 @@ class Answers:
             for option in options:
                 if option.kind == kind:
                     return {"outcome": {"outcome": "selected", "optionId": option.option_id}}
-        return {"outcome": {"outcome": "cancelled"}}
+        return CANCELLED
 
 
 def _give(request: Request, answer: dict[str, Any]) -> None:
@@ -288,15 +296,9 @@ def _bare(use: Use) -> Use:
     return Use("", use.effect, use.path if use.command is None else None, use.command, use.host)
 
 
-def _with_variables(use: Use, environment: Mapping[str, str]) -> Use:
-    """The use with the variables that the program sets for it: a rule about the command alone does not cover them."""
-    given = " ".join(f"{name}={shlex.quote(value)}" for name, value in environment.items())
-    return replace(use, command=f"{given} {use.command}") if given else use
-
-
 def _concerns(call: AgentCall, use: Use, worktree: Any) -> bool:
     """Whether an announced call is about what is now done for it."""
     if use.command is not None:
-        return call.command() in (None, use.command) or use.command in (call.title, call.title.strip("`"))
+        return call.script(worktree) in (None, use.command) or use.command in (call.title, call.title.strip("`"))
     known = call.uses(worktree)
     return any(one.path in (None, use.path) for one in known)

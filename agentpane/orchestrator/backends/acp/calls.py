@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 import os.path
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -43,6 +44,8 @@ EFFECTS: Mapping[str, Effect] = {
 }
 SILENT_END = "The agent ended its turn without saying how this call came out."
 DETAIL = 100_000  # characters that a person is shown of one question
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # of a variable
+_COMPOUND = re.compile(r"[;|&\n(){}<>`]")
 MAX_RESULT = 30_000  # characters of a result that are kept
 
 
@@ -93,11 +96,18 @@ class AgentCall:
     def as_call(self) -> ToolCall:
         return ToolCall(self.id, self.name, self.reported or self.input())
 
-    def to_ask(self) -> ToolCall:
-        """As a person is asked about it: each question about a call has a name of its own."""
-        whole = self.as_call()
+    def to_ask(self, command: str | None) -> ToolCall:
+        """As a person is asked about it: each question about a call has a name of its own.
+
+        What its input alone does not say is in there as a digest, so that no answer is taken for that to another.
+        """
+        given = self.input()
+        if self.diffs or command not in (None, *given.values()):
+            told = json.dumps([command, self.diffs]).encode()
+            given = {**given, "sha256": hashlib.sha256(told).hexdigest()}
         self.times_asked += 1
-        return whole if self.times_asked == 1 else replace(whole, id=f"{whole.id}_{self.times_asked}")
+        name = self.id if self.times_asked == 1 else f"{self.id}_{self.times_asked}"
+        return ToolCall(name, self.name, given)
 
     def makes(self, worktree: Path, path: str, present: str, content: str) -> bool:
         """Whether a file that gets this content becomes what the call's diffs show, if they show anything of it."""
@@ -130,6 +140,14 @@ class AgentCall:
                     return _command_line([str(word) for word in value])
         return self.title.strip("`") or None
 
+    def script(self, worktree: Path) -> str | None:
+        """The command line, with the folder and the variables that the call names for it."""
+        bare, given = self.command(), self.raw_input
+        if bare is None or not isinstance(given, Mapping):
+            return bare
+        named = next((given[name] for name in ("cwd", "workdir") if isinstance(given.get(name), str)), None)
+        return placed(bare, within(worktree, named) if named else ".", _variables(given.get("env")))
+
     def path(self, worktree: Path) -> str | None:
         named = self.paths or tuple(path for path, _, _ in self.diffs)
         if not named and isinstance(self.raw_input, Mapping):
@@ -141,7 +159,7 @@ class AgentCall:
         effect = EFFECTS.get(self.kind, Effect.OTHER)
         url = self.raw_input.get("url") if isinstance(self.raw_input, Mapping) else None
         host = urlsplit(url).hostname if isinstance(url, str) else None
-        return Use(self.name, effect, self.path(worktree), self.command(), host)
+        return Use(self.name, effect, self.path(worktree), self.script(worktree), host)
 
     def uses(self, worktree: Path) -> tuple[Use, ...]:
         """One for each file that it names: a call that touches several is allowed only if each of them is."""
@@ -153,19 +171,20 @@ class AgentCall:
         return tuple(Use(first.tool, first.effect, path, first.command, first.host) for path in paths)
 
     def summary(self, worktree: Path) -> str:
-        line = self.command() or self.path(worktree) or self.title or self.name
+        line = self.script(worktree) or self.path(worktree) or self.title or self.name
         return " ".join(line.split())[:200]
 
-    def detail(self, worktree: Path) -> str:
-        """The whole command, the diff or the plan."""
+    def detail(self, worktree: Path, command: str | None = None) -> str:
+        """The whole command (the call's own unless given), the diff or the plan; of too much, how much is hidden."""
         if self.kind == "switch_mode" and isinstance(self.raw_input, Mapping) and "plan" in self.raw_input:
-            return str(self.raw_input["plan"])[:DETAIL]
+            return shown(str(self.raw_input["plan"]))
         parts = [
             "".join(difflib.unified_diff(_lines(old), _lines(new), f"a/{path}", f"b/{path}"))
             for path, old, new in ((within(worktree, named), old, new) for named, old, new in self.diffs)
         ]
-        whole = "\n".join(parts) or self.command() or json.dumps(self.input(), indent=2, ensure_ascii=False)
-        return whole[:DETAIL]
+        command = command or self.script(worktree)
+        whole = "\n".join([*([command] if command else []), *parts])
+        return shown(whole or json.dumps(self.input(), indent=2, ensure_ascii=False))
 
     def fresh_output(self) -> str:
         """What of the text has not been shown yet."""
@@ -184,6 +203,22 @@ class AgentCall:
         return ToolResult(text or ("failed" if failed else "done"), failed, "failed" if failed else "done", changed)
 
 
+def shown(text: str) -> str:
+    """As much as a person is shown, and how much is not."""
+    return text if len(text) <= DETAIL else f"{text[:DETAIL]}\n[… {len(text) - DETAIL:,} characters more]"
+
+
+def placed(script: str, folder: str, variables: Mapping[str, str]) -> str:
+    """The command with its folder (“.” is the worktree) and variables in so many words, as it is judged and shown."""
+    given = " ".join(f"{shlex.quote(name)}={shlex.quote(value)}" for name, value in variables.items())
+    if given:
+        simple = _COMPOUND.search(script) is None and all(NAME.fullmatch(name) for name in variables)
+        script = f"{given} {script}" if simple else f"export {given} && {script}"
+    if folder == ".":
+        return script
+    return f"cd {shlex.quote(f'./{folder}' if folder.startswith('-') else folder)} && {script}"
+
+
 def within(worktree: Path, path: str) -> str:
     """The path relative to the worktree where it lies inside, absolute otherwise."""
     absolute = os.path.normpath(os.path.join(worktree, path.removeprefix("file://")))
@@ -191,6 +226,14 @@ def within(worktree: Path, path: str) -> str:
         if absolute == root or absolute.startswith(root + "/"):
             return absolute[len(root) + 1 :] or "."
     return absolute
+
+
+def _variables(given: Any) -> Mapping[str, str]:
+    """Those that a call's input names, as an object or as a list of names and values."""
+    if isinstance(given, Sequence) and not isinstance(given, str):
+        pairs = [one for one in given if isinstance(one, Mapping)]
+        given = {str(one.get("name")): one.get("value") for one in pairs}
+    return {str(name): str(value) for name, value in given.items()} if isinstance(given, Mapping) else {}
 
 
 def _of(content: Sequence[Any], kind: str) -> list[Any]:

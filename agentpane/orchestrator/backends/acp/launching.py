@@ -63,7 +63,7 @@ def missing(message: str, hint: str) -> AgentPaneError:
     return AgentPaneError(ErrorCode.AGENT_BACKEND_MISSING, message, f"{hint} Nothing has changed.")
 
 
-def prepare(program: Program, brief: Brief, home: Path) -> SandboxCommand:
+def prepare(program: Program, brief: Brief, home: Path, read_only: bool) -> SandboxCommand:
     """Make the program's own home folder, and say how it is confined. Blocks."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     if program.preset is not None:
@@ -82,6 +82,7 @@ def prepare(program: Program, brief: Brief, home: Path) -> SandboxCommand:
         timeout_s=OPEN_ENDED_S,
         network=network_of(program.preset, brief),
         writable=(home,),
+        read_only=read_only,
     )
 
 

@@ -13,26 +13,29 @@ from pathlib import Path
 from agentpane.domain.json import JsonObject
 
 NAME = "acp.json"
+PLAN_APPROVED = "The plan is approved. Carry it out."
 
 
 @dataclass(slots=True)
 class Memory:
     """unread: messages of a person that were taken and not given to the program. cost: in dollars, as it counted.
 
-    plan_approved: a plan has been approved in this conversation.
+    mode: in which the conversation began. plan: what was approved while this run was played, which is not kept: the
+    engine knows of what was approved before.
     """
 
     file: Path
     unread: tuple[str, ...] = ()
     cost: float = 0.0
-    plan_approved: bool = False
+    mode: str = ""
+    plan: str | None = None
 
     @classmethod
     def of(cls, state: Path) -> Memory:
         file = state / NAME
         try:
             kept = json.loads(file.read_text("utf-8"))
-            return cls(file, tuple(str(text) for text in kept["unread"]), float(kept["cost"]), bool(kept["plan"]))
+            return cls(file, tuple(str(text) for text in kept["unread"]), float(kept["cost"]), str(kept["mode"]))
         except (OSError, ValueError, KeyError, TypeError):
             return cls(file)
 
@@ -48,16 +51,20 @@ class Memory:
             self.save()
         return taken
 
-    def approve_plan(self, edited: JsonObject | None) -> None:
-        """A person has approved the plan. edited: with these changes, which the program is still to be told."""
-        self.plan_approved = True
+    def approve_plan(self, plan: str, edited: JsonObject | None) -> None:
+        """A person has approved the plan, which the program is still to be told. edited: with these changes."""
         if edited is not None and "plan" in edited:
-            self.unread = (*self.unread, f"The plan is approved with changes. Carry out this one:\n\n{edited['plan']}")
+            plan = str(edited["plan"])
+            told = f"The plan is approved with changes. Carry out this one:\n\n{plan}"
+        else:
+            told = PLAN_APPROVED
+        self.plan = plan
+        self.unread = (*self.unread, told)
         self.save()
 
-    def begin(self) -> None:
-        """Another conversation begins: nothing of it is known yet."""
-        self.cost, self.plan_approved = 0.0, False
+    def begin(self, mode: str) -> None:
+        """Another conversation begins, in this mode: nothing else of it is known yet."""
+        self.cost, self.mode = 0.0, mode
         self.save()
 
     def spent(self, total: float | None) -> float | None:
@@ -70,7 +77,7 @@ class Memory:
         return new
 
     def save(self) -> None:
-        told = {"unread": list(self.unread), "cost": self.cost, "plan": self.plan_approved}
+        told = {"unread": list(self.unread), "cost": self.cost, "mode": self.mode}
         part = self.file.with_suffix(".part")
         part.write_text(json.dumps(told), "utf-8")
         part.replace(self.file)

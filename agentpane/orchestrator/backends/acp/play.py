@@ -1,25 +1,30 @@
-"""One run of a program that speaks the protocol: prompt it and follow it until it says that it is done."""
+"""One process of a program that speaks the protocol: prompt it and follow it until it says that it is done.
+
+One that has proposed a plan is ended when the plan is approved: until then it cannot write the worktree. The next
+process takes its conversation up.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
 
+from agentpane.domain.acp_presets import AcpPreset
 from agentpane.domain.policy import EXIT_PLAN, Effect, Judgement, Use
 from agentpane.domain.runs import PauseReason
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.backends import retelling
-from agentpane.orchestrator.backends.acp.answers import Answers
-from agentpane.orchestrator.backends.acp.calls import AgentCall
+from agentpane.orchestrator.backends.acp.answers import APPROVED, Answers
+from agentpane.orchestrator.backends.acp.calls import AgentCall, shown
 from agentpane.orchestrator.backends.acp.inbox import Inbox, Request
 from agentpane.orchestrator.backends.acp.memory import Memory
 from agentpane.orchestrator.backends.acp.scribe import Scribe
 from agentpane.orchestrator.backends.acp.session import Session
-from agentpane.orchestrator.backends.acp.settling import Settling
 from agentpane.orchestrator.backends.base import (
     BackendEvent,
     Brief,
@@ -33,14 +38,27 @@ from agentpane.orchestrator.backends.base import (
 from agentpane.orchestrator.tools import ToolResult
 
 GO_ON = "Your answer was cut off at its longest length. Go on exactly where it stopped."
-PLAN_APPROVED = "The plan is approved. Carry it out."
-APPROVED = ToolResult(PLAN_APPROVED, False, "approved")
 GO_ON_WITH_TASK = "Go on with the task. Look at the present state before you repeat anything."
 MOST_NUDGES = 4  # in a row
 
 
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How a process begins. conversation: the one to take up, which is told `news`; one that begins is told `whole`."""
+
+    conversation: str | None
+    news: str
+    whole: str
+
+    @classmethod
+    def of(cls, brief: Brief, told: tuple[str, ...]) -> Opening:
+        """A run's first. told: what has become of its open calls."""
+        whole = f"{brief.system}\n\n{retelling.retold(brief.history, brief.results)}"
+        return cls(brief.conversation, _joined(*told, retelling.news(brief.history)), _joined(*told, whole))
+
+
 class Play:
-    """The prompts of one run."""
+    """The prompts of one process. follows: how the next one begins, if there is to be one."""
 
     def __init__(
         self,
@@ -59,34 +77,34 @@ class Play:
         self._scribe = scribe
         self._answers = answers
         self._memory = memory
+        self.follows: Opening | None = None
+        self._starts_planning = self._planning
         self._nudges = 0
         self._after_plan: str | None = None
 
-    async def events(self, plan_modes: tuple[str, ...]) -> AsyncGenerator[BackendEvent, None]:
-        settling = Settling(self._brief, self._host, self._memory)
-        async for event in settling.events():
-            yield event
+    async def events(self, opening: Opening, preset: AcpPreset | None) -> AsyncGenerator[BackendEvent, None]:
         await self._session.start()
-        cwd, known = str(self._brief.context.worktree), self._brief.conversation
-        if known and await self._session.take_up(cwd, known):
-            text = retelling.news(self._brief.history)
+        cwd = str(self._brief.context.worktree)
+        if opening.conversation and await self._session.take_up(cwd, opening.conversation):
+            text = opening.news
         else:
             name = await self._session.open(cwd)
-            self._memory.begin()
+            self._memory.begin(self._session.first_mode)
             yield ConversationNamed(name)
-            text = f"{self._brief.system}\n\n{retelling.retold(self._brief.history, self._brief.results)}"
-        if self._planning:
-            await self._session.choose_mode(*plan_modes)
+            text = opening.whole
+        await self._choose_mode(preset)
         await self._session.choose_model(self._brief.agent.model)
         self._scribe.model = self._session.model()
-        following: str | None = "\n\n".join(part for part in (*settling.told, text) if part)
+        following: str | None = text
         while following is not None:
             for event in await self._scribe.begin():
                 yield event
-            following = "\n\n".join(part for part in (following, *self._memory.take()) if part)
+            following = _joined(following, *self._memory.take())
             async with aclosing(self._prompted(following or GO_ON_WITH_TASK)) as told:
                 async for event in told:
                     yield event
+            if self._may_write:
+                break
             following = self._next()
             if following is None and self._planning:
                 async with aclosing(self._proposed()) as told:
@@ -95,11 +113,29 @@ class Play:
                 following = self._after_plan
             elif following is not None:
                 yield Nudged(self._scribe.turn, following)
-        yield Ended(self._scribe.last_words)
+        if self._may_write:
+            system, plan = self._brief.system, self._memory.plan
+            past = retelling.retold(self._brief.history, self._brief.results)
+            whole = _joined(system, past, f"You have proposed a plan:\n\n{plan}")
+            self.follows = Opening(self._session.id, "", whole)
+        else:
+            yield Ended(self._scribe.last_words)
 
     @property
     def _planning(self) -> bool:
-        return self._brief.plan and not self._memory.plan_approved
+        return self._brief.plan and self._memory.plan is None
+
+    @property
+    def _may_write(self) -> bool:
+        """Whether its plan has been approved, which this process cannot carry out."""
+        return self._starts_planning and not self._planning
+
+    async def _choose_mode(self, preset: AcpPreset | None) -> None:
+        if self._planning:
+            await self._session.choose_mode(*(preset.plan_modes if preset else ("plan",)))
+        else:
+            asking = preset.asking_modes if preset else ()
+            await self._session.choose_mode(*asking, *([] if asking else [self._memory.mode]))
 
     async def _proposed(self) -> AsyncGenerator[BackendEvent, None]:
         """A program that has no call for it proposes its plan with its last words: ask about them."""
@@ -108,14 +144,12 @@ class Play:
         for event in [*await self._scribe.own_call(call), *self._scribe.settle()]:
             yield event
         use = Use(EXIT_PLAN, Effect.OTHER)
-        verdict = await self._host.decide(call.turn, call.as_call(), use, "a plan", plan)
+        verdict = await self._host.decide(call.turn, call.as_call(), use, "a plan", shown(plan))
         self._after_plan = None
         if verdict.judgement is Judgement.ALLOW:
-            self._memory.approve_plan(verdict.edited)
+            self._memory.approve_plan(plan, verdict.edited)
             for event in [*self._scribe.start(call, verdict.rule), *self._scribe.finish(call, APPROVED)]:
                 yield event
-            await self._session.choose_mode(self._session.first_mode)
-            self._after_plan = PLAN_APPROVED
         else:
             words = f"The plan is not approved: {verdict.rule}"
             for event in self._scribe.finish(call, ToolResult(words, True, "denied"), verdict.rule):
@@ -128,10 +162,15 @@ class Play:
             async with aclosing(self._followed(prompting)) as told:
                 async for event in told:
                     yield event
+            if self._may_write:
+                await self._session.cancel(prompting)
+                for event in self._scribe.stopped(_used(prompting)):
+                    yield event
+                return
             answer = prompting.result()
         except RunPaused:
             await self._session.cancel(prompting)
-            used = None if not _has_answer(prompting) else usage_of(prompting.result())
+            used = _used(prompting)
             if used is not None:
                 yield self._scribe.cut("cancelled", used)
             raise
@@ -143,9 +182,9 @@ class Play:
             yield event
 
     async def _followed(self, prompting: asyncio.Future[Any]) -> AsyncGenerator[BackendEvent, None]:
-        """Everything that comes until the prompt has its answer, in order."""
+        """Everything that comes until the prompt has its answer or the plan is approved, in order."""
         items = self._inbox.items
-        while True:
+        while not self._may_write:
             if not items:
                 if prompting.done():
                     return
@@ -199,8 +238,14 @@ class Play:
                 raise ended_badly(reason, self._session.agent, self._scribe.last_words)
 
 
-def _has_answer(prompting: asyncio.Future[Any]) -> bool:
-    return prompting.done() and not prompting.cancelled() and prompting.exception() is None
+def _joined(*parts: str) -> str:
+    return "\n\n".join(part for part in parts if part)
+
+
+def _used(prompting: asyncio.Future[Any]) -> Usage | None:
+    """What a prompt has used that was broken off, where the program has still said so."""
+    answered = prompting.done() and not prompting.cancelled() and prompting.exception() is None
+    return usage_of(prompting.result()) if answered else None
 
 
 def own_limit(agent: str) -> AgentPaneError:

@@ -149,6 +149,15 @@ class Scribe:
         events.append(self._closed(stop_reason, usage))
         return events
 
+    def stopped(self, used: base.Usage | None) -> Events:
+        """The program has been ended where it can go on: what is open is closed, and it need not have a last word."""
+        events = self.settle()
+        for call in self._calls.values():
+            events += self.finish(call, ToolResult(SILENT_END, True, "no outcome"))
+        if self._open:
+            return [*events, *self._flush(), self._closed("cancelled", used)]
+        return [*events, self.cut("cancelled", used)] if used is not None else events
+
     def cut(self, stop_reason: str, usage: base.Usage) -> base.ModelCalled:
         """What a prompt has used that was broken off; its calls stay open."""
         cost, purpose = self._spent(self.cost), base.Purpose.FAILED_TRY

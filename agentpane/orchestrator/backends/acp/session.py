@@ -103,11 +103,13 @@ class Session:
         return True
 
     async def choose_mode(self, *modes: str) -> None:
-        """Set the first of these modes that the program offers, if it offers any."""
+        """Set the first of these modes that the program offers, if it offers any and is not in it."""
         schema = self._library.schema
         offered = {mode.id for mode in self.modes.available_modes} if self.modes else set()
         for mode in modes:
             if mode in offered:
+                if mode == self.first_mode:
+                    return
                 wanted = schema.SetSessionModeRequest(session_id=self.id, mode_id=mode)
                 await self._ask("session/set_mode", wanted, schema.SetSessionModeResponse)
                 return

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 
 from agentpane.domain.policy import EXIT_PLAN, Effect, Judgement, Use
 from agentpane.domain.transcript import UNKNOWN_OUTCOME
+from agentpane.orchestrator.backends.acp.calls import shown
 from agentpane.orchestrator.backends.acp.memory import Memory
 from agentpane.orchestrator.backends.base import BackendEvent, Brief, Host, Pending, ToolFinished
 from agentpane.orchestrator.tools import ToolResult
@@ -39,12 +40,11 @@ class Settling:
             return ToolResult(f"The person answers: {answer}", False, " ".join(answer.split())[:200]), None
         if call.name == EXIT_PLAN and not pending.started:
             plan = str(given.get("plan", ""))
-            verdict = await self._host.decide(turn, call, Use(EXIT_PLAN, Effect.OTHER), "a plan", plan)
+            verdict = await self._host.decide(turn, call, Use(EXIT_PLAN, Effect.OTHER), "a plan", shown(plan))
             if verdict.judgement is Judgement.DENY:
                 self.told.append(f"Your plan is not approved: {verdict.rule}")
                 return ToolResult(verdict.rule, True, "denied"), verdict.rule
-            self._memory.approve_plan(verdict.edited)
-            self.told.append("Your plan is approved. Carry it out.")
+            self._memory.approve_plan(plan, verdict.edited)
             return ToolResult("approved", False, "approved"), None
         about = ", ".join(str(one)[:200] for one in given.values())
         self.told.append(f"About your call {call.name} ({about}): {UNKNOWN_OUTCOME}")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from agentpane.errors import AgentPaneError
+from agentpane.orchestrator.backends.acp.calls import NAME
 from agentpane.orchestrator.backends.acp.library import Library
 from agentpane.orchestrator.tools import ToolContext, refusals
+from agentpane.orchestrator.tools.base import Refusal
 from agentpane.sandbox import Outcome, SandboxCommand
 
 LONGEST_S = 3_600.0
@@ -90,10 +93,10 @@ class Terminals:
         context = self._context
         worktree = context.worktree
         command = SandboxCommand(
-            script=script,
+            script=with_variables(script, environment, context.environment.get("SHELL") or "sh"),
             worktree=worktree,
             readable=context.readable,
-            environment={**context.environment, **environment},
+            environment=context.environment,
             timeout_s=LONGEST_S,
             network=context.network,
             cwd=worktree / cwd if cwd else None,
@@ -144,6 +147,23 @@ class Terminals:
         if name not in self._terminals:
             raise self._library.error.resource_not_found(name)
         return self._terminals[name]
+
+
+def check_names(variables: Mapping[str, str]) -> None:
+    """Raises Refusal for a name that no shell would take for a variable's."""
+    wrong = next((name for name in variables if NAME.fullmatch(name) is None), None)
+    if wrong is not None:
+        raise Refusal(f"No variable can be called {wrong!r}.")
+
+
+def with_variables(script: str, variables: Mapping[str, str], shell: str) -> str:
+    """A script that runs another with these variables. They are set inside the sandbox: what starts it obeys some
+    (LD_PRELOAD) as well, and is not confined.
+    """
+    if not variables:
+        return script
+    given = [f"{name}={value}" for name, value in variables.items()]
+    return f"exec {shlex.join(['env', *given, shell, '-c', script])}"
 
 
 async def _end(terminal: Terminal) -> None:
