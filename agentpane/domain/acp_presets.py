@@ -13,7 +13,9 @@ class AcpPreset:
     program: its name on PATH. environment: what makes it ask before it acts, and keeps it from reaching elsewhere.
     keys: names of the variables that hold its own keys, the first that is set is enough; base_url: the variable that
         says where its model is, if it knows one.
-    hosts: what it must reach to think. sign_in: files below the home folder that hold its sign-in state.
+    hosts: what it must reach to think. sign_in: files below the home folder that hold its sign-in state and nothing
+        else. sign_in_settings: JSON files of settings by what of them says how it is signed in, each as the names that
+        lead to it; the rest may start tool servers, hold their secrets, and let it act unasked.
     plan_modes: names of the session modes in which it proposes and changes nothing. asking_modes: of those in which it
         asks before it writes or runs anything.
     install, sign_in_hint: what a person does about a program that is missing or not signed in.
@@ -30,6 +32,7 @@ class AcpPreset:
     sign_in_hint: str
     base_url: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    sign_in_settings: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
     plan_modes: tuple[str, ...] = ("plan",)
     asking_modes: tuple[str, ...] = ()
 
@@ -48,6 +51,7 @@ CLAUDE = AcpPreset(
         "DISABLE_AUTOUPDATER": "1",
         "DISABLE_TELEMETRY": "1",
     },
+    asking_modes=("default",),
     install="npm install -g @agentclientprotocol/claude-agent-acp",
     sign_in_hint="Store a key in the settings, or set ANTHROPIC_API_KEY where you start the command.",
 )
@@ -58,9 +62,10 @@ CODEX = AcpPreset(
     arguments=(),
     keys=("CODEX_API_KEY", "OPENAI_API_KEY"),
     hosts=("api.openai.com", "chatgpt.com", "auth.openai.com"),
-    sign_in=(".codex/auth.json", ".codex/config.toml"),
+    sign_in=(".codex/auth.json",),
     environment={"INITIAL_AGENT_MODE": "read-only", "NO_BROWSER": "1"},
     plan_modes=("read-only",),
+    asking_modes=("read-only",),
     install="npm install -g @agentclientprotocol/codex-acp",
     sign_in_hint="Run `codex login`, or set OPENAI_API_KEY where you start the command.",
 )
@@ -68,7 +73,7 @@ GEMINI = AcpPreset(
     name="gemini",
     title="Gemini CLI",
     program="gemini",
-    arguments=("--acp",),
+    arguments=("--acp", "--approval-mode", "default"),
     keys=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
     hosts=(
         "generativelanguage.googleapis.com",
@@ -76,8 +81,10 @@ GEMINI = AcpPreset(
         "oauth2.googleapis.com",
         "accounts.google.com",
     ),
-    sign_in=(".gemini/oauth_creds.json", ".gemini/google_accounts.json", ".gemini/settings.json"),
+    sign_in=(".gemini/oauth_creds.json", ".gemini/google_accounts.json"),
+    sign_in_settings={".gemini/settings.json": (("security", "auth", "selectedType"), ("selectedAuthType",))},
     environment={"NO_BROWSER": "true", "GEMINI_SANDBOX": "false"},
+    asking_modes=("default",),
     install="npm install -g @google/gemini-cli",
     sign_in_hint="Run `gemini` once and sign in, or set GEMINI_API_KEY where you start the command.",
 )
@@ -95,12 +102,13 @@ OPENCODE = AcpPreset(
         "opencode.ai",
         "models.dev",
     ),
-    sign_in=(".local/share/opencode/auth.json", ".config/opencode/opencode.json"),
+    sign_in=(".local/share/opencode/auth.json",),
     environment={
         "OPENCODE_PERMISSION": '{"edit":"ask","bash":"ask","webfetch":"ask"}',
         "OPENCODE_DISABLE_AUTOUPDATE": "1",
         "OPENCODE_DISABLE_LSP_DOWNLOAD": "1",
         "OPENCODE_DISABLE_MODELS_FETCH": "1",
+        "OPENCODE_DISABLE_PROJECT_CONFIG": "1",
         "OPENCODE_DISABLE_SHARE": "1",
     },
     install="npm install -g opencode-ai",

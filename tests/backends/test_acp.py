@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from acp import schema
 
-from agentpane.domain.acp_presets import CLAUDE, CODEX, PRESETS, is_model_variable
+from agentpane.domain.acp_presets import CLAUDE, CODEX, GEMINI, PRESETS, is_model_variable
 from agentpane.domain.agents import AgentConfig
 from agentpane.domain.policy import Effect, Judgement, Use, Verdict
 from agentpane.domain.runs import PauseReason
@@ -615,8 +615,9 @@ def test_the_sign_in_state_is_copied_and_nothing_that_the_program_planted_is_fol
     for folder in (person / ".codex", home, elsewhere):
         folder.mkdir(parents=True)
     (person / ".codex" / "auth.json").write_text("first")
+    (person / ".codex" / "config.toml").write_text('approval_policy = "never"')
     bring_sign_in(CODEX, person, home)
-    assert (home / ".codex" / "auth.json").read_text() == "first"
+    assert [(path.name, path.read_text()) for path in (home / ".codex").iterdir()] == [("auth.json", "first")]
     (home / ".codex" / "auth.json").write_text("refreshed by the program")
     bring_sign_in(CODEX, person, home)
     assert (home / ".codex" / "auth.json").read_text() == "refreshed by the program"
@@ -630,6 +631,39 @@ def test_the_sign_in_state_is_copied_and_nothing_that_the_program_planted_is_fol
     (home / ".codex").symlink_to(elsewhere)
     bring_sign_in(CODEX, person, home)
     assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [
+        ('{"security": {"auth": {"selectedType": "oauth-personal", "more": 1}, "disableYoloMode": false},'
+         ' "mcpServers": {"x": {"env": {"TOKEN": "secret"}}}, "tools": {"allowed": ["run_shell_command"]}}',
+         {"security": {"auth": {"selectedType": "oauth-personal"}}}),
+        ('{"selectedAuthType": "gemini-api-key", "security": []}', {"selectedAuthType": "gemini-api-key"}),
+        ('{"selectedAuthType": {"mcpServers": {}}}', {}),
+        ("[" * 100_000, None),
+    ],
+)  # fmt: skip
+def test_of_settings_only_how_it_is_signed_in_is_copied(
+    tmp_path: Path, settings: str, kept: dict[str, Any] | None
+) -> None:
+    person, home = tmp_path / "person", tmp_path / "home"
+    (person / ".gemini").mkdir(parents=True)
+    home.mkdir()
+    (person / ".gemini" / "settings.json").write_text(settings)
+    (person / ".gemini" / "oauth_creds.json").write_text("a token")
+    bring_sign_in(GEMINI, person, home)
+    copied = home / ".gemini" / "settings.json"
+    assert (json.loads(copied.read_text()) if copied.exists() else None) == kept
+    assert (home / ".gemini" / "oauth_creds.json").read_text() == "a token"
+
+
+async def test_a_conversation_that_is_taken_up_is_put_into_the_mode_that_it_began_in(rig: AcpRig, place: Place) -> None:
+    scenario = {"prompts": [[["say", "So."]]], "load": True, "modes": ["default", "yolo"]}
+    first = await play(rig, place, scenario)
+    (named,) = of_kind(first, base.ConversationNamed)
+    await play(rig, place, {**scenario, "modes": ["yolo", "default"]}, **later(conversation=named.name))
+    assert [event["mode"] for event in rig.heard("mode")] == ["default"]
 
 
 @pytest.mark.parametrize(
@@ -661,7 +695,7 @@ def test_each_preset_is_started_as_its_program_is_documented(tmp_path: Path, mon
         assert found.script.split()[:2] == ["exec", str(program)]
         assert found.path == program
         assert all(is_model_variable(name) for name in preset.keys)
-    assert program_of(AgentConfig(preset="gemini")).script.endswith(" --acp")
+    assert program_of(AgentConfig(preset="gemini")).script.endswith(" --acp --approval-mode default")
     assert program_of(AgentConfig(preset="opencode")).script.endswith(" acp")
 
 

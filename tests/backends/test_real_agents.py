@@ -105,7 +105,7 @@ async def test_opencode_asks_before_it_writes(place: Place) -> None:
         model = "anthropic/claude-sonnet-4-5"
         options = {"options": {"baseURL": f"{server.url}/v1", "apiKey": server.key}}
         config = {"model": model, "small_model": model, "provider": {"anthropic": options}}
-        file = place.folder / "person" / ".config" / "opencode" / "opencode.json"
+        file = place.state / "home" / ".config" / "opencode" / "opencode.json"  # the person's own is not read
         file.parent.mkdir(parents=True)
         file.write_text(json.dumps(config))
         brief = brief_for(place, preset, Endpoint(None), f"127.0.0.1:{server.port}")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from agentpane.domain.acp_presets import PRESETS, AcpPreset
@@ -118,16 +120,35 @@ def network_of(preset: AcpPreset | None, brief: Brief) -> Network:
 def bring_sign_in(preset: AcpPreset, person: Path, home: Path) -> None:
     """Copy the person's sign-in state where it is newer than the program's own copy of it.
 
-    The program has written in its home folder before, so that nothing there is followed out of it.
+    Of a file of settings only what says how it is signed in. The program has written in its home folder before, so
+    that nothing there is followed out of it.
     """
-    for name in preset.sign_in:
+    wanted = {**dict.fromkeys(preset.sign_in), **preset.sign_in_settings}
+    for name, kept in wanted.items():
         source = person / name
-        with contextlib.suppress(OSError, Refusal), files.opened(home) as root:
+        with contextlib.suppress(OSError, ValueError, RecursionError, Refusal), files.opened(home) as root:
             changed = source.stat().st_mtime_ns
             parts = files.components(home, name)
             before = _present(root, parts)
             if before is None or before.stamp[-1] < changed:
-                files.replace(root, parts, source.read_bytes(), before)
+                data = source.read_bytes()
+                files.replace(root, parts, data if kept is None else only(data, kept), before)
+
+
+def only(settings: bytes, kept: Sequence[Sequence[str]]) -> bytes:
+    """JSON with the texts at these places and nothing else. Raises ValueError for what is no JSON."""
+    found: dict[str, Any] = {}
+    for names in kept:
+        value = json.loads(settings)
+        for name in names:
+            value = value.get(name) if isinstance(value, Mapping) else None
+        if isinstance(value, str):
+            *above, last = names
+            place = found
+            for name in above:
+                place = place.setdefault(name, {})
+            place[last] = value
+    return json.dumps(found).encode()
 
 
 def _present(root: int, parts: tuple[str, ...]) -> files.FileContent | None:
