@@ -15,6 +15,7 @@ from agentpane.domain.agents import AgentConfig, BackendName
 from agentpane.domain.budgets import Budget
 from agentpane.domain.configs import check_agent_config
 from agentpane.domain.limits import AGENT_NAME, check_line, check_text, invalid
+from agentpane.domain.placeholder import check_prompt
 from agentpane.domain.policy import Policy
 from agentpane.domain.runs import AgentType
 
@@ -99,6 +100,8 @@ def _check_program(backend: BackendName, config: AgentConfig) -> None:
         raise invalid("command", "A command is for the backends command and acp.")
     if backend is BackendName.COMMAND and config.command is None:
         raise invalid("command", "The backend command needs a command.")
+    if backend is BackendName.COMMAND:
+        check_prompt(config.command or "")
     if backend is BackendName.ACP and (config.command is None) == (config.preset is None):
         raise invalid("preset", "The backend acp needs either a preset or a command.")
 

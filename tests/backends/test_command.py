@@ -43,9 +43,13 @@ async def run(place: Place, command: str, host: Host | None = None, **changes: o
         'printf %s "{prompt}" > told',
         "printf %s '{prompt}' > told",
         'printf %s "$AGENTPANE_PROMPT" > told',
+        """if true; then (sh -c 'printf %s "$1" > told' _ {prompt} 2>&1); fi""",
+        "env LANG=C timeout 60 bash -eo pipefail say.sh --loud=1 {prompt} >> told && echo \\$x",
+        """python3 -c 'import sys; open("told", "w").write(sys.argv[1])' "{prompt}" | cat > /dev/null""",
     ],
 )
 async def test_the_tasks_text_arrives_whole_and_is_never_run(place: Place, command: str) -> None:
+    (place.worktree / "say.sh").write_text('printf %s "$2"')
     await run(place, command, history=(said("user", NASTY),))
     assert (place.worktree / "told").read_text() == NASTY
     assert not (place.worktree / "hacked").exists()
@@ -54,6 +58,91 @@ async def test_the_tasks_text_arrives_whole_and_is_never_run(place: Place, comma
 async def test_a_prompt_inside_of_other_words_keeps_its_place(place: Place) -> None:
     await run(place, r"""printf %s "a \"{prompt}\" b"' {prompt} 'c > told""", history=(said("user", "x  y"),))
     assert (place.worktree / "told").read_text() == 'a "x  y" b x  y c'
+
+
+REFUSED = [
+    "bash -c 'echo {prompt}'",
+    'bash -c "echo {prompt}"',
+    "bash -o pipefail -c -- {prompt}",
+    "bash -eo pipefail -c -- '{prompt}'",
+    "bash {prompt}",
+    "/bin/sh -ec 'echo {prompt}' x",
+    "env X=1 sh -c 'echo {prompt}'",
+    'eval "echo {prompt}"',
+    "true; command eval echo {prompt}",
+    "if eval echo {prompt}; then :; fi",
+    "$SHELL -c 'echo {prompt}'",
+    "$RUN {prompt}",
+    "xargs -I% sh -c 'echo %' {prompt}",
+    "find . -exec sh -c 'echo {prompt}' ';'",
+    "ssh host echo {prompt}",
+    "su -c 'echo {prompt}' me",
+    "python3 -c 'print({prompt})'",
+    "python3 -Wignore -c {prompt}",
+    "perl -ne'{prompt}' a",
+    "psql --command='{prompt}'",
+    "git rebase -x 'echo {prompt}' main",
+    "sed 's/a/{prompt}/e' a",
+    "awk '{prompt}' a",
+    "make X={prompt}",
+    "trap 'echo {prompt}' EXIT",
+    'alias x="{prompt}"',
+    'test -v "{prompt}"',
+    "[ {prompt} -eq 1 ]",
+    "[[ {prompt} -eq 1 ]]",
+    'printf -v "{prompt}" x',
+    "printf {prompt} x",
+    "(( {prompt} ))",
+    "echo $(({prompt}))",
+    "echo $[{prompt}]",
+    'echo "$(echo {prompt})"',
+    "echo `echo {prompt}`",
+    "echo ${x:-{prompt}}",
+    "cat <(echo {prompt})",
+    "bash <<EOF\necho {prompt}\nEOF",
+    "bash <<< {prompt}",
+    "echo a # it's\nbash -c ' {prompt}'",
+    "echo $'it\\'s' {prompt}",
+    "f() { eval $1; }; f {prompt}",
+    "X=({prompt})",
+    "X={prompt} true",
+    "for x in {prompt}; do eval $x; done",
+    "case {prompt} in *) ;; esac",
+    "{prompt}",
+    "exec {prompt}",
+    "timeout 5 {prompt}",
+    "time -p {prompt}",
+    "echo > {prompt}",
+    'echo "{prompt}',
+]
+
+
+@pytest.mark.parametrize("command", REFUSED)
+async def test_where_the_text_might_be_run_or_taken_apart_it_is_refused(place: Place, command: str) -> None:
+    with pytest.raises(AgentPaneError, match=r"\{prompt\} stands") as caught:
+        CommandBackend().check(AgentConfig(command=command))
+    assert (caught.value.code, caught.value.details["field"]) == (ErrorCode.VALIDATION_ERROR, "command")
+    assert '"$AGENTPANE_PROMPT"' in caught.value.hint
+    with pytest.raises(AgentPaneError, match=r"\{prompt\} stands"):
+        await run(place, command, history=(said("user", "hi; touch pwn; $(touch pwn)"),))
+    assert not (place.worktree / "pwn").exists()
+    CommandBackend().check(AgentConfig(command=command.replace("{prompt}", '"$AGENTPANE_PROMPT"')))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        'claude -p "Do this: {prompt}" --model "$MODEL"',
+        "cd sub && codex exec -- {prompt} 2>&1 | tee log",
+        "npx @openai/codex exec --full-auto {prompt} > log",
+        '"$HOME/bin/agent" --message={prompt}; echo done',
+        "python3 -m aider --yes --message {prompt}",
+        "while true; do { node agent.js {prompt} && break; }; done",
+        "git commit -am '{prompt}'",
+    ],
+)
+def test_as_an_argument_of_an_agent_it_is_accepted(command: str) -> None:
+    CommandBackend().check(AgentConfig(command=command))
 
 
 async def test_feedback_follows_the_task(place: Place) -> None:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from agentpane.domain.agents import AgentConfig, BackendName
 from agentpane.domain.json import JsonValue
 from agentpane.domain.limits import invalid
+from agentpane.domain.placeholder import PROMPT, PROMPT_VARIABLE, check_prompt, with_parameter
 from agentpane.domain.policy import Effect, Judgement, Use
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.backends import retelling
@@ -36,13 +37,6 @@ from agentpane.orchestrator.backends.command.plain import PlainText
 from agentpane.orchestrator.tools import ToolResult, refusals
 from agentpane.sandbox import Outcome, SandboxCommand
 
-PROMPT = "{prompt}"
-PROMPT_VARIABLE = "AGENTPANE_PROMPT"
-PARAMETER = {  # by the quote that stands around it
-    "": f'"${{{PROMPT_VARIABLE}}}"',
-    '"': f"${{{PROMPT_VARIABLE}}}",
-    "'": f"""'"${{{PROMPT_VARIABLE}}}"'""",
-}
 LONGEST_VARIABLE = 120_000  # bytes; Linux allows 128 KiB for one string
 NO_LIMIT_S = 30 * 86_400.0  # a command may take as long as the run
 LAST_LINES = 20
@@ -56,11 +50,12 @@ class CommandBackend:
     name: str = BackendName.COMMAND.value
 
     def check(self, config: AgentConfig) -> None:
-        """Raises AgentPaneError with VALIDATION_ERROR if there is no command."""
+        """Raises AgentPaneError with VALIDATION_ERROR if there is no command, or `{prompt}` stands where it cannot."""
         if not (config.command or "").strip():
             raise invalid("command", "An agent of this backend needs a command.", 'Name one: --command "ruff format ."')
         if "\0" in (config.command or ""):
             raise invalid("command", "The command holds a NUL character.")
+        check_prompt(config.command or "")
 
     async def play(self, brief: Brief, host: Host) -> AsyncGenerator[BackendEvent, None]:
         """See `Backend.play`. One call, and what it printed. Raises AGENT_EXECUTION_ERROR when its status is not 0."""
@@ -180,28 +175,8 @@ def sandboxed(brief: Brief, prompt: str) -> SandboxCommand:
         timeout_s=NO_LIMIT_S,
         network=brief.context.network,
         stdin=b"" if takes_argument else prompt.encode("utf-8", "replace"),
+        read_only=brief.read_only,
     )
-
-
-def with_parameter(command: str) -> str:
-    """The command with each `{prompt}` as a shell parameter that is one word, whatever quotes stand around it."""
-    parts: list[str] = []
-    quote, place = "", 0
-    while place < len(command):
-        if command.startswith(PROMPT, place):
-            parts.append(PARAMETER[quote])
-            place += len(PROMPT)
-            continue
-        character = command[place]
-        if character == "\\" and quote != "'":
-            parts.append(command[place : place + 2])
-            place += 2
-            continue
-        if character in "'\"" and quote in ("", character):
-            quote = "" if quote else character
-        parts.append(character)
-        place += 1
-    return "".join(parts)
 
 
 def prompt_text(brief: Brief, messages: tuple[str, ...]) -> str:
