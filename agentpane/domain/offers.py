@@ -13,18 +13,20 @@ def _named(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-# Programs that look or check, whatever their arguments; a rule for them may cover every use.
-_WHOLE = _named(
-    "ls cat head tail wc pwd echo true false test date file stat du df tree diff cmp basename dirname realpath "
-    "which type uname id whoami nproc grep egrep fgrep rg cut tr uniq pytest mypy ruff flake8 eslint prettier "
-    "tsc jest vitest clippy rustfmt gofmt phpunit rspec"
+# Programs that only look, whatever their arguments: none that runs, writes or evaluates what an argument says.
+_LOOKING = _named(
+    "ls cat head tail wc pwd echo true false stat du df diff cmp basename dirname realpath which type uname id whoami "
+    "nproc grep egrep fgrep cut tr"
 )
-# Programs whose second word says what they do; each with the words for which a rule may cover every use.
+# Programs that run the project's own code or configuration, which the agent may write: arguments open nothing more.
+_CHECKING = _named("pytest mypy flake8 eslint prettier jest vitest phpunit rspec")
+_WHOLE = _LOOKING | _CHECKING
+# Programs whose second word says what they do; each with the words for which the same holds.
 _SECOND: Mapping[str, frozenset[str]] = {
-    "git": _named("status diff log show blame ls-files ls-tree rev-parse describe shortlog add branch push"),
-    "npm": _named("test ci install ls outdated audit run"),
-    "pnpm": _named("test install ls run"),
-    "yarn": _named("test install run"),
+    "git": _named("status blame ls-files ls-tree rev-parse describe add"),
+    "npm": _named("test ls outdated run"),
+    "pnpm": _named("test ls run"),
+    "yarn": _named("test run"),
     "cargo": _named("build check test clippy fmt doc bench"),
     "go": _named("build test vet fmt list mod"),
     "make": _named("test check lint build all clean fmt format"),

@@ -104,6 +104,7 @@ _EFFECTS: Mapping[str, Effect] = {
 }
 _WORST: Mapping[Judgement, int] = {Judgement.ALLOW: 0, Judgement.ASK: 1, Judgement.DENY: 2}
 _FAMILIES: Mapping[Effect, frozenset[str]] = {Effect.WRITE: r.WRITERS, Effect.EXECUTE: frozenset({"Bash"})}
+_SOCKETS = ("/dev/tcp/", "/dev/udp/")  # a redirection of these is a connection and no file
 _PERSON = "denied by the person"
 _FREEDOM = (Policy.READ_ONLY, Policy.CAREFUL, Policy.BALANCED, Policy.FREE)
 
@@ -163,11 +164,16 @@ def while_planning(use: Use, verdict: Verdict) -> Verdict:
 
 
 def unattended(policy: Policy, tier: Tier, asks: bool = True) -> bool:
-    """Would a run's commands be carried out outside the full sandbox with nobody asked?
+    """Would anything be done outside the full sandbox with nobody asked?
 
-    asks: whether its backend puts each command to the policy at all.
+    asks: whether its backend puts each call to the policy at all.
     """
-    return tier is not Tier.BUBBLEWRAP and policy is not Policy.READ_ONLY and (policy is Policy.FREE or not asks)
+    return tier is not Tier.BUBBLEWRAP and (policy is Policy.FREE or not asks)
+
+
+def must_stay(policy: Policy, planning: bool, asks: bool) -> bool:
+    """Does the sandbox have to keep the run from writing its worktree, since no judgement does?"""
+    return not asks and (planning or policy is Policy.READ_ONLY)
 
 
 def denied_by_person(message: str | None) -> str:
@@ -193,22 +199,22 @@ def _command(use: Use, grants: Grants, script: Script | None) -> Verdict:
         why = script.problem if script is not None and script.problem else "it is not known"
         if preset.judgement is Judgement.ALLOW and grants.policy is not Policy.FREE:
             preset = Verdict(Judgement.ASK, f"the command cannot be judged: {why}")
-        return _decided(grants, r.on_unread, preset)
+        return _decided(grants, _attended(r.on_unread, grants), preset)
     verdicts = [_part(part, grants, preset) for part in script.parts]
     verdicts += [_touch(touch, grants, preset) for touch in script.touches]
-    return worst(verdicts) if verdicts else _decided(grants, _any_command, preset)
+    return worst(verdicts) if verdicts else _decided(grants, _attended(_any_command, grants), preset)
 
 
 def _part(part: Part, grants: Grants, preset: Verdict) -> Verdict:
-    return _decided(grants, lambda rule: r.on_part(rule, part), preset)
+    return _decided(grants, _attended(lambda rule: r.on_part(rule, part), grants), preset)
 
 
 def _touch(touch: Touch, grants: Grants, preset: Verdict) -> Verdict:
-    """A redirection: by the rules about files; else as freely as any command. Outside a sandbox a link may lead away,
-    so that no rule about paths frees it there."""
-    if not touch.write:
+    """A redirection: by the rules about files; else as freely as any command, and freely where it reads a file that is
+    named. Outside a sandbox a link may lead away, so that no rule about paths frees it there."""
+    if not touch.write and touch.path is not None and not touch.path.startswith(_SOCKETS):
         preset = Verdict(Judgement.ALLOW, "reads a file")
-    free = _decided(grants, _any_command, preset)
+    free = _decided(grants, _attended(_any_command, grants), preset)
     confined = grants.tier is not Tier.NONE
 
     def matches(rule: Rule) -> Match:
@@ -217,6 +223,18 @@ def _touch(touch: Touch, grants: Grants, preset: Verdict) -> Verdict:
         return r.on_touch(rule, touch)
 
     return _decided(grants, matches, free)
+
+
+def _attended(matches: Callable[[Rule], Match], grants: Grants) -> Callable[[Rule], Match]:
+    """Without a sandbox somebody is asked about commands: a rule that allows every one of them frees none, as the
+    preset free does not, unless the person has said that the project needs nobody."""
+    if grants.tier is not Tier.NONE or grants.unconfined:
+        return matches
+
+    def narrow(rule: Rule) -> Match:
+        return Match.NO if rule.effect is RuleEffect.ALLOW and not rule.words else matches(rule)
+
+    return narrow
 
 
 def _any_command(rule: Rule) -> Match:

@@ -132,13 +132,30 @@ def on_touch(rule: Rule, touch: Touch) -> Match:
 
 
 def on_path(rule: Rule, tool: str, path: str | None, writes: bool) -> Match:
-    """Does a rule speak of this tool's use of this path?"""
+    """Does a rule speak of this tool's use of this path? Grep reads, too, where a rule denies or asks."""
     family = WRITERS if writes else READERS
-    if rule.tool != tool and not (rule.tool in family and tool not in {"Glob", "Grep"}):
-        return Match.NO
+    if rule.tool != tool:
+        if rule.tool not in family or tool == "Glob" or (tool == "Grep" and rule.effect is RuleEffect.ALLOW):
+            return Match.NO
+        if tool == "Grep":
+            path = path or "."
     if rule.pattern is None:
         return Match.YES
     return _certain(rule, False) if path is None else _path(rule, normal(path))
+
+
+def left_out(rules: Iterable[Rule], path: str, searched: str) -> bool:
+    """Do rules keep a file out of what a search shows? Both paths are relative to the worktree.
+
+    A rule that asks keeps nothing back where it speaks of the searched path itself: about that has been asked.
+    """
+    for rule in rules:
+        if rule.effect is RuleEffect.ALLOW or rule.tool not in READERS | {"Grep"}:
+            continue
+        asked = rule.effect is RuleEffect.ASK and on_path(rule, "Grep", searched, False) is not Match.NO
+        if not asked and on_path(rule, "Grep", path, False) is not Match.NO:
+            return True
+    return False
 
 
 def on_host(rule: Rule, tool: str, host: str | None) -> Match:

@@ -12,10 +12,14 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePosixPath
 
-from agentpane.domain.wrappers import git_options
+from agentpane.domain.wrappers import git_options, runs_unseen
 
 Words = tuple[str | None, ...]
 
+_BETWEEN = re.compile(r"[\s;|&()`]+")
+_ATTACHED = re.compile(r"--[a-z-]+=|-[A-Za-z](?=.)|[A-Za-z_][A-Za-z0-9_]*=")
+_QUOTES = re.compile(r"""[\\'"]""")
+_EXPANDS = re.compile(r"[$*?\[{]")
 _ASSIGNED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\+?=")
 
 
@@ -86,10 +90,21 @@ def forbids(prefix: tuple[str, ...], part: Part) -> Match:
         return Match.YES if prefix and part.words[: len(prefix)] == prefix else Match.NO
     if not part.wraps:
         return _begins(wanted, words)
-    flat: list[str | None] = []
-    for word in words:
-        flat += [None] if word is None else re.split(r"[\s;|&()`]+", word)
-    return max((_begins(wanted, flat[at:]) for at in range(len(flat))), key=lambda match: match.value)
+    flat = [piece for word in words for piece in _pieces(word)]
+    unseen = Match.MAYBE if runs_unseen(words) else Match.NO
+    return max((unseen, *(_begins(wanted, flat[at:]) for at in range(len(flat)))), key=lambda match: match.value)
+
+
+def _pieces(word: str | None) -> Sequence[str | None]:
+    """The words in a word that may itself be a command, or an option that has one attached."""
+    if word is None:
+        return (None,)
+    pieces = _BETWEEN.split(word)
+    if len(pieces) == 1:
+        return pieces
+    option = _ATTACHED.match(pieces[0])
+    pieces[:1] = [pieces[0]] if option is None else [option[0], pieces[0][option.end() :]]
+    return [None if _EXPANDS.search(piece) else _QUOTES.sub("", piece) for piece in pieces]
 
 
 def _begins(prefix: tuple[str, ...], words: Sequence[str | None]) -> Match:

@@ -73,7 +73,8 @@ _XARGS = _shape(
 )
 _QUERIES: Mapping[str, frozenset[str]] = {"command": frozenset({"-v", "-V"})}
 _SHELLS = frozenset({"bash", "sh", "dash"})
-_CODE_OPTION = re.compile(r"-[leux]*c")
+_SHELL_FLAGS = re.compile(r"[-+][abefhlmnptuvxBCEHPTcoO]+")  # letters that change nothing about what is read
+_SHELL_WORDS = frozenset({"--norc", "--noprofile", "--posix", "--login", "--verbose", "--restricted"})
 _PLAIN_FOLDERS = ("/bin/", "/usr/bin/")
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 
@@ -87,10 +88,20 @@ _HIDING = _named(
     "ash busybox chroot coproc chrt cpulimit doas docker entr env eval exec fakeroot firejail fish flock ksh "
     "nsenter parallel pkexec podman prlimit proot rsh runuser script setarch ssh start-stop-daemon strace su "
     "sudo systemd-run taskset timeout toybox trap unshare watch xargs xvfb-run zsh csh tcsh mksh source . npx "
-    "bunx numactl ltrace gdb unbuffer chronic gosu setpriv bwrap dbus-run-session caffeinate at batch crontab"
+    "bunx numactl ltrace gdb unbuffer chronic gosu setpriv bwrap dbus-run-session caffeinate at batch crontab alias "
+    "mapfile readarray compgen uv uvx poetry pipenv pdm hatch bundle conda mamba mise asdf direnv nix hyperfine rlwrap "
+    "catchsegv tini dumb-init choom linux32 linux64 i386 x86_64 sg faketime retry"
 )
+# What these run is in a file or comes through a pipe, unless code is among their words.
+_READERS = _named("ash bash csh dash fish ksh mksh runuser script sh su tcsh zsh")
+_APPENDING = _named("at batch compgen crontab parallel xargs")  # and so it may be for these, whatever their words
+# A shell runs in the place of the command, if there is none among so many words.
+_OPERANDS: Mapping[str, int] = {"sudo": 1, "doas": 1, "nsenter": 1, "unshare": 1, "chroot": 2, "ssh": 2, "rsh": 2}
+_LOGIN = frozenset({"-i", "-s", "--login", "--shell"})
+_CODE_FOLLOWS = re.compile(r"-[A-Za-z]*c.*|--(session-)?command(=.*)?", re.DOTALL)
+_SPLITS = re.compile(r"-[A-Za-z]*S.*|--s.*", re.DOTALL)
 _FIND_RUNS = frozenset({"-exec", "-execdir", "-ok", "-okdir"})
-_GIT_VALUED = frozenset({"-C", "-c", "--git-dir", "--work-tree", "--namespace", "--exec-path", "--super-prefix"})
+_GIT_VALUED = _named("-C -c --git-dir --work-tree --namespace --exec-path --super-prefix --attr-source")
 
 
 def unwrap(words: Words) -> Wrapped | None:
@@ -122,6 +133,24 @@ def unwrap(words: Words) -> Wrapped | None:
     else:
         return None
     return found if plain or found is None else Hidden()
+
+
+def runs_unseen(words: Words) -> bool:
+    """May a command that hides what it runs, of these words, run something that none of them says?"""
+    first = words[0] if words else None
+    if first in {".", "source"} or (first == "alias" and len(words) > 1):
+        return True
+    return any(_reads_on(word.rsplit("/", 1)[-1], words[at + 1 :]) for at, word in enumerate(words) if word is not None)
+
+
+def _reads_on(name: str, words: Words) -> bool:
+    rest = [word for word in words if word is not None]
+    if name in _READERS:
+        return not any(_CODE_FOLLOWS.fullmatch(word) for word in rest)
+    if name in _OPERANDS:
+        options = [word for word in rest if word.startswith("-")]
+        return len(rest) - len(options) < _OPERANDS[name] or (name in {"sudo", "doas"} and not _LOGIN.isdisjoint(rest))
+    return name in _APPENDING or (name == "env" and any(_SPLITS.fullmatch(word) for word in rest))
 
 
 def git_options(words: list[str | None]) -> tuple[list[str | None], bool]:
@@ -181,14 +210,26 @@ def _attached(word: str, shape: _Shape) -> bool:
 
 
 def _shell(words: Words) -> Wrapped | None:
-    """`bash -c CODE`; a shell that reads a file runs what cannot be told."""
-    if len(words) == 1:
-        return Hidden()
-    option = words[1]
-    if option is None or _CODE_OPTION.fullmatch(option) is None or len(words) < 3:
-        return Hidden()
-    code = words[2]
-    return Hidden() if code is None else Code(code)
+    """`bash -c CODE`; a shell that reads a file, or what it is given, runs what cannot be told."""
+    at, code = 1, False
+    while at < len(words):
+        word = words[at]
+        if word is None:
+            return Hidden()
+        if word in {"-", "--"} or word[:1] not in {"-", "+"}:
+            at += word in {"-", "--"}
+            break
+        if word.startswith("--"):
+            if word not in _SHELL_WORDS:
+                return Hidden()
+        elif _SHELL_FLAGS.fullmatch(word) is None:
+            return Hidden()
+        else:
+            code = code or (word[0] == "-" and "c" in word)
+            at += word.count("o") + word.count("O")  # each takes a word
+        at += 1
+    text = words[at] if code and at < len(words) else None
+    return Hidden() if text is None else Code(text)
 
 
 def _env(words: Words) -> Wrapped | None:

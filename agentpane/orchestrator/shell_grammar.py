@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
+from agentpane.orchestrator.shell_expansions import CannotTell, check
+
 if TYPE_CHECKING:
     from tree_sitter import Language, Node
 
@@ -20,20 +22,23 @@ MAX_BYTES = 64 * 1024
 _GAP = re.compile(rb"(?:[ \t\n]|\\\n)*")
 _DASH = re.compile(rb"[ \t]+-[ \t]*")
 _JOINED_LINES = re.compile(r"(?<![ \t\n])\\\n")
+_RUNNING = frozenset({"command", "command_substitution", "process_substitution"})
 _EXPANDS = frozenset("*?[~$`")
-
-
-class CannotTell(Exception):
-    """The command is not taken apart; the argument says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """root: of the grammar's tree over `source`. dashes: a lone dash stands where the grammar has dropped it."""
+    """root: of the grammar's tree over `source`. dashes: a lone dash stands where the grammar has dropped it.
+
+    runs: where it has found something that runs; whoever walks the tree must have met each of them.
+    asleep: quotes hold a substitution, which would run if the text were evaluated.
+    """
 
     root: Node
     source: bytes
     dashes: bool
+    runs: frozenset[tuple[int, int]]
+    asleep: bool
 
 
 def parse(command: str) -> Tree:
@@ -45,7 +50,8 @@ def parse(command: str) -> Tree:
     root = Parser(_language()).parse(source).root_node
     if root.has_error:
         raise CannotTell("it cannot be parsed as a shell command")
-    return Tree(root, source, _check_leaves(root, source))
+    dashes = _check_leaves(root, source)
+    return Tree(root, source, dashes, _runs(root), check(root, source))
 
 
 def unquoted(text: str) -> str | None:
@@ -96,6 +102,17 @@ def _check_text(command: str) -> None:
             raise CannotTell(f"it holds the invisible character U+{ord(character):04X}")
     if _JOINED_LINES.search(command):
         raise CannotTell("it joins two lines inside a word")
+
+
+def _runs(root: Node) -> frozenset[tuple[int, int]]:
+    found: set[tuple[int, int]] = set()
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        stack.extend(node.children)
+        if node.type in _RUNNING:
+            found.add((node.start_byte, node.end_byte))
+    return frozenset(found)
 
 
 def _check_leaves(root: Node, source: bytes) -> bool:

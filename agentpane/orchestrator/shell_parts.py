@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from agentpane.domain import wrappers
 from agentpane.domain.shell import Part, Script, Touch, Words
-from agentpane.orchestrator.shell_grammar import CannotTell, in_quotes, parse, unquoted
+from agentpane.orchestrator.shell_expansions import CannotTell
+from agentpane.orchestrator.shell_grammar import in_quotes, parse, unquoted
 
 if TYPE_CHECKING:
     from tree_sitter import Node
@@ -42,6 +43,7 @@ _SETTERS = _named(
 _MOVES = frozenset({"cd", "pushd", "popd", "chdir"})
 _NOWHERE = frozenset({"/dev/null", "/dev/stdout", "/dev/stderr", "/dev/stdin", "/dev/tty"})
 _HARMLESS_LOOP_NAME = re.compile(r"[a-z][a-z0-9]*")
+_PLAIN_PATH = re.compile(r"[\w./+@%,-]+")
 _PLAIN_DELIMITER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|'[A-Za-z_][A-Za-z0-9_]*'|\"[A-Za-z_][A-Za-z0-9_]*\"")
 _SEPARATOR = re.compile(rb"(?:\\\n)*[ \t](?:[ \t]|\\\n)*")
 
@@ -55,6 +57,8 @@ def read(command: str) -> Script:
         return Script(command, problem=str(reason))
     except RecursionError:
         return Script(command, problem="it is nested too deeply")
+    if reading.asleep and reading.evaluates:
+        reading.parts.append(Part((None,), command, wraps=True, opaque=True))
     parts, touches = tuple(reading.parts), tuple(reading.touches)
     if reading.moves:  # a relative path means something else in another folder
         parts = tuple(replace(part, opaque=True) if _relative(part) else part for part in parts)
@@ -76,6 +80,8 @@ class _Reading:
     parts: list[Part] = field(default_factory=list)
     touches: list[Touch] = field(default_factory=list)
     moves: bool = False
+    asleep: bool = False  # a substitution stands in quotes
+    evaluates: bool = False  # a text may be read as an expression, and a substitution in it then runs
 
 
 def _read_into(reading: _Reading, command: str, depth: int) -> None:
@@ -84,7 +90,11 @@ def _read_into(reading: _Reading, command: str, depth: int) -> None:
     tree = parse(command)
     if tree.dashes:
         reading.parts.append(Part((), command, opaque=True))
-    _Walk(reading, tree.source, depth).visit(tree.root)
+    reading.asleep = reading.asleep or tree.asleep
+    walk = _Walk(reading, tree.source, depth)
+    walk.visit(tree.root)
+    if not tree.runs <= walk.met:
+        raise CannotTell("a piece of it that runs is not understood")
 
 
 class _Walk:
@@ -94,14 +104,16 @@ class _Walk:
         self._reading = reading
         self._source = source
         self._depth = depth
+        self.met: set[tuple[int, int]] = set()
 
     def visit(self, node: Node) -> None:
         """Take in a statement."""
         kind = node.type
+        self.met.add((node.start_byte, node.end_byte))
         if kind == "command":
             self._command(node)
         elif kind == "comment":
-            self._comment(node)
+            return
         elif kind in _CARRIERS:
             self._carrier(node)
         elif kind in {"for_statement", "c_style_for_statement"}:
@@ -116,7 +128,7 @@ class _Walk:
                 if child.type != "word":
                     self.visit(child)
         elif kind == "test_command":
-            self._opaque(node)
+            self._expression(node)
             self._look(node)
         elif kind == "file_redirect":
             self._redirect(node)
@@ -129,11 +141,9 @@ class _Walk:
 
     def _carrier(self, node: Node) -> None:
         if node.children and node.children[0].type == "((":
-            self._opaque(node)
+            self._expression(node)
             self._look(node)
             return
-        if node.type == "command_substitution" and self._text(node).startswith("`") and "\\" in self._text(node):
-            raise CannotTell("it has a backslash between backquotes")
         for child in node.named_children:
             if child.type in _WORDS and node.type in {"case_statement", "case_item"}:
                 self._look(child)
@@ -188,12 +198,14 @@ class _Walk:
                 self._take(command, 0, text, depth + 1)
         hides = isinstance(found, wrappers.Hidden)
         self._reading.moves = self._reading.moves or hides
-        self._reading.parts.append(Part(words, text, assigned, wraps=hides, opaque=_sets(bare)))
+        sets = _sets(bare)
+        self._reading.evaluates = self._reading.evaluates or sets
+        self._reading.parts.append(Part(words, text, assigned, wraps=hides, opaque=sets))
 
     def _loop(self, node: Node) -> None:
         name = next((self._text(child) for child in node.named_children if child.type == "variable_name"), "")
         if node.type == "c_style_for_statement" or _HARMLESS_LOOP_NAME.fullmatch(name) is None:
-            self._opaque(node)
+            self._expression(node)
         for child in node.named_children:
             if child.type in {"do_group", "compound_statement"}:
                 self.visit(child)
@@ -208,6 +220,7 @@ class _Walk:
             else:
                 words.append(self._text(child) if child.type in {"variable_name", "word"} else None)
                 self._look(child)
+        self._reading.evaluates = True
         self._reading.parts.append(Part(tuple(words), self._text(node), opaque=True))
 
     def _assignments(self, node: Node) -> None:
@@ -248,9 +261,11 @@ class _Walk:
         path = self._word(target)
         if operator in {">&", "<&"} and path is not None and path.rstrip("-").isdigit():
             return
+        if operator in {">&", "<&"} and _PLAIN_PATH.fullmatch(self._text(target)) is None:
+            raise CannotTell("what a redirection opens is expanded twice")
         if path in _NOWHERE:
             return
-        self._reading.touches.append(Touch(path, not operator.startswith("<"), self._text(node)))
+        self._reading.touches.append(Touch(path, operator not in {"<", "<&"}, self._text(node)))
 
     def _heredoc(self, node: Node) -> None:
         """A here-document whose end the grammar and the shell certainly agree on."""
@@ -263,6 +278,10 @@ class _Walk:
         lines = [line.lstrip("\t") for line in (self._text(body) if body else "").split("\n")]
         if delimiter in lines or self._text(end).strip("\t") != delimiter or self._source.count(b"<<") > 1:
             raise CannotTell("a here-document is not understood")
+        line = self._source.find(b"\n", start.end_byte)
+        first = body if body is not None else end
+        if line < 0 or self._source[line + 1 : first.start_byte].strip() or line >= first.start_byte:
+            raise CannotTell("where a here-document begins cannot be told")
         follows = self._source[end.end_byte : end.end_byte + 1]
         if follows not in {b"", b"\n"}:
             raise CannotTell("a here-document is not understood")
@@ -283,7 +302,7 @@ class _Walk:
         if node.type in evaluated or (
             node.type == "expansion" and any(child.type not in _PLAIN_EXPANSION for child in node.children)
         ):
-            self._opaque(node)
+            self._expression(node)
         for child in node.children:
             if child.type in {"command", "redirected_statement", "pipeline", "list"}:
                 self.visit(child)
@@ -323,13 +342,13 @@ class _Walk:
                     raise CannotTell("where one of its words ends cannot be told")
             before = child
 
-    def _comment(self, node: Node) -> None:
-        before = self._source[max(node.start_byte - 2, 0) : node.start_byte]
-        if before.startswith(b"\\") or (before and before[-1:] not in b" \t\n;"):
-            raise CannotTell("where a comment begins cannot be told")
-
     def _opaque(self, node: Node) -> None:
         self._reading.parts.append(Part((), self._text(node), opaque=True))
+
+    def _expression(self, node: Node) -> None:
+        """What the shell evaluates, and what it finds in variables with it."""
+        self._reading.evaluates = True
+        self._opaque(node)
 
     def _text(self, node: Node) -> str:
         return self._source[node.start_byte : node.end_byte].decode()
@@ -339,4 +358,8 @@ def _sets(words: Words) -> bool:
     """Does a command change what the shell does with those after it?"""
     if not words:
         return True
-    return words[0] in _SETTERS or (words[0] == "printf" and len(words) > 1 and words[1] in {"-v", None})
+    if words[0] in {"test", "["}:  # which evaluate a name after these
+        return any(word in {"-v", "-R", None} for word in words[1:])
+    if words[0] == "printf" and len(words) > 1:
+        return words[1] is None or words[1].startswith("-v")
+    return words[0] in _SETTERS

@@ -29,6 +29,10 @@ def read(path: str) -> Use:
     return Use("Read", Effect.READ, path=path)
 
 
+def grep(path: str | None) -> Use:
+    return Use("Grep", Effect.READ, path=path)
+
+
 def fetch(host: str) -> Use:
     return Use("WebFetch", Effect.FETCH, host=host)
 
@@ -57,6 +61,13 @@ def fetch(host: str) -> Use:
         (read(".env"), ("deny Read(.env)",), Policy.FREE, DENY),
         (read("sub/.env"), ("deny Read(**/.env)",), Policy.FREE, DENY),
         (read("a.py"), (), Policy.READ_ONLY, ALLOW),
+        (grep(".env"), ("deny Read(**/.env)",), Policy.FREE, DENY),
+        (grep("keys/old"), ("deny Read(keys)",), Policy.FREE, DENY),
+        (grep("a/.env"), ("ask Read(**/.env)",), Policy.FREE, ASK),
+        (grep("."), ("deny Read(**/.env)",), Policy.FREE, ALLOW),
+        (grep(None), ("deny Read(**/.env)",), Policy.FREE, ALLOW),
+        (grep(None), ("deny Read",), Policy.FREE, DENY),
+        (Use("Glob", Effect.READ, path="keys"), ("deny Read(keys)",), Policy.FREE, ALLOW),
         (fetch("docs.python.org"), (), Policy.BALANCED, ASK),
         (fetch("docs.python.org"), ("allow Network(*.python.org)",), Policy.BALANCED, ALLOW),
         (fetch("DOCS.python.org."), ("deny Network(docs.python.org)",), Policy.FREE, DENY),

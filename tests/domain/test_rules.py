@@ -91,7 +91,7 @@ def test_a_policy_judges_each_tool(tool: str, policy: Policy, tier: Tier, expect
 
 def test_a_tool_that_is_always_allowed_is_not_asked_about_but_a_denial_wins() -> None:
     always = parse_all(["allow Bash"])
-    assert judge(*_call("Bash", Policy.CAREFUL, Tier.NONE, always)).judgement is Judgement.ALLOW
+    assert judge(*_call("Bash", Policy.CAREFUL, Tier.LANDLOCK, always)).judgement is Judgement.ALLOW
     assert judge(*_call("Bash", Policy.READ_ONLY, Tier.NONE, always)).judgement is Judgement.DENY
     assert judge(*_call("Bash", Policy.FREE, Tier.BUBBLEWRAP, always, ("Read",))).judgement is Judgement.DENY
 
