@@ -16,7 +16,7 @@ from agentpane.domain import traces, transcript
 from agentpane.domain.agents import BackendName
 from agentpane.domain.ids import RunId
 from agentpane.domain.json import JsonObject
-from agentpane.domain.policy import EXIT_PLAN
+from agentpane.domain.policy import EXIT_PLAN, Policy
 from agentpane.domain.repoconfig import merged
 from agentpane.domain.rules import readable
 from agentpane.domain.runs import ACTIVE, PauseReason, RunError, RunStatus
@@ -25,6 +25,7 @@ from agentpane.domain.sessions import EventKind, SessionEvent
 from agentpane.domain.transcript import Conversation
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator import background, prompts, trust
+from agentpane.orchestrator.attendance import NOT_STARTED, check_attended
 from agentpane.orchestrator.awaited import Awaited
 from agentpane.orchestrator.backends.base import Brief, Endpoint, Pending, RunFailed, RunPaused, ToolCall
 from agentpane.orchestrator.backends.registry import Backends
@@ -288,10 +289,14 @@ class Runner:
             memory=FileMemory(seen),
             outputs=self._blobs,
             shells=shells,
+            rules=cast.rules,
         )
         root = RunId(cast.run.root_run_id or cast.run.id)
         endpoint = await self._credentials.endpoint(root, cast.agent.backend)
         planning = cast.run.plan and not await self._core.db.read(approvals.plan_approved, cast.run.id)
+        check_attended(
+            cast.agent, cast.policy, planning, self._sandbox.tier, cast.project.config.unconfined, NOT_STARTED
+        )
         proposes = planning or any(call.name == EXIT_PLAN for call in conversation.pending)
         return Brief(
             run_id=cast.run.id,
@@ -316,6 +321,7 @@ class Runner:
             conversation=await self._kept(cast, conversation),
             state=self._core.folder.agents / cast.task.card.id / cast.agent.id,
             plan=planning,
+            read_only=cast.policy is Policy.READ_ONLY,
             extra_tools=tuple(tool for tool in cast.extra if tool.name in cast.tool_names),
         )
 

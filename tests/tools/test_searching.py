@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from agentpane.domain.rules import parse_all
 from agentpane.domain.sandbox import NO_NETWORK
 from agentpane.orchestrator.tools import ToolContext, ToolResult
 from agentpane.orchestrator.tree.globs import path_pattern
@@ -341,3 +342,19 @@ def test_patterns_mean_what_models_think(pattern: str, matches: list[str], other
     expression = path_pattern(pattern)
     assert [path for path in matches if not expression.fullmatch(path)] == []
     assert [path for path in others if expression.fullmatch(path)] == []
+
+
+@pytest.mark.parametrize("mode", ["content", "files_with_matches", "count"])
+async def test_what_a_rule_keeps_from_being_read_is_in_no_result(worktree: Path, mode: str) -> None:
+    (worktree / "keys" / "old").mkdir(parents=True)
+    for path in (".env", "keys/old/id", "plans.txt", "code.py"):
+        (worktree / path).write_text("needle\n")
+    rules = parse_all(["deny Read(**/.env)", "deny Grep(keys)", "ask Read(plans.txt)", "allow Read(**)"])
+    for environment in (tool_environment(worktree), {**tool_environment(worktree), "PATH": "/var/empty"}):
+        call = caller(ToolContext(worktree, BareSandbox(), (), environment, NO_NETWORK, rules=rules))
+        everything = await call("Grep", pattern="needle", output_mode=mode)
+        assert (everything.data["files"], everything.content.split(":")[0]) == (1, "code.py")
+        for kept in (".env", "keys", "keys/old/id"):
+            assert (await call("Grep", pattern="needle", path=kept, output_mode=mode)).content == "Nothing matches."
+        asked = await call("Grep", pattern="needle", path="plans.txt", output_mode=mode)  # which a person has allowed
+        assert asked.content.split(":")[0] == "plans.txt"

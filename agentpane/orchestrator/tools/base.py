@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from agentpane.domain.json import JsonValue
+from agentpane.domain.rules import Rule
 from agentpane.domain.sandbox import Network
 from agentpane.domain.tasks import Todo
 from agentpane.errors import ErrorCode
@@ -72,6 +73,7 @@ class ToolContext:
     memory: belongs to this conversation; what changes files refuses one that it does not know as it is.
     outputs: where long outputs are kept; None: what is cut is gone.
     shells: the commands that run in the background; None: there can be none.
+    rules: of the run; a search leaves out the files that they keep from being read.
     turn, call_id, host: the call that is carried out, and who answers for it; None: nobody does.
     """
 
@@ -83,6 +85,7 @@ class ToolContext:
     memory: FileMemory = field(default_factory=FileMemory)
     outputs: Outputs | None = None
     shells: Shells | None = None
+    rules: tuple[Rule, ...] = ()
     host: ToolHost | None = None
     turn: int = 0
     call_id: str = ""

@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from agentpane.domain.rules import left_out
 from agentpane.errors import ErrorCode
 from agentpane.orchestrator.tools.base import OnOutput, Refusal, ToolContext, ToolInput, ToolResult
 from agentpane.orchestrator.tools.globbing import compiled_glob
@@ -72,7 +73,9 @@ async def _grep(wanted: GrepInput, context: ToolContext, on_output: OnOutput) ->
     if only is not None:
         start = 0 if searched.is_file else len(parts)
         found = {path: one for path, one in found.items() if bool(only.fullmatch("/".join(path[start:]))) != negated}
-    return await _result(wanted, found, outcome.truncated, context)
+    named = "/".join(parts)
+    shown = {path: one for path, one in found.items() if not left_out(context.rules, "/".join(path), named)}
+    return await _result(wanted, shown, outcome.truncated, context)
 
 
 async def _search(wanted: GrepInput, context: ToolContext, searched: Scope) -> Outcome:
@@ -183,8 +186,9 @@ def _limited(lines: list[str], limit: int) -> list[str]:
 GREP = ModelTool(
     name="Grep",
     description=(
-        "Searches the text files of the worktree for a regular expression. Files that git ignores, links and binary "
-        "files are left out; a file or folder named by path is searched even if it is ignored."
+        "Searches the text files of the worktree for a regular expression. Files that git ignores, links, binary files "
+        "and files that a rule keeps from being read are left out; a file or folder named by path is searched even if "
+        "it is ignored."
     ),
     model=GrepInput,
     work=_grep,
