@@ -14,7 +14,7 @@ from agentpane.domain.acp_presets import PRESETS
 from agentpane.domain.agents import AgentConfig, BackendName
 from agentpane.domain.budgets import Budget
 from agentpane.domain.configs import check_agent_config
-from agentpane.domain.limits import AGENT_NAME, check_line, check_text, invalid
+from agentpane.domain.limits import AGENT_NAME, beginning, check_line, check_text, invalid
 from agentpane.domain.placeholder import check_prompt
 from agentpane.domain.policy import Policy
 from agentpane.domain.runs import AgentType
@@ -25,6 +25,7 @@ D = TypeVar("D")
 FOLDER = ".agentpane/agents"
 MOST_FILES = 50
 PROMPT_LIMIT = 50_000  # characters
+MOST_OF_A_PROMPT = 500  # characters that somebody is shown who is asked to trust it
 
 _ABOUT = {"name", "description", "backend", "type", "model", "command", "preset"}
 _MAY = {"tools", "policy", "rules", "plan", "max_turns", "budget"}
@@ -51,6 +52,12 @@ class AgentFile:
             ("tools", ", ".join(config.allowed_tools or ())),
             ("policy", config.policy),
             ("rules", "; ".join(config.rules)),
+            ("type", "" if self.type is AgentType.TASK else self.type),
+            ("model", config.model),
+            ("turns", config.max_turns),
+            ("budget", _amounts(config.budget)),
+            ("plan first", "yes" if config.plan else ""),
+            ("told", beginning(config.system_prompt, MOST_OF_A_PROMPT) if config.system_prompt else ""),
         ):
             if value:
                 parts.append(f"{name}: {value}")
@@ -88,6 +95,11 @@ def check(path: str, front: Mapping[object, object], body: str) -> AgentFile:
     _check_program(backend, config)
     kind = _one_of(front, "type", AgentType, AgentType.TASK)
     return AgentFile(path, check_line("name", name, AGENT_NAME), backend, kind, check_agent_config(config))
+
+
+def _amounts(budget: Budget) -> str:
+    usd = [] if budget.usd is None else [f"${budget.usd:,.2f}"]
+    return " and ".join([*usd, *([] if budget.tokens is None else [f"{budget.tokens:,} tokens"])])
 
 
 def _check_program(backend: BackendName, config: AgentConfig) -> None:

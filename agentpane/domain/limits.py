@@ -52,6 +52,12 @@ def check_line(field: str, text: str, most: int) -> str:
     return trimmed
 
 
+def beginning(text: str, most: int) -> str:
+    """`text` in quotes on one line, with its first `most` characters and how many more there are."""
+    line = " ".join(text.split())
+    return f"“{line}”" if len(line) <= most else f"“{line[:most]}…” and {len(line) - most:,} characters more"
+
+
 def check_labels(labels: Sequence[str]) -> tuple[str, ...]:
     """The labels without repeats, in order. Raises AgentPaneError with VALIDATION_ERROR."""
     unique = tuple(dict.fromkeys(check_line("labels", label, LABEL_LENGTH) for label in labels))

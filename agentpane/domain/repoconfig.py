@@ -13,11 +13,14 @@ from dataclasses import dataclass, replace
 
 from agentpane.domain.agent_files import AgentFile
 from agentpane.domain.engine import McpServer
+from agentpane.domain.limits import beginning
 from agentpane.domain.projects import ProjectConfig
 from agentpane.errors import AgentPaneError, ErrorCode
 
 CONFIG_PATH = ".agentpane/config.toml"
 INSTRUCTION_PATHS = ("AGENTS.md", "CLAUDE.md")
+MOST_OF_A_VALUE = 200  # characters of a variable or header that a person is shown
+MOST_ABOUT_SERVER = 4_000  # of all those of one server
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +54,23 @@ class RepoConfig:
             lines.append(f"env_file: {self.env_file}")
         if self.copy_files:
             lines.append(f"copy_files: {', '.join(self.copy_files)}")
-        lines += [f"tool server {server.name}: {server.command or server.url}" for server in self.servers]
+        lines += [_about_server(server) for server in self.servers]
         lines += [agent.about() for agent in self.agents]
         return tuple(lines)
+
+
+def _about_server(server: McpServer) -> str:
+    """What it runs or speaks to, and what it is given: a variable can make a harmless program run anything."""
+    shown, room = [f"tool server {server.name}: {server.command or server.url}"], MOST_ABOUT_SERVER
+    given = [f"{name}={beginning(value, MOST_OF_A_VALUE)}" for name, value in server.environment]
+    given += [f"{name} (a kept secret)" for name in server.secret_environment]
+    for at, one in enumerate(given):
+        room -= len(one)
+        if room < 0:
+            shown.append(f"and {len(given) - at} more, which are not shown here")
+            break
+        shown.append(f"{'env' if server.command is not None else 'header'} {one}")
+    return ", ".join(shown)
 
 
 _KEYS: Mapping[str, tuple[str, type]] = {

@@ -173,7 +173,7 @@ async def test_a_repositorys_agents_and_servers_are_there_once_trusted(data: Pat
         project = await bench.project(repository)
         assert project.trust_pending == (
             "tool server notes: python3 'serve notes.py'",
-            "agent Fixer (.agentpane/agents/fixer.md): backend command, command: make format",
+            "agent Fixer (.agentpane/agents/fixer.md): backend command, command: make format, told: “Be kind.”",
         )
         assert set(await listed(bench, project)) == {"Claude"}
         named = await bench.engine.do(c.ListRepositoryServers(project.id))
