@@ -19,6 +19,11 @@ class BackendName(StrEnum):
     COMMAND = "command"
     RECORDED = "recorded"
 
+    @property
+    def asks(self) -> bool:
+        """Whether each call is put to the policy before it is made. What others do by themselves a sandbox confines."""
+        return self not in {BackendName.ACP, BackendName.COMMAND}
+
 
 @dataclass(frozen=True, slots=True)
 class AgentConfig:

@@ -14,14 +14,15 @@ from agentpane.domain.board import Column
 from agentpane.domain.budgets import Budget, check_budget, reached, with_more
 from agentpane.domain.ids import RunId
 from agentpane.domain.json import JsonObject
-from agentpane.domain.policy import Policy, unattended
+from agentpane.domain.limits import invalid
+from agentpane.domain.policy import Policy
 from agentpane.domain.projects import Project
 from agentpane.domain.runs import TURN_LIMITS, PauseReason, Run, RunStatus
 from agentpane.domain.sandbox import Tier
 from agentpane.domain.sessions import EventKind, NewEvent, SessionEvent
 from agentpane.domain.tasks import Task
 from agentpane.domain.transcript import AFRESH
-from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.orchestrator.attendance import NOTHING_CHANGED, WORK_KEPT, check_attended
 from agentpane.orchestrator.backends.registry import Backends
 from agentpane.orchestrator.blobs import BlobStore
 from agentpane.orchestrator.budgets import Budgets
@@ -75,14 +76,18 @@ class Queue:
         afresh: the agent begins anew, as it does on a card that comes from the backlog again.
         prompt: what the agent reads first; None: the task itself, or what the session has.
         also: stored in the same transaction.
-        Raises AGENT_BACKEND_MISSING, BACKEND_AUTH, AGENT_ALREADY_RUNNING, QUEUE_FULL, or what
-        opening the repository raises; then nothing has changed.
+        Raises AGENT_BACKEND_MISSING, BACKEND_AUTH, SECURITY_SANDBOX_UNAVAILABLE, VALIDATION_ERROR,
+        AGENT_ALREADY_RUNNING, QUEUE_FULL, or what opening the repository raises; then nothing has changed.
         """
         await self.credentials.check(agent.backend, environment)
         await self.backends.check(agent.backend, agent.config)
         project = await self.core.db.read(projects.get, task.card.project_id)
         await self.core.git.open_repository(Path(project.path))
-        self._check_attended(agent, project, policy)
+        if plan and agent.backend is BackendName.COMMAND:
+            raise invalid("plan", "A plain command cannot propose a plan.", "Start it without one.")
+        check_attended(
+            agent, _policy(agent, project, policy), plan, self.tier, project.config.unconfined, NOTHING_CHANGED
+        )
         model = (await self.core.agent(agent.id)).model
         limit = agent.config.max_turns or project.config.max_turns or TURN_LIMITS[agent.type]
 
@@ -133,8 +138,13 @@ class Queue:
         return await self.core.task(task.card.id)
 
     async def again(self, task: Task, run: Run, command: c.ResumeRun) -> Task:
-        """Queue a run that paused, failed or was interrupted; it goes on from its last whole turn."""
+        """Queue a run that paused, failed or was interrupted; it goes on from its last whole turn.
+
+        Raises SECURITY_SANDBOX_UNAVAILABLE where it may not be played any more, BACKEND_AUTH or BUDGET_REACHED; then
+        it is as it was.
+        """
         agent = await self.core.db.read(agents.get, run.agent_id)
+        await self._check_still_attended(task, run, agent)
         self.credentials.keep(run.id, command.environment)
         await self.credentials.endpoint(run.id, agent.backend)
         more = command.turns
@@ -156,6 +166,14 @@ class Queue:
         self.supervisor.wake()
         return await self.core.task(task.card.id)
 
+    async def _check_still_attended(self, task: Task, run: Run, agent: Agent) -> None:
+        """The sandbox, the policy and the agent may have become others since the run was queued."""
+        project = await self.core.db.read(projects.get, task.card.project_id)
+        row = await self.core.db.read(runs.row, run.id)
+        policy = _policy(agent, project, Policy(row.policy) if row.policy else None)
+        planning = row.plan and not await self.core.db.read(approvals.plan_approved, run.id)
+        check_attended(agent, policy, planning, self.tier, project.config.unconfined, WORK_KEPT)
+
     async def _budget(self, run: Run, more: Budget | None) -> dict[str, object]:
         """What a resumed run may spend: `more` from here on, in the place of every configured budget.
 
@@ -171,19 +189,6 @@ class Queue:
         if problem is not None:
             raise problem
         return {"unpriced_accepted": True}
-
-    def _check_attended(self, agent: Agent, project: Project, policy: Policy | None) -> None:
-        """Raises SECURITY_SANDBOX_UNAVAILABLE for a run that nobody is asked about, outside the full sandbox."""
-        asks = agent.backend is not BackendName.COMMAND
-        if project.config.unconfined or not unattended(_policy(agent, project, policy), self.tier, asks):
-            return
-        raise AgentPaneError(
-            ErrorCode.SECURITY_SANDBOX_UNAVAILABLE,
-            f"Nobody would be asked about this run's commands, and the sandbox here is tier {self.tier.value}: "
-            f"{self.tier.description}",
-            hint="Install bubblewrap, take a policy that asks, or say that this project's runs may play without a "
-            "sandbox (agentpane project policy P --unconfined). Nothing has changed.",
-        )
 
     def _opening(
         self, task: Task, run_id: RunId, agent: Agent, model: str, prompt: str | None, afresh: bool

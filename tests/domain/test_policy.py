@@ -189,6 +189,7 @@ def test_while_planning_an_agent_may_only_look() -> None:
         (Policy.BALANCED, Tier.NONE, True, False),
         (Policy.BALANCED, Tier.NONE, False, True),
         (Policy.READ_ONLY, Tier.NONE, True, False),
+        (Policy.READ_ONLY, Tier.LANDLOCK, False, True),
         (Policy.CAREFUL, Tier.LANDLOCK, False, True),
     ],
 )

@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,17 @@ import pytest
 from agentpane.api import commands as c
 from agentpane.domain.agents import AgentConfig, BackendName
 from agentpane.domain.approvals import Approval
+from agentpane.domain.board import Column
+from agentpane.domain.policy import Policy
+from agentpane.domain.projects import Project
+from agentpane.domain.runs import PauseReason
+from agentpane.domain.tasks import Task
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.backends.claude_code import program
+from agentpane.sandbox import BareSandbox
 from tests.backends.conformance import STAND_IN
-from tests.orchestrator.conftest import Bench, git, running
+from tests.backends.wire import say, use
+from tests.orchestrator.conftest import Bench, git, running, scripted
 
 
 def agent_in(repository: Path, steps: list[Any]) -> AgentConfig:
@@ -72,6 +80,101 @@ async def test_a_call_of_several_files_is_one_question_and_another_content_is_an
     assert "+shown" in details[1]
     assert "+written" in details[2]
     assert (Path(done.worktree or "") / "c.txt").read_text() == "written\n"
+
+
+WRITES = ["call", "1", "execute", "Write", {"command": "echo new > new.txt; true"}]  # it asks nobody
+UNASKED = "echo new > new.txt"
+
+
+async def started(bench: Bench, project: Project, task: Task, **fields: Any) -> ErrorCode | None:
+    """The code with which a run is refused; None when it has been queued."""
+    before = (await bench.engine.do(c.GetTask(task.card.id))).runs
+    try:
+        await bench.start(task, **fields)
+    except AgentPaneError as error:
+        now = await bench.engine.do(c.GetTask(task.card.id))
+        assert (now.runs, now.card.column) == (before, Column.BACKLOG)
+        assert "Nothing has changed." in error.hint or error.code is ErrorCode.VALIDATION_ERROR
+        return error.code
+    return None
+
+
+async def test_a_program_that_acts_by_itself_needs_a_sandbox_or_the_persons_word(data: Path, repository: Path) -> None:
+    own = agent_in(repository, [WRITES, ["say", "Done."]])
+    refused = ErrorCode.SECURITY_SANDBOX_UNAVAILABLE
+    async with running(data, {}, BareSandbox()) as bench:
+        project = await bench.project(repository)
+        await bench.engine.do(c.AddAgent(project.id, "Own", BackendName.ACP, config=own))
+        await bench.engine.do(c.AddAgent(project.id, "Plain", BackendName.COMMAND, config=AgentConfig(command=UNASKED)))
+        task = await bench.card(project)
+        for agent in ("Own", "Plain"):
+            assert await started(bench, project, task, agent=agent, policy=Policy.CAREFUL) is refused
+        await bench.engine.do(c.EditProject(project.id, config=replace(project.config, unconfined=True)))
+        for agent in ("Own", "Plain"):  # nothing here would keep it from writing
+            assert await started(bench, project, task, agent=agent, policy=Policy.READ_ONLY) is refused
+        assert await started(bench, project, task, agent="Own", plan=True) is refused
+        assert await started(bench, project, task, agent="Plain", plan=True) is ErrorCode.VALIDATION_ERROR
+        assert await started(bench, project, task, agent="Own", policy=Policy.CAREFUL) is None
+        assert (await bench.reviewed(task)).card.files_changed == 1
+
+
+async def test_a_run_does_not_go_on_where_its_sandbox_is_gone(data: Path, repository: Path) -> None:
+    asks = ["call", "1", "execute", "Run", {"command": "true"}, "allow_once reject_once"]
+    own = agent_in(repository, [asks, ["say", "Done."]])
+    async with running(data, {}) as bench:
+        project = await bench.project(repository)
+        await bench.engine.do(c.AddAgent(project.id, "Own", BackendName.ACP, config=own))
+        task = await bench.card(project, agent="Own")
+        await bench.start(task)
+        await asked(bench, task)
+    async with running(data, {}, BareSandbox()) as bench:
+        before = await bench.settled(task)
+        waiting = await asked(bench, task)
+        for going_on in (c.DecideApproval(waiting.id, allow=True), c.ResumeRun(task.card.id)):
+            with pytest.raises(AgentPaneError) as caught:
+                await bench.engine.do(going_on)
+            assert caught.value.code is ErrorCode.SECURITY_SANDBOX_UNAVAILABLE
+            assert "kept" in caught.value.hint
+        assert (await bench.engine.do(c.GetTask(task.card.id))).runs == before.runs
+    async with running(data, {}) as bench:
+        await bench.engine.do(c.ResumeRun(task.card.id))
+        assert (await bench.settled(task)).card.code == ErrorCode.TASK_NO_DIFF
+
+
+async def test_a_sub_agent_that_acts_by_itself_is_not_started_without_a_sandbox(data: Path, repository: Path) -> None:
+    own = agent_in(repository, [WRITES, ["say", "Done."]])
+    delegates = use("Task", description="do it", prompt="Do it.", agent="Own")
+    with scripted([delegates], [say("Then I stop.")]) as server:
+        async with running(data, server.environment, BareSandbox()) as bench:
+            project = await bench.project(repository)
+            await bench.engine.do(c.AddAgent(project.id, "Own", BackendName.ACP, config=own))
+            task = await bench.settled(await bench.start(await bench.card(project), policy=Policy.CAREFUL))
+            assert "Nobody would be asked about what Own" in str(server.requests[1].messages[-1])
+    assert not (Path(task.worktree or "") / "new.txt").exists()
+
+
+async def test_where_nothing_may_be_changed_a_program_changes_nothing_until_its_plan_is_approved(
+    data: Path, repository: Path
+) -> None:
+    own = agent_in(repository, [WRITES, ["say", "Write new.txt."]])
+    async with running(data, {}) as bench:
+        project = await bench.project(repository)
+        await bench.engine.do(c.AddAgent(project.id, "Own", BackendName.ACP, config=own))
+        plain = AgentConfig(command=f"{UNASKED}; true", rules=("allow Bash", "allow Write"))
+        await bench.engine.do(c.AddAgent(project.id, "Plain", BackendName.COMMAND, config=plain))
+        for agent in ("Own", "Plain"):
+            looked = await bench.settled(
+                await bench.start(await bench.card(project), agent=agent, policy=Policy.READ_ONLY)
+            )
+            assert (looked.card.code, looked.runs[-1].error) == (ErrorCode.TASK_NO_DIFF, None)
+        task = await bench.start(await bench.card(project), agent="Own", plan=True)
+        plan = await asked(bench, task)
+        waiting = await bench.engine.do(c.GetTask(task.card.id))
+        assert (plan.detail, waiting.runs[-1].pause_reason) == ("Write new.txt.", PauseReason.PLAN)
+        assert not (Path(waiting.worktree or "") / "new.txt").exists()
+        await bench.engine.do(c.DecideApproval(plan.id, allow=True))
+        done = await bench.reviewed(task)
+        assert (Path(done.worktree or "") / "new.txt").read_text() == "new\n"
 
 
 CANNOT_BE_STARTED = (
