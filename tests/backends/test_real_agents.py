@@ -99,6 +99,28 @@ async def test_claude_code_reads_that_a_write_was_denied(place: Place) -> None:
     assert "not today" in told
 
 
+async def test_claude_code_is_started_again_for_its_approved_plan_and_remembers_it(place: Place) -> None:
+    preset, host, path = installed("claude"), Host(), place.worktree / "hello.txt"
+
+    def answer(number: int, body: Mapping[str, object]) -> Reply:
+        offered, messages = body.get("tools"), body["messages"]
+        assert isinstance(messages, list)
+        said = json.dumps(messages)
+        if not isinstance(offered, list) or not offered or "toolu_write" in said:
+            return Answer([say("Done.")])
+        if "The plan is approved." in said:
+            return Answer([{**use("Write", file_path=str(path), content="hello\n"), "id": "toolu_write"}])
+        return Answer([say("Planned."), use("ExitPlanMode", plan="Write hello.txt")])
+
+    with ScriptedServer(script=answer) as server:
+        brief = replace(brief_for(place, preset, Endpoint(server.url, server.key)), plan=True)
+        events = await follow(AcpBackend(), brief, host)
+    assert [asked.tool for asked in host.uses] == ["ExitPlanMode", "Edit"]
+    assert host.details[0] == "Write hello.txt"
+    assert path.read_text() == "hello\n"
+    assert len(of_kind(events, base.ConversationNamed)) == 1
+
+
 async def test_opencode_asks_before_it_writes(place: Place) -> None:
     preset, host = installed("opencode"), Host()
     with ScriptedServer(script=writes_a_file(place)) as server:
