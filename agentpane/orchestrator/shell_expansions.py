@@ -28,7 +28,8 @@ class _Kind(IntEnum):
     STRING = 1  # between double quotes
     DOCUMENT = 2  # a here-document in which the shell expands
     EXPRESSION = 3  # arithmetic, or an expansion inside the two above: what a quote means there is not decided here
-    LITERAL = 4
+    BRACED = 4  # an expansion outside of quotes, in which no comment begins
+    LITERAL = 5
 
 
 _PLAIN_VARIABLE = re.compile(rb"\$(?:[A-Za-z0-9_]+|[@*#?$!\-])")
@@ -37,6 +38,7 @@ _LITERALS = frozenset({"raw_string", "ansi_c_string", "comment"})
 _SUBSTITUTIONS = frozenset({"command_substitution", "process_substitution"})
 _EXPRESSIONS = frozenset({"arithmetic_expansion", "subscript"})
 _ACCOUNTED = frozenset({"`", "${", "$(", "$((", "$[", "<(", ">(", '"'})
+_CHECKED = _LITERALS | _SUBSTITUTIONS | {"simple_expansion"}
 _RUNS = re.compile(rb"`|\$\(")
 _WORD_BEGINS = b" \t\n;&|()<>`"
 _BEFORE_COMMENT = b" \t\n;"
@@ -49,7 +51,8 @@ def check(root: Node, source: bytes) -> bool:
     arithmetic: set[int] = set()
     asleep = False
     for span in _spans(root, source):
-        kinds[span.start : span.end] = bytes([span.kind]) * (span.end - span.start)
+        if span.differs:
+            kinds[span.start : span.end] = bytes([span.kind]) * (span.end - span.start)
         if span.marked:
             marks.add(span.start)
         if span.arithmetic:
@@ -61,14 +64,15 @@ def check(root: Node, source: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """marked: the tree accounts for its first character. quoted: a string that the shell passes on as it stands.
+    """differs: its kind is not that of the text around. marked: the tree accounts for its first character.
 
-    arithmetic: two brackets that begin an expression.
+    quoted: a string that the shell passes on as it stands. arithmetic: two brackets that begin an expression.
     """
 
     start: int
     end: int
     kind: _Kind
+    differs: bool
     marked: bool
     quoted: bool
     arithmetic: bool
@@ -76,31 +80,32 @@ class _Span:
 
 def _spans(root: Node, source: bytes) -> Iterator[_Span]:
     """The text of every node, those outside before those inside."""
-    stack = [(root, _Kind.CODE, False)]
+    stack = [(root, _Kind.CODE, _Kind.CODE, False)]
     while stack:
-        node, around, substituted = stack.pop()
-        text = source[node.start_byte : node.end_byte]
-        _check(node, text, source)
-        if node.type in _LITERALS and around is not _Kind.CODE:
-            raise CannotTell("what a quote in it means cannot be told")
-        if node.type == "comment" and substituted and any(byte in text for byte in b"`\"')"):
-            raise CannotTell("where a comment ends cannot be told")
+        node, around, outside, substituted = stack.pop()
+        if node.type in _CHECKED:
+            _check(node, source, around, substituted)
         kind = _kind_of(node, around)
         quoted = node.type in {"raw_string", "ansi_c_string"}
         doubled = node.type in {"((", "$(("}
-        yield _Span(node.start_byte, node.end_byte, kind, node.type in _ACCOUNTED or quoted, quoted, doubled)
+        marked = quoted or node.type in _ACCOUNTED
+        yield _Span(node.start_byte, node.end_byte, kind, kind is not outside, marked, quoted, doubled)
         substituted = substituted or node.type in _SUBSTITUTIONS
         inside = kind
         for child in node.children:
             if child.type == "((":  # the tree makes no node of an arithmetic command
                 inside = _Kind.EXPRESSION
-            stack.append((child, inside, substituted))
+            stack.append((child, inside, kind, substituted))
             if child.type == "))":
                 inside = kind
 
 
-def _check(node: Node, text: bytes, source: bytes) -> None:
+def _check(node: Node, source: bytes, around: _Kind, substituted: bool) -> None:
     """Raises CannotTell where the grammar is known to take a node for more or less than the shell does."""
+    text = source[node.start_byte : node.end_byte]
+    unquoted = around is _Kind.CODE or (around is _Kind.BRACED and node.type != "comment")
+    if not unquoted and node.type in _LITERALS | {"process_substitution"}:
+        raise CannotTell("what a quote in it means cannot be told")
     if node.type == "simple_expansion" and _PLAIN_VARIABLE.fullmatch(text) is None:
         raise CannotTell("a variable in it is not understood")
     if node.type == "ansi_c_string" and _ANSI_C.fullmatch(text) is None:
@@ -109,6 +114,8 @@ def _check(node: Node, text: bytes, source: bytes) -> None:
         raise CannotTell("it has a backslash or a further backquote between backquotes")
     if node.type == "comment":
         before = source[max(node.start_byte - 2, 0) : node.start_byte]
+        if substituted and any(byte in text for byte in b"`\"')"):
+            raise CannotTell("where a comment ends cannot be told")
         if before.startswith(b"\\") or (before and before[-1] not in _BEFORE_COMMENT):
             raise CannotTell("where a comment begins cannot be told")
 
@@ -121,7 +128,9 @@ def _kind_of(node: Node, around: _Kind) -> _Kind:
         return _Kind.LITERAL if _has_quoted_delimiter(node) else _Kind.DOCUMENT
     if kind in _SUBSTITUTIONS:
         return _Kind.CODE
-    if kind in _EXPRESSIONS or (kind == "expansion" and around is not _Kind.CODE):
+    if kind == "expansion" and around in {_Kind.CODE, _Kind.BRACED}:
+        return _Kind.BRACED
+    if kind in _EXPRESSIONS or kind == "expansion":
         return _Kind.EXPRESSION
     if kind == "string" and around is not _Kind.EXPRESSION:
         return _Kind.STRING
@@ -157,7 +166,7 @@ class _Scan:
         kind, here, two = self.kinds[at], self.source[at : at + 1], self.source[at : at + 2]
         if here == b"\\":
             return self._escape(at)
-        code = kind in {_Kind.CODE, _Kind.EXPRESSION}
+        code = kind in {_Kind.CODE, _Kind.BRACED, _Kind.EXPRESSION}
         if two == b"$$":
             if self.source[at + 2 : at + 3] in {b"(", b"{", b"["}:
                 raise CannotTell("a variable in it is not understood")

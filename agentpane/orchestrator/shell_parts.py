@@ -34,6 +34,7 @@ _WORDS = _named(
     "arithmetic_expansion brace_expression extglob_pattern command_substitution process_substitution "
     "special_variable_name regex"
 )
+_EVALUATING = frozenset({"!", ":", "@"})  # ${!x}, ${x:1:2}, ${x@P}
 _PLAIN_EXPANSION = frozenset({"${", "}", "variable_name", "special_variable_name"})
 _RESERVED = _named("if then else elif fi do done case esac while until for in function select { } ! [[ ]]")
 _SETTERS = _named(
@@ -298,11 +299,11 @@ class _Walk:
         if node.type in {"command_substitution", "process_substitution"}:
             self.visit(node)
             return
-        evaluated = {"arithmetic_expansion", "subscript", "array"}
-        if node.type in evaluated or (
-            node.type == "expansion" and any(child.type not in _PLAIN_EXPANSION for child in node.children)
-        ):
+        inside = {child.type for child in node.children} if node.type == "expansion" else set()
+        if node.type in {"arithmetic_expansion", "subscript", "array"} or inside & _EVALUATING:
             self._expression(node)
+        elif inside - _PLAIN_EXPANSION:
+            self._opaque(node)
         for child in node.children:
             if child.type in {"command", "redirected_statement", "pipeline", "list"}:
                 self.visit(child)
