@@ -1,6 +1,7 @@
 """What a run is about, read once at its start, and what follows from it: its tools, its rules, its policy.
 
-A sub-agent may do nothing that an agent above it may not: this is the one place that says so.
+A sub-agent may do nothing that an agent above it may not: its calls are judged by its own terms and by those of each
+agent above it, and the strictest holds. This is the one place that says so.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from agentpane.worktrees import Repository
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """above: the agents that this one works for, the card's first. ceiling: the policy of the last of them."""
+    """parent: of a sub-agent, the one that it works for."""
 
     run: runs.RunRow
     task: Task
@@ -35,8 +36,12 @@ class Cast:
     tools: tuple[str, ...] | None = None  # of a sub-agent; None: as they are configured
     servers: tuple[McpServer, ...] = ()  # the repository's, where they are trusted
     extra: tuple[Tool, ...] = ()  # what the tool servers of the run offer
-    above: tuple[AgentConfig, ...] = ()
-    ceiling: Policy | None = None
+    parent: Cast | None = None
+
+    @property
+    def above(self) -> tuple[AgentConfig, ...]:
+        """The agents that this one works for, the card's first."""
+        return () if self.parent is None else (*self.parent.above, self.parent.agent.config)
 
     @property
     def tool_names(self) -> tuple[str, ...]:
@@ -49,8 +54,8 @@ class Cast:
     def policy(self) -> Policy:
         """What the person has chosen for the run, else the agent's or the project's; a sub-agent is held below."""
         own = self.agent.config.policy
-        if self.ceiling is not None:
-            return below(self.ceiling, own)
+        if self.parent is not None:
+            return below(self.parent.policy, own)
         return Policy(self.run.policy or own or self.config.policy)
 
     @property
@@ -63,21 +68,28 @@ class Cast:
         own = parse_all((*self.config.rules, *self.agent.config.rules))
         return (*own, *(rule for rule in limits if rule.effect is not RuleEffect.ALLOW))
 
-    def grants(self, tier: Tier) -> Grants:
-        """What its calls are judged by."""
-        return Grants(
+    def grants(self, tier: Tier) -> tuple[Grants, ...]:
+        """What its calls are judged by: its own, and those of each agent above it."""
+        own = Grants(
             tools=self.tool_names,
             policy=self.policy,
             tier=tier,
             rules=self.rules,
             unconfined=self.config.unconfined,
         )
+        return (own,) if self.parent is None else (own, *self.parent.grants(tier))
 
     def reach(self, always: tuple[Rule, ...]) -> Network:
-        """What its commands may reach. always: what the person has allowed for good."""
-        return reach(self.config.reach(), self.rules, always)
+        """What its commands may reach: no host that is allowed to a sub-agent alone. always: see `reach`."""
+        allowed = [set(parse_all(config.rules)) for config in self.above]
+        of_project = set(parse_all(self.config.rules))
+        rules = (
+            rule
+            for rule in self.rules
+            if rule.effect is not RuleEffect.ALLOW or rule in of_project or all(rule in theirs for theirs in allowed)
+        )
+        return reach(self.config.reach(), rules, always)
 
     def below(self, run: runs.RunRow, agent: Agent, tools: tuple[str, ...]) -> Cast:
         """A sub-agent's, under this one."""
-        above = (*self.above, self.agent.config)
-        return replace(self, run=run, agent=agent, tools=tools, above=above, ceiling=self.policy)
+        return replace(self, run=run, agent=agent, tools=tools, parent=self)

@@ -35,14 +35,16 @@ _PATHS = ("file_path", "notebook_path", "path")
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a run's calls are judged by. grants: without what is always allowed, which is read for each call.
+    """What a run's calls are judged by.
 
+    grants: its own and those of the agents above it, of which the strictest holds; without what is always allowed,
+    which is read for each call.
     plan: the run begins with a plan.
     """
 
     run: runs.RunRow
     project: Project
-    grants: Grants
+    grants: tuple[Grants, ...]
     worktree: Path
     plan: bool = False
 
@@ -151,19 +153,19 @@ class Judge:
         script = None
         if use.effect is Effect.EXECUTE and use.command is not None:
             script = await asyncio.to_thread(shell_parts.read, use.command)
-        verdicts = [p.judge(use, grants, script)]
+        verdicts = [p.judge(use, one, script) for one in grants]
         real = await asyncio.to_thread(self._real, use.path) if use.path else None
         if real is not None and real != use.path:  # a link is judged by where it leads, too
-            verdicts.append(p.judge(replace(use, path=real), grants))
+            verdicts += [p.judge(replace(use, path=real), one) for one in grants]
         verdict = p.worst(verdicts)
         planning = await self.planning()
         if use.tool == p.EXIT_PLAN:
             return _of_plan(planning, self._terms.plan), script
         return (p.while_planning(use, verdict) if planning else verdict), script
 
-    async def _grants(self, foreign: bool) -> Grants:
-        texts = await self._core.db.read(approvals.always, self._terms.project.id)
-        return replace(self._terms.grants, always=readable(texts), foreign=foreign)
+    async def _grants(self, foreign: bool) -> tuple[Grants, ...]:
+        always = readable(await self._core.db.read(approvals.always, self._terms.project.id))
+        return tuple(replace(one, always=always, foreign=foreign) for one in self._terms.grants)
 
     def _use_of(self, call: ToolCall) -> Use:
         """What a call of the in-process tools would do."""
@@ -240,7 +242,7 @@ class Judge:
             agent_id=run.agent_id,
             run_id=run.id,
             input={"tool": call.name, "summary": asked.summary},
-            output={"rule": asked.rule, "sandbox_tier": self._terms.grants.tier.value},
+            output={"rule": asked.rule, "sandbox_tier": self._terms.grants[0].tier.value},
             turn=asked.turn,
         )
         audit.append(connection, (entry,))

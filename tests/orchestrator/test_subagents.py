@@ -18,6 +18,7 @@ from agentpane.domain.projects import Project
 from agentpane.domain.runs import PauseReason, RunStatus
 from agentpane.domain.sessions import EventKind
 from agentpane.domain.tasks import Task
+from agentpane.errors import ErrorCode
 from tests.backends.wire import Answer, Block, Failure, say, use
 from tests.orchestrator.casting import Cast
 from tests.orchestrator.conftest import Bench, running
@@ -310,9 +311,16 @@ async def test_an_agent_that_is_not_there_is_an_error_that_the_parent_reads(data
     assert "nobody" in cast.told("WHOLE") and '"is_error": true' in cast.told("WHOLE")
 
 
-async def play_below(bench: Bench, repository: Path, parent: AgentConfig, child: AgentConfig, **run: object) -> Task:
+async def play_below(
+    bench: Bench,
+    repository: Path,
+    parent: AgentConfig,
+    child: AgentConfig,
+    project: Project | None = None,
+    **run: object,
+) -> Task:
     """A run of an agent with the one configuration, whose sub-agent "named" has the other."""
-    project = await bench.project(repository)
+    project = project or await bench.project(repository)
     (default,) = await bench.engine.do(c.ListAgents(project.id))
     await bench.engine.do(c.EditAgent(default.id, config=parent))
     await bench.engine.do(c.AddAgent(project.id, "named", BackendName.ANTHROPIC, config=child))
@@ -339,6 +347,7 @@ async def test_a_rule_that_denies_the_parent_denies_a_sub_agent_too(data: Path, 
 
 
 CAREFUL, FREE = AgentConfig(policy="careful"), AgentConfig(policy="free")
+OWN_RULE = AgentConfig(rules=("allow Write(secret.txt)",))
 
 
 @pytest.mark.parametrize(
@@ -347,14 +356,20 @@ CAREFUL, FREE = AgentConfig(policy="careful"), AgentConfig(policy="free")
         (CAREFUL, FREE, None, Policy.CAREFUL),
         (FREE, CAREFUL, Policy.FREE, Policy.CAREFUL),
         (replace(CAREFUL, rules=("allow Write(secret.txt)",)), FREE, None, Policy.CAREFUL),
-        (CAREFUL, AgentConfig(rules=("allow Write(secret.txt)",)), None, None),
+        (CAREFUL, OWN_RULE, None, Policy.CAREFUL),
+        (replace(CAREFUL, rules=OWN_RULE.rules), OWN_RULE, None, None),
+        (FREE, replace(CAREFUL, rules=OWN_RULE.rules), None, None),
+        (AgentConfig(policy="read_only"), OWN_RULE, None, Policy.READ_ONLY),
         (CAREFUL, AgentConfig(), Policy.FREE, None),
     ],
     ids=[
         "the careful parent's policy holds",
         "the careful child's own policy holds",
         "what is allowed to the parent is not to the child",
-        "what is allowed to the child is",
+        "what is allowed to the child alone is not",
+        "what is allowed to both is",
+        "what is allowed to the careful child of a free parent is",
+        "nothing frees the child of a parent that may only read",
         "what the person has chosen for the run holds for both",
     ],
 )
@@ -368,9 +383,25 @@ async def test_a_sub_agent_is_as_free_as_the_strictest_of_those_above_it(
             if held is None:
                 assert wrote(task) and task.card.column is Column.WAITING_APPROVAL
                 return
-            assert not wrote(task) and task.runs[-1].pause_reason is PauseReason.APPROVAL
+            assert not wrote(task)
+            if held is Policy.READ_ONLY:
+                assert (row.policy, task.card.code) == (held, ErrorCode.TASK_NO_DIFF)
+                return
+            assert task.runs[-1].pause_reason is PauseReason.APPROVAL
             (asked,) = await bench.engine.do(c.ListApprovals(task.card.id))
             assert (asked.run_id, asked.tool, row.policy) == (row.id, "Write", held)
+
+
+async def test_a_sub_agent_reaches_no_host_that_the_agent_above_it_does_not(data: Path, repository: Path) -> None:
+    allow = ("allow Network(both.example)", "allow Network(alone.example)")
+    with writing().server() as server:
+        async with running(data, server.environment) as bench:
+            project = await bench.project(repository)
+            config = replace(project.config, network="hosts", hosts=("all.example",))
+            await bench.engine.do(c.EditProject(project.id, config=config))
+            await play_below(bench, repository, AgentConfig(rules=allow[:1]), AgentConfig(rules=allow), project=project)
+    (told,) = {str(seen.body["system"]) for seen in server.requests if "PART one" in str(seen.messages[0])}
+    assert "all.example, both.example" in told and "alone.example" not in told
 
 
 async def test_children_are_no_runs_of_the_card_the_queue_or_the_agent(data: Path, repository: Path) -> None:
