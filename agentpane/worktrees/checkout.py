@@ -56,6 +56,39 @@ async def fast_forward(
     return _refused(checkout, intent, in_the_way, forward)
 
 
+async def step_back(
+    git: GitRunner, repo: Repository, checkout: Checkout, intent: MergeIntent
+) -> MergeRefused | CutShort | None:
+    """Take the checkout and its branch back to the commit before. None when git did, or when the branch has moved."""
+    place = place_of(repo, checkout.path, checkout.git_dir)
+    if lock_of(checkout.git_dir).exists():
+        return locked(checkout)
+    if head_branch(checkout.git_dir) != intent.target:
+        return None
+    in_the_way = await _in_the_way(git, repo, place, intent)
+    if in_the_way:
+        return _refused(checkout, intent, in_the_way, GitOutput(1, b"", b""))
+    back = await _switch(git, place, intent.old, intent.new)
+    if back.exit_code < 0:
+        return CutShort()
+    if back.exit_code != 0:
+        return _refused(checkout, intent, (), back)
+    ref = f"refs/heads/{intent.target}"
+    swap = await git.run(
+        place, "update-ref", "-m", "agentpane: undo merge", ref, intent.new, intent.old, ok=range(-64, 256)
+    )
+    if swap.exit_code != 0:  # somebody committed meanwhile: the files go forward again
+        again = await _switch(git, place, intent.new, intent.old)
+        if swap.exit_code < 0 or again.exit_code != 0:
+            return CutShort()
+    return None
+
+
+async def _switch(git: GitRunner, place: Place, before: str, after: str) -> GitOutput:
+    """Take index and files from one commit to another. Git refuses where an edit is in the way, and changes nothing."""
+    return await git.run(place, "read-tree", "-m", "-u", before, after, ok=range(-64, 256), timeout=LONG_TIMEOUT)
+
+
 def locked(checkout: Checkout) -> MergeRefused:
     return MergeRefused(
         ErrorCode.RESOURCE_LOCKED,
@@ -70,7 +103,7 @@ def _refused(checkout: Checkout, intent: MergeIntent, paths: tuple[str, ...], sa
         shown = ", ".join(display_path(path) for path in paths[:5])
         return MergeRefused(
             ErrorCode.MERGE_CHECKOUT_DIRTY,
-            f"{intent.target} is checked out in {checkout.path} with edits that the merge would overwrite: {shown}. "
+            f"{intent.target} is checked out in {checkout.path} with edits that this would overwrite: {shown}. "
             "Nothing has been changed.",
             "Commit or stash these files, then approve again.",
             paths,

@@ -7,16 +7,15 @@ compare-and-swap, or, where it is checked out, by git's own fast-forward of that
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from agentpane.domain.diff import display_path
 from agentpane.errors import ErrorCode
-from agentpane.worktrees.checkout import CutShort, fast_forward, lock_of, locked
 from agentpane.worktrees.git import LONG_TIMEOUT, GitRunner
-from agentpane.worktrees.merge_recovery import recover_merge
 from agentpane.worktrees.merge_tree import parse_merge_tree
-from agentpane.worktrees.places import Checkout, checkouts, objects_of
+from agentpane.worktrees.moving import Journal as Journal
+from agentpane.worktrees.moving import move
+from agentpane.worktrees.places import objects_of
 from agentpane.worktrees.repository import branch_tip, commit_tree, is_ancestor, ref_tip
 from agentpane.worktrees.snapshot import reviewed_ref
 from agentpane.worktrees.values import (
@@ -26,15 +25,12 @@ from agentpane.worktrees.values import (
     MergeIntent,
     MergeOutcome,
     MergePlan,
-    MergeRecovery,
     MergeRefused,
     MergeStrategy,
-    RecoveryOutcome,
     Repository,
 )
 
 TRIES = 3
-Journal = Callable[[MergeIntent], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +40,6 @@ class _Ready:
     old: str
     new: str
     tree: str
-
-
-class _TargetMoved:
-    """The branch changed between looking at it and moving it."""
 
 
 async def merge(git: GitRunner, repo: Repository, plan: MergePlan, journal: Journal) -> MergeOutcome:
@@ -65,9 +57,12 @@ async def merge(git: GitRunner, repo: Repository, plan: MergePlan, journal: Jour
         ready = await _prepare(git, repo, plan, old)
         if not isinstance(ready, _Ready):
             return ready
-        outcome = await _apply(git, repo, plan, ready, journal)
-        if not isinstance(outcome, _TargetMoved):
-            return outcome
+        intent = MergeIntent(plan.run_id, plan.target, ready.old, ready.new, plan.reviewed, None, None)
+        moved = await move(git, repo, intent, journal)
+        if moved is None:
+            return Merged(ready.new, ready.old, ready.tree)
+        if isinstance(moved, MergeRefused):
+            return moved
         seen = old
     return MergeRefused(
         ErrorCode.MERGE_BASE_MOVED,
@@ -159,82 +154,3 @@ async def _settled_by_history(
     if plan.base_sha in {None, common} or await is_ancestor(git, repo, str(plan.base_sha), old):
         return None
     return _rewound(plan, str(plan.base_sha))
-
-
-async def _apply(
-    git: GitRunner, repo: Repository, plan: MergePlan, ready: _Ready, journal: Journal
-) -> Merged | MergeRefused | _TargetMoved:
-    held = checkouts(repo, plan.target)
-    refused = _refuse_checkouts(plan, held)
-    if refused is not None:
-        return refused
-    checkout = held[0] if held else None
-    intent = MergeIntent(
-        plan.run_id, plan.target, ready.old, ready.new, plan.reviewed,
-        checkout.path if checkout else None, checkout.git_dir if checkout else None,
-    )  # fmt: skip
-    await journal(intent)
-    # Cut off here, a branch or a checkout would be half changed: whoever cancels waits for the end of it.
-    step = asyncio.ensure_future(_move(git, repo, intent, checkout))
-    try:
-        moved = await asyncio.shield(step)
-    except asyncio.CancelledError:
-        await asyncio.wait({step})
-        raise
-    if moved is None:
-        return Merged(ready.new, ready.old, ready.tree)
-    return moved
-
-
-async def _move(
-    git: GitRunner, repo: Repository, intent: MergeIntent, checkout: Checkout | None
-) -> MergeRefused | _TargetMoved | None:
-    if checkout is not None:
-        refused = await fast_forward(git, repo, checkout, intent)
-        if isinstance(refused, CutShort):
-            return _settled(await recover_merge(git, repo, intent))
-        moved = refused is not None or await branch_tip(git, repo, intent.target) == intent.new
-        return refused if moved else _TargetMoved()
-    lines = [
-        "start",
-        f"update refs/heads/{intent.target} {intent.new} {intent.old}",
-        f"verify {reviewed_ref(intent.run_id)} {intent.reviewed}",
-        "prepare",
-        "commit",
-        "",
-    ]
-    message = f"agentpane: merge {intent.reviewed[:12]}"
-    swap = await git.run(
-        objects_of(repo), "update-ref", "-m", message, "--stdin", ok=(0, 128),
-        stdin="\n".join(lines).encode("utf-8", "surrogateescape"),
-    )  # fmt: skip
-    return None if swap.exit_code == 0 else _TargetMoved()
-
-
-def _settled(recovery: MergeRecovery) -> MergeRefused | _TargetMoved | None:
-    if recovery.outcome is RecoveryOutcome.COMPLETED:
-        return None
-    if recovery.outcome is RecoveryOutcome.ROLLED_BACK:
-        return _TargetMoved()
-    hint = "Look at these files, and approve again when the checkout is as you want it."
-    return MergeRefused(ErrorCode.MERGE_CHECKOUT_DIRTY, recovery.message, hint, recovery.paths)
-
-
-def _refuse_checkouts(plan: MergePlan, held: list[Checkout]) -> MergeRefused | None:
-    if len(held) > 1:
-        paths = tuple(str(checkout.path) for checkout in held)
-        return MergeRefused(
-            ErrorCode.MERGE_CHECKOUT_DIRTY,
-            f"{plan.target} is checked out in more than one place ({', '.join(paths)}). Nothing has been changed.",
-            "Switch all but one of them to another branch, then approve again.",
-            paths,
-        )
-    if held and held[0].busy:
-        return MergeRefused(
-            ErrorCode.MERGE_CHECKOUT_DIRTY,
-            f"A rebase of {plan.target} is under way in {held[0].path}. Nothing has been changed.",
-            "Finish or abort the rebase, then approve again.",
-            (str(held[0].path),),
-        )
-    # None may be there before the intent is written: recovery takes one that it finds for ours.
-    return locked(held[0]) if held and lock_of(held[0].git_dir).exists() else None

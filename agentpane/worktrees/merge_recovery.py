@@ -37,7 +37,7 @@ class _State(Enum):
 async def recover_merge(git: GitRunner, repo: Repository, intent: MergeIntent) -> MergeRecovery:
     """Finish or take back the merge of an intent whose outcome nobody wrote down."""
     tip = await branch_tip(git, repo, intent.target)
-    if tip is not None and (tip == intent.new or await is_ancestor(git, repo, intent.new, tip)):
+    if tip is not None and await _is_done(git, repo, intent, tip):
         return MergeRecovery(RecoveryOutcome.COMPLETED, "The merge had been completed.", intent.new)
     if tip is None or (tip != intent.old and not await is_ancestor(git, repo, intent.old, tip)):
         message = f"{intent.target} is neither what it was before the merge nor after it; it was left as it is."
@@ -48,6 +48,15 @@ async def recover_merge(git: GitRunner, repo: Repository, intent: MergeIntent) -
     if intent.checkout is None or intent.checkout_git_dir is None:
         return _nothing_done()
     return await _recover_checkout(git, repo, intent, tip, intent.checkout, intent.checkout_git_dir)
+
+
+async def _is_done(git: GitRunner, repo: Repository, intent: MergeIntent, tip: str) -> bool:
+    if tip == intent.new:
+        return True
+    # Taken back, the old commit has gone from the branch; what has gone on from the new one holds it otherwise.
+    if intent.back and await is_ancestor(git, repo, intent.old, tip):
+        return False
+    return await is_ancestor(git, repo, intent.new, tip)
 
 
 def _nothing_done() -> MergeRecovery:

@@ -13,6 +13,7 @@ from agentpane.domain.diff import DiffStat, FileChange
 from agentpane.worktrees import create, diffs, merge_recovery, recovery, remove, repository
 from agentpane.worktrees import merge as merging
 from agentpane.worktrees import snapshot as snapshots
+from agentpane.worktrees import undo as undoing
 from agentpane.worktrees.git import GitRunner
 from agentpane.worktrees.values import (
     BranchTip,
@@ -26,6 +27,8 @@ from agentpane.worktrees.values import (
     Recovery,
     Repository,
     Snapshot,
+    UndoOutcome,
+    UndoPlan,
     Worktree,
     WorktreePlan,
 )
@@ -141,6 +144,11 @@ class Worktrees:
         """Merge the reviewed commit; see `merge.merge`."""
         async with self._lock(repo):
             return await merging.merge(self._git, repo, plan, journal)
+
+    async def undo(self, repo: Repository, plan: UndoPlan, journal: merging.Journal) -> UndoOutcome:
+        """Take a merge back; see `undo.undo`."""
+        async with self._lock(repo):
+            return await undoing.undo(self._git, repo, plan, journal)
 
     async def recover_merge(self, repo: Repository, intent: MergeIntent) -> MergeRecovery:
         """Settle a merge that was cut short; see `merge_recovery.recover_merge`."""

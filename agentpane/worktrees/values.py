@@ -122,6 +122,7 @@ class MergeIntent:
     reviewed: str
     checkout: Path | None  # the work tree that has `target` checked out
     checkout_git_dir: Path | None
+    back: bool = False  # `new` comes before `old`: a merge is taken back
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +157,34 @@ class MergeRefused:
 
 
 MergeOutcome = Merged | Conflicted | MergeRefused
+
+
+@dataclass(frozen=True, slots=True)
+class UndoPlan:
+    """A merge to take back: it took `target` from `old` to `merge`. message: of the commit that reverts it, if any."""
+
+    target: str
+    old: str
+    merge: str
+    reviewed: str
+    run_id: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """exact: the target stands where it stood before the merge; else a commit on top of it reverts the merge.
+
+    again: the commit that holds the change, pinned for review once more; base: what it is compared with.
+    """
+
+    target: str
+    exact: bool
+    again: str
+    base: str
+
+
+UndoOutcome = Undone | MergeRefused
 
 
 class RecoveryOutcome(StrEnum):
