@@ -343,6 +343,16 @@ class Approve(Command[ApproveOutcome]):
 
 
 @dataclass(frozen=True, slots=True)
+class Undo(Command[Task]):
+    """Take an approval back: exactly where nothing came after it, else by a commit that reverts it.
+
+    Raises TASK_INVALID_TRANSITION, MERGE_UNDO_IMPOSSIBLE, MERGE_CHECKOUT_DIRTY, RESOURCE_LOCKED; nothing changed then.
+    """
+
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reject(Command[Task]):
     """Send the card back to the same agent in the same worktree, with the reason and the comments."""
 

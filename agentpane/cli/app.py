@@ -35,6 +35,7 @@ HOMES: Mapping[str, str] = {
     "diff": "review",
     "approve": "review",
     "reject": "review",
+    "undo": "review",
     "session": "session",
     "audit": "audit",
     "costs": "costs",

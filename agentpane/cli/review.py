@@ -1,4 +1,4 @@
-"""`diff`, `approve`, `reject`: a person's review of a snapshot."""
+"""`diff`, `approve`, `reject`, `undo`: a person's review of a snapshot."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from agentpane.api.client import Client
-from agentpane.api.commands import Approve, GetDiff, GetPatch, GetTask, Reject
+from agentpane.api.commands import Approve, GetDiff, GetPatch, GetTask, Reject, Undo
 from agentpane.cli import commands, shapes, words
 from agentpane.cli.exits import CONFLICT, DONE, REFUSED
 from agentpane.cli.pane import Pane, line, model_environment, table
@@ -40,6 +40,17 @@ def register(app: typer.Typer) -> None:
     commands.add(app, "diff", diff, "diff k3x9", "diff k3x9 --patch | git apply --stat")
     commands.add(app, "approve", approve, "approve k3x9", "approve k3x9 --sha 1a2b3c4 --strategy squash --json")
     commands.add(app, "reject", reject, 'reject k3x9 --reason "Keep the old name." --wait')
+    commands.add(app, "undo", undo, "undo k3x9")
+
+
+def undo(ctx: typer.Context, task: Ref) -> None:
+    """Take an approval back; the card waits for approval again.
+
+    Where nothing came after the merge the branch is as it was before, else a commit reverts it.
+    """
+    pane: Pane = ctx.obj
+    undone = pane.call(lambda client: client.do(Undo(task)))
+    pane.result(shapes.task(undone), words.task(undone))
 
 
 def diff(

@@ -11,7 +11,7 @@ from sqlalchemy import insert, literal_column, select, update
 from agentpane.db.references import AnySelect, new_id
 from agentpane.db.schema import MergeTable
 from agentpane.domain.ids import ProjectId, TaskId
-from agentpane.domain.merges import MergeId, MergeRecord, MergeState
+from agentpane.domain.merges import MergeId, MergeKind, MergeRecord, MergeState
 from agentpane.domain.review import MergeStrategy
 
 _M = MergeTable
@@ -30,6 +30,7 @@ class NewMerge:
     strategy: str
     checkout: str | None
     approved_by: str | None = None
+    kind: MergeKind = MergeKind.MERGE
 
 
 def intend(connection: Connection, new: NewMerge, at: datetime) -> MergeId:
@@ -46,6 +47,7 @@ def intend(connection: Connection, new: NewMerge, at: datetime) -> MergeId:
             reviewed_sha=new.reviewed_sha,
             checkout_path=new.checkout,
             approved_by=new.approved_by,
+            kind=new.kind,
             started_at=at,
         )
     )
@@ -96,4 +98,5 @@ def _merges() -> AnySelect:
         _M.state,
         _M.started_at,
         _M.finished_at,
+        _M.kind,
     )

@@ -31,6 +31,7 @@ class BoardEvent(StrEnum):
     CANCEL = "cancel"
     APPROVE = "approve"
     REJECT = "reject"
+    UNDO = "undo"
 
 
 TRANSITIONS: Mapping[tuple[Column, BoardEvent], Column] = {
@@ -40,6 +41,7 @@ TRANSITIONS: Mapping[tuple[Column, BoardEvent], Column] = {
     (Column.WAITING_APPROVAL, BoardEvent.APPROVE): Column.VERIFIED,
     (Column.WAITING_APPROVAL, BoardEvent.REJECT): Column.IN_PROGRESS,
     (Column.WAITING_APPROVAL, BoardEvent.CANCEL): Column.BACKLOG,
+    (Column.VERIFIED, BoardEvent.UNDO): Column.WAITING_APPROVAL,
 }
 
 # A card reaches VERIFIED only by merging, and WAITING_APPROVAL only by an agent's work, so no drag may put it there.
@@ -73,7 +75,7 @@ def drag_refusal(source: Column, target: Column) -> str | None:
     if target == Column.WAITING_APPROVAL:
         return "A card comes here when its agent has finished."
     if source == Column.VERIFIED:
-        return "This card is merged; it stays in Verified."
+        return "This card is merged. Undo the merge to review it once more."
     return "Reject the diff with a reason to send the card back to its agent."
 
 

@@ -13,6 +13,11 @@ from agentpane.domain.review import MergeStrategy
 MergeId = NewType("MergeId", str)
 
 
+class MergeKind(StrEnum):
+    MERGE = "merge"
+    UNDO = "undo"  # a merge is taken back
+
+
 class MergeState(StrEnum):
     INTENT = "intent"
     DONE = "done"
@@ -40,3 +45,4 @@ class MergeRecord:
     state: MergeState
     started_at: datetime
     finished_at: datetime | None
+    kind: MergeKind

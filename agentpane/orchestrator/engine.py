@@ -63,6 +63,7 @@ from agentpane.orchestrator.sample import Sample
 from agentpane.orchestrator.secrets import SecretStore
 from agentpane.orchestrator.sessions import note
 from agentpane.orchestrator.supervisor import Supervisor
+from agentpane.orchestrator.undoing import Undoing
 from agentpane.orchestrator.workspace import Workspaces
 from agentpane.paths import DataFolder
 from agentpane.sandbox import Sandbox
@@ -124,7 +125,8 @@ class Engine:
         self._board = Board(self._core, dispatcher)
         self._dispatcher = dispatcher
         self._sample = Sample(self._core, self._catalog)
-        self._recovery = Recovery(self._core, self._blobs, self._review)
+        self._undoing = Undoing(self._core, self._blobs, workspaces)
+        self._recovery = Recovery(self._core, self._blobs, self._review, self._undoing)
         self._housekeeping = Housekeeping(self._core)
         self._clients: Callable[[], int] = lambda: 0
         self._windows: Callable[[], int] = lambda: 0
@@ -227,6 +229,7 @@ class Engine:
             c.GetDiff: self._review.diff,
             c.GetPatch: self._review.patch,
             c.Approve: self._review.approve,
+            c.Undo: self._undoing.undo,
             c.Reject: self._review.reject,
             c.ReadSession: self._read_session,
             c.ReadOutput: self._read_output,

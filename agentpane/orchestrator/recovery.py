@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentpane.db import merges, projects, runs
-from agentpane.domain.merges import MergeRecord, MergeState
+from agentpane.domain.merges import MergeKind, MergeRecord, MergeState
 from agentpane.domain.sessions import EventKind
 from agentpane.domain.tasks import Task
 from agentpane.errors import AgentPaneError
@@ -15,6 +15,7 @@ from agentpane.orchestrator.blobs import BlobStore
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.review import Review
 from agentpane.orchestrator.sessions import note
+from agentpane.orchestrator.undoing import Undoing
 from agentpane.worktrees import MergeIntent, RecoveryOutcome, Repository
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ class Recovery:
     core: Core
     blobs: BlobStore
     review: Review
+    undoing: Undoing
 
     async def run(self) -> None:
         """Mark runs without a process as interrupted, and finish or take back merges that were cut off."""
@@ -44,7 +46,9 @@ class Recovery:
         repository = await self.core.git.open_repository(Path(project.path))
         task = await self.core.task(merge.task_id or "")
         found = await self.core.git.recover_merge(repository, await self._intent(merge, task, repository))
-        if found.outcome is RecoveryOutcome.COMPLETED:
+        if found.outcome is RecoveryOutcome.COMPLETED and merge.kind is MergeKind.UNDO:
+            await self.undoing.undone(task, merge, repository)
+        elif found.outcome is RecoveryOutcome.COMPLETED:
             name = merge.approved_by or ""
             await self.review.merged(task, merge.new_sha, merge.id, name, merge.strategy.value, repository)
         elif found.outcome is RecoveryOutcome.ROLLED_BACK:
@@ -67,4 +71,6 @@ class Recovery:
             reviewed=merge.reviewed_sha,
             checkout=checkout,
             checkout_git_dir=git_dir,
+            back=merge.kind is MergeKind.UNDO
+            and await self.core.git.merge_base(repository, merge.old_sha, merge.new_sha) == merge.new_sha,
         )

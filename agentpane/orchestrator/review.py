@@ -158,14 +158,15 @@ class Review:
             await self.core.db.write(merges.finish, abandoned, "rolled_back", self.core.clock.now())
         match outcome:
             case Merged():
-                return await self.merged(task, outcome.commit, intents[-1], name, how.value, repository)
+                intent = intents[-1] if intents else None  # none: the person has merged it by hand
+                return await self.merged(task, outcome.commit, intent, name, how.value, repository)
             case Conflicted():
                 return await self._conflicted(task, outcome, target)
             case MergeRefused():
                 return await self._refused(task, outcome)
 
     async def merged(
-        self, task: Task, commit: str, intent: str, name: str, strategy: str, repository: Repository
+        self, task: Task, commit: str, intent: str | None, name: str, strategy: str, repository: Repository
     ) -> ApproveOutcome:
         """Write down a merge that git has made, then take the worktree and branch away."""
         entry = self.core.record(
@@ -179,7 +180,8 @@ class Review:
 
         def store(connection: tasks.Connection) -> tuple[tuple[str, int], ...]:
             now = self.core.clock.now()
-            merges.finish(connection, intent, "done", now)
+            if intent is not None:
+                merges.finish(connection, intent, "done", now)
             if task.snapshot is not None:
                 reviews.add(connection, task.card.id, task.snapshot, "approved", "", (), now)
             tasks.set_fields(

@@ -107,6 +107,26 @@ class Workspaces:
         await self._core.audit(entry)
         return ref
 
+    async def bring_back(self, task: Task, repository: Repository, commit: str, base: str) -> None:
+        """The worktree and the branch of a card whose merge was undone; the branch at `commit`, if it was gone.
+
+        A worktree that cannot be made now is made when a run needs it.
+        """
+        row = await self._core.db.read(worktrees.for_task, task.card.id)
+        if row is None or row.status is not WorktreeStatus.REMOVED:
+            return
+        now = self._core.clock.now
+        if await self._core.git.branch_tip(repository, row.branch) is None:
+            await self._core.git.restore_branch(repository, row.branch, commit)
+        fields: dict[str, object] = {"status": WorktreeStatus.ACTIVE, "removed_at": None, "base_sha": base}
+        fields |= {"deps_installed": False, "init_script_run": False}
+        try:
+            made = await self._core.git.attach_worktree(repository, Path(row.path), row.branch, row.copied)
+            fields |= {"path": str(made.path), "git_dir": str(made.git_dir), "env_copied": bool(made.copied)}
+        except AgentPaneError as error:
+            log.warning("the worktree of task %s is made later: %s", task.card.id, error.message)
+        await self._core.db.write(partial(worktrees.set_fields, worktree_id=row.id, at=now(), **fields))
+
     async def _restore_branch(self, task: Task, row: WorktreeRow, repository: Repository) -> None:
         """A worktree without its branch has no commit to compare with: put a deleted branch back where it was."""
         known = task.snapshot or row.base_sha

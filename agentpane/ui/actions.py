@@ -63,6 +63,7 @@ ACTIONS: tuple[ActionSpec, ...] = (
     ActionSpec("task.review", REVIEW, QT_TRANSLATE_NOOP("actions", "Review"), ("Ctrl+D",), "eye"),
     ActionSpec("task.approve", REVIEW, QT_TRANSLATE_NOOP("actions", "Approve"), ("Ctrl+Return",), "check"),
     ActionSpec("task.reject", REVIEW, QT_TRANSLATE_NOOP("actions", "Reject"), ("Ctrl+Shift+Return",), "x"),
+    ActionSpec("task.undo", REVIEW, QT_TRANSLATE_NOOP("actions", "Undo the merge"), (), "undo"),
     ActionSpec("review.next_file", REVIEW, QT_TRANSLATE_NOOP("actions", "Next file"), ("J",)),
     ActionSpec("review.previous_file", REVIEW, QT_TRANSLATE_NOOP("actions", "Previous file"), ("K",)),
     ActionSpec("review.next_hunk", REVIEW, QT_TRANSLATE_NOOP("actions", "Next change"), ("N",)),
@@ -131,7 +132,8 @@ def applicable(card: TaskCard | None) -> frozenset[str]:
             return frozenset({"task.open", "task.message", "task.stop", *_of_run(card)})
         case Column.WAITING_APPROVAL:
             return frozenset({"task.open", "task.review", "task.approve", "task.reject"})
-    return frozenset({"task.open"})
+        case Column.VERIFIED:
+            return frozenset({"task.open", "task.undo"})
 
 
 def _of_run(card: TaskCard) -> set[str]:

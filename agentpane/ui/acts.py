@@ -71,6 +71,7 @@ class Acts(QObject):
         self._actions.on("task.pause", lambda: self.pause(self.task_id))
         self._actions.on("task.resume", lambda: self._go_on(self.task_id))
         self._actions.on("task.afresh", lambda: self.resume(self.task_id, afresh=True))
+        self._actions.on("task.undo", lambda: self.undo(self.task_id))
         self._actions.on("task.finish", lambda: self.resume(self.task_id, finish=True))
 
     def _announce(self, signal: SignalInstance) -> None:
@@ -163,6 +164,9 @@ class Acts(QObject):
     def reject(self, task_id: str, reason: str, comments: tuple[ReviewComment, ...]) -> None:
         self._jobs.start(self._reject(task_id, reason, comments), self.tr("Sending the card back"))
 
+    def undo(self, task_id: str) -> None:
+        self._jobs.start(self._undo(task_id), self.tr("Undoing the merge"))
+
     # Projects
 
     def add_project(self, path: str) -> None:
@@ -189,6 +193,11 @@ class Acts(QObject):
             commit = (outcome.merge_commit or "")[:10]
             self._toasts.say(self.tr("Merged as {0}").format(commit))
         self.approved.emit(task_id, outcome)
+
+    async def _undo(self, task_id: str) -> None:
+        task = await self._link.do(commands.Undo(task_id))
+        words = self.tr("Undone: {0} waits for your approval again.").format(short(task.card.title))
+        self._toasts.say(words)
 
     async def _reject(self, task_id: str, reason: str, comments: tuple[ReviewComment, ...]) -> None:
         await self._link.do(commands.Reject(task_id, reason, comments, environment=model_environment()))

@@ -36,6 +36,7 @@ NOTES = {
     "turn_discarded": ("retry", "attention", "The answer was cut off and is asked for again"),
     "afresh": ("retry", "muted", "Started afresh"),
     "merged": ("merge", "success", "Merged into {target} as {commit:.10}"),
+    "undone": ("undo", "attention", "The merge into {target} was undone"),
     "not_trusted": ("alert", "attention", "Left out until you trust it: {pending}"),
     "turn_limit_near": ("alert", "attention", "{turns} of {limit} turns are used"),
     "worktree_stays": ("alert", "attention", "The worktree could not be removed: {message}"),

@@ -37,6 +37,7 @@ FOOT: tuple[tuple[str, str], ...] = (
     ("task.afresh", ""),
     ("task.finish", ""),
     ("task.message", ""),
+    ("task.undo", ""),
     ("task.reject", ""),
     ("task.approve", "approve"),
     ("task.resume", "primary"),

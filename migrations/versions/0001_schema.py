@@ -327,6 +327,7 @@ CREATE TABLE merges (
     reviewed_sha TEXT NOT NULL,
     checkout_path TEXT,
     approved_by TEXT,
+    kind VARCHAR(32) DEFAULT 'merge' NOT NULL,
     state VARCHAR(32) DEFAULT 'intent' NOT NULL,
     started_at INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)) NOT NULL,
     finished_at INTEGER,
@@ -334,6 +335,7 @@ CREATE TABLE merges (
     CONSTRAINT fk_merges_project_id FOREIGN KEY(project_id) REFERENCES projects (id) ON DELETE CASCADE,
     CONSTRAINT fk_merges_task_id FOREIGN KEY(task_id) REFERENCES tasks (id) ON DELETE SET NULL,
     CONSTRAINT ck_merges_strategy CHECK (strategy IN ('merge', 'squash', 'ff')),
+    CONSTRAINT ck_merges_kind CHECK (kind IN ('merge', 'undo')),
     CONSTRAINT ck_merges_state CHECK (state IN ('intent', 'done', 'rolled_back', 'needs_person'))
 )
 """,

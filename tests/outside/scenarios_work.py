@@ -107,6 +107,18 @@ def _(stage: Stage) -> Act:
     return approval(stage, task)
 
 
+@provokes(ErrorCode.MERGE_UNDO_IMPOSSIBLE, 3)
+def _(stage: Stage) -> Act:
+    """The branch has gone on from the merge in the same lines."""
+    repo = stage.repository()
+    task = stage.task(repo)
+    stage.played(task, EDIT)
+    assert stage.pane("approve", task).status == 0
+    (repo / "a.txt").write_text("gone on\n")
+    git(repo, "commit", "-q", "-a", "-m", "gone on")
+    return refusal(stage, "undo", task)
+
+
 @provokes(ErrorCode.MERGE_REVIEW_STALE, 3)
 def _(stage: Stage) -> Act:
     task = stage.task()

@@ -503,6 +503,10 @@ class MemoryBench:
         self._engine.change(command.task, whole={"merge_commit": "9" * 40})
         return ApproveOutcome(command.task, ApproveResult.MERGED, "9" * 40, (), None, "Merged.", "")
 
+    def _Undo(self, command: c.Undo) -> Task:
+        self._engine.put(command.task, Column.WAITING_APPROVAL, 0)
+        return self._engine.change(command.task, whole={"merge_commit": None})
+
     def _Reject(self, command: c.Reject) -> Task:
         count = self._engine.tasks[command.task].card.rejection_count
         self._engine.start(command.task)

@@ -218,6 +218,11 @@ STATES: tuple[tuple[EventKind, JsonObject, str], ...] = (
     ),
     (
         EventKind.STATE,
+        {"state": "undone", "commit": "0123456789abcdef", "target": "main", "exact": True},
+        "The merge into main was undone",
+    ),
+    (
+        EventKind.STATE,
         {"state": "host_refused", "host": "example.org:443"},
         "A command wanted to reach example.org:443, which this project does not allow",
     ),

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from agentpane.db import documents
 from agentpane.db.columns import ExactPath, Json, Words, json_default, one_of
 from agentpane.db.schema.base import Base, Times, identifier, moment, moment_now, refers
-from agentpane.domain.merges import MergeState
+from agentpane.domain.merges import MergeKind, MergeState
 from agentpane.domain.review import MergeStrategy, ReviewVerdict
 from agentpane.domain.worktrees import WorktreeStatus
 
@@ -110,6 +110,7 @@ class MergeTable(Base):
     reviewed_sha: Mapped[str] = mapped_column(Text, nullable=False)
     checkout_path: Mapped[str | None] = mapped_column(Text)
     approved_by: Mapped[str | None] = mapped_column(Words)
+    kind: Mapped[MergeKind] = mapped_column(one_of(MergeKind, "kind"), nullable=False, server_default=text("'merge'"))
     state: Mapped[MergeState] = mapped_column(
         one_of(MergeState, "state"), nullable=False, server_default=text("'intent'")
     )
