@@ -16,19 +16,18 @@ from agentpane.api import commands as c
 from agentpane.api.command import Command
 from agentpane.api.events import CatchUp, EngineStopping, KeyChanged, Published, SettingsChanged, WindowRaised
 from agentpane.clock import Clock
-from agentpane.db import audit, projects, runs, sessions, settings
+from agentpane.db import audit, runs, settings
 from agentpane.db.connection import Database
 from agentpane.domain.agents import DetectedBackend, ModelChoice
-from agentpane.domain.audit import AuditEntry, AuditVerdict
 from agentpane.domain.board import Column
 from agentpane.domain.budgets import check_budget
 from agentpane.domain.engine import DoctorReport, EngineStatus, Finding, KeyStatus, Settings
 from agentpane.domain.json import JsonValue
 from agentpane.domain.limits import check_line, invalid
 from agentpane.domain.mcp import check_servers
-from agentpane.domain.review import MergeStrategy, PatchChunk
+from agentpane.domain.review import MergeStrategy
 from agentpane.domain.runs import PauseReason, RunStatus
-from agentpane.domain.sessions import EventKind, SessionEvent
+from agentpane.domain.sessions import EventKind
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.agent_sync import AgentFiles
 from agentpane.orchestrator.awaited import Awaited
@@ -54,8 +53,9 @@ from agentpane.orchestrator.housekeeping import Housekeeping
 from agentpane.orchestrator.keys import KeyChain
 from agentpane.orchestrator.mcp.registry import Registry, told_of_setting
 from agentpane.orchestrator.mcp.servers import Servers
-from agentpane.orchestrator.patches import CHUNK, Patches
+from agentpane.orchestrator.patches import Patches
 from agentpane.orchestrator.queueing import Queue
+from agentpane.orchestrator.records import Records
 from agentpane.orchestrator.recovery import Recovery
 from agentpane.orchestrator.review import Review
 from agentpane.orchestrator.runner import Runner
@@ -127,6 +127,7 @@ class Engine:
         self._sample = Sample(self._core, self._catalog)
         self._undoing = Undoing(self._core, self._blobs, workspaces)
         self._recovery = Recovery(self._core, self._blobs, self._review, self._undoing)
+        self._records = Records(self._core, self._blobs)
         self._housekeeping = Housekeeping(self._core)
         self._clients: Callable[[], int] = lambda: 0
         self._windows: Callable[[], int] = lambda: 0
@@ -231,12 +232,12 @@ class Engine:
             c.Approve: self._review.approve,
             c.Undo: self._undoing.undo,
             c.Reject: self._review.reject,
-            c.ReadSession: self._read_session,
-            c.ReadOutput: self._read_output,
+            c.ReadSession: self._records.session,
+            c.ReadOutput: self._records.output,
             c.ListCosts: self._budgets.costs,
             c.ListBudgets: self._budgets.of_task,
-            c.ListAudit: self._list_audit,
-            c.VerifyAudit: self._verify_audit,
+            c.ListAudit: self._records.audit_of,
+            c.VerifyAudit: self._records.verify,
             c.GetStatus: self._status,
             c.StopEngine: self._stop,
             c.RaiseWindow: self._raise_window,
@@ -262,38 +263,6 @@ class Engine:
 
     async def _check_agent_files(self, command: c.CheckAgentFiles) -> tuple[Finding, ...]:
         return await self._agent_files.refresh_for(project=command.project)
-
-    async def _read_session(self, command: c.ReadSession) -> tuple[SessionEvent, ...]:
-        task = await self._core.task(command.task)
-        if not 1 <= command.limit <= 5_000:
-            raise invalid("limit", "Between 1 and 5,000 events can be read at once.")
-        if task.session_id is None:
-            raise AgentPaneError(
-                ErrorCode.SESSION_NOT_FOUND, "This card has no session yet.", hint="It gets one with its first run."
-            )
-        return await self._core.db.read(sessions.read, task.session_id, command.after, command.limit)
-
-    async def _read_output(self, command: c.ReadOutput) -> PatchChunk:
-        await self._core.task(command.task)
-        data = await asyncio.to_thread(self._blobs.read, command.blob, command.offset, CHUNK)
-        return PatchChunk(data, command.offset + len(data) if len(data) == CHUNK else None)
-
-    async def _list_audit(self, command: c.ListAudit) -> tuple[AuditEntry, ...]:
-        # The audit outlives its project, so a whole project id is enough to read it.
-        def read(connection: projects.Connection) -> tuple[AuditEntry, ...]:
-            try:
-                project_id = projects.resolve(connection, command.project)
-            except AgentPaneError:
-                entries = audit.read(connection, command.project, command.after, command.limit)
-                if not entries and command.after == 0:
-                    raise
-                return entries
-            return audit.read(connection, project_id, command.after, command.limit)
-
-        return await self._core.db.read(read)
-
-    async def _verify_audit(self, command: c.VerifyAudit) -> AuditVerdict:
-        return await self._core.db.read(audit.verify)
 
     async def _status(self, command: c.GetStatus) -> EngineStatus:
         return EngineStatus(True, os.getpid(), __version__, self._clients(), self._supervisor.alive)
