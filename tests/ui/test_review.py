@@ -262,3 +262,16 @@ def test_the_file_model_keeps_qts_rules(qapp: QApplication) -> None:
     model.show_files((FILES[1], FileDiff("new.py", None, "A", 1, 0, False)), keep_viewed=True)
     assert model.viewed == 1
     assert tester is not None
+
+
+def test_a_merge_is_undone_with_one_click_and_the_card_waits_again(stage: Stage) -> None:
+    project = stage.engine.add_project()
+    task = stage.engine.add_task(project.id, "Round the tax", Column.VERIFIED)
+    stage.open()
+    stage.window.desk.acts.open_requested.emit(task.card.id)
+    stage.until(lambda: stage.window.desk.actions["task.undo"].isEnabled())
+    stage.trigger("task.undo")
+    stage.until(lambda: stage.titles(Column.WAITING_APPROVAL) == ["Round the tax"])
+    (command,) = stage.done(commands.Undo)
+    assert command == commands.Undo(task.card.id)
+    stage.until(lambda: not stage.window.desk.actions["task.undo"].isEnabled())
