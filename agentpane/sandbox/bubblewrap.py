@@ -31,6 +31,7 @@ from agentpane.sandbox.environment import DEFAULT_PATH, shell
 from agentpane.sandbox.gateway import Gateway, gateway
 from agentpane.sandbox.limits import LIMITS, capped
 from agentpane.sandbox.mounts import mount_arguments
+from agentpane.sandbox.startup import set_inside
 from agentpane.sandbox.supervise import close_pipes, supervise
 from agentpane.sandbox.watchdog import Appetite, Watchdog
 
@@ -117,6 +118,7 @@ class _Confined:
         self, program: str, mounts: list[str], command: SandboxCommand, spoken_with: bool = False
     ) -> _Confined:
         """Start it held back, take hold of its first process, set the limits, then let it go."""
+        command = set_inside(command)
         self._gateway = gateway(command.network)
         environment = {**command.environment, **({} if self._gateway is None else self._gateway.environment)}
         status_out, status_in = os.pipe()

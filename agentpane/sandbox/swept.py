@@ -22,6 +22,7 @@ from agentpane.sandbox.conversation import LINE_LIMIT
 from agentpane.sandbox.environment import shell
 from agentpane.sandbox.gateway import Gateway, gateway
 from agentpane.sandbox.limits import LIMITS
+from agentpane.sandbox.startup import set_inside
 
 HELPER = Path(reaper.__file__)
 HELPER_TIMEOUT_S = reaper.GIVE_UP_FIGHTING_S + 5.0
@@ -94,7 +95,7 @@ class Swept:
             if self._gateway is not None:
                 await self._gateway.open_here()
                 environment.update(self._gateway.environment)
-            await self._start(replace(command, environment=environment), spoken_with)
+            await self._start(set_inside(replace(command, environment=environment)), spoken_with)
         except (OSError, ValueError) as error:
             await self._let_go()
             raise AgentPaneError(

@@ -202,6 +202,21 @@ async def test_a_worktree_that_is_to_stay_as_it_is_can_be_read_and_not_written(
     assert (worktree / "a.txt").read_text() == "one\n"
 
 
+async def test_what_starts_a_command_obeys_none_of_its_variables(
+    sandbox: Sandbox, order: Order, worktree: Path, tmp_path: Path
+) -> None:
+    """The loader of a program that is started with these writes down what it does, before the program does anything."""
+    asked = order('echo "$LD_BIND_NOW"')
+    written = {"LD_DEBUG": "libs", "LD_DEBUG_OUTPUT": str(tmp_path / "written"), "LD_BIND_NOW": "it's its own"}
+    asked = replace(asked, environment={**asked.environment, **written})
+    assert b"it's its own" in (await sandbox.run(asked)).output
+    process = await sandbox.open(asked)
+    assert b"it's its own" in await process.stdout.read()
+    await process.end()
+    if sandbox.tier is not Tier.NONE:  # there the command itself may write what it likes
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["worktree"]
+
+
 async def test_of_a_readable_folder_a_part_may_be_written_and_of_that_a_part_not(
     bubblewrap: BubblewrapSandbox, order: Order, tmp_path: Path
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -93,10 +92,10 @@ class Terminals:
         context = self._context
         worktree = context.worktree
         command = SandboxCommand(
-            script=with_variables(script, environment, context.environment.get("SHELL") or "sh"),
+            script=script,
             worktree=worktree,
             readable=context.readable,
-            environment=context.environment,
+            environment={**context.environment, **environment},
             timeout_s=LONGEST_S,
             network=context.network,
             cwd=worktree / cwd if cwd else None,
@@ -154,16 +153,6 @@ def check_names(variables: Mapping[str, str]) -> None:
     wrong = next((name for name in variables if NAME.fullmatch(name) is None), None)
     if wrong is not None:
         raise Refusal(f"No variable can be called {wrong!r}.")
-
-
-def with_variables(script: str, variables: Mapping[str, str], shell: str) -> str:
-    """A script that runs another with these variables. They are set inside the sandbox: what starts it obeys some
-    (LD_PRELOAD) as well, and is not confined.
-    """
-    if not variables:
-        return script
-    given = [f"{name}={value}" for name, value in variables.items()]
-    return f"exec {shlex.join(['env', *given, shell, '-c', script])}"
 
 
 async def _end(terminal: Terminal) -> None:
