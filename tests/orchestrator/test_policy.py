@@ -64,6 +64,23 @@ async def test_a_rule_denies_what_the_preset_would_allow_and_the_audit_names_it(
             assert actors == ["rule: rule: deny Write(new.txt)"] * 2
 
 
+async def test_a_search_shows_nothing_that_a_rule_keeps_from_being_read(data: Path, repository: Path) -> None:
+    searches = [
+        use("Grep", pattern=".", path="a.txt", output_mode="content"),
+        use("Grep", pattern=".", output_mode="content"),
+        use("Grep", pattern="two", output_mode="count"),
+    ]
+    with scripted(searches, DONE) as server:
+        async with running(data, server.environment) as bench:
+            project = await ruled(bench, repository, "deny Read(**/a.txt)")
+            await bench.settled(await bench.start(await bench.card(project)))
+            answers = str(server.requests[1].messages[-1])
+            assert answers.count("deny Read(**/a.txt)") == 1
+            assert "two" not in answers
+            assert "a.txt:" not in answers
+            assert answers.count("Nothing matches.") >= 1
+
+
 async def test_each_allowance_is_in_the_audit_with_its_rule(data: Path, repository: Path) -> None:
     with scripted([use("Read", file_path="a.txt"), *WRITE], DONE) as server:
         async with running(data, server.environment) as bench:
