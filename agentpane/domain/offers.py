@@ -63,9 +63,9 @@ def _for_script(script: Script) -> tuple[str, ...]:
             return ()
         found.append(rule)
     for touch in script.touches:
-        if not touch.write:
+        if touch.only_reads:
             continue
-        rules = _for_path("Write", touch.path, exactly=True) if touch.path else ()
+        rules = _for_path("Write", touch.path, exactly=True) if touch.write and touch.path else ()
         if not rules:
             return ()
         found += rules

@@ -104,7 +104,6 @@ _EFFECTS: Mapping[str, Effect] = {
 }
 _WORST: Mapping[Judgement, int] = {Judgement.ALLOW: 0, Judgement.ASK: 1, Judgement.DENY: 2}
 _FAMILIES: Mapping[Effect, frozenset[str]] = {Effect.WRITE: r.WRITERS, Effect.EXECUTE: frozenset({"Bash"})}
-_SOCKETS = ("/dev/tcp/", "/dev/udp/")  # a redirection of these is a connection and no file
 _PERSON = "denied by the person"
 _FREEDOM = (Policy.READ_ONLY, Policy.CAREFUL, Policy.BALANCED, Policy.FREE)
 
@@ -212,7 +211,7 @@ def _part(part: Part, grants: Grants, preset: Verdict) -> Verdict:
 def _touch(touch: Touch, grants: Grants, preset: Verdict) -> Verdict:
     """A redirection: by the rules about files; else as freely as any command, and freely where it reads a file that is
     named. Outside a sandbox a link may lead away, so that no rule about paths frees it there."""
-    if not touch.write and touch.path is not None and not touch.path.startswith(_SOCKETS):
+    if touch.only_reads:
         preset = Verdict(Judgement.ALLOW, "reads a file")
     free = _decided(grants, _attended(_any_command, grants), preset)
     confined = grants.tier is not Tier.NONE

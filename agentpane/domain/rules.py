@@ -210,6 +210,8 @@ def _path(rule: Rule, path: str) -> Match:
     if path == ".." or path.startswith("../"):
         return _certain(rule, False)
     pattern = normal(rule.pattern)
+    if rule.effect is RuleEffect.ALLOW and path.startswith("/") and not pattern.startswith("/"):
+        return Match.NO  # what is meant lies in the worktree
     if _glob(pattern).fullmatch(path):
         return Match.YES
     below = rule.effect is not RuleEffect.ALLOW and _glob(pattern + "/**").fullmatch(path)

@@ -16,6 +16,7 @@ from agentpane.domain.wrappers import git_options, runs_unseen
 
 Words = tuple[str | None, ...]
 
+_SOCKETS = ("/dev/tcp/", "/dev/udp/")  # the shell connects where a redirection names such a path
 _BETWEEN = re.compile(r"[\s;|&()`]+")
 _ATTACHED = re.compile(r"--[a-z-]+=|-[A-Za-z](?=.)|[A-Za-z_][A-Za-z0-9_]*=")
 _QUOTES = re.compile(r"""[\\'"]""")
@@ -47,6 +48,11 @@ class Touch:
     path: str | None
     write: bool
     text: str
+
+    @property
+    def only_reads(self) -> bool:
+        """Is it certain that a file is read, and no connection opened?"""
+        return not self.write and self.path is not None and not self.path.startswith(_SOCKETS)
 
 
 @dataclass(frozen=True, slots=True)
