@@ -1,7 +1,7 @@
 """How much may be used, in dollars and in tokens, what has been used of it, and what follows from that.
 
-A run is held to four budgets at once: its own, its task's, its project's and the day's. A budget that a person gives
-to one run by hand takes the place of them all for that run.
+A run is held to four budgets at once: its own, its task's, its project's and the day's. What a person gives to one
+run by hand takes the place of them all for that run, in the unit in which it is given: dollars, tokens or both.
 """
 
 from __future__ import annotations
@@ -30,6 +30,18 @@ class Budget:
     @property
     def is_set(self) -> bool:
         return self.usd is not None or self.tokens is not None
+
+    def without_units_of(self, other: Budget) -> Budget:
+        """What of it is in units that the other one says nothing of."""
+        return Budget(
+            self.usd if other.usd is None else None,
+            self.tokens if other.tokens is None else None,
+        )
+
+    def over(self, other: Budget) -> Budget:
+        """This one, and the other's limits in units of which it says nothing."""
+        rest = other.without_units_of(self)
+        return Budget(rest.usd if self.usd is None else self.usd, rest.tokens if self.tokens is None else self.tokens)
 
 
 NO_BUDGET = Budget()

@@ -78,28 +78,28 @@ class Budgets:
         """What a run and its sub-agents have used."""
         return await self._core.db.read(model_calls.spent_by_run, run.root_run_id or run.id)
 
-    async def standings(self, run: runs.RunRow) -> tuple[Standing, ...]:
-        """Every budget that holds for this run, and how it stands."""
+    async def standings(self, run: runs.RunRow, given: Budget | None = None) -> tuple[Standing, ...]:
+        """Every budget that holds for this run, and how it stands. given: by hand; None: what has been given."""
         now = self._core.clock.now()
 
         def read(connection: runs.Connection) -> tuple[Standing, ...]:
             root = runs.row(connection, RunId(run.root_run_id)) if run.root_run_id else run
-            by_hand = Budget(root.budget_usd, root.budget_tokens)
-            if by_hand.is_set:
-                return (Standing(Scope.RUN, by_hand, model_calls.spent_by_run(connection, root.id)),)
+            by_hand = given or Budget(root.budget_usd, root.budget_tokens)
             config = projects.get(connection, root.project_id).config
             own = agents.get(connection, root.agent_id).config.budget
+            of_run = by_hand.over(own if own.is_set else config.run_budget)
+            of_task, of_project, of_day = (
+                budget.without_units_of(by_hand)
+                for budget in (config.task_budget, config.project_budget, settings.get(connection).day_budget)
+            )
             found = []
-            own = own if own.is_set else config.run_budget
-            if own.is_set:
-                found.append(Standing(Scope.RUN, own, model_calls.spent_by_run(connection, root.id)))
-            if config.task_budget.is_set:
-                spent = model_calls.spent_by_task(connection, root.task_id)
-                found.append(Standing(Scope.TASK, config.task_budget, spent))
-            if config.project_budget.is_set:
+            if of_run.is_set:
+                found.append(Standing(Scope.RUN, of_run, model_calls.spent_by_run(connection, root.id)))
+            if of_task.is_set:
+                found.append(Standing(Scope.TASK, of_task, model_calls.spent_by_task(connection, root.task_id)))
+            if of_project.is_set:
                 spent = model_calls.spent_by_project(connection, root.project_id)
-                found.append(Standing(Scope.PROJECT, config.project_budget, spent))
-            of_day = settings.get(connection).day_budget
+                found.append(Standing(Scope.PROJECT, of_project, spent))
             if of_day.is_set:
                 found.append(Standing(Scope.DAY, of_day, model_calls.spent_since(connection, _midnight(now))))
             return tuple(found)

@@ -175,20 +175,23 @@ class Queue:
         check_attended(agent, policy, planning, self.tier, project.config.unconfined, WORK_KEPT)
 
     async def _budget(self, run: Run, more: Budget | None) -> dict[str, object]:
-        """What a resumed run may spend: `more` from here on, in the place of every configured budget.
+        """What a resumed run may spend: `more` from here on, in the place of every configured budget in its unit.
 
         Raises AgentPaneError with BUDGET_REACHED if it paused for its budget and nothing has become of that.
         """
         row = await self.core.db.read(runs.row, run.id)
+        given: Budget | None = None
+        fields: dict[str, object] = {}
         if more is not None and more.is_set:
-            own = with_more(await self.budgets.spent(row), check_budget("budget", more))
-            return {"budget_usd": own.usd, "budget_tokens": own.tokens}
+            given = with_more(await self.budgets.spent(row), check_budget("budget", more))
+            given = given.over(Budget(row.budget_usd, row.budget_tokens))
+            fields = {"budget_usd": given.usd, "budget_tokens": given.tokens}
         if run.pause_reason is not PauseReason.BUDGET:
-            return {}
-        problem = reached(await self.budgets.standings(row))
+            return fields
+        problem = reached(await self.budgets.standings(row, given))
         if problem is not None:
             raise problem
-        return {"unpriced_accepted": True}
+        return {**fields, "unpriced_accepted": True}
 
     def _opening(
         self, task: Task, run_id: RunId, agent: Agent, model: str, prompt: str | None, afresh: bool

@@ -23,7 +23,9 @@ class BudgetSheet(Sheet):
             self.body.addWidget(Label(f"{scope_words(one.scope)}: {standing_words(one)}", token, wrap=True))
         self.body.addWidget(
             Label(
-                self.tr("What you give here is this run's own, in the place of every other budget."), "muted", wrap=True
+                self.tr("What you give here is this run's own, in the place of every other budget in the same unit."),
+                "muted",
+                wrap=True,
             )
         )
         self.fields = BudgetFields("more", self.tr("More"))

@@ -69,6 +69,30 @@ async def test_a_run_goes_on_with_what_a_person_gives_it_and_not_without(data: P
             assert reviewed.card.files_changed == 1
 
 
+async def test_what_a_person_gives_in_one_unit_leaves_the_budgets_in_the_other(data: Path, repository: Path) -> None:
+    with scripted(LOOK, LOOK, WRITE, DONE) as server:
+        async with running(data, server.environment) as bench:
+            project = await limited(bench, await bench.project(repository), task_budget=Budget(tokens=A_CALL))
+            settings = await bench.engine.do(c.GetSettings())
+            task = await bench.settled(await bench.start(await bench.card(project)))
+            cost = task.runs[-1].cost_usd
+            assert cost is not None
+            limits = Budget(usd=1.5 * cost, tokens=A_CALL)
+            await bench.engine.do(c.ChangeSettings(replace(settings, day_budget=limits)))
+            more = c.ResumeRun(task.card.id, environment=server.environment, budget=Budget(tokens=9 * A_CALL))
+            await bench.engine.do(more)
+            task = await bench.settled(task)
+            assert (task.runs[-1].pause_reason, len(server.requests)) == (PauseReason.BUDGET, 2)
+            standings = await bench.engine.do(c.ListBudgets(task.card.id))
+            assert [(one.scope, one.budget) for one in standings] == [
+                (Scope.RUN, Budget(tokens=10 * A_CALL)),
+                (Scope.DAY, Budget(usd=1.5 * cost)),
+            ]
+            with pytest.raises(AgentPaneError, match="for today"):
+                await bench.engine.do(more)
+            await bench.reviewed(await bench.engine.do(replace(more, budget=Budget(usd=1.0))))
+
+
 async def test_a_warning_comes_once_at_four_fifths(data: Path, repository: Path) -> None:
     with scripted(LOOK, LOOK, LOOK, LOOK, WRITE, DONE) as server:
         async with running(data, server.environment) as bench:
