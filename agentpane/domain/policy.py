@@ -102,6 +102,8 @@ _EFFECTS: Mapping[str, Effect] = {
     "NotebookEdit": Effect.WRITE,
     "Bash": Effect.EXECUTE,
 }
+# Effect.READ, and yet no rule about files speaks of them.
+_OPEN_NO_FILE = frozenset({"TodoWrite", "AskUser", "BashOutput", "KillBash", "KillShell", "Task", EXIT_PLAN})
 _WORST: Mapping[Judgement, int] = {Judgement.ALLOW: 0, Judgement.ASK: 1, Judgement.DENY: 2}
 _FAMILIES: Mapping[Effect, frozenset[str]] = {Effect.WRITE: r.WRITERS, Effect.EXECUTE: frozenset({"Bash"})}
 _PERSON = "denied by the person"
@@ -186,7 +188,7 @@ def is_persons(denial: str) -> bool:
 def _plain(use: Use, grants: Grants) -> Verdict:
     if use.effect is Effect.FETCH:
         return _decided(grants, lambda rule: r.on_host(rule, use.tool, use.host), _preset(use, grants))
-    if use.effect in {Effect.READ, Effect.WRITE}:
+    if use.effect in {Effect.READ, Effect.WRITE} and use.tool not in _OPEN_NO_FILE:
         writes = use.effect is Effect.WRITE
         return _decided(grants, lambda rule: r.on_path(rule, use.tool, use.path, writes), _preset(use, grants))
     return _decided(grants, lambda rule: r.on_tool(rule, use.tool), _preset(use, grants))
@@ -201,11 +203,24 @@ def _command(use: Use, grants: Grants, script: Script | None) -> Verdict:
         return _decided(grants, _attended(r.on_unread, grants), preset)
     verdicts = [_part(part, grants, preset) for part in script.parts]
     verdicts += [_touch(touch, grants, preset) for touch in script.touches]
+    verdicts += [verdict for part in script.parts if (verdict := _named(part, grants)) is not None]
     return worst(verdicts) if verdicts else _decided(grants, _attended(_any_command, grants), preset)
 
 
 def _part(part: Part, grants: Grants, preset: Verdict) -> Verdict:
     return _decided(grants, _attended(lambda rule: r.on_part(rule, part), grants), preset)
+
+
+def _named(part: Part, grants: Grants) -> Verdict | None:
+    """What rules about files say of a command that names one, if they say anything."""
+    asked: Verdict | None = None
+    for rule in grants.rules:
+        match = r.on_words(rule, part)
+        if match is Match.YES and rule.effect is RuleEffect.DENY:
+            return Verdict(Judgement.DENY, f"rule: {rule}")
+        if match is not Match.NO:
+            asked = asked or Verdict(Judgement.ASK, f"the command names what a rule speaks of: {rule}")
+    return asked
 
 
 def _touch(touch: Touch, grants: Grants, preset: Verdict) -> Verdict:

@@ -113,6 +113,45 @@ def on_part(rule: Rule, part: Part) -> Match:
     return forbids(rule.words, part)
 
 
+def on_words(rule: Rule, part: Part) -> Match:
+    """Does a rule that keeps files back speak of one that a command names? Read loosely: what a command does with a
+    file that it names is known to nobody, and an absolute path may lead into the worktree."""
+    if rule.effect is RuleEffect.ALLOW or rule.pattern is None or rule.tool not in READERS | WRITERS:
+        return Match.NO
+    found = Match.NO
+    for word in part.words[part.assigned :]:
+        if word is None:
+            if _literal(rule.pattern) in part.text:
+                found = Match.MAYBE
+            continue
+        for path in {word, word.rpartition("=")[2]}:
+            match = _named(rule, path)
+            if match is Match.YES:
+                return Match.MAYBE if rule.tool in WRITERS else Match.YES
+            found = Match.MAYBE if match is Match.MAYBE else found
+    return found
+
+
+def _named(rule: Rule, word: str) -> Match:
+    assert rule.pattern is not None
+    path = normal(word)
+    if not path or path in {"/", ".."}:
+        return Match.NO
+    if _path(rule, path) is Match.YES:
+        return Match.YES
+    parts = path.strip("/").split("/")
+    tails = ("/".join(parts[at:]) for at in range(1, len(parts))) if path.startswith(("/", "../")) else ()
+    if any(_path(rule, tail) is Match.YES for tail in tails):
+        return Match.MAYBE
+    holds = normal(rule.pattern).startswith(f"{path}/")  # a folder in which such a file lies
+    return Match.MAYBE if holds else Match.NO
+
+
+def _literal(pattern: str) -> str:
+    """The longest piece of a pattern that stands for itself."""
+    return max(re.split(r"[*?/]", pattern), key=len)
+
+
 def on_unread(rule: Rule) -> Match:
     """Does a rule speak of a command that could not be taken apart?"""
     if rule.tool == "Bash":

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agentpane.domain.offers import offered
-from agentpane.domain.policy import Effect, Grants, Judgement, Policy, Use, judge, unattended, while_planning
+from agentpane.domain.policy import (
+    Effect,
+    Grants,
+    Judgement,
+    Policy,
+    Use,
+    effect_of,
+    judge,
+    unattended,
+    while_planning,
+)
 from agentpane.domain.projects import DEFAULT_TOOLS
 from agentpane.domain.rules import allow_command, parse, parse_all
 from agentpane.domain.sandbox import Tier
@@ -200,3 +212,12 @@ def test_a_run_whose_commands_nobody_is_asked_about_is_unattended(
     policy: Policy, tier: Tier, asks: bool, expected: bool
 ) -> None:
     assert unattended(policy, tier, asks) is expected
+
+
+@pytest.mark.parametrize("policy", list(Policy))
+@pytest.mark.parametrize("tool", ["TodoWrite", "AskUser", "BashOutput", "KillShell", "Task"])
+def test_no_rule_about_files_speaks_of_a_tool_that_opens_none(tool: str, policy: Policy) -> None:
+    rules = ("deny Read(secrets/**)", "ask Write(**/*.sql)", "deny Grep(secrets)")
+    held = Grants((tool,), policy, Tier.BUBBLEWRAP, parse_all(rules))
+    assert judge(Use(tool, effect_of(tool)), held).judgement is ALLOW
+    assert judge(Use(tool, effect_of(tool)), replace(held, rules=parse_all((f"deny {tool}",)))).judgement is DENY

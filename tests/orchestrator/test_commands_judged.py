@@ -404,3 +404,34 @@ def test_always_offers_narrow_rules_for_each_part_or_none(command: str, expected
     assert offered(use, read(command)) == expected
     if expected:
         assert judged(command, *expected, policy=Policy.CAREFUL).judgement is ALLOW
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("cat secrets/key.txt", DENY),
+        ("cat ./src/../secrets/key.txt", DENY),
+        ("cat s''ecrets/key.txt", DENY),
+        ("ln secrets/key.txt z; cat z", DENY),
+        ("cat .env sub/.env", DENY),
+        ("python tool.py --file=sub/.env", DENY),
+        ("grep -r . secrets", ASK),
+        ("cd secrets && cat key.txt", ASK),
+        ("cat $PWD/secrets/key.txt", ASK),
+        ("cat secrets/*", ASK),
+        ("cat /somewhere/secrets/key.txt", ASK),
+        ("echo x | tee migrations/b.sql", ASK),
+        ("sed -i s/a/b/ migrations/a.sql", ASK),
+        ("dd of=migrations/x", ASK),
+        ("cat environment.md", ALLOW),
+        ("python -m pytest tests", ALLOW),
+        ("git status", ALLOW),
+        ("ls $HOME", ALLOW),
+    ],
+)
+def test_a_command_that_names_what_a_rule_about_files_keeps_back_is_denied_or_asked_about(
+    command: str, expected: Judgement
+) -> None:
+    rules = ("deny Read(secrets/**)", "deny Read(**/.env)", "deny Write(migrations/**)")
+    assert judged(command, *rules, policy=Policy.BALANCED).judgement is expected
+    assert judged(command, *(rule.replace("deny", "allow") for rule in rules), policy=Policy.CAREFUL).judgement is ASK
