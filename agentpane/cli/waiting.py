@@ -6,11 +6,12 @@ import asyncio
 
 from agentpane.api.client import Client, Watch
 from agentpane.api.command import Command
-from agentpane.api.commands import GetTask, ReadSession
+from agentpane.api.commands import GetProject, GetTask, ListTasks, ReadSession
 from agentpane.api.events import CatchUp, Published, SessionAppended, TaskChanged
 from agentpane.cli import shapes, words
 from agentpane.cli.exits import AGENT, DETACHED, DONE
 from agentpane.cli.pane import Pane, dim
+from agentpane.clock import SystemClock
 from agentpane.domain.board import Column
 from agentpane.domain.runs import ACTIVE, RunStatus
 from agentpane.domain.sessions import SessionEvent
@@ -66,6 +67,7 @@ class Waiting:
         try:
             watch = client.events()  # before the command, so that nothing is missed
             task = await client.do(command)
+            await self._tell_queue(client, task.card)
             while True:
                 try:
                     return await self._follow(client, watch, task)
@@ -101,6 +103,15 @@ class Waiting:
                 await self._catch_up(client, task)
                 return await client.do(GetTask(task.card.id))
         return task
+
+    async def _tell_queue(self, client: Client, card: TaskCard) -> None:
+        """Say why a run has to wait for a place, if it has to."""
+        if card.run is None or card.run.queue_place is None:
+            return
+        project = await client.do(GetProject(card.project_id))
+        cards = await client.do(ListTasks(card.project_id))
+        if told := words.queue(card, cards, project, SystemClock().now()):
+            self._pane.note(told)
 
     async def _catch_up(self, client: Client, task: Task) -> None:
         """Tell what was stored and not announced to us."""
