@@ -141,7 +141,10 @@ async def _patch(client: Client, task: str, snapshot: str) -> AsyncIterator[byte
 
 
 def _stat(summary: DiffSummary) -> str:
-    rows = [(each.status, _name(each), _count("+", each.added), _count("−", each.removed)) for each in summary.files]
+    rows = [
+        (each.status, _name(each), _count("+", each.added), _count("−", each.removed), _notes(each))
+        for each in summary.files
+    ]
     added = sum(each.added or 0 for each in summary.files)
     removed = sum(each.removed or 0 for each in summary.files)
     total = f"{len(summary.files)} file(s), +{added} −{removed}"
@@ -151,6 +154,10 @@ def _stat(summary: DiffSummary) -> str:
 def _name(file: FileDiff) -> str:
     shown = display_path(file.path)
     return shown if file.old_path in (None, file.path) else f"{display_path(str(file.old_path))} → {shown}"
+
+
+def _notes(file: FileDiff) -> str:
+    return ", ".join(f"! {note.text}" if note.attention else note.text for note in file.notes)
 
 
 def _count(sign: str, number: int | None) -> str:

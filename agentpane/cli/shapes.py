@@ -192,6 +192,10 @@ def _file(value: FileDiff) -> Shape:
         "added": value.added,
         "removed": value.removed,
         "binary": value.binary,
+        "old_mode": value.old_mode,
+        "new_mode": value.new_mode,
+        **_path("target", value.target),
+        "notes": [note.text for note in value.notes],
     }
 
 

@@ -74,6 +74,7 @@ class FileChange:
     new_mode: str
     old_sha: str = ""
     new_sha: str = ""
+    target: str | None = None  # of a symbolic link; None too where it is too long to be read
 
 
 def split_z(output: bytes) -> list[bytes]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from agentpane.domain.filemodes import FileNote, file_notes
+
 
 class MergeStrategy(StrEnum):
     MERGE = "merge"
@@ -33,6 +35,14 @@ class FileDiff:
     added: int | None
     removed: int | None
     binary: bool
+    old_mode: str = ""  # six octal digits, 000000 where the file is absent
+    new_mode: str = ""
+    target: str | None = None  # where a symbolic link leads, or the commit of a submodule
+
+    @property
+    def notes(self) -> tuple[FileNote, ...]:
+        """What to know about the file beside its text."""
+        return file_notes(self.path, self.old_mode, self.new_mode, self.target)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from pathlib import Path
 from agentpane.api import commands as c
 from agentpane.db import audit, merges, projects, reviews, sessions, settings, tasks
 from agentpane.domain.board import COLUMN_TITLES, BoardEvent, Column, after
+from agentpane.domain.diff import FileChange
+from agentpane.domain.filemodes import SUBMODULE
 from agentpane.domain.json import JsonObject
 from agentpane.domain.limits import REASON, check_text
 from agentpane.domain.projects import Project
@@ -43,10 +45,7 @@ class Review:
         base, snapshot = reviewable(task)
         repository = await self._repository(task)
         files = await self.core.git.diff_files(repository, base, snapshot)
-        shown = tuple(
-            FileDiff(file.path, file.old_path, file.status, file.added, file.removed, file.binary) for file in files
-        )
-        return DiffSummary(base, snapshot, shown, task.base_branch or "")
+        return DiffSummary(base, snapshot, tuple(map(_shown, files)), task.base_branch or "")
 
     async def patch(self, command: c.GetPatch) -> PatchChunk:
         task = await self.core.task(command.task)
@@ -251,6 +250,14 @@ class Review:
     async def _repository(self, task: Task) -> Repository:
         project = await self.core.db.read(projects.get, task.card.project_id)
         return await self.core.git.open_repository(Path(project.path))
+
+
+def _shown(file: FileChange) -> FileDiff:
+    target = file.new_sha if file.new_mode == SUBMODULE else file.target
+    return FileDiff(
+        file.path, file.old_path, file.status, file.added, file.removed, file.binary,
+        file.old_mode, file.new_mode, target,
+    )  # fmt: skip
 
 
 def reviewable(task: Task) -> tuple[str, str]:

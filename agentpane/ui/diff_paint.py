@@ -9,6 +9,7 @@ from PySide6.QtCore import QCoreApplication, QPointF, QRect, QRectF, Qt
 from PySide6.QtGui import QColor, QFontMetricsF, QPainter
 
 from agentpane.domain.diff import LineKind, display_path
+from agentpane.domain.filemodes import FileNote
 from agentpane.ui.diff_lines import DiffRows, Row, RowKind, marker
 from agentpane.ui.highlight import Highlighter
 from agentpane.ui.icons import IconStore
@@ -30,6 +31,7 @@ class Marks:
     comments: Mapping[Line, list[str]]
     selected: bool
     cursor: bool
+    notes: tuple[FileNote, ...] = ()  # of the row's file
 
 
 class DiffPainter:
@@ -51,13 +53,13 @@ class DiffPainter:
 
     def paint(self, painter: QPainter, rows: DiffRows, row: Row, box: QRect, marks: Marks) -> None:
         if row.kind is RowKind.FILE:
-            self._file(painter, rows, row, box)
+            self._file(painter, rows, row, box, marks.notes)
         elif row.line is not None:
             self._line(painter, rows, row, box, marks)
         if marks.cursor:
             painter.fillRect(QRect(0, box.top(), 3, box.height()), self._look.colour("accent"))
 
-    def _file(self, painter: QPainter, rows: DiffRows, row: Row, box: QRect) -> None:
+    def _file(self, painter: QPainter, rows: DiffRows, row: Row, box: QRect, notes: tuple[FileNote, ...]) -> None:
         file = rows.files[row.file]
         colour = self._look.colour
         painter.fillRect(box, colour("raised"))
@@ -71,11 +73,26 @@ class DiffPainter:
             words += "   " + QCoreApplication.translate("DiffView", "(binary)")
         elif not file.hunk_count:
             words += "   " + QCoreApplication.translate("DiffView", "(no change of content)")
-        painter.setFont(self._look.text_font(0.95, strong=True))
-        painter.setPen(colour("text"))
         room = box.adjusted(34, 0, -12, 0)
-        fitted = painter.fontMetrics().elidedText(words, Qt.TextElideMode.ElideLeft, room.width())
+        for note in notes:
+            if note.attention:
+                room.setRight(self._bubble(painter, "alert", note.text, room, box) - 10)
+        self._heading(painter, words, "  ·  ".join(note.text for note in notes if not note.attention), room)
+
+    def _heading(self, painter: QPainter, words: str, note: str, room: QRect) -> None:
+        """The file's name, and what it is beside its text; where both do not fit, each gives way."""
+        strong, plain = self._look.text_font(0.95, strong=True), self._look.text_font(0.92)
+        named, noted = (QFontMetricsF(strong).horizontalAdvance(words), QFontMetricsF(plain).horizontalAdvance(note))
+        width = min(int(named) + 2, max(room.width() - int(noted) - 14, room.width() // 2)) if note else room.width()
+        painter.setFont(strong)
+        painter.setPen(self._look.colour("text"))
+        fitted = painter.fontMetrics().elidedText(words, Qt.TextElideMode.ElideLeft, width)
         painter.drawText(room, Qt.AlignmentFlag.AlignVCenter, fitted)
+        rest = room.adjusted(painter.fontMetrics().horizontalAdvance(fitted) + 14, 0, 0, 0)
+        painter.setFont(plain)
+        painter.setPen(self._look.colour("muted"))
+        fitted = painter.fontMetrics().elidedText(note, Qt.TextElideMode.ElideRight, rest.width())
+        painter.drawText(rest, Qt.AlignmentFlag.AlignVCenter, fitted)
 
     def _line(self, painter: QPainter, rows: DiffRows, row: Row, box: QRect, marks: Marks) -> None:
         assert row.line is not None
@@ -155,20 +172,26 @@ class DiffPainter:
             self._comment(painter, box, bodies)
 
     def _comment(self, painter: QPainter, box: QRect, bodies: list[str]) -> None:
+        words = elide(one_line(" · ".join(bodies)), 90)
+        self._bubble(painter, "message", words, box.adjusted(0, 0, -12, 0), box)
+
+    def _bubble(self, painter: QPainter, icon_name: str, words: str, room: QRect, box: QRect) -> int:
+        """Words in the colour of attention at the right of `room`. Returns where they begin."""
         colour = self._look.colour
         painter.setFont(self._look.text_font(0.88))
-        words = elide(one_line(" · ".join(bodies)), 90)
         width = painter.fontMetrics().horizontalAdvance(words) + 34
-        bubble = QRect(box.right() - width - 12, box.top() + 1, width, box.height() - 2)
+        bubble = QRect(room.right() - width, box.top() + 1, width, box.height() - 2)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(colour("attention"))
         painter.setBrush(colour("attention_wash"))
         painter.drawRoundedRect(bubble, 5, 5)
         self._icons.draw(
-            painter, "message", colour("attention"), bubble.left() + 7, bubble.top() + (bubble.height() - 13) // 2, 13
+            painter, icon_name, colour("attention"), bubble.left() + 7, bubble.top() + (bubble.height() - 13) // 2, 13
         )
         painter.setPen(colour("text"))
         painter.drawText(bubble.adjusted(26, 0, -6, 0), Qt.AlignmentFlag.AlignVCenter, words)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
+        return bubble.left()
 
 
 def place_of(row: Row) -> tuple[int, bool] | None:

@@ -14,7 +14,8 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QAbstractScrollArea
 
 from agentpane.domain.diff import PatchIndex
-from agentpane.domain.review import ReviewComment
+from agentpane.domain.filemodes import FileNote
+from agentpane.domain.review import FileDiff, ReviewComment
 from agentpane.ui.diff_lines import DiffRows, Row
 from agentpane.ui.diff_paint import LONGEST, DiffPainter, Marks, place_of
 from agentpane.ui.overriding import override
@@ -38,6 +39,7 @@ class DiffView(QAbstractScrollArea):
         self._hunks: list[int] = []
         self._paint = DiffPainter(self._look)
         self._comments: dict[tuple[str, int, bool], list[str]] = {}
+        self._notes: dict[str, tuple[FileNote, ...]] = {}
         self._seen: set[str] = set()
         self._cursor = 0
         self._anchor = 0
@@ -64,6 +66,7 @@ class DiffView(QAbstractScrollArea):
         self._rows = None
         self._hunks = []
         self._comments.clear()
+        self._notes.clear()
         self._seen.clear()
         self._fit_bars()
         self.viewport().update()
@@ -74,6 +77,11 @@ class DiffView(QAbstractScrollArea):
         for comment in comments:
             if comment.line is not None:
                 self._comments.setdefault((comment.path, comment.line, comment.old_side), []).append(comment.body)
+        self.viewport().update()
+
+    def show_notes(self, files: tuple[FileDiff, ...]) -> None:
+        """Say on the heading of each file what it is beside its text."""
+        self._notes = {file.path: file.notes for file in files}
         self.viewport().update()
 
     @property
@@ -208,6 +216,7 @@ class DiffView(QAbstractScrollArea):
             comments=self._comments,
             selected=first <= number <= last and first != last,
             cursor=number == self._cursor and self.hasFocus(),
+            notes=self._notes.get(rows.files[row.file].path, ()),
         )
         self._paint.paint(painter, rows, row, QRect(0, y, self.viewport().width(), self._height), marks)
 

@@ -85,14 +85,14 @@ class FileModel(QAbstractListModel):
             case Qt.ItemDataRole.DisplayRole:
                 return display_path(file.path)
             case Qt.ItemDataRole.ToolTipRole:
-                return plain_tip(display_path(file.path))
+                return plain_tip("\n".join([display_path(file.path), *(note.text for note in file.notes)]))
             case Qt.ItemDataRole.CheckStateRole:
                 return Qt.CheckState.Checked if file.path in self._viewed else Qt.CheckState.Unchecked
             case Qt.ItemDataRole.AccessibleTextRole:
                 looked = self.tr("looked at") if file.path in self._viewed else self.tr("not looked at")
                 status = self.tr(STATUS.get(file.status, STATUS["M"])[2])
                 lines = self.tr("binary") if file.added is None else f"+{file.added} −{file.removed}"
-                return f"{display_path(file.path)}, {status}, {lines}, {looked}"
+                return ", ".join([display_path(file.path), status, *(note.text for note in file.notes), lines, looked])
         return None
 
     @override
@@ -212,15 +212,19 @@ class FileDelegate(QStyledItemDelegate):
         half = box.height() // 2
         painter.setFont(look.text_font(0.97))
         painter.setPen(look.colour("muted" if viewed else "text"))
-        top = QRect(box.left(), box.top(), box.width(), half) if folder else box
+        low_line = [(note.text, "attention" if note.attention else "muted") for note in file.notes]
+        low_line += [(folder, "muted")] if folder else []
+        top = QRect(box.left(), box.top(), box.width(), half) if low_line else box
         fitted = painter.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, box.width())
         painter.drawText(top, Qt.AlignmentFlag.AlignVCenter, fitted)
-        if folder:
-            painter.setFont(look.text_font(0.82))
-            painter.setPen(look.colour("muted"))
-            fitted = painter.fontMetrics().elidedText(folder, Qt.TextElideMode.ElideLeft, box.width())
-            low = QRect(box.left(), box.top() + half, box.width(), half)
+        painter.setFont(look.text_font(0.82))
+        low = QRect(box.left(), box.top() + half, box.width(), half)
+        for text, token in low_line:  # what needs attention first, the folder last
+            mode = Qt.TextElideMode.ElideLeft if text == folder else Qt.TextElideMode.ElideRight
+            painter.setPen(look.colour(token))
+            fitted = painter.fontMetrics().elidedText(text, mode, low.width())
             painter.drawText(low, Qt.AlignmentFlag.AlignVCenter, fitted)
+            low.setLeft(low.left() + painter.fontMetrics().horizontalAdvance(fitted) + 10)
 
 
 def check_box(box: QRect) -> QRect:

@@ -282,6 +282,7 @@ class ReviewPage(QWidget):
         self._removed.show_text(f"−{figures.count(sum(file.removed or 0 for file in diff.files))}")
         self.picker.aim(diff.snapshot, diff.target)
         self.files.show_files(diff.files, keep_viewed=keep_viewed)
+        self.diff.show_notes(diff.files)
         if diff.files:
             self.list.setCurrentIndex(self.files.index(0))
 

@@ -65,6 +65,7 @@ class ChangesTab(ScrollPage):
         line = row(
             IconLabel(FILE_ICONS.get(file.status, "file"), "muted", 14),
             name := ElidedLabel(path, "fixed", Qt.TextElideMode.ElideLeft),
+            *(Label(note.text, "attention" if note.attention else "small") for note in file.notes),
             *counts_of(file),
             spacing=8,
             margins=(8, 0, 8, 0),

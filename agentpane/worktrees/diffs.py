@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 
-from agentpane.domain.diff import DiffStat, FileChange, parse_numstat, parse_raw_numstat, total
+from agentpane.domain.diff import DiffStat, FileChange, decode_path, parse_numstat, parse_raw_numstat, total
+from agentpane.domain.filemodes import LINK, LINK_LIMIT
 from agentpane.worktrees.git import GitRunner
 from agentpane.worktrees.places import checkout_of
 from agentpane.worktrees.values import Repository
@@ -32,10 +34,34 @@ _CONFIG = {"diff.suppressBlankEmpty": "false", "core.quotePath": "true"}
 
 
 async def diff_files(git: GitRunner, repo: Repository, base: str, snapshot: str) -> tuple[FileChange, ...]:
-    """The files that differ, with renames found and lines counted, in git's order."""
+    """The files that differ, with renames found, lines counted and links read, in git's order."""
     shape = ("--raw", "--numstat", "-z", "--no-abbrev")
     output = await git.run(checkout_of(repo), "diff", *_PLAIN, *shape, base, snapshot, "--", config=_CONFIG)
-    return parse_raw_numstat(output.stdout)
+    changes = parse_raw_numstat(output.stdout)
+    links = {change.new_sha for change in changes if change.new_mode == LINK}
+    targets = await _read_links(git, repo, sorted(links)) if links else {}
+    return tuple(replace(change, target=targets.get(change.new_sha)) for change in changes)
+
+
+async def _read_links(git: GitRunner, repo: Repository, blobs: Sequence[str]) -> Mapping[str, str]:
+    """The targets of these symbolic links, without those that are longer than any link can be."""
+    place = checkout_of(repo)
+    sizes = await git.run(place, "cat-file", "--batch-check=%(objectname) %(objectsize)", stdin=_lines(blobs))
+    named = (line.split(" ") for line in sizes.stdout.decode("ascii", "replace").splitlines())
+    short = [name for name, size in named if size.isdigit() and int(size) <= LINK_LIMIT]
+    found = (await git.run(place, "cat-file", "--batch=%(objectsize)", stdin=_lines(short))).stdout
+    targets: dict[str, str] = {}
+    at = 0
+    for name in short:  # each one is `SIZE\nTARGET\n`
+        start = found.index(b"\n", at) + 1
+        end = start + int(found[at:start])
+        targets[name] = decode_path(found[start:end])
+        at = end + 1
+    return targets
+
+
+def _lines(names: Sequence[str]) -> bytes:
+    return "".join(f"{name}\n" for name in names).encode("ascii")
 
 
 async def diff_stat(git: GitRunner, repo: Repository, base: str, snapshot: str) -> DiffStat:

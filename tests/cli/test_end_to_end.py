@@ -72,7 +72,18 @@ def test_from_a_card_to_a_merged_diff(pane: Commands, repo: Path) -> None:
     diff = pane.json("diff", task)
     assert diff["snapshot"] == done["snapshot"]
     assert diff["files"] == [
-        {"path": "hello.txt", "old_path": None, "status": "A", "added": 1, "removed": 0, "binary": False}
+        {
+            "path": "hello.txt",
+            "old_path": None,
+            "status": "A",
+            "added": 1,
+            "removed": 0,
+            "binary": False,
+            "old_mode": "000000",
+            "new_mode": "100644",
+            "target": None,
+            "notes": [],
+        }
     ]
     patch = pane("diff", task, "--patch").stdout
     assert b"+hello\n" in patch

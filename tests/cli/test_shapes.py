@@ -139,7 +139,10 @@ def test_a_cards_own_code_goes_before_that_of_its_run() -> None:
 def test_a_diff_shows_a_path_that_is_not_utf_8_with_escapes_and_exactly() -> None:
     path = NOT_UTF8.decode("utf-8", "surrogateescape")
     summary = DiffSummary(
-        "a", "b", (FileDiff(path, None, "A", 1, 0, False), FileDiff("x", "y", "R", None, None, True)), ""
+        "a",
+        "b",
+        (FileDiff(path, None, "A", 1, 0, False, "000000", "120000", "/etc"), FileDiff("x", "y", "R", None, None, True)),
+        "",
     )
     shape = shapes.diff(summary)
     assert shape["files"] == [
@@ -151,8 +154,23 @@ def test_a_diff_shows_a_path_that_is_not_utf_8_with_escapes_and_exactly() -> Non
             "added": 1,
             "removed": 0,
             "binary": False,
+            "old_mode": "000000",
+            "new_mode": "120000",
+            "target": "/etc",
+            "notes": ["leads outside", "new symbolic link → /etc"],
         },
-        {"path": "x", "old_path": "y", "status": "R", "added": None, "removed": None, "binary": True},
+        {
+            "path": "x",
+            "old_path": "y",
+            "status": "R",
+            "added": None,
+            "removed": None,
+            "binary": True,
+            "old_mode": "",
+            "new_mode": "",
+            "target": None,
+            "notes": [],
+        },
     ]
     assert (shape["base"], shape["snapshot"]) == ("a", "b")
     json.dumps(shape).encode("ascii")

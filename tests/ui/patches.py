@@ -52,3 +52,39 @@ def long_patch(files: int, lines: int) -> bytes:
         parts.append(b"@@ -1,%d +1,%d @@\n" % (lines, lines))
         parts += [b"-old line %d = 'x'\n+new line %d = 'y'\n" % (line, line) for line in range(lines)]
     return b"".join(parts)
+
+
+MODES_PATCH = b"""\
+diff --git a/.gitattributes b/.gitattributes
+new file mode 100644
+index 0000000..1111111
+--- /dev/null
++++ b/.gitattributes
+@@ -0,0 +1 @@
++*.py binary
+diff --git a/deploy.sh b/deploy.sh
+old mode 100644
+new mode 100755
+diff --git a/docs/notes b/docs/notes
+new file mode 120000
+index 0000000..2222222
+--- /dev/null
++++ b/docs/notes
+@@ -0,0 +1 @@
++/etc/passwd
+\\ No newline at end of file
+diff --git a/vendor/lib b/vendor/lib
+new file mode 160000
+index 0000000..3333333
+--- /dev/null
++++ b/vendor/lib
+@@ -0,0 +1 @@
++Subproject commit 3333333333333333333333333333333333333333
+"""
+
+MODES = (
+    FileDiff(".gitattributes", None, "A", 1, 0, False, "000000", "100644"),
+    FileDiff("deploy.sh", None, "M", 0, 0, False, "100644", "100755"),
+    FileDiff("docs/notes", None, "A", 1, 0, False, "000000", "120000", "/etc/passwd"),
+    FileDiff("vendor/lib", None, "A", 1, 0, False, "000000", "160000", "3" * 40),
+)

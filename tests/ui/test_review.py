@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QImage
 from PySide6.QtTest import QAbstractItemModelTester
 from PySide6.QtWidgets import QApplication
 
@@ -16,9 +17,10 @@ from agentpane.domain.review import ApproveOutcome, ApproveResult, FileDiff, Mer
 from agentpane.ui.diff_lines import DiffRows, RowKind
 from agentpane.ui.diff_view import DiffView
 from agentpane.ui.file_list import FileModel
+from agentpane.ui.theme import Look
 from tests.ui.conftest import Stage
 from tests.ui.memory_bench import SHA
-from tests.ui.patches import FILES, PATCH, long_patch
+from tests.ui.patches import FILES, MODES, MODES_PATCH, PATCH, long_patch
 
 
 @pytest.fixture
@@ -275,3 +277,34 @@ def test_a_merge_is_undone_with_one_click_and_the_card_waits_again(stage: Stage)
     (command,) = stage.done(commands.Undo)
     assert command == commands.Undo(task.card.id)
     stage.until(lambda: not stage.window.desk.actions["task.undo"].isEnabled())
+
+
+def test_what_a_file_is_beside_its_text_is_said_where_it_is_read(stage: Stage) -> None:
+    project = stage.engine.add_project()
+    made = stage.engine.add_task(project.id, "Link the notes")
+    stage.engine.start(made.card.id)
+    stage.engine.finish(made.card.id, MODES_PATCH, MODES)
+    window = stage.open()
+    window.places.show_review(made.card.id)
+    stage.until(lambda: diff(stage).row_count and stage.find("review.approve").isEnabled())
+    review = window.places.review
+    assert review is not None
+    spoken = [review.files.index(row).data(Qt.ItemDataRole.AccessibleTextRole) for row in range(len(MODES))]
+    assert "changes how git treats files" in spoken[0] and "made executable" in spoken[1]
+    assert "leads outside, new symbolic link → /etc/passwd" in spoken[2]
+    assert "submodule at 3333333" in spoken[3]
+    picture, attention = diff(stage).viewport().grab().toImage(), Look.current().colour("attention_wash").rgb()
+    marked = [file.path for file, row in zip(MODES, heads(stage), strict=True) if attention in row_inks(picture, row)]
+    assert marked == [".gitattributes", "docs/notes"]
+
+
+def heads(stage: Stage) -> list[int]:
+    """The pixels at which the headings of the shown files are centred."""
+    view = diff(stage)
+    rows = view._rows
+    assert rows is not None
+    return [rows.first_row(number) * view._height + view._height // 2 for number in range(len(rows.files))]
+
+
+def row_inks(picture: QImage, y: int) -> set[int]:
+    return {picture.pixel(x, y) for x in range(picture.width())}

@@ -35,14 +35,25 @@ async def test_the_files_of_a_change_are_listed_with_kinds_and_counts(bench: Ben
     assert (found["src/main.py"].old_path, found["src/main.py"].added) == ("src/app.py", 0)
     assert (found["run.sh"].old_mode, found["run.sh"].new_mode) == ("100755", "100644")
     assert found["picture.png"].binary and found["picture.png"].added is None
-    assert found["link"].new_mode == "120000"
+    assert (found["link"].new_mode, found["link"].target) == ("120000", "readme.md")
 
 
 async def test_a_file_that_became_a_link_changes_its_type(bench: Bench) -> None:
     (bench.path / "readme.md").unlink()
     (bench.path / "readme.md").symlink_to("run.sh")
     (change,) = await bench.worktrees.diff_files(bench.repo, bench.base, (await bench.snap()).sha)
-    assert change.status == "T"
+    assert (change.status, change.target) == ("T", "run.sh")
+
+
+async def test_a_link_that_no_system_would_follow_is_not_read(bench: Bench) -> None:
+    blob = git(bench.path, "hash-object", "-w", "--stdin", stdin=b"x" * 5_000)
+    odd = git(bench.path, "hash-object", "-w", "--stdin", stdin=b"../a\n\xff")
+    for sha, name in ((blob, "long"), (odd, "odd")):
+        git(bench.path, "update-index", "--add", "--cacheinfo", f"120000,{sha},{name}")
+    git(bench.path, "commit", "-q", "-m", "links")
+    sha = git(bench.path, "rev-parse", "HEAD")
+    found = {one.path: one.target for one in await bench.worktrees.diff_files(bench.repo, bench.base, sha)}
+    assert found == {"long": None, "odd": "../a\n\udcff"}
 
 
 async def test_the_size_is_counted_over_all_files(bench: Bench) -> None:
