@@ -17,6 +17,8 @@ from agentpane.domain.wrappers import git_options, runs_unseen
 Words = tuple[str | None, ...]
 
 _SOCKETS = ("/dev/tcp/", "/dev/udp/")  # the shell connects where a redirection names such a path
+# Variables by which a program that is named runs another: the shell's own file, a library, a prompt's command.
+_TAKES_OVER = ("BASH_ENV=", "ENV=", "LD_PRELOAD=", "LD_AUDIT=", "PROMPT_COMMAND=", "PS4=", "SHELLOPTS=", "BASHOPTS=")
 _BETWEEN = re.compile(r"[\s;|&()`]+")
 _ATTACHED = re.compile(r"--[a-z-]+=|-[A-Za-z](?=.)|[A-Za-z_][A-Za-z0-9_]*=")
 _QUOTES = re.compile(r"""[\\'"]""")
@@ -90,6 +92,8 @@ def covers(prefix: tuple[str, ...], exact: bool, part: Part) -> bool:
 
 def forbids(prefix: tuple[str, ...], part: Part) -> Match:
     """Whether a forbidding rule speaks of this part, as far as can be told."""
+    if any(word is not None and word.startswith(_TAKES_OVER) for word in part.words):
+        return Match.MAYBE
     wanted = prefix[leading_assignments(prefix) :]
     words = part.words[part.assigned :]
     if not wanted or not words:
@@ -119,6 +123,8 @@ def _begins(prefix: tuple[str, ...], words: Sequence[str | None]) -> Match:
     if name is None:
         return Match.MAYBE
     base = PurePosixPath(name).name.casefold()
+    if base.startswith("git-") and prefix[0].casefold() == "git":  # git's own name for its command
+        base, words = "git", ("git", base.removeprefix("git-"), *words[1:])
     if base != PurePosixPath(prefix[0]).name.casefold():
         return Match.NO
     rest: list[str | None] = list(words[1:])

@@ -88,7 +88,7 @@ _HIDING = _named(
     "ash busybox chroot coproc chrt cpulimit doas docker entr env eval exec fakeroot firejail fish flock ksh "
     "nsenter parallel pkexec podman prlimit proot rsh runuser script setarch ssh start-stop-daemon strace su "
     "sudo systemd-run taskset timeout toybox trap unshare watch xargs xvfb-run zsh csh tcsh mksh source . npx "
-    "bunx numactl ltrace gdb unbuffer chronic gosu setpriv bwrap dbus-run-session caffeinate at batch crontab alias "
+    "bunx numactl ltrace gdb unbuffer chronic gosu setpriv bwrap dbus-run-session caffeinate at batch crontab alias hash ssh-agent "
     "mapfile readarray compgen uv uvx poetry pipenv pdm hatch bundle conda mamba mise asdf direnv nix hyperfine rlwrap "
     "catchsegv tini dumb-init choom linux32 linux64 i386 x86_64 sg faketime retry"
 )
@@ -138,7 +138,7 @@ def unwrap(words: Words) -> Wrapped | None:
 def runs_unseen(words: Words) -> bool:
     """May a command that hides what it runs, of these words, run something that none of them says?"""
     first = words[0] if words else None
-    if first in {".", "source"} or (first == "alias" and len(words) > 1):
+    if first in {".", "source"} or (first in {"alias", "hash"} and len(words) > 1):
         return True
     return any(_reads_on(word.rsplit("/", 1)[-1], words[at + 1 :]) for at, word in enumerate(words) if word is not None)
 
