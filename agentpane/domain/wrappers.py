@@ -88,9 +88,9 @@ _HIDING = _named(
     "ash busybox chroot coproc chrt cpulimit doas docker entr env eval exec fakeroot firejail fish flock ksh "
     "nsenter parallel pkexec podman prlimit proot rsh runuser script setarch ssh start-stop-daemon strace su "
     "sudo systemd-run taskset timeout toybox trap unshare watch xargs xvfb-run zsh csh tcsh mksh source . npx "
-    "bunx numactl ltrace gdb unbuffer chronic gosu setpriv bwrap dbus-run-session caffeinate at batch crontab alias hash ssh-agent "
+    "bunx numactl ltrace gdb unbuffer chronic gosu setpriv bwrap dbus-run-session caffeinate at batch crontab alias "
     "mapfile readarray compgen uv uvx poetry pipenv pdm hatch bundle conda mamba mise asdf direnv nix hyperfine rlwrap "
-    "catchsegv tini dumb-init choom linux32 linux64 i386 x86_64 sg faketime retry"
+    "hash ssh-agent catchsegv tini dumb-init choom linux32 linux64 i386 x86_64 sg faketime retry"
 )
 # What these run is in a file or comes through a pipe, unless code is among their words.
 _READERS = _named("ash bash csh dash fish ksh mksh runuser script sh su tcsh zsh")
