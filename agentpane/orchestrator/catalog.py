@@ -27,7 +27,7 @@ from agentpane.domain.projects import Project
 from agentpane.domain.runs import ACTIVE, RunStatus
 from agentpane.domain.tasks import TaskCard
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.orchestrator import trust
+from agentpane.orchestrator import agent_homes, trust
 from agentpane.orchestrator.agent_sync import check_editable
 from agentpane.orchestrator.backends.registry import Backends
 from agentpane.orchestrator.core import Core
@@ -144,6 +144,7 @@ class Catalog:
         for card in cards:
             if card.column in {Column.IN_PROGRESS, Column.WAITING_APPROVAL}:
                 await self.dispatcher.cancel(c.CancelTask(card.id, confirmed=True))
+            await agent_homes.remove(self.core, card.id)
         await self.core.audit(
             self.core.record("project.remove", project.id, input={"path": project.path, "purge": command.purge})
         )

@@ -20,6 +20,7 @@ from agentpane.domain.runs import ACTIVE, LIVE, RESUMABLE, PauseReason, Run, Run
 from agentpane.domain.sessions import EventKind
 from agentpane.domain.tasks import Task
 from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.orchestrator import agent_homes
 from agentpane.orchestrator.blobs import BlobStore
 from agentpane.orchestrator.completion import Completion
 from agentpane.orchestrator.core import Core
@@ -194,6 +195,7 @@ class Dispatcher:
                 task, repository, "cancel", delete_branch_at=task.base_sha if unused else None
             )
             await self._end_run(task)
+            await agent_homes.remove(self._core, task.card.id)
             entry = self._core.record(
                 "cancel", task.card.project_id, task=task.card, output={"recovery": recovery, "branch": task.branch}
             )

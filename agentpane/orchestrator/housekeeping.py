@@ -1,4 +1,4 @@
-"""What nobody waits for: the audit log is kept to its length, and removed worktrees are deleted to the end."""
+"""What nobody waits for: the audit log is kept to its length, and what removed cards leave is deleted to the end."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from agentpane.db import audit, projects
 from agentpane.domain.audit import KEEP_DAYS, KEEP_ENTRIES
 from agentpane.domain.projects import Project
 from agentpane.errors import AgentPaneError
+from agentpane.orchestrator import agent_homes
 from agentpane.orchestrator.core import Core
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,10 @@ class Housekeeping:
     async def run(self) -> None:
         """Serve until cancelled. A project that cannot be looked at is passed over, and the log says so."""
         while True:
+            try:
+                await agent_homes.sweep(self.core)
+            except AgentPaneError as error:
+                log.info("what agents have left is not looked at: %s", error.message)
             for project in await self.core.db.read(projects.list_all):
                 try:
                     await self.tidy(project)

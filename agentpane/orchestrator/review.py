@@ -19,7 +19,7 @@ from agentpane.domain.review import ApproveOutcome, ApproveResult, DiffSummary, 
 from agentpane.domain.sessions import EventKind
 from agentpane.domain.tasks import Task
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.orchestrator import prompts
+from agentpane.orchestrator import agent_homes, prompts
 from agentpane.orchestrator.blobs import BlobStore
 from agentpane.orchestrator.core import Core, login_name
 from agentpane.orchestrator.dispatch import Dispatcher
@@ -211,6 +211,7 @@ class Review:
         except AgentPaneError as error:
             log.warning("the worktree of task %s stays: %s", task.card.id, error.message)
             await self._said(task, {"state": "worktree_stays", "code": error.code.value, "message": error.message})
+        await agent_homes.remove(self.core, task.card.id)
         if task.session_id is not None:
             await self.core.db.write(sessions.close, task.session_id, self.core.clock.now())
         await self.core.announce_task(task.card.id, counts=False)
