@@ -21,7 +21,7 @@ SUMMARY_WIDTH = 100
 PAUSES: Mapping[PauseReason, str] = {
     PauseReason.APPROVAL: "It asks whether it may make a tool call: agentpane approvals {id}",
     PauseReason.TURN_LIMIT: "It has used its turns: agentpane resume {id} --turns N, or --finish",
-    PauseReason.KEY: "It needs a key for the model: set ANTHROPIC_API_KEY, then agentpane resume {id}",
+    PauseReason.KEY: "It needs another key for the model. Then: agentpane resume {id}",
     PauseReason.SPEND_LIMIT: "The account's spend limit is reached. When it is raised: agentpane resume {id}",
     PauseReason.PERSON: "It was paused: agentpane resume {id}",
     PauseReason.QUESTION: "It asks a question: agentpane session show {id}, then agentpane answer {id} “…”",
@@ -119,6 +119,8 @@ def outcome(value: Task) -> str:
     if card.column is Column.BACKLOG or newest is None:
         return "The run was cancelled; the card is in the backlog."
     if newest.status is RunStatus.PAUSED and newest.pause_reason is not None:
+        if newest.pause_reason is PauseReason.KEY and newest.error is not None:
+            return f"Paused. {line(newest.error.message)}\n{line(newest.error.hint)} Then: agentpane resume {name}"
         return "Paused. " + PAUSES[newest.pause_reason].format(id=name)
     if newest.status is RunStatus.INTERRUPTED:
         return f"Interrupted: the engine died. Go on from the last finished turn: agentpane resume {name}"

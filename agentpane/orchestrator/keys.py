@@ -24,6 +24,8 @@ from agentpane.orchestrator.backends.base import Endpoint
 
 SERVICE = "agentpane"
 ACCOUNT = "anthropic"
+FROM_KEYRING = "the system's keyring"
+FROM_FILE = "AgentPane's key file"
 FILE_WARNING = "No system keyring is available: the key is kept in a file that only you can read."
 
 
@@ -61,7 +63,7 @@ class KeyChain:
         token = environment.get("ANTHROPIC_AUTH_TOKEN") or None
         if named:
             if own or token or _on_this_machine(named):
-                return Endpoint(url, own or (None if token else "none"), token)
+                return Endpoint(url, own or (None if token else "none"), token, source=_named(own, token))
             raise missing_key(f"No key came with the address {named}.")
         stored = await asyncio.to_thread(self._from_keyring)
         key = stored or own or (None if token else await asyncio.to_thread(self._from_file))
@@ -69,7 +71,8 @@ class KeyChain:
             if url is not None and _on_this_machine(url):
                 return Endpoint(url, "none", None)
             raise missing_key("There is no key for the model API.")
-        return Endpoint(url, key, None if key else token)
+        source = FROM_KEYRING if stored else _named(own, token) or FROM_FILE
+        return Endpoint(url, key, None if key else token, source=source)
 
     def _store(self, key: str) -> KeyStatus:
         if not key:
@@ -128,6 +131,11 @@ def keyring_is_safe() -> bool:
     if chosen.__module__.startswith("keyrings.alt"):
         return False
     return chosen not in (keyring.backends.fail.Keyring, keyring.backends.null.Keyring)
+
+
+def _named(own: str | None, token: str | None) -> str:
+    """The variable that the key of a request comes from; nothing where it comes from none."""
+    return "ANTHROPIC_API_KEY" if own else "ANTHROPIC_AUTH_TOKEN" if token else ""
 
 
 def _on_this_machine(url: str) -> bool:

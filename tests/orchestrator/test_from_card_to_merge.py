@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from agentpane.api import commands as c
+from agentpane.cli import words
 from agentpane.domain.board import Column
 from agentpane.domain.policy import Policy
 from agentpane.domain.review import ApproveResult, MergeStrategy, ReviewComment
@@ -319,7 +320,12 @@ async def test_a_refused_key_pauses_the_run_and_a_new_one_goes_on(data: Path, re
         async with running(data, bad.environment) as bench:
             task = await bench.settled(await bench.start(await bench.card(await bench.project(repository))))
             assert (task.runs[-1].status, task.runs[-1].pause_reason) == (RunStatus.PAUSED, PauseReason.KEY)
-            assert task.runs[-1].error is not None and task.runs[-1].error.code == ErrorCode.BACKEND_AUTH
+            error = task.runs[-1].error
+            assert error is not None and error.code == ErrorCode.BACKEND_AUTH
+            assert "refused the key from ANTHROPIC_API_KEY" in error.message and bad.key not in repr(error)
+            assert "Set another key in ANTHROPIC_API_KEY" in error.hint
+            told = words.outcome(task)
+            assert error.message in told and "It needs" not in told and f"agentpane resume {task.card.id}" in told
             await bench.engine.do(c.ResumeRun(task.card.id, environment=good.environment))
             await bench.until(task, lambda now: now.card.column is Column.WAITING_APPROVAL)
 

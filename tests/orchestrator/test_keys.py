@@ -12,7 +12,7 @@ import pytest
 
 from agentpane.domain.engine import KeySource
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.orchestrator.keys import KeyChain
+from agentpane.orchestrator.keys import FROM_FILE, FROM_KEYRING, KeyChain
 
 OTHER_SERVER = "https://gateway.example.invalid"
 
@@ -60,7 +60,8 @@ async def test_without_a_keyring_the_key_goes_to_a_private_file_with_a_warning(t
     (file,) = tmp_path.iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert (await keys.status({})).source is KeySource.FILE
-    assert (await keys.endpoint({}, "")).api_key == "sk-secret"
+    kept = await keys.endpoint({}, "")
+    assert (kept.api_key, kept.source) == ("sk-secret", FROM_FILE)
     file.chmod(0o644)
     assert (await keys.status({})).source is KeySource.NONE
 
@@ -70,7 +71,8 @@ async def test_the_keyring_comes_before_the_environment(tmp_path: Path, memory: 
     own = {"ANTHROPIC_API_KEY": "from-environment"}
     assert (await keys.status(own)).source is KeySource.ENVIRONMENT
     await keys.store("stored")
-    assert (await keys.endpoint(own, "")).api_key == "stored"
+    kept = await keys.endpoint(own, "")
+    assert (kept.api_key, kept.source) == ("stored", FROM_KEYRING)
     assert (await keys.status(own)).source is KeySource.KEYRING
 
 

@@ -328,12 +328,13 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where the model is. The key is kept out of every representation."""
+    """Where the model is. The key is kept out of every representation. source: where the key came from, in words."""
 
     base_url: str | None
     api_key: str | None = field(repr=False, default=None)
     auth_token: str | None = field(repr=False, default=None)
     environment: Mapping[str, str] = field(repr=False, default_factory=dict)  # an agent program's own keys, by name
+    source: str = field(compare=False, default="")
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,7 +135,6 @@ def silent(seconds: float, endpoint: Endpoint) -> Fault:
 
 ADDRESS_HINT = "Check the address (ANTHROPIC_BASE_URL) and the network, then resume. Nothing was lost."
 RESUME_HINT = "Resume when it works again: the run goes on from its last whole turn."
-KEY_HINT = "Store a valid key in the settings, or set ANTHROPIC_API_KEY, then resume. Nothing was lost."
 SPEND_HINT = "Raise the limit with the provider, or wait until it is renewed, then resume. Nothing was lost."
 CONTEXT_HINT = "Reject with a shorter brief or start the card afresh; the worktree keeps what was done."
 
@@ -171,7 +170,7 @@ def _status_fault(error: anthropic.APIStatusError, endpoint: Endpoint) -> Fault:
         message = f"The spend limit of this account is reached: {words}"
         return Fault(ErrorCode.BACKEND_RATE_LIMITED, message, SPEND_HINT, details={"spend_limit": True})
     if status in {401, 403}:
-        return Fault(ErrorCode.BACKEND_AUTH, f"The model's server does not accept the key: {words}", KEY_HINT)
+        return _refused_key(words, endpoint)
     if status == 413 or (status == 400 and any(phrase in lowered for phrase in _TOO_LONG)):
         return Fault(
             ErrorCode.BACKEND_CONTEXT_FULL, f"The conversation is too long for the model: {words}", CONTEXT_HINT
@@ -185,6 +184,15 @@ def _status_fault(error: anthropic.APIStatusError, endpoint: Endpoint) -> Fault:
         return Fault(ErrorCode.BACKEND_REFUSED, f"The model's server refused the request: {words}", hint)
     message = f"The model's server will not go on (status {status}): {words}"
     return Fault(ErrorCode.BACKEND_PROTOCOL, message, RESUME_HINT)
+
+
+def _refused_key(words: str, endpoint: Endpoint) -> Fault:
+    """The key is there and does not count; the hint names the place where another one has an effect."""
+    named = endpoint.source.startswith("ANTHROPIC_")
+    whose = f" from {endpoint.source}" if endpoint.source else ""
+    another = f"Set another key in {endpoint.source}" if named else "Store another key in the settings"
+    message = f"The model's server refused the key{whose}: {words}"
+    return Fault(ErrorCode.BACKEND_AUTH, message, f"{another}, then resume. Nothing was lost.")
 
 
 def _words(error: anthropic.APIStatusError, endpoint: Endpoint) -> str:
