@@ -25,7 +25,7 @@ from PySide6.QtCore import (
 )
 
 from agentpane.domain.board import Column
-from agentpane.domain.runs import ACTIVE
+from agentpane.domain.runs import ACTIVE, RunStatus
 from agentpane.domain.tasks import TaskCard
 from agentpane.ui.card_text import rows, spoken
 from agentpane.ui.overriding import override
@@ -44,6 +44,7 @@ class Role(IntEnum):
     COLUMN = Qt.ItemDataRole.UserRole + 2
     POSITION = Qt.ItemDataRole.UserRole + 3
     ACTIVITY = Qt.ItemDataRole.UserRole + 4
+    HELD = Qt.ItemDataRole.UserRole + 5  # whether paused runs keep the places that a queued one waits for
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class BoardModel(QAbstractListModel):
         self._rows: dict[str, int] = {}
         self._rest: dict[str, TaskCard] = {}  # known, not in the model yet
         self._activity: dict[str, Activity] = {}
+        self._held = False
         self._filler = QTimer(self)
         self._filler.setInterval(PAUSE_MS)
         self._filler.timeout.connect(self._fill_on)
@@ -79,8 +81,9 @@ class BoardModel(QAbstractListModel):
             Role.COLUMN: lambda card: card.column,
             Role.POSITION: lambda card: card.position,
             Role.ACTIVITY: lambda card: self._activity.get(card.id),
+            Role.HELD: lambda card: self._held,
             Qt.ItemDataRole.DisplayRole: lambda card: card.title,
-            Qt.ItemDataRole.AccessibleTextRole: spoken,
+            Qt.ItemDataRole.AccessibleTextRole: lambda card: spoken(card, held=self._held),
         }
 
     def fill(self, cards: Iterable[TaskCard]) -> None:
@@ -156,6 +159,18 @@ class BoardModel(QAbstractListModel):
 
     def activity(self, task_id: str) -> Activity | None:
         return self._activity.get(task_id)
+
+    @property
+    def held(self) -> bool:
+        """Whether paused runs keep the places that a queued one waits for."""
+        return self._held
+
+    def hold(self, held: bool) -> None:
+        if held != self._held:
+            self._held = held
+            for card in self._cards:
+                if card.run is not None and card.run.status is RunStatus.QUEUED:
+                    self.touched.emit(card.id)
 
     def card(self, task_id: str) -> TaskCard | None:
         row = self._rows.get(task_id)

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from PySide6.QtCore import QPoint, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QMenu, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from agentpane.domain.board import COLUMN_TITLES, Column
+from agentpane.domain.queueing import places
 from agentpane.domain.tasks import TaskCard
 from agentpane.ui import figures
 from agentpane.ui.actions import applicable
+from agentpane.ui.card_text import places_words
 from agentpane.ui.carry import Carry, Landing, Spot
 from agentpane.ui.column_view import ColumnView
-from agentpane.ui.controls import ActionButton, Chip, ElidedLabel, IconButton, IconLabel, Label, Later, row, set_state
+from agentpane.ui.controls import (
+    ActionButton,
+    Chip,
+    ElidedLabel,
+    FittingLabel,
+    IconButton,
+    IconLabel,
+    Label,
+    Later,
+    row,
+    set_state,
+)
 from agentpane.ui.desk import Desk
 from agentpane.ui.icons import icon
 from agentpane.ui.overriding import override
@@ -24,6 +39,7 @@ SEARCH_WIDTH = 220
 ROOM_FOR_PATH = 860  # a narrower head goes without the path
 ROOM_FOR_WORDS = 660  # and an even narrower one without words on its button
 TICK_MS = 1_000
+PLACES_MS = 100
 COLUMNS = tuple(Column)
 
 
@@ -42,15 +58,16 @@ class ColumnFrame(QFrame):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.count = Chip("0")
         self.count.setObjectName(f"count.{column.value}")
-        self.limit = Label("", "small")
+        self.limit = FittingLabel("small")
+        self.limit.setObjectName(f"limit.{column.value}")
         head = row(
             IconLabel(COLUMN_ICONS[column], COLUMN_TOKENS[column]),
             Label(COLUMN_TITLES[column], "strong"),
             self.count,
-            None,
             self.limit,
             margins=(14, 0, 8, 0),
         )
+        head.setStretchFactor(self.limit, 1)
         if column in {Column.BACKLOG, Column.IN_PROGRESS}:
             words = self.tr("New task") if column is Column.BACKLOG else self.tr("New task, started at once")
             head.addWidget(
@@ -235,7 +252,9 @@ class BoardPage(QWidget):
         known.card_moved.connect(self._arrived)
         known.board_loaded.connect(self._select_again)
         self._counts_later = Later(self, 0, self._show_counts)
+        self._places_later = Later(self, PLACES_MS, self._show_places)
         self._model.counted.connect(self._counts_later.ask_if_idle)
+        self._model.touched.connect(lambda _: self._places_later.ask_if_idle())
         self.carry.changed.connect(self._carry_changed)
         self._clock = QTimer(self)
         self._clock.setInterval(TICK_MS)
@@ -277,6 +296,7 @@ class BoardPage(QWidget):
         self._follow = ""
 
     def _tick(self) -> None:
+        self._show_places()
         if self.isVisible():
             for task_id in self._model.working():
                 self._touched(task_id)
@@ -285,13 +305,16 @@ class BoardPage(QWidget):
         counts = self._model.counts()
         for column, frame in self.columns.items():
             frame.count.show_text(figures.count(counts[column]))
+        self._show_places()
+
+    def _show_places(self) -> None:
+        """A paused run keeps its place for a while, so that time alone may change what is shown."""
         project = self._desk.known.current
         if project is not None:
-            self.columns[Column.IN_PROGRESS].limit.show_text(
-                self.tr("{0} of {1} agents").format(
-                    figures.count(project.counts.running), figures.count(project.max_concurrent_agents)
-                )
-            )
+            runs = (card.run for card in self._model.cards() if card.run is not None)
+            taken = places(runs, project.max_concurrent_agents, datetime.now(UTC))
+            self.columns[Column.IN_PROGRESS].limit.show_any(places_words(taken))
+            self._model.hold(taken.held_by_paused)
 
     def _chosen(self, column: Column) -> None:
         card = self.view(column).current_card()

@@ -91,7 +91,8 @@ class CardDelegate(QStyledItemDelegate):
             painter.setOpacity(0.35)
         self._box(painter, box, selected=selected, focused=focused, hovered=card.id == self.hovered)
         button = self.button_rect(box, card) if (card.id == self.hovered or focused) and not self.carried else QRect()
-        self._content(painter, box.adjusted(PAD, PAD, -PAD, -PAD), card, index.data(Role.ACTIVITY), button.width())
+        inner, activity, held = box.adjusted(PAD, PAD, -PAD, -PAD), index.data(Role.ACTIVITY), index.data(Role.HELD)
+        self._content(painter, inner, card, activity, held, button.width())
         if not button.isNull():
             self._button(painter, button, card)
         painter.restore()
@@ -136,7 +137,7 @@ class CardDelegate(QStyledItemDelegate):
         painter.drawRoundedRect(frame, RADIUS, RADIUS)
 
     def _content(
-        self, painter: QPainter, box: QRect, card: TaskCard, activity: Activity | None, button_width: int
+        self, painter: QPainter, box: QRect, card: TaskCard, activity: Activity | None, held: bool, button_width: int
     ) -> None:
         small = self._faces.small_metrics.height()
         top = box.top() + self._title(painter, box, card.title)
@@ -148,7 +149,7 @@ class CardDelegate(QStyledItemDelegate):
             top += GAP
             self._diff(painter, QRect(box.left(), top, box.width(), small), card)
             top += small
-        line = state_line(card, activity.line if activity else None, activity.retry_in if activity else None)
+        line = state_line(card, activity.line if activity else None, activity.retry_in if activity else None, held=held)
         if line is not None:
             top += GAP
             self._line(painter, QRect(box.left(), top, box.width(), small), line)

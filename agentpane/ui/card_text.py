@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from PySide6.QtCore import QCoreApplication
 
 from agentpane.domain.board import COLUMN_TITLES, Column
+from agentpane.domain.queueing import Places
 from agentpane.domain.runs import PauseReason, RunStatus
 from agentpane.domain.tasks import RunBrief, TaskCard, TodoState
 from agentpane.ui import figures
@@ -34,8 +35,13 @@ def primary(card: TaskCard) -> tuple[str, str, str]:
     return "task.open", tr("Open"), "open"
 
 
-def state_line(card: TaskCard, activity: str | None = None, retry_in: int | None = None) -> Line | None:
-    """The one live line of a card, or None where there is nothing to say."""
+def state_line(
+    card: TaskCard, activity: str | None = None, retry_in: int | None = None, *, held: bool = False
+) -> Line | None:
+    """The one live line of a card, or None where there is nothing to say.
+
+    held: paused runs keep the places that a queued one waits for.
+    """
     if card.conflict_paths:
         paths = figures.plural(len(card.conflict_paths), tr("Conflicts in {0} file"), tr("Conflicts in {0} files"))
         return Line("alert", "danger", paths)
@@ -49,14 +55,20 @@ def state_line(card: TaskCard, activity: str | None = None, retry_in: int | None
         return Line("alert", "attention", asks)
     if card.code == "TASK_NO_DIFF":
         return Line("info", "attention", tr("Finished without changing anything"))
-    return _run_line(card.run, activity, retry_in) if card.column is Column.IN_PROGRESS and card.run else None
+    if card.column is not Column.IN_PROGRESS or card.run is None:
+        return None
+    if card.run.status is RunStatus.QUEUED:
+        return Line("queue", "attention" if held else "muted", _queue_words(card.run.queue_place, held))
+    return _run_line(card.run, activity, retry_in)
+
+
+def _queue_words(place: int | None, held: bool) -> str:
+    words = tr("Queued, number {0}").format(place) if place else tr("Queued")
+    return tr("{0}: paused runs hold the places").format(words) if held else words
 
 
 def _run_line(run: RunBrief, activity: str | None, retry_in: int | None) -> Line:
     match run.status:
-        case RunStatus.QUEUED:
-            place = run.queue_place
-            return Line("queue", "muted", tr("Queued, number {0}").format(place) if place else tr("Queued"))
         case RunStatus.STARTING:
             return Line("clock", "accent", activity or tr("Preparing the worktree"))
         case RunStatus.RUNNING:
@@ -136,6 +148,16 @@ def tier_word(tier: str | None) -> str:
     return tr("Tier {0}").format(tier)
 
 
+def places_words(places: Places) -> tuple[str, ...]:
+    """How many places are taken, and why a queue may stand still: the longest words first."""
+    taken, most, paused = (figures.count(number) for number in (places.taken, places.most, places.paused))
+    said = tr("{0} of {1} places").format(taken, most)
+    if not places.paused:
+        return (said,)
+    waits = figures.plural(places.paused, tr("{0} waits for you"), tr("{0} wait for you"))
+    return f"{said}, {waits}", tr("{0}/{1}, {2} paused").format(taken, most, paused), said
+
+
 def diff_words(card: TaskCard) -> tuple[str, str, str] | None:
     """Lines added, lines removed, files; None without a diff."""
     if card.files_changed is None:
@@ -147,10 +169,10 @@ def diff_words(card: TaskCard) -> tuple[str, str, str] | None:
     )
 
 
-def spoken(card: TaskCard) -> str:
+def spoken(card: TaskCard, *, held: bool = False) -> str:
     """The card as one sentence for a screen reader."""
     parts = [card.title, COLUMN_TITLES[card.column]]
-    line = state_line(card)
+    line = state_line(card, held=held)
     if line is not None:
         parts.append(line.text)
     progress = progress_words(card)

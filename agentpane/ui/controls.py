@@ -90,6 +90,28 @@ class ElidedLabel(Label):
         self.setToolTip(plain_tip(self._whole) if fitted != self._whole else "")
 
 
+class FittingLabel(ElidedLabel):
+    """The longest of several wordings that fits, at the right of its room."""
+
+    def __init__(self, kind: str = "") -> None:
+        self._wordings: tuple[str, ...] = ("",)
+        super().__init__("", kind)
+        self.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+
+    def show_any(self, wordings: tuple[str, ...]) -> None:
+        """Show one of these, the longest first; the first one is the whole."""
+        if wordings != self._wordings:
+            self._wordings = wordings
+            self.show_text(wordings[0])
+
+    @override
+    def _fit(self) -> None:
+        metrics, room = self.fontMetrics(), max(self.width(), 24)
+        fitting = next((text for text in self._wordings if metrics.horizontalAdvance(text) <= room), self._wordings[-1])
+        self.setText(metrics.elidedText(fitting, self._mode, room))
+        self.setToolTip("" if fitting == self.whole else plain_tip(self.whole))
+
+
 class Chip(Label):
     """A short word in a rounded frame, never higher than its line."""
 

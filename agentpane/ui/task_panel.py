@@ -202,7 +202,8 @@ class TaskPanel(QFrame):
         self._column.show_text(COLUMN_TITLES[card.column])
         self._facts.show_text("  ·  ".join([*run_facts(card.run), *((card.agent,) if card.agent else ())]))
         activity = self._desk.known.board.activity(card.id)
-        line = state_line(card, activity.line if activity else None, activity.retry_in if activity else None)
+        held = self._desk.known.board.held
+        line = state_line(card, activity.line if activity else None, activity.retry_in if activity else None, held=held)
         self._state_row.setVisible(line is not None)
         if line is not None:
             self._state_icon.show_icon(line.icon, line.token)

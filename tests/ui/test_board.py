@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
@@ -12,6 +13,7 @@ from PySide6.QtWidgets import QApplication
 
 from agentpane.api import commands
 from agentpane.domain.board import MAY_DRAG_TO, Column
+from agentpane.domain.runs import PAUSED_PLACE_SECONDS, RunStatus
 from agentpane.ui.board_model import BoardModel, ColumnModel, Role
 from agentpane.ui.carry import Landing
 from tests.ui.conftest import Drag, Stage
@@ -234,3 +236,29 @@ def test_a_change_that_keeps_a_cards_place_paints_that_card_alone(stage: Stage) 
     stage.engine.change(task.card.id, run=replace(run, turns=7))
     stage.until(lambda: touched == [task.card.id])
     assert not told
+
+
+def test_a_queue_that_paused_runs_hold_up_says_so(stage: Stage) -> None:
+    project = stage.engine.add_project()
+    most = project.max_concurrent_agents
+    asking = [stage.engine.add_task(project.id, f"Asks {number}").card.id for number in range(most)]
+    for task_id in asking:
+        stage.engine.start(task_id, RunStatus.PAUSED, paused_at=datetime.now(UTC))
+    queued = stage.engine.add_task(project.id, "Waits").card.id
+    stage.engine.start(queued, RunStatus.QUEUED, queue_place=1, started_at=None)
+    window = stage.open()
+    model = window.desk.known.board
+    stage.until(lambda: stage.text("limit.in_progress") == f"{most} of {most} places, {most} wait for you")
+
+    def spoken() -> str:
+        return str(model.index_of(queued).data(Qt.ItemDataRole.AccessibleTextRole))
+
+    stage.until(lambda: "Queued, number 1: paused runs hold the places" in spoken())
+    window.desk.acts.open_requested.emit(queued)
+    stage.until(lambda: stage.text("task.state") == "Queued, number 1: paused runs hold the places")
+    run = stage.engine.tasks[asking[0]].card.run
+    assert run is not None and run.paused_at is not None
+    long_ago = run.paused_at - timedelta(seconds=PAUSED_PLACE_SECONDS)
+    stage.engine.change(asking[0], run=replace(run, paused_at=long_ago))
+    stage.until(lambda: stage.text("limit.in_progress") == f"{most - 1} of {most} places, {most - 1} wait for you")
+    stage.until(lambda: "paused runs" not in spoken() and "paused runs" not in stage.text("task.state"))
