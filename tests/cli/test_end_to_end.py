@@ -109,6 +109,8 @@ def test_from_a_card_to_a_merged_diff(pane: Commands, repo: Path) -> None:
 def test_the_demo_merges_with_the_recorded_model_and_another_card_of_it_makes_a_snapshot(pane: Commands) -> None:
     done = pane.json("demo", "--headless")
     assert set(done) == {"project", "task", "merge_commit"}
+    (spent,) = pane.json("costs", done["project"], "--by", "project")
+    assert (spent["calls"] > 0, spent["cost_usd"], spent["unpriced"]) == (True, 0.0, 0)
     path = Path(pane.json("project", "show", done["project"])["path"])
     assert git(path, "rev-parse", "HEAD").decode().strip() == done["merge_commit"]
     cards = {card["id"]: card for card in pane.json("task", "list", done["project"])}

@@ -9,7 +9,15 @@ from dataclasses import replace
 
 from agentpane.domain.agents import BackendName
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.orchestrator.backends.base import BackendEvent, Brief, Endpoint, Host, ToolFinished
+from agentpane.orchestrator.backends.base import (
+    BackendEvent,
+    Brief,
+    Endpoint,
+    Host,
+    ModelCalled,
+    ToolFinished,
+    TurnFinished,
+)
 from agentpane.orchestrator.backends.messages_api import MessagesApiBackend, Patience
 from agentpane.orchestrator.backends.messages_api.backend import Tools
 from agentpane.orchestrator.backends.recorded import sample
@@ -61,7 +69,7 @@ class RecordedBackend:
                 async for event in events:
                     if isinstance(event, ToolFinished) and event.denied is not None:
                         denied = event
-                    yield event
+                    yield replace(event, cost_usd=0.0) if isinstance(event, TurnFinished | ModelCalled) else event
         except AgentPaneError as error:
             if error.code is not ErrorCode.BACKEND_PROTOCOL:
                 raise
