@@ -31,6 +31,7 @@ class Acts(QObject):
     """Acts on the task at hand: the one that is selected on the board, opened in the panel or under review."""
 
     task_changed = Signal(str)  # another task is at hand
+    made = Signal(str)  # the person has written a new task
     open_requested = Signal(str)
     review_requested = Signal(str)
     message_requested = Signal(str)

@@ -6,22 +6,31 @@ from datetime import UTC, datetime
 
 from PySide6.QtCore import QPoint, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QMenu, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QApplication,
+    QHBoxLayout,
+    QLineEdit,
+    QMenu,
+    QPlainTextEdit,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
-from agentpane.domain.board import COLUMN_TITLES, Column
+from agentpane.domain.board import Column
 from agentpane.domain.queueing import places
 from agentpane.domain.tasks import TaskCard
 from agentpane.ui import figures
 from agentpane.ui.actions import applicable
 from agentpane.ui.card_text import places_words
 from agentpane.ui.carry import Carry, Landing, Spot
+from agentpane.ui.column_frame import ColumnFrame
 from agentpane.ui.column_view import ColumnView
 from agentpane.ui.controls import (
     ActionButton,
     Chip,
     ElidedLabel,
-    FittingLabel,
-    IconButton,
     IconLabel,
     Label,
     Later,
@@ -31,65 +40,13 @@ from agentpane.ui.controls import (
 from agentpane.ui.desk import Desk
 from agentpane.ui.icons import icon
 from agentpane.ui.overriding import override
-from agentpane.ui.tokens import COLUMN_ICONS, COLUMN_TOKENS
 
-COLUMN_WIDTH = 280
-HEAD_HEIGHT = 44
 SEARCH_WIDTH = 220
 ROOM_FOR_PATH = 860  # a narrower head goes without the path
 ROOM_FOR_WORDS = 660  # and an even narrower one without words on its button
 TICK_MS = 1_000
 PLACES_MS = 100
 COLUMNS = tuple(Column)
-
-
-class ColumnFrame(QFrame):
-    """One column: its name, how many cards it has and may have, and its list."""
-
-    new_requested = Signal(object)
-
-    def __init__(self, view: ColumnView) -> None:
-        super().__init__()
-        column = view.column
-        self.view = view
-        self.setObjectName(f"column.{column.value}")
-        self.setProperty("kind", "column")
-        self.setMinimumWidth(COLUMN_WIDTH)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self.count = Chip("0")
-        self.count.setObjectName(f"count.{column.value}")
-        self.limit = FittingLabel("small")
-        self.limit.setObjectName(f"limit.{column.value}")
-        head = row(
-            IconLabel(COLUMN_ICONS[column], COLUMN_TOKENS[column]),
-            Label(COLUMN_TITLES[column], "strong"),
-            self.count,
-            self.limit,
-            margins=(14, 0, 8, 0),
-        )
-        head.setStretchFactor(self.limit, 1)
-        if column in {Column.BACKLOG, Column.IN_PROGRESS}:
-            words = self.tr("New task") if column is Column.BACKLOG else self.tr("New task, started at once")
-            head.addWidget(
-                IconButton("plus", words, name=f"new.{column.value}", pressed=lambda: self.new_requested.emit(column))
-            )
-        else:
-            head.addSpacing(6)
-        holder = QWidget()
-        holder.setFixedHeight(HEAD_HEIGHT)
-        holder.setLayout(head)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 4)
-        layout.setSpacing(0)
-        layout.addWidget(holder)
-        inner = QVBoxLayout()
-        inner.setContentsMargins(8, 0, 8, 4)
-        inner.addWidget(view)
-        layout.addLayout(inner)
-
-    @override
-    def minimumSizeHint(self) -> QSize:
-        return QSize(COLUMN_WIDTH, 160)
 
 
 class TitleLabel(ElidedLabel):
@@ -242,8 +199,10 @@ class BoardPage(QWidget):
             frame.view.selectionModel().selectionChanged.connect(lambda *_, column=column: self._chosen(column))
         self._search_later = Later(self, 120, self._search)
         self.search.textChanged.connect(lambda: self._search_later.ask())
+        self.search.returnPressed.connect(self._go_to_match)
         known = self._desk.known
         self._desk.acts.task_changed.connect(self._taken)
+        self._desk.acts.made.connect(self._made)
         known.current_changed.connect(self.show_project)
         known.projects_changed.connect(self._show_counts)
         self._model.touched.connect(self._touched)
@@ -264,6 +223,32 @@ class BoardPage(QWidget):
     def _search(self) -> None:
         for frame in self.columns.values():
             frame.view.cards.search(self.search.text())
+        first = self._first_match()
+        if first is not None:
+            self._scroll.ensureWidgetVisible(first, 16, 0)
+            first.view.scrollToTop()
+
+    def _first_match(self) -> ColumnFrame | None:
+        """The first column that has cards, while they are filtered."""
+        searching = bool(self.search.text().strip())
+        return next((frame for frame in self.columns.values() if searching and frame.view.cards.rowCount()), None)
+
+    def _go_to_match(self) -> None:
+        self._search_later.stop()
+        self._search()
+        frame = self._first_match()
+        if frame is not None:
+            frame.view.select_row(0)
+            frame.view.setFocus(Qt.FocusReason.ShortcutFocusReason)
+
+    def _made(self, task_id: str) -> None:
+        """A new card is the current one, and has the keys if a card had them."""
+        card = self._model.card(task_id)
+        if not self.isVisible() or card is None or not self.view(card.column).index_of(task_id).isValid():
+            return
+        self.select(task_id)
+        if not isinstance(QApplication.focusWidget(), QLineEdit | QPlainTextEdit):
+            self.view(card.column).setFocus(Qt.FocusReason.OtherFocusReason)
 
     def _touched(self, task_id: str) -> None:
         card = self._model.card(task_id)

@@ -19,8 +19,7 @@ from agentpane.ui.card_text import (
     primary,
     progress_words,
     rows,
-    run_facts,
-    short_facts,
+    shorter_facts,
     state_line,
     tier_word,
 )
@@ -34,6 +33,7 @@ GAP = 8  # between the rows of a card, and between cards
 RADIUS = 8.0
 ICON = 14
 TITLE_LINES = 2
+NAME = 96  # of an agent's name this much is shown before any figure
 METER = 44  # the width of the bar that shows how full the context is
 NEARLY_FULL = 0.8
 
@@ -218,7 +218,9 @@ class CardDelegate(QStyledItemDelegate):
     def _line(self, painter: QPainter, box: QRect, line: Line) -> None:
         colour = self._look.colour(line.token)
         self._icons.draw(painter, line.icon, colour, box.left(), box.top() + (box.height() - ICON) // 2, ICON)
-        self._text(painter, box.adjusted(ICON + 6, 0, 0, 0), line.text, colour)
+        room = box.adjusted(ICON + 6, 0, 0, 0)
+        fits = self._faces.small_metrics.horizontalAdvance(line.text) <= room.width()
+        self._text(painter, room, line.text if fits else line.short or line.text, colour)
 
     def _progress(self, painter: QPainter, box: QRect, done: str, full: float | None) -> None:
         """The agent's list on the left, how full its context is on the right, as a word and a bar."""
@@ -251,10 +253,12 @@ class CardDelegate(QStyledItemDelegate):
         muted = self._look.colour("muted")
         tier = tier_word(card.run.sandbox_tier) if card.run is not None and card.column is Column.IN_PROGRESS else ""
         metrics = self._faces.small_metrics
-        for said in (run_facts(card.run), short_facts(card.run), []):  # the tier stays, however narrow the card is
+        name = card.agent or self.tr("Default agent")
+        room = box.width() - ICON - 14 - min(metrics.horizontalAdvance(one_line(name)), NAME)
+        for said in shorter_facts(card.run):  # the tier stays, however narrow the card is
             facts = "  ·  ".join([*said, *([tier] if tier else [])])
             taken = metrics.horizontalAdvance(facts)
-            if taken <= box.width() - 56:
+            if taken <= room:
                 break
         if button_width:
             facts, taken = "", button_width
@@ -264,7 +268,7 @@ class CardDelegate(QStyledItemDelegate):
         left = box.adjusted(0, 0, -taken - (8 if taken else 0), 0)
         if left.width() > 40:
             self._icons.draw(painter, "agent", muted, left.left(), left.top() + (left.height() - ICON) // 2, ICON)
-            self._text(painter, left.adjusted(ICON + 6, 0, 0, 0), card.agent or self.tr("Default agent"), muted)
+            self._text(painter, left.adjusted(ICON + 6, 0, 0, 0), name, muted)
 
     def _text(self, painter: QPainter, box: QRect, text: str, colour: QColor) -> None:
         painter.setFont(self._faces.small)

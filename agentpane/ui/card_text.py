@@ -24,6 +24,7 @@ class Line:
     icon: str
     token: str
     text: str
+    short: str = ""  # the same where there is little room
 
 
 def primary(card: TaskCard) -> tuple[str, str, str]:
@@ -58,13 +59,16 @@ def state_line(
     if card.column is not Column.IN_PROGRESS or card.run is None:
         return None
     if card.run.status is RunStatus.QUEUED:
-        return Line("queue", "attention" if held else "muted", _queue_words(card.run.queue_place, held))
+        return _queue_line(card.run.queue_place, held)
     return _run_line(card.run, activity, retry_in)
 
 
-def _queue_words(place: int | None, held: bool) -> str:
+def _queue_line(place: int | None, held: bool) -> Line:
     words = tr("Queued, number {0}").format(place) if place else tr("Queued")
-    return tr("{0}: paused runs hold the places").format(words) if held else words
+    if not held:
+        return Line("queue", "muted", words)
+    because = tr("{0}: paused runs hold the places")
+    return Line("queue", "attention", because.format(words), because.format(tr("Queued")))
 
 
 def _run_line(run: RunBrief, activity: str | None, retry_in: int | None) -> Line:
@@ -107,10 +111,10 @@ def pause_words(reason: PauseReason | None) -> str:
             return tr("Paused")
 
 
-def short_facts(run: RunBrief | None) -> list[str]:
-    """The same without the time, for a narrow card."""
+def shorter_facts(run: RunBrief | None) -> tuple[list[str], ...]:
+    """The facts of a run for ever narrower cards: first the time goes, then the turns, then the cost."""
     facts = run_facts(run)
-    return [facts[0], *facts[2:]] if facts else []
+    return facts, [*facts[:1], *facts[2:]], facts[2:], []
 
 
 def run_facts(run: RunBrief | None) -> list[str]:
@@ -155,7 +159,8 @@ def places_words(places: Places) -> tuple[str, ...]:
     if not places.paused:
         return (said,)
     waits = figures.plural(places.paused, tr("{0} waits for you"), tr("{0} wait for you"))
-    return f"{said}, {waits}", tr("{0}/{1}, {2} paused").format(taken, most, paused), said
+    short = f"{taken}/{most}"
+    return f"{said}, {waits}", tr("{0}, {1} paused").format(short, paused), tr("{0}, {1} wait").format(short, paused)
 
 
 def diff_words(card: TaskCard) -> tuple[str, str, str] | None:

@@ -12,7 +12,7 @@ from PySide6.QtCore import QDir, QObject
 from PySide6.QtGui import QIcon
 from PySide6.QtWidgets import QAbstractButton, QDialogButtonBox, QFileDialog
 
-from agentpane.api import commands
+from agentpane.api import commands, events
 from agentpane.domain.board import Column
 from agentpane.domain.budgets import Budget
 from agentpane.domain.review import MergeStrategy
@@ -195,6 +195,8 @@ class Flows(QObject):
         )  # fmt: skip
         task = await self._desk.link.do(command)
         self._drafts.pop(project.id, None)
+        self._desk.known.apply(events.TaskChanged(task.card))  # the answer may be here before the announcement
+        self._desk.acts.made.emit(task.card.id)
         self._desk.toasts.say(self.tr("Created: {0}").format(short(task.card.title)))
 
     async def _edit_task(self, task_id: str) -> None:

@@ -15,7 +15,7 @@ from agentpane.domain.approvals import Approval
 from agentpane.domain.board import Column
 from agentpane.domain.json import JsonObject
 from agentpane.domain.runs import PauseReason
-from agentpane.domain.sessions import SessionEvent
+from agentpane.domain.sessions import EventKind, SessionEvent
 from agentpane.domain.tasks import TaskCard
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.ui.approval_card import ApprovalCard
@@ -31,6 +31,9 @@ from agentpane.ui.whole_results import WholeReader
 FRAME_MS = 33
 PAGE = 500
 AT_ONCE = 10  # blocks that are made before the loop gets its turn
+ENDS_LIVE = frozenset(
+    {EventKind.TEXT, EventKind.THINKING, EventKind.TOOL_CALL, EventKind.RETRY, EventKind.ERROR}
+)  # what streamed before is stored, or given up
 MOST_BLOCKS = 200  # blocks that have widgets; older ones come when they are asked for
 NEAR_END = 48
 
@@ -255,6 +258,9 @@ class SessionView(QWidget):
             self._appended(event.events)
 
     def _appended(self, added: tuple[SessionEvent, ...]) -> None:
+        if any(event.kind in ENDS_LIVE for event in added):
+            self._show_deltas()
+            self._live.clear()  # also where a read has brought, or will bring, the block
         if self._job is not None and not self._job.done():
             self._job.add_done_callback(lambda _: self.reload() if self.task_id else None)
             return

@@ -192,6 +192,24 @@ def test_hovering_a_card_offers_its_one_action_and_pressing_it_runs_the_task(sta
     assert stage.done(commands.StartRun)
 
 
+def test_the_first_match_of_the_filter_comes_into_view_and_return_goes_to_it(stage: Stage) -> None:
+    project = stage.engine.add_project()
+    stage.engine.add_task(project.id, "First")
+    found = stage.engine.add_task(project.id, "Find me", Column.VERIFIED)
+    window = stage.open(960, 600)
+    frame = window.board.columns[Column.VERIFIED]
+
+    def in_view() -> bool:
+        return not frame.visibleRegion().isEmpty() and frame.visibleRegion().boundingRect().width() == frame.width()
+
+    assert not in_view()
+    stage.write("board.search", "find")
+    stage.until(in_view)
+    assert window.board.search.hasFocus()
+    stage.press(Qt.Key.Key_Return)
+    assert stage.view(Column.VERIFIED).is_current(found.card.id) and stage.view(Column.VERIFIED).hasFocus()
+
+
 def test_the_filter_hides_what_does_not_match_and_says_so(stage: Stage) -> None:
     project = stage.engine.add_project()
     stage.engine.add_task(project.id, "Fix the parser", labels=("bug",))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 from agentpane.domain.board import Column
 from agentpane.domain.runs import PauseReason, RunStatus
@@ -48,6 +49,16 @@ def test_a_pause_for_a_plan_a_question_or_a_budget_says_so(engine: MemoryEngine)
         assert line is not None
         words.add(line.text)
     assert len(words) == len(PauseReason)
+
+
+def test_of_a_runs_figures_the_time_goes_first_and_the_cost_last(engine: MemoryEngine) -> None:
+    run = working(engine).run
+    assert run is not None
+    began = datetime(2026, 11, 21, tzinfo=UTC)
+    run = replace(run, started_at=began, ended_at=began + timedelta(seconds=42), cost_usd=0.42)
+    assert card_text.shorter_facts(run) == (
+        ["3/50 turns", "42 s", "$0.42"], ["3/50 turns", "$0.42"], ["$0.42"], [],
+    )  # fmt: skip
 
 
 def test_a_question_is_on_the_card_in_one_line(engine: MemoryEngine) -> None:

@@ -53,6 +53,19 @@ def test_what_streams_in_is_shown_plain_until_its_block_is_stored(stage: Stage, 
     assert shown.toPlainText() == "I will look at it"
 
 
+def test_what_streamed_goes_when_a_read_brings_its_block(stage: Stage, running: str) -> None:
+    assert stage.window.places.panel is not None
+    session = stage.window.places.panel.session
+    stage.until(lambda: session._job is not None and session._job.done())
+    stage.engine.publish(events.SessionDelta(running, 1, "text", "Hello"))
+    stage.until(lambda: stage.shown("session.live.text"))
+    session.reload()  # the block is stored, and announced, while the read is on its way
+    assert session._job is not None and not session._job.done()
+    stage.engine.say(running, EventKind.TEXT, {"text": "Hello"})
+    stage.until(lambda: blocks(stage) == ["Hello"])
+    assert not stage.shown("session.live.text")
+
+
 def test_text_that_streams_is_gathered_before_it_is_shown(stage: Stage, running: str) -> None:
     assert stage.window.places.panel is not None
     live = stage.window.places.panel.session._live

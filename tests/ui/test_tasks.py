@@ -36,6 +36,27 @@ def test_a_new_task_is_made_with_all_its_fields(stage: Stage) -> None:
     assert command.agent in stage.engine.agents
 
 
+@pytest.mark.parametrize("start", [False, True])
+def test_a_new_card_is_the_current_one_and_has_the_keys(stage: Stage, start: bool) -> None:
+    project = stage.engine.add_project()
+    stage.engine.add_task(project.id, "Old")
+    window = stage.open()
+    stage.trigger("task.new")
+    stage.sheet("task_sheet")
+    stage.write("task_sheet.title", "New")
+    box = stage.find("task_sheet.start")
+    assert isinstance(box, QCheckBox)
+    box.setChecked(start)
+    stage.press(Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
+    view = stage.view(Column.IN_PROGRESS if start else Column.BACKLOG)
+    stage.until(lambda: (card := view.current_card()) is not None and card.title == "New")
+    assert view.hasFocus()
+    taken = window.desk.acts.card()
+    assert taken is not None and taken.title == "New"
+    assert window.desk.actions["task.plan"].isEnabled() is not start
+    assert all(stage.view(other).current_card() is None for other in Column if other is not view.column)
+
+
 def test_start_now_starts_it(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTHROPIC_BASE_URL", "http://127.0.0.1:9")
     stage.engine.add_project()
