@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
+from agentpane.cli import notes
 from agentpane.cli.pane import block, line, pairs
 from agentpane.cli.shapes import task_code
 from agentpane.domain.board import COLUMN_TITLES, Column
@@ -148,7 +149,7 @@ def event(value: SessionEvent) -> str | None:
             mark = "✗" if data.get("is_error") else "✓"
             return f"  {mark} {_short(_text(data, 'summary') or _text(data, 'content'))}"
         case EventKind.APPROVAL_REQUESTED:
-            return f"? may it use {_text(data, 'tool')}: {_short(_text(data, 'summary'))}"
+            return notes.asks(_text(data, "tool"), _short(_text(data, "summary")))
         case EventKind.APPROVAL_DECIDED:
             return f"  {_text(data, 'state')} {_short(_text(data, 'message'))}".rstrip()
         case EventKind.RETRY:
@@ -158,19 +159,9 @@ def event(value: SessionEvent) -> str | None:
         case EventKind.SNAPSHOT:
             return f"= snapshot {_text(data, 'sha')[:10]}"
         case EventKind.WORKTREE:
-            return f"= worktree {_text(data, 'state')} {line(_text(data, 'path'))}".rstrip()
-        case EventKind.STATE if _text(data, "state") == "not_trusted":
-            return f"= left out until it is trusted: {line('; '.join(map(str, _list(data, 'pending'))))}"
-        case EventKind.STATE if _text(data, "state") == "tool_server":
-            said = _text(data, "problem")
-            tools = f"{data.get('tools')} tools" if not said else f"cannot be used: {_short(said)}"
-            return f"= tool server {line(_text(data, 'server'))}: {tools}"
-        case EventKind.STATE if _text(data, "state") == "host_refused":
-            return f"= the network refused {line(_text(data, 'host'))}"
-        case EventKind.STATE if _text(data, "state") == "command_ended":
-            return f"= a command took too much. {line(_text(data, 'message'))}"
+            return notes.worktree(data)
         case EventKind.STATE if _text(data, "state") != TOOL_STARTED:
-            return f"= {_text(data, 'state')} {_text(data, 'code')}".rstrip()
+            return notes.state(data)
     return None
 
 

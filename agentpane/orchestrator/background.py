@@ -5,7 +5,7 @@ A conversation that goes on is told which of its commands were ended without it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from agentpane.domain import traces
 from agentpane.domain.json import JsonObject
@@ -39,10 +39,23 @@ def shells_for(recorder: Recorder, events: Sequence[SessionEvent]) -> Shells:
 def notice(events: Sequence[SessionEvent]) -> JsonObject | None:
     """What the agent is told of commands that ended with an earlier run or pause; None when there are none."""
     left = traces.background(events).left
-    if not left:
-        return None
+    return ended(left) if left else None
+
+
+def running(shells: Shells) -> tuple[str, ...]:
+    """The commands that end when these shells are closed."""
+    return tuple(name for name in shells.names if (shell := shells.get(name)) is not None and shell.running)
+
+
+def ended(names: Sequence[str]) -> JsonObject:
+    """What the session says of commands that ended with their run; the agent reads it when it goes on."""
     text = (
-        f"The run was interrupted since, and with it your background commands were ended: {', '.join(left)}. "
+        f"The run has stopped since, and with it your background commands were ended: {', '.join(names)}. "
         "Start again what you still need."
     )
-    return {"state": BACKGROUND_ENDED, "shells": list(left), "text": text}
+    return {"state": BACKGROUND_ENDED, "shells": list(names), "text": text}
+
+
+def without_notices(events: Sequence[SessionEvent]) -> Iterator[SessionEvent]:
+    """The events as if nobody had told the agent of its commands."""
+    return (event for event in events if event.data.get("state") != BACKGROUND_ENDED)

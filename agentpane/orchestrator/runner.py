@@ -184,10 +184,12 @@ class Runner:
         brief = await self._brief(cast, worktree, conversation, traces.files_seen(events), shells, telling)
         self._endpoints[cast.run.id] = brief.endpoint
         result = ""
+        left: tuple[str, ...] = ()
         try:
             async with aclosing(self._backends.get(cast.agent.backend).play(brief, gate)) as playing:
                 async for event in playing:
                     result = await narrator.take(event) or result
+            left = background.running(shells)
         except asyncio.CancelledError:
             await narrator.cut_off()
             raise
@@ -195,7 +197,10 @@ class Runner:
             await shells.close()
             await narrator.settle()
         await recorder.flush()
-        return result, await gate.unread()
+        unread = await gate.unread()
+        if left and not unread:  # else it is told at once, when it goes on
+            recorder.add(EventKind.STATE, background.ended(left))
+        return result, unread
 
     async def _play_part(self, cast: Cast, worktree: Worktree, part: Part) -> str:
         """Play a sub-agent in the worktree of its parent. Returns its last words."""
@@ -246,7 +251,7 @@ class Runner:
         news = background.notice(events)
         if news is not None:
             recorder.add(EventKind.STATE, news)
-        conversation = transcript.rebuild(events)
+        conversation = transcript.rebuild(background.without_notices(events))
         last = conversation.history[-1] if conversation.history else None
         if last is None:
             text = prompts.task_prompt(cast.task.card.title, cast.task.description)

@@ -45,7 +45,7 @@ NOTES = {
     "host_refused": ("shield", "attention", "A command wanted to reach {host}, which this project does not allow"),
     "command_ended": ("stop", "attention", "A command took too much of this machine. {message}"),
     "decision_used": ("check", "muted", "The same call again: your earlier decision holds for it"),
-    "background_ended": ("stop", "attention", "Background commands ended with the interruption: {shells}"),
+    "background_ended": ("stop", "attention", "Background commands ended with the run: {shells}"),
 }
 # States that other blocks show.
 SILENT = frozenset({"tool_started", "sub_run"})

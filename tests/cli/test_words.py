@@ -30,6 +30,21 @@ from agentpane.domain.sessions import EventKind, SessionEvent
             {"state": "command_ended", "message": "It was ended: 513 processes of it ran at once, and 512 may."},
             "= a command took too much. It was ended: 513 processes of it ran at once, and 512 may.",
         ),
+        (EventKind.STATE, {"state": "budget_near", "scope": "run", "message": "90% is used."}, "= 90% is used."),
+        (
+            EventKind.STATE,
+            {"state": "sub_run", "description": "Find\nuses", "agent": "Scout"},
+            "= a sub-agent, Scout, begins: Find uses",
+        ),
+        (
+            EventKind.STATE,
+            {"state": "background_ended", "shells": ["bash_1", "bash_2"], "text": "long"},
+            "= background commands ended with the run: bash_1; bash_2",
+        ),
+        (EventKind.STATE, {"state": "paused", "reason": "approval"}, "= paused: it asks whether it may make a call"),
+        (EventKind.STATE, {"state": "not_heard_of"}, "= not heard of"),
+        (EventKind.APPROVAL_REQUESTED, {"tool": "ExitPlanMode", "summary": ""}, "? it proposes a plan"),
+        (EventKind.APPROVAL_REQUESTED, {"tool": "Write", "summary": "a.txt"}, "? may it use Write: a.txt"),
         (EventKind.STATE, {"state": "tool_started", "call_id": "a"}, None),
     ],
 )

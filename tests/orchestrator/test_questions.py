@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agentpane.api import commands as c
+from agentpane.cli import words
 from agentpane.domain.runs import PauseReason, RunStatus
 from agentpane.domain.sessions import EventKind
 from agentpane.domain.tasks import Task, Todo, TodoState
@@ -149,6 +150,28 @@ async def test_background_commands_end_with_the_pause_and_the_agent_is_told(data
     told = json.dumps(server.requests[3].messages[-1])
     assert "The person answers: yes" in told and "background commands were ended: bash_1" in told
     assert "There is no background command bash_1" in last_words(server)
+
+
+async def test_background_commands_that_end_with_the_run_are_told_of_once_in_the_session(
+    data: Path, repository: Path
+) -> None:
+    started = use("Bash", command="touch beat; sleep 600", run_in_background=True)
+    nest = use(
+        "Bash", command="until [ -e beat ]; do sleep 0.01; done; mkdir inner && cd inner && git init -q . && touch x"
+    )
+    mend = use("Bash", command="rm -rf inner")
+    turns = [[started], [nest], [say("Done.")], [mend], [say("Done again.")]]
+    with scripted(*turns) as server:
+        async with running(data, server.environment) as bench:
+            task = await bench.settled(await begun(bench, repository))
+            assert task.runs[-1].error is not None
+            await bench.engine.do(c.ResumeRun(task.card.id, environment=server.environment))
+            task = await bench.reviewed(task)
+            notes = [event for event in await bench.session(task) if event.data.get("state") == "background_ended"]
+    (note,) = notes
+    assert "shells" in note.data and "bash_1" in (words.event(note) or "")
+    told = json.dumps(server.requests[3].messages[-1])
+    assert "background commands were ended: bash_1" in told and "could not be taken" in told
 
 
 async def test_an_approved_plan_counts_no_more_when_the_run_begins_anew(data: Path, repository: Path) -> None:

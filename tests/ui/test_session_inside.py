@@ -204,7 +204,7 @@ STATES: tuple[tuple[EventKind, JsonObject, str], ...] = (
     (
         EventKind.STATE,
         {"state": "background_ended", "shells": ["bash_1"], "text": "long"},
-        "Background commands ended with the interruption: bash_1",
+        "Background commands ended with the run: bash_1",
     ),
     (
         EventKind.STATE,

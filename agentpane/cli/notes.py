@@ -1,0 +1,87 @@
+"""What happened around the conversation, in words for a terminal: one line for each state of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from agentpane.cli.pane import line
+from agentpane.domain.json import JsonObject, JsonValue
+from agentpane.domain.policy import EXIT_PLAN
+
+STATES: Mapping[str, str] = {
+    "queued": "queued for {agent}, {model}",
+    "running": "started, sandbox tier {sandbox_tier}",
+    "completed": "finished",
+    "cancelled": "stopped",
+    "interrupted": "interrupted: the engine ended",
+    "turn_discarded": "the answer was cut off and is asked for again",
+    "afresh": "started afresh",
+    "compacted": "the conversation was summarised to make room",
+    "merged": "merged into {target} as {commit:.10}",
+    "merge_refused": "not merged: {code}",
+    "undone": "the merge into {target} was undone",
+    "not_trusted": "left out until it is trusted: {pending}",
+    "turn_limit_near": "{turns} of {limit} turns are used",
+    "worktree_stays": "the worktree could not be removed: {message}",
+    "budget_near": "{message}",
+    "sub_run": "a sub-agent, {agent}, begins: {description}",
+    "host_refused": "the network refused {host}",
+    "command_ended": "a command took too much. {message}",
+    "decision_used": "the same call again: the earlier decision holds for it",
+    "background_ended": "background commands ended with the run: {shells}",
+}
+WORKTREES: Mapping[str, str] = {
+    "created": "worktree made on {branch}: {path}",
+    "made_again": "worktree made again from {branch}, without what no snapshot held: {path}",
+}
+PAUSES: Mapping[str, str] = {
+    "approval": "it asks whether it may make a call",
+    "turn_limit": "it has used its turns",
+    "key": "the key for the model is missing or was refused",
+    "spend_limit": "the account's spend limit is reached",
+    "person": "you asked for it",
+    "question": "it asks a question",
+    "plan": "it proposes a plan",
+    "budget": "its budget is used up",
+    "engine_stop": "the engine was stopped",
+}
+
+
+def state(data: JsonObject) -> str:
+    """A STATE event. One that is not known is told by its own name, made readable."""
+    told = {name: _words(value) for name, value in data.items() if value is not None}
+    name = told.get("state", "")
+    if name == "paused":
+        return f"= paused: {told.get('message') or PAUSES.get(told.get('reason', ''), told.get('reason', ''))}"
+    if name == "tool_server":
+        problem = told.get("problem")
+        return f"= tool server {told.get('server', '–')}: " + (
+            f"cannot be used: {problem}" if problem else f"{told.get('tools', '–')} tools"
+        )
+    if name == "completed" and told.get("code") == "TASK_NO_DIFF":
+        return "= finished without changing anything"
+    return "= " + _filled(STATES.get(name, name.replace("_", " ")), told)
+
+
+def worktree(data: JsonObject) -> str:
+    told = {name: _words(value) for name, value in data.items() if value is not None}
+    return "= " + _filled(WORKTREES.get(told.get("state", ""), "worktree {state} {path}"), told)
+
+
+def asks(tool: str, summary: str) -> str:
+    """A call that waits for a person."""
+    what = "it proposes a plan" if tool == EXIT_PLAN else f"may it use {line(tool)}"
+    return f"? {what}: {summary}" if summary else f"? {what}"
+
+
+class _Blank(dict[str, str]):
+    def __missing__(self, key: str) -> str:
+        return "–"
+
+
+def _filled(words: str, told: Mapping[str, str]) -> str:
+    return words.format_map(_Blank(told)).rstrip()
+
+
+def _words(value: JsonValue) -> str:
+    return line("; ".join(map(str, value)) if isinstance(value, list | tuple) else str(value))
