@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from agentpane.cli import notes
 from agentpane.cli.pane import block, line, pairs
@@ -11,7 +11,8 @@ from agentpane.cli.shapes import task_code
 from agentpane.domain.board import COLUMN_TITLES, Column
 from agentpane.domain.json import JsonObject, JsonValue
 from agentpane.domain.projects import Project
-from agentpane.domain.runs import ACTIVE, PAUSED_PLACE_SECONDS, PauseReason, Run, RunStatus
+from agentpane.domain.queueing import places
+from agentpane.domain.runs import PauseReason, Run, RunStatus
 from agentpane.domain.sessions import EventKind, SessionEvent
 from agentpane.domain.tasks import Task, TaskCard
 from agentpane.domain.transcript import TOOL_STARTED
@@ -56,18 +57,13 @@ def queue(card: TaskCard, cards: Sequence[TaskCard], project: Project, now: date
     place = card.run.queue_place if card.run is not None else None
     if place is None:
         return None
-    others = [each.run for each in cards if each.run is not None and each.id != card.id]
-    since = now - timedelta(seconds=PAUSED_PLACE_SECONDS)
-    paused = sum(
-        run.status is RunStatus.PAUSED and run.paused_at is not None and run.paused_at > since for run in others
-    )
-    taken = paused + sum(run.status in ACTIVE for run in others)
-    most = project.max_concurrent_agents
-    if taken + place - 1 < most:
+    others = (each.run for each in cards if each.run is not None and each.id != card.id)
+    held = places(others, project.max_concurrent_agents, now)
+    if held.taken + place - 1 < held.most:
         return None
-    said = f"Queued, number {place}: {taken} of {most} places are taken"
-    if paused:
-        said += f", {paused} of them by paused runs that wait for you (agentpane task list {card.project_id})"
+    said = f"Queued, number {place}: {held.taken} of {held.most} places are taken"
+    if held.paused:
+        said += f", {held.paused} of them by paused runs that wait for you (agentpane task list {card.project_id})"
     return said + ". It starts when one is free."
 
 
