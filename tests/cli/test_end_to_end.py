@@ -283,13 +283,17 @@ def test_cancelling_a_diff_that_waits_needs_a_yes(pane: Commands, repo: Path) ->
     assert not Path(before["worktree"]).exists()
 
 
-def test_a_path_that_is_not_utf_8_comes_through_exactly(pane: Commands, repo: Path) -> None:
+def test_odd_paths_links_and_programs_come_through_exactly(pane: Commands, repo: Path) -> None:
     task = add_task(pane, repo)
-    command = "printf 'x\\n' > \"$(printf 'caf\\351.txt')\""
+    command = "printf 'x\\n' > \"$(printf 'caf\\351.txt')\"; ln -s /etc/passwd notes; touch go; chmod +x go"
     with ScriptedServer([[use("Bash", command=command)], [say("Done.")]]) as server:
         pane.json("run", task, "--policy", "free", env=server.environment)
-    (file,) = pane.json("diff", task)["files"]
+    file, program, link = pane.json("diff", task)["files"]
     assert file["path"] == "caf\\xe9.txt"
+    assert (program["old_mode"], program["new_mode"], program["notes"]) == ("000000", "100755", ["new, executable"])
+    assert (link["new_mode"], link["target"]) == ("120000", "/etc/passwd")
+    stat = pane("diff", task, "--stat").text
+    assert "new, executable" in stat and "! leads outside, new symbolic link → /etc/passwd" in stat
     assert base64.b64decode(file["path_b64"]) == b"caf\xe9.txt"
     assert "caf\\xe9.txt" in pane("diff", task).text
 
