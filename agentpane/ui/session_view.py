@@ -258,7 +258,7 @@ class SessionView(QWidget):
             self._appended(event.events)
 
     def _appended(self, added: tuple[SessionEvent, ...]) -> None:
-        if any(event.kind in ENDS_LIVE for event in added):
+        if any(event.kind in ENDS_LIVE and self._transcript.is_own(event) for event in added):
             self._show_deltas()
             self._live.clear()  # also where a read has brought, or will bring, the block
         if self._job is not None and not self._job.done():

@@ -143,6 +143,10 @@ class Transcript:
                 self._take_own(event, new, changed)
         return new, [block for block in changed if not any(block is other for other in new)]
 
+    def is_own(self, event: SessionEvent) -> bool:
+        """Whether an event is the session's own, not one of a sub-agent that is known."""
+        return str(event.run_id) not in self._parts
+
     def parts(self) -> Iterator[SubAgent]:
         """The sub-agents that calls of this transcript have begun."""
         return (block.part for block in self.blocks if block.part is not None)
