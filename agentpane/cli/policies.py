@@ -18,6 +18,7 @@ from agentpane.errors import AgentPaneError, ErrorCode
 
 Ref = Annotated[str, typer.Argument(metavar="P", help="A project: its id or the beginning of it, its name or path.")]
 RULE = "RULE"
+SHOWN = ("rule: ", "always: ")
 
 
 def register(noun: typer.Typer) -> None:
@@ -77,7 +78,12 @@ def policy(
 
 
 def _as_kept(rule: str) -> str:
-    """A rule in the words in which it is kept; one that cannot be read is looked for as it is."""
+    """A rule in the words in which it is kept, given with or without the word before it that says where it stands.
+
+    One that cannot be read is looked for as it is.
+    """
+    for shown in SHOWN:
+        rule = rule.removeprefix(shown)
     try:
         return parse(rule).text
     except AgentPaneError:
@@ -86,8 +92,8 @@ def _as_kept(rule: str) -> str:
 
 def _told(value: Project) -> str:
     lines = [f"preset: {value.config.policy}"]
-    lines += [f"rule: {line(rule)}" for rule in value.config.rules]
-    lines += [f"always: {line(rule)}" for rule in value.always]
+    lines += [f"{SHOWN[0]}{line(rule)}" for rule in value.config.rules]
+    lines += [f"{SHOWN[1]}{line(rule)}" for rule in value.always]
     if value.config.unconfined:
         lines.append("unconfined: runs that nobody is asked about may play without a sandbox")
     return "\n".join(lines)

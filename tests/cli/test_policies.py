@@ -22,7 +22,7 @@ def test_a_projects_rules_are_shown_and_changed(pane: Commands, repo: Path) -> N
         "always": [],
         "unconfined": True,
     }
-    told = pane("project", "policy", "shop", "--remove", "deny Read(.env)", "--confined").text
+    told = pane("project", "policy", "shop", "--remove", "rule: deny Read(.env)", "--confined").text
     assert told.splitlines() == ["preset: careful", "rule: allow Bash(npm test:*)", "rule: ask mcp__notes__*"]
     assert pane("project", "policy", "shop", "--allow", "Bash(a | b)", "--json").code == "VALIDATION_ERROR"
     assert pane("project", "policy", "shop", "--remove", "deny Read(.env)", "--json").code == "VALIDATION_ERROR"
@@ -47,7 +47,8 @@ def test_a_plan_is_approved_from_a_file_and_always_can_be_taken_back(pane: Comma
         assert "+b" in told and "always: allow Write(b.txt)" in told
         pane.json("allow", asked["id"], "--always", env=server.environment)
     assert pane.json("project", "policy", "shop")["always"] == ["allow Write(b.txt)"]
-    assert pane.json("project", "policy", "shop", "--remove", "allow Write(b.txt)")["always"] == []
+    assert "always: allow Write(b.txt)" in pane("project", "policy", "shop").text
+    assert pane.json("project", "policy", "shop", "--remove", "always: allow Write(b.txt)")["always"] == []
 
 
 def until_asked(pane: Commands, task: str, tool: str) -> list[dict[str, object]]:
