@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -13,14 +14,17 @@ from agentpane.cli.pane import Pane, absolute, line, pairs, project_ref, table
 from agentpane.domain.projects import Project
 from agentpane.errors import AgentPaneError, ErrorCode
 
+DIGEST_SHOWN = 12  # characters
+
 Ref = Annotated[str, typer.Argument(metavar="P", help="A project: its id or the beginning of it, its name or path.")]
 
 
 def register(app: typer.Typer) -> None:
-    noun = commands.group(app, "project", "The repositories on the board: add, list, show, remove.")
+    noun = commands.group(app, "project", "The repositories on the board: add, list, show, trust, remove.")
     commands.add(noun, "add", add, "project add .", "project add ~/code/shop --base develop --json")
     commands.add(noun, "list", list_, "project list")
     commands.add(noun, "show", show, "project show shop")
+    commands.add(noun, "trust", trust_, "project trust shop", "project trust shop --yes --digest 3f2a9c1d0b7e")
     commands.add(noun, "remove", remove, "project remove shop")
     policies.register(noun)
 
@@ -64,6 +68,38 @@ def show(ctx: typer.Context, project: Ref) -> None:
     pane.result(shapes.project(found), _told(found))
 
 
+def trust_(
+    ctx: typer.Context,
+    project: Ref,
+    yes: Annotated[bool, typer.Option("--yes", help="Trust what waits.")] = False,
+    digest: Annotated[
+        str | None, typer.Option(help="Only if it is still this content: its digest as it was shown.")
+    ] = None,
+) -> None:
+    """Show what of a repository's own configuration waits for trust, or trust it.
+
+    What is trusted is exactly that content on the base branch; another needs trust again.
+    """
+    pane: Pane = ctx.obj
+
+    async def look(client: Client) -> Project:
+        found = await client.do(GetProject(project_ref(project)))
+        waits = found.trust_digest
+        if waits is not None and digest is not None and not (digest and waits.startswith(digest)):
+            raise AgentPaneError(
+                ErrorCode.PROJECT_NOT_TRUSTED,
+                f"{found.base_branch} has another configuration than {digest}.",
+                hint="`agentpane project trust P` shows what waits now. Nothing has changed.",
+                details={"project_id": found.id, "digest": waits},
+            )
+        if yes and waits is not None:
+            return replace(await client.do(TrustProject(found.id, waits)), trust_pending=found.trust_pending)
+        return found
+
+    found = pane.call(look)
+    pane.result(shapes.trust(found), _trust_told(found))
+
+
 def remove(
     ctx: typer.Context,
     project: Ref,
@@ -91,6 +127,14 @@ async def _trusted(client: Client, command: AddProject, pane: Pane) -> Project:
     for each in project.trust_pending:
         pane.note(f"Trusted: {line(each)}")
     return trusted
+
+
+def _trust_told(value: Project) -> str:
+    pending = "\n".join(f"  {line(each)}" for each in value.trust_pending)
+    if value.trust_digest is None:
+        return f"Trusted:\n{pending}" if pending else "Nothing waits for trust."
+    how = f"agentpane project trust {value.id} --yes --digest {value.trust_digest[:DIGEST_SHOWN]}"
+    return f"Waits for trust, on {line(value.base_branch)}:\n{pending}\nRead it there, then: {how}"
 
 
 def _told(value: Project) -> str:

@@ -50,6 +50,17 @@ def project(value: Project) -> Shape:
     }
 
 
+def trust(value: Project) -> Shape:
+    """What waits for trust, or, with no digest left, what was trusted by this command."""
+    return {
+        "id": value.id,
+        "name": value.name,
+        "trusted": value.trusted,
+        "pending": list(value.trust_pending),
+        "digest": value.trust_digest,
+    }
+
+
 def policy(value: Project) -> Shape:
     """What decides about calls in a project."""
     config = value.config

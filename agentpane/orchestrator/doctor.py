@@ -83,9 +83,11 @@ class Examination:
                 found.append(Finding("WORKTREE_NOT_FOUND", text, str(path), ""))
         if project.trust_pending:
             text = "The repository's configuration waits for trust: " + "; ".join(project.trust_pending)
-            found.append(
-                Finding("PROJECT_NOT_TRUSTED", text, project.path, "Read it, then trust it in the project's settings.")
+            fix = (
+                "Read it, then trust it: in the window, above the board; headless, "
+                f"agentpane project trust {project.id} shows it and what to give to trust it."
             )
+            found.append(Finding("PROJECT_NOT_TRUSTED", text, project.path, fix))
         return found
 
     async def _row(self, row: WorktreeRow, listed: tuple[ListedWorktree, ...]) -> Finding | None:
