@@ -96,6 +96,8 @@ class _Builder:
                 pass  # the result of the call that asked
             case EventKind.USER_MESSAGE | EventKind.ANSWER:
                 self.held.append((event.seq, {"type": "text", "text": data["text"]}))
+            case EventKind.WORKTREE if is_notice(event):
+                self.held.append((event.seq, {"type": "text", "text": data["text"]}))
             case EventKind.STATE:
                 self.state(data)
             case _:
@@ -177,6 +179,13 @@ class _Builder:
             self.messages[-1].blocks.append(block)
         else:
             self.messages.append(Message("user", [block]))
+
+
+def is_notice(event: SessionEvent) -> bool:
+    """Whether it tells the agent what has happened to its surroundings, which it reads before it goes on."""
+    if event.kind is EventKind.STATE:
+        return event.data.get("state") == BACKGROUND_ENDED
+    return event.kind is EventKind.WORKTREE and "text" in event.data
 
 
 def rebuild(events: Iterable[SessionEvent]) -> Conversation:

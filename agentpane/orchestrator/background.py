@@ -5,7 +5,7 @@ A conversation that goes on is told which of its commands were ended without it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from agentpane.domain import traces
 from agentpane.domain.json import JsonObject
@@ -54,8 +54,3 @@ def ended(names: Sequence[str]) -> JsonObject:
         "Start again what you still need."
     )
     return {"state": BACKGROUND_ENDED, "shells": list(names), "text": text}
-
-
-def without_notices(events: Sequence[SessionEvent]) -> Iterator[SessionEvent]:
-    """The events as if nobody had told the agent of its commands."""
-    return (event for event in events if event.data.get("state") != BACKGROUND_ENDED)

@@ -83,8 +83,8 @@ class Gate:
 
     def _is_said(self, event: SessionEvent) -> bool:
         """Is it a message to this agent? A person speaks to the card's agent, and answers the calls that ask."""
-        if event.kind is EventKind.STATE:
-            return event.data.get("state") == transcript.BACKGROUND_ENDED and event.run_id == self._run.id
+        if transcript.is_notice(event):
+            return event.run_id == self._run.id
         return event.kind is EventKind.ANSWER and "call_id" not in event.data and self._run.depth == 0
 
     async def authorize(self, turn: int, call: ToolCall, summary: str) -> Verdict:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from agentpane.domain.review import ReviewComment
 from agentpane.domain.runs import RunError
 from agentpane.domain.sandbox import Network, NetworkMode
+from agentpane.errors import ErrorCode
 
 SYSTEM = """\
 You are a software engineer working on one task in a git worktree of your own. \
@@ -42,6 +43,10 @@ and what you are not sure of. A person reads it and approves it, changes it, or 
 - What comes back from ExitPlanMode is the plan that holds, perhaps with the person's changes. Keep to it."""
 
 MOST_WORDS = 40_000  # characters of one of the repository's files that every request holds
+WORKTREE_ANEW = (
+    "The worktree was deleted meanwhile and has been made anew from its branch. "
+    "Files that no snapshot held yet are gone: look at what is there, and write again what is missing."
+)
 GO_ON = "Go on with the task. If nothing has to change in the worktree, say why."
 
 
@@ -82,8 +87,11 @@ def task_prompt(title: str, description: str) -> str:
 
 
 def go_on(error: RunError | None) -> str:
-    """What an agent reads that had called its work done, when its run is resumed. error: why the work was not taken."""
-    if error is None:
+    """What an agent reads that had called its work done, when its run is resumed. error: why the work was not taken.
+
+    A worktree that was gone is there again by now, and the session has told the agent so.
+    """
+    if error is None or error.code == ErrorCode.WORKTREE_NOT_FOUND:
         return GO_ON
     return f"Your work could not be taken: {error.message} {error.hint}\n\nPut that right, then stop."
 

@@ -251,7 +251,7 @@ class Runner:
         news = background.notice(events)
         if news is not None:
             recorder.add(EventKind.STATE, news)
-        conversation = transcript.rebuild(background.without_notices(events))
+        conversation = transcript.rebuild(event for event in events if not transcript.is_notice(event))
         last = conversation.history[-1] if conversation.history else None
         if last is None:
             text = prompts.task_prompt(cast.task.card.title, cast.task.description)

@@ -16,6 +16,7 @@ from agentpane.domain.sessions import EventKind
 from agentpane.domain.tasks import Task
 from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
 from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.orchestrator import prompts
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.sessions import Recorder
 from agentpane.orchestrator.telling import TellingSandbox
@@ -167,7 +168,7 @@ class Workspaces:
             return worktree
         again = await self._core.git.attach_worktree(repository, worktree.path, row.branch, row.copied)
         data = {"state": "made_again", "path": str(again.path), "branch": again.branch}
-        recorder.add(EventKind.WORKTREE, data)
+        recorder.add(EventKind.WORKTREE, {**data, "text": prompts.WORKTREE_ANEW})
         await self._core.audit(
             self._core.record("worktree.create", row.project_id, actor="engine", task_id=row.task_id, input=data)
         )

@@ -39,7 +39,7 @@ def inside(repo: Repository, worktree: Worktree) -> Place:
         raise AgentPaneError(
             ErrorCode.WORKTREE_NOT_FOUND,
             f"The worktree {worktree.path} is gone, or is not the folder that was made.",
-            "Its branch still holds every snapshot; retry the task to get a new worktree.",
+            "Its branch still holds every snapshot; resume the run to get a new worktree.",
         )
     hold_common_dir(worktree.git_dir, repo.common_dir)
     return Place(worktree.git_dir, repo.common_dir, worktree.path, allowed_filters=repo.allowed_filters)

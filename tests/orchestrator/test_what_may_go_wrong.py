@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from agentpane.api import commands as c
 from agentpane.domain.board import Column
 from agentpane.domain.runs import PauseReason, RunStatus
 from agentpane.errors import AgentPaneError, ErrorCode
-from tests.backends.wire import Failure, ScriptedServer, say, use
+from tests.backends.wire import Answer, Failure, Reply, ScriptedServer, say, use
 from tests.orchestrator.conftest import git, running, scripted
 
 WRITE = [use("Write", file_path="new.txt", content="hello\n")]
@@ -195,6 +196,29 @@ async def test_a_nested_repository_stops_the_run_and_the_agent_is_told_on_resume
             done = await bench.until(task, lambda now: now.card.column is Column.WAITING_APPROVAL)
             assert done.card.files_changed == 1
             assert "could not be taken" in str(server.requests[2].messages[-1])
+
+
+async def test_a_worktree_deleted_under_a_run_is_made_anew_and_the_agent_is_told_what_is_gone(
+    data: Path, repository: Path
+) -> None:
+    more = [use("Write", file_path="more.txt", content="more\n")]
+
+    def model(number: int, body: Mapping[str, object]) -> Reply:
+        if number == 1:
+            shutil.rmtree(repository / ".worktrees")
+        return Answer([WRITE, DONE, more, DONE][number])
+
+    with ScriptedServer(script=model) as server:
+        async with running(data, server.environment) as bench:
+            task = await bench.settled(await bench.start(await bench.card(await bench.project(repository))))
+            assert task.runs[-1].error is not None
+            assert task.runs[-1].error.code == ErrorCode.WORKTREE_NOT_FOUND
+            await bench.engine.do(c.ResumeRun(task.card.id, environment=bench.environment))
+            done = await bench.until(task, lambda now: now.card.column is Column.WAITING_APPROVAL)
+            assert done.card.files_changed == 1
+    told = str(server.requests[2].messages[-1])
+    assert "made anew from its branch" in told and "no snapshot held yet are gone" in told and "Go on" in told
+    assert "could not be taken" not in told and "Put that right" not in told
 
 
 async def test_a_repository_that_is_not_there_refuses_every_act_and_nothing_changes(
