@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from agentpane.domain.policy import MCP_PREFIX, Effect, Use
 from agentpane.domain.rules import MOST_CHARACTERS, allow_command, normal
+from agentpane.domain.sandbox import Tier
 from agentpane.domain.shell import Part, Script, leading_assignments
 
 
@@ -40,10 +41,13 @@ _SECOND: Mapping[str, frozenset[str]] = {
 _THIRD = frozenset({("npm", "run"), ("pnpm", "run"), ("yarn", "run"), ("go", "mod")})
 
 
-def offered(use: Use, script: Script | None) -> tuple[str, ...]:
-    """The rules that would let this very call pass; none where no rule can."""
+def offered(use: Use, script: Script | None, tier: Tier) -> tuple[str, ...]:
+    """The rules that would let this very call pass; none where no rule can.
+
+    Without a sandbox a command reads whatever its person may read, so there only the exact command is offered.
+    """
     if use.effect is Effect.EXECUTE:
-        return _for_script(script) if script is not None else ()
+        return _for_script(script, tier is Tier.NONE) if script is not None else ()
     if use.effect in {Effect.READ, Effect.WRITE}:
         tool = "Write" if use.effect is Effect.WRITE else "Read"
         return _for_path(tool, use.path) if use.path else ()
@@ -52,18 +56,18 @@ def offered(use: Use, script: Script | None) -> tuple[str, ...]:
     return (f"allow {use.tool}",) if use.tool.startswith(MCP_PREFIX) and "*" not in use.tool else ()
 
 
-def _for_script(script: Script) -> tuple[str, ...]:
+def _for_script(script: Script, exactly: bool) -> tuple[str, ...]:
     """One rule for each part, or none at all: with one missing the command would be asked about again."""
     if script.problem is not None or not script.parts:
         return ()
     found: list[str] = []
     for part in script.parts:
-        rule = _for_part(part)
+        rule = _for_part(part, exactly)
         if rule is None:
             return ()
         found.append(rule)
     for touch in script.touches:
-        if touch.only_reads:
+        if touch.only_reads and not exactly:
             continue
         rules = _for_path("Write", touch.path, exactly=True) if touch.write and touch.path else ()
         if not rules:
@@ -72,10 +76,10 @@ def _for_script(script: Script) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _for_part(part: Part) -> str | None:
+def _for_part(part: Part, exactly: bool) -> str | None:
     if part.opaque or not part.words:
         return None
-    prefix = _prefix(part)
+    prefix = None if exactly else _prefix(part)
     known = tuple(word for word in part.words if word is not None)
     if prefix is None and len(known) != len(part.words):
         return None

@@ -225,8 +225,9 @@ def _named(part: Part, grants: Grants) -> Verdict | None:
 
 def _touch(touch: Touch, grants: Grants, preset: Verdict) -> Verdict:
     """A redirection: by the rules about files; else as freely as any command, and freely where it reads a file that is
-    named. Outside a sandbox a link may lead away, so that no rule about paths frees it there."""
-    if touch.only_reads:
+    named. Outside a sandbox that file may be any of the person's, and a link may lead away, so that neither that nor a
+    rule about paths frees it there."""
+    if touch.only_reads and grants.tier is not Tier.NONE:
         preset = Verdict(Judgement.ALLOW, "reads a file")
     free = _decided(grants, _attended(_any_command, grants), preset)
     confined = grants.tier is not Tier.NONE

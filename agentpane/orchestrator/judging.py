@@ -103,8 +103,11 @@ class Judge:
         if verdict.judgement is not Judgement.ASK:
             return verdict
         if known is None or not same or known.state is ApprovalState.WITHDRAWN:
-            await self._ask(_Asked(turn, call, summary, detail, offered(use, script), verdict.rule), alive=False)
+            await self._ask(_Asked(turn, call, summary, detail, self._offers(use, script), verdict.rule), alive=False)
         raise RunPaused(PauseReason.PLAN if call.name == p.EXIT_PLAN else PauseReason.APPROVAL)
+
+    def _offers(self, use: Use, script: Script | None) -> tuple[str, ...]:
+        return offered(use, script, self._terms.grants[0].tier)
 
     async def decide(
         self, turn: int, call: ToolCall, use: Use, summary: str, detail: str = "", others: tuple[Use, ...] = ()
@@ -128,7 +131,7 @@ class Judge:
         if verdict.judgement is not Judgement.ASK:
             return verdict
         waits_for = known.call_id if known is not None else call.id
-        offers = [offered(one, script) for one, its, script in judged if its.judgement is Judgement.ASK]
+        offers = [self._offers(one, script) for one, its, script in judged if its.judgement is Judgement.ASK]
         rules = tuple(dict.fromkeys(rule for offer in offers for rule in offer)) if all(offers) else ()
         asked = _Asked(turn, call, summary, shown, rules, verdict.rule)
         with self._awaited.wait(self._terms.run.id, waits_for) as decision:

@@ -177,7 +177,7 @@ def test_a_rule_for_a_command_reads_back_as_the_words_it_was_made_of(words: list
     ],
 )
 def test_always_offers_a_rule_that_would_let_the_same_call_pass(use: Use, expected: tuple[str, ...]) -> None:
-    assert offered(use, None) == expected
+    assert offered(use, None, Tier.BUBBLEWRAP) == expected
     if expected:
         given_always = grants(policy=Policy.CAREFUL, always=parse_all(expected), foreign=use.tool == "WebFetch")
         assert judge(use, given_always).judgement is ALLOW

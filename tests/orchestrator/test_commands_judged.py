@@ -407,9 +407,32 @@ def test_a_project_that_needs_nobody_is_free_without_a_sandbox_too() -> None:
 )
 def test_always_offers_narrow_rules_for_each_part_or_none(command: str, expected: tuple[str, ...]) -> None:
     use = Use("Bash", Effect.EXECUTE, command=command)
-    assert offered(use, read(command)) == expected
+    assert offered(use, read(command), Tier.BUBBLEWRAP) == expected
     if expected:
         assert judged(command, *expected, policy=Policy.CAREFUL).judgement is ALLOW
+
+
+@pytest.mark.parametrize(
+    ("command", "expected", "others"),
+    [
+        (
+            "cat notes.txt | head -1",
+            ("allow Bash(cat notes.txt)", "allow Bash(head -1)"),
+            ("cat /etc/shadow | head -1", "cat notes.txt /etc/shadow", "head -1 /etc/shadow", "head -1 < /etc/shadow"),
+        ),
+        ("npm test", ("allow Bash(npm test)",), ("npm test --prefix /elsewhere",)),
+        ("cat < in", (), ()),
+    ],
+)
+def test_without_a_sandbox_always_offers_the_exact_command(
+    command: str, expected: tuple[str, ...], others: tuple[str, ...]
+) -> None:
+    use = Use("Bash", Effect.EXECUTE, command=command)
+    assert offered(use, read(command), Tier.NONE) == expected
+    allowed = judged(command, *expected, policy=Policy.CAREFUL, tier=Tier.NONE).judgement
+    assert allowed is (ALLOW if expected else ASK)
+    for other in others:
+        assert judged(other, *expected, policy=Policy.CAREFUL, tier=Tier.NONE).judgement is ASK, other
 
 
 @pytest.mark.parametrize(
