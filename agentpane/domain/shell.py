@@ -124,7 +124,8 @@ def _begins(prefix: tuple[str, ...], words: Sequence[str | None]) -> Match:
         return Match.MAYBE
     base = PurePosixPath(name).name.casefold()
     if base.startswith("git-") and prefix[0].casefold() == "git":  # git's own name for its command
-        base, words = "git", ("git", base.removeprefix("git-"), *words[1:])
+        words = (prefix[0], base.removeprefix("git-"), *words[1:])
+        base = prefix[0].casefold()
     if base != PurePosixPath(prefix[0]).name.casefold():
         return Match.NO
     rest: list[str | None] = list(words[1:])

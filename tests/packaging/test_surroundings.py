@@ -38,7 +38,7 @@ def pytest_on(folder: Path, source: str, *options: str, **environment: str) -> s
     return subprocess.run(command, cwd=folder, env=surroundings, capture_output=True, text=True, timeout=60)
 
 
-@pytest.mark.parametrize("options", [(), ("-n1",)])
+@pytest.mark.parametrize("options", [(), pytest.param(("-n1",), marks=pytest.mark.long)])
 def test_a_skipped_test_fails_in_ci_unless_it_is_long(tmp_path: Path, options: tuple[str, ...]) -> None:
     done = pytest_on(tmp_path, SKIPPED, "--long", *options, CI="true")
     assert done.returncode == 1
@@ -58,7 +58,7 @@ def test_elsewhere_a_skipped_test_is_only_skipped_and_long_ones_are_left_out(tmp
     assert "2 skipped, 1 deselected, 1 xfailed" in done.stdout
 
 
-@pytest.mark.parametrize("options", [(), ("-n1",)])
+@pytest.mark.parametrize("options", [(), pytest.param(("-n1",), marks=pytest.mark.long)])
 def test_a_process_that_outlives_the_tests_fails_them_and_is_ended(tmp_path: Path, options: tuple[str, ...]) -> None:
     done = pytest_on(tmp_path, LEAVES_AN_ORPHAN, *options)
     assert done.returncode == 1
