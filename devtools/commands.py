@@ -139,7 +139,8 @@ def workers(arguments: Sequence[str]) -> list[str]:
     chosen = any(argument.startswith(("-n", "--numprocesses", "--dist")) for argument in arguments)
     if chosen or ONE_PROCESS & set(arguments):
         return []
-    return ["-n", str(max(2, os.cpu_count() or 2)), "--dist", "worksteal"]
+    # One more than there are cores: a test that waits for another program leaves its core idle.
+    return ["-n", str(max(2, os.cpu_count() or 2) + 1), "--dist", "worksteal"]
 
 
 def _become(command: Sequence[str], surroundings: Mapping[str, str]) -> int:
