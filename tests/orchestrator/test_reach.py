@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import shlex
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,31 +14,16 @@ from agentpane.api import commands as c
 from agentpane.domain.agents import AgentConfig
 from tests.backends.wire import say, use
 from tests.orchestrator.conftest import running, scripted
+from tests.web import web_server
 
 FETCH = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=10).read().decode())"
-
-
-class _Page(http.server.BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        body = f"page {self.path}".encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
 
 
 @pytest.fixture
 def page() -> Iterator[int]:
     """A web server of this machine; its port."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Page) as server:
-        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        serving.start()
-        yield server.server_address[1]
-        server.shutdown()
-        serving.join()
+    with web_server() as port:
+        yield port
 
 
 def fetch(*addresses: str) -> list[dict[str, object]]:
@@ -65,7 +48,7 @@ async def test_an_agents_rules_change_what_the_proxy_lets_through(data: Path, re
     results = server.requests[-1].messages[-1]["content"]
     assert isinstance(results, list)
     shown = [str(result["content"]) for result in results]
-    assert shown[0] == "page /listed"
+    assert shown[0] == f"/listed None 127.0.0.1:{page}"
     assert "403" in shown[1] and f"The network refused 127.0.0.2:{page}" in shown[1]
     assert "403" not in shown[2] and "The network refused" not in shown[2]  # let through to a port where nobody listens
     assert "403" in shown[3] and "The network refused evil.example:80" in shown[3]

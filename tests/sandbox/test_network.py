@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import http.server
 import socket
-import threading
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -13,33 +11,18 @@ import pytest
 from agentpane.domain.sandbox import EVERYWHERE, NO_NETWORK, Network, NetworkMode
 from agentpane.sandbox import BubblewrapSandbox, LandlockSandbox, Sandbox
 from agentpane.sandbox.proxy import Proxy
+from tests.web import web_server
 
 from .conftest import Order
 
 FETCH = "python3 -c 'import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=10).read().decode())' "
 
 
-class _Page(http.server.BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        body = f"{self.path} {self.headers.get('Proxy-Authorization')} {self.headers['Host']}".encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
 @pytest.fixture
 def page() -> Iterator[int]:
     """A web server of this machine; its port."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Page) as server:
-        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        serving.start()
-        yield server.server_address[1]
-        server.shutdown()
-        serving.join()
+    with web_server() as port:
+        yield port
 
 
 def hosts(*listed: str) -> Network:

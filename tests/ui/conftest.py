@@ -16,6 +16,7 @@ from qasync import QEventLoop
 from agentpane.domain.board import Column
 from agentpane.ui.board_model import CARD_MIME
 from agentpane.ui.column_view import ColumnView
+from agentpane.ui.session_blocks import CallBlock
 from agentpane.ui.sheet import Sheet, open_sheet
 from agentpane.ui.theme import Look
 from agentpane.ui.window import MainWindow
@@ -151,6 +152,11 @@ def target(view: QWidget) -> QWidget:
     return view.viewport() if isinstance(view, ColumnView) else view
 
 
+def calls(stage: Stage) -> list[CallBlock]:
+    """The shown tool calls of a session."""
+    return [call for call in stage.window.findChildren(CallBlock) if call.isVisible()]
+
+
 @pytest.fixture
 def loop(qapp: QApplication) -> Iterator[QEventLoop]:
     qapp.setQuitOnLastWindowClosed(False)
@@ -173,6 +179,18 @@ def stage(loop: QEventLoop, engine: MemoryEngine) -> Iterator[Stage]:
     stage = Stage(loop, engine)
     yield stage
     stage.close()
+
+
+@pytest.fixture
+def running(stage: Stage) -> str:
+    """A task that runs, opened in the panel."""
+    project = stage.engine.add_project()
+    task = stage.engine.add_task(project.id, "At work")
+    stage.engine.start(task.card.id)
+    window = stage.open()
+    window.desk.acts.open_requested.emit(task.card.id)
+    stage.settle()
+    return task.card.id
 
 
 @pytest.fixture(autouse=True)

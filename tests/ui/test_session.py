@@ -15,30 +15,14 @@ from agentpane.domain.json import JsonObject
 from agentpane.domain.runs import PauseReason, RunStatus
 from agentpane.domain.sessions import EventKind
 from agentpane.ui.markdown import MarkdownView
-from agentpane.ui.session_blocks import CallBlock, ThoughtBlock
+from agentpane.ui.session_blocks import ThoughtBlock
 from agentpane.ui.tool_text import parts
-from tests.ui.conftest import Stage
-
-
-@pytest.fixture
-def running(stage: Stage) -> str:
-    """A task that runs, opened in the panel."""
-    project = stage.engine.add_project()
-    task = stage.engine.add_task(project.id, "At work")
-    stage.engine.start(task.card.id)
-    window = stage.open()
-    window.desk.acts.open_requested.emit(task.card.id)
-    stage.settle()
-    return task.card.id
+from tests.ui.conftest import Stage, calls
 
 
 def blocks(stage: Stage) -> list[str]:
     assert stage.window.places.panel is not None
     return [block.text or block.tool for block in stage.window.places.panel.session._transcript.blocks]
-
-
-def calls(stage: Stage) -> list[CallBlock]:
-    return [call for call in stage.window.findChildren(CallBlock) if call.isVisible()]
 
 
 def test_what_streams_in_is_shown_plain_until_its_block_is_stored(stage: Stage, running: str) -> None:

@@ -17,28 +17,12 @@ from agentpane.domain.runs import PauseReason
 from agentpane.domain.sessions import EventKind, SessionEvent
 from agentpane.ui.markdown import MarkdownView
 from agentpane.ui.pictures import LARGEST, PictureView, read_picture
-from agentpane.ui.session_blocks import CallBlock, NoteLine
+from agentpane.ui.session_blocks import NoteLine
 from agentpane.ui.session_notes import note_of
 from agentpane.ui.transcript import BlockKind, Transcript, outcome
-from tests.ui.conftest import Stage
+from tests.ui.conftest import Stage, calls
 
 START = datetime(2026, 1, 2, tzinfo=UTC)
-
-
-@pytest.fixture
-def running(stage: Stage) -> str:
-    """A task that runs, opened in the panel."""
-    project = stage.engine.add_project()
-    task = stage.engine.add_task(project.id, "At work")
-    stage.engine.start(task.card.id)
-    window = stage.open()
-    window.desk.acts.open_requested.emit(task.card.id)
-    stage.settle()
-    return task.card.id
-
-
-def calls(stage: Stage) -> list[CallBlock]:
-    return [call for call in stage.window.findChildren(CallBlock) if call.isVisible()]
 
 
 def delegate(stage: Stage, task: str, call: str, description: str) -> None:
