@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection as Connection
 from sqlalchemy import delete, insert, literal_column, select
 
-from agentpane.db.references import AnySelect, by_prefix, new_id
+from agentpane.db.references import AnySelect, by_prefix
 from agentpane.db.schema import RecoveryTable
 from agentpane.domain.ids import ProjectId, TaskId
 from agentpane.domain.limits import invalid
@@ -20,6 +20,7 @@ _R = RecoveryTable
 
 @dataclass(frozen=True, slots=True)
 class NewRecovery:
+    id: RecoveryId
     project_id: ProjectId
     task_id: TaskId | None
     ref: str
@@ -30,10 +31,9 @@ class NewRecovery:
 
 
 def add(connection: Connection, new: NewRecovery, at: datetime) -> RecoverySnapshot:
-    recovery_id = RecoveryId(new_id())
     connection.execute(
         insert(_R).values(
-            id=recovery_id,
+            id=new.id,
             project_id=new.project_id,
             task_id=new.task_id,
             ref=new.ref,
@@ -44,7 +44,7 @@ def add(connection: Connection, new: NewRecovery, at: datetime) -> RecoverySnaps
             expires_at=at + new.kept,
         )
     )
-    return get(connection, recovery_id)
+    return get(connection, new.id)
 
 
 def get(connection: Connection, recovery_id: RecoveryId) -> RecoverySnapshot:

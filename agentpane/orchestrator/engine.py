@@ -57,6 +57,7 @@ from agentpane.orchestrator.patches import Patches
 from agentpane.orchestrator.queueing import Queue
 from agentpane.orchestrator.records import Records
 from agentpane.orchestrator.recovery import Recovery
+from agentpane.orchestrator.recovery_bin import RecoveryBin
 from agentpane.orchestrator.review import Review
 from agentpane.orchestrator.runner import Runner
 from agentpane.orchestrator.sample import Sample
@@ -90,7 +91,8 @@ class Engine:
         )
         self._patches = Patches(self._core)
         credentials = Credentials(self._core, self._keys)
-        workspaces = Workspaces(self._core, sandbox)
+        self._bin = RecoveryBin(self._core)
+        workspaces = Workspaces(self._core, sandbox, self._bin)
         completion = Completion(self._core, credentials)
         self._budgets = Budgets(self._core)
         awaited = Awaited()

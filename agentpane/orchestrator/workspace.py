@@ -6,7 +6,7 @@ import logging
 from functools import partial
 from pathlib import Path
 
-from agentpane.db import recoveries, tasks, worktrees
+from agentpane.db import tasks, worktrees
 from agentpane.domain.branches import branch_name
 from agentpane.domain.ids import RunId, TaskId
 from agentpane.domain.projects import Project, ProjectConfig
@@ -18,6 +18,7 @@ from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator import prompts
 from agentpane.orchestrator.core import Core
+from agentpane.orchestrator.recovery_bin import RecoveryBin
 from agentpane.orchestrator.sessions import Recorder
 from agentpane.orchestrator.telling import TellingSandbox
 from agentpane.sandbox import Sandbox, SandboxCommand, tool_environment
@@ -32,9 +33,10 @@ INIT_SECONDS = 600.0
 class Workspaces:
     """Makes, finds and removes worktrees; every one has a row, and only those are touched."""
 
-    def __init__(self, core: Core, sandbox: Sandbox) -> None:
+    def __init__(self, core: Core, sandbox: Sandbox, bin_: RecoveryBin) -> None:
         self._core = core
         self._sandbox = sandbox
+        self._bin = bin_
 
     async def ready(
         self,
@@ -88,7 +90,7 @@ class Workspaces:
         ref = None
         if worktree.path.is_dir():
             await self._restore_branch(task, row, repository)
-            ref = await self._keep(task, row, worktree, repository, reason)
+            ref = await self._bin.keep(task.card.id, row, worktree, repository, reason)
             await self._core.db.write(worktrees.set_fields, row.id, now(), status=WorktreeStatus.REMOVING)
         try:
             await self._core.git.remove_worktree(repository, worktree, delete_branch_at is not None, delete_branch_at)
@@ -148,19 +150,6 @@ class Workspaces:
         await self._core.db.write(
             worktrees.set_fields, row.id, now, status=WorktreeStatus.REMOVED, removed_at=now, last_error=left
         )
-
-    async def _keep(
-        self, task: Task, row: WorktreeRow, worktree: Worktree, repository: Repository, reason: str
-    ) -> str | None:
-        recovery_id = f"{row.id}-{self._core.clock.now():%Y%m%d%H%M%S}"
-        kept = await self._core.git.recovery_snapshot(repository, worktree, recovery_id, row.copied)
-        if kept is None:
-            return None
-        new = recoveries.NewRecovery(
-            project_id=task.card.project_id, task_id=task.card.id, ref=kept.ref, sha=kept.sha, reason=reason
-        )
-        await self._core.db.write(recoveries.add, new, self._core.clock.now())
-        return kept.ref
 
     async def _found(self, row: WorktreeRow, repository: Repository, recorder: Recorder) -> Worktree:
         worktree = as_worktree(row)

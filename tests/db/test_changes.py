@@ -11,6 +11,7 @@ from agentpane.db import approvals, merges, recoveries, reviews, runs, settings,
 from agentpane.domain.approvals import ApprovalState
 from agentpane.domain.engine import Settings
 from agentpane.domain.merges import MergeState
+from agentpane.domain.recoveries import RecoveryId
 from agentpane.domain.review import MergeStrategy, ReviewComment, ReviewVerdict
 from agentpane.domain.runs import Run
 from agentpane.domain.worktrees import WorktreeStatus
@@ -148,7 +149,9 @@ def test_a_review_keeps_its_comments_in_order_and_paths_byte_for_byte(connection
 
 
 def test_a_recovery_snapshot_is_kept_for_thirty_days(connection: Connection, world: World) -> None:
-    new = recoveries.NewRecovery(world.project.id, world.task.card.id, "refs/agentpane/recovery/x", "a" * 40, "cancel")
+    new = recoveries.NewRecovery(
+        RecoveryId("r1"), world.project.id, world.task.card.id, "refs/agentpane/recovery/x", "a" * 40, "cancel"
+    )
     kept = recoveries.add(connection, new, NOW)
     assert recoveries.resolve(connection, kept.id[:8]) == kept.id
     assert recoveries.for_project(connection, world.project.id) == (kept,)
