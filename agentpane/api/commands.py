@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from agentpane.api.command import Command
 from agentpane.api.command import Environment as Environment
+from agentpane.api.pool import GetPool as GetPool
 from agentpane.api.upkeep import BackupDatabase as BackupDatabase
 from agentpane.api.upkeep import ChangeSettings as ChangeSettings
 from agentpane.api.upkeep import CheckDatabase as CheckDatabase

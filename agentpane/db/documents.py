@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from agentpane.domain.agents import AgentConfig
 from agentpane.domain.budgets import NO_BUDGET, Budget
 from agentpane.domain.policy import Policy
-from agentpane.domain.projects import DEFAULT_TOOLS, DEFAULT_WORKTREE_ROOT, ProjectConfig
+from agentpane.domain.projects import DEFAULT_POOL_SIZE, DEFAULT_TOOLS, DEFAULT_WORKTREE_ROOT, ProjectConfig
 from agentpane.domain.sandbox import NetworkMode
 from agentpane.domain.tasks import Todo
 
@@ -38,6 +38,7 @@ class ProjectConfigDocument(Document):
     hosts: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
     unconfined: bool = False
+    pool_size: Annotated[int, Field(ge=0)] = DEFAULT_POOL_SIZE
     run_budget: Budget = NO_BUDGET
     task_budget: Budget = NO_BUDGET
     project_budget: Budget = NO_BUDGET

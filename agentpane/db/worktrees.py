@@ -99,6 +99,12 @@ def live(connection: Connection) -> tuple[WorktreeRow, ...]:
     return tuple(_value(row) for row in found)
 
 
+def pooled(connection: Connection, project_id: ProjectId) -> tuple[WorktreeRow, ...]:
+    """The worktrees that are ready for a project's next cards, oldest first."""
+    ready = _rows().where(_W.project_id == project_id, _W.status == WorktreeStatus.POOLED).order_by(_W.created_at)
+    return tuple(_value(row) for row in connection.execute(ready).all())
+
+
 def all_for_project(connection: Connection, project_id: ProjectId) -> tuple[WorktreeRow, ...]:
     """Every worktree that a project ever had, oldest first."""
     found = connection.execute(_rows().where(_W.project_id == project_id).order_by(_W.created_at)).all()

@@ -10,6 +10,7 @@ from agentpane.domain.budgets import check_budget
 from agentpane.domain.limits import check_line, invalid
 from agentpane.domain.mcp import is_tool_name
 from agentpane.domain.policy import Policy
+from agentpane.domain.pool import check_pool_size
 from agentpane.domain.projects import DEFAULT_TOOLS, ProjectConfig
 from agentpane.domain.rules import parse_all
 
@@ -20,6 +21,7 @@ def check_config(config: ProjectConfig) -> ProjectConfig:
         raise invalid("policy", f"“{config.policy}” is no policy.")
     if config.max_turns is not None and not 1 <= config.max_turns <= 1_000:
         raise invalid("max_turns", "The turn limit must be from 1 to 1,000.")
+    check_pool_size(config.pool_size)
     if not config.worktree_root.strip():
         raise invalid("worktree_root", "The folder for worktrees is empty.")
     _check_tools(config.allowed_tools)

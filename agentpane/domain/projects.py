@@ -24,6 +24,7 @@ DEFAULT_TOOLS: tuple[str, ...] = (
     "Task",
 )
 DEFAULT_WORKTREE_ROOT = ".worktrees"
+DEFAULT_POOL_SIZE = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class ProjectConfig:
     network: what commands may reach: none, hosts (those in `hosts`) or all.
     rules: `allow|ask|deny Tool(pattern)`, one string each; see `domain/policy.py`.
     unconfined: runs that nobody can be asked about may play without a sandbox.
+    pool_size: how many worktrees are kept ready for the next cards; see `domain/pool.py`.
     """
 
     worktree_root: str = DEFAULT_WORKTREE_ROOT
@@ -51,6 +53,7 @@ class ProjectConfig:
     hosts: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
     unconfined: bool = False
+    pool_size: int = DEFAULT_POOL_SIZE
     run_budget: Budget = NO_BUDGET
     task_budget: Budget = NO_BUDGET
     project_budget: Budget = NO_BUDGET

@@ -11,6 +11,7 @@ from agentpane.domain.ids import ProjectId, TaskId, WorktreeId
 
 class WorktreeStatus(StrEnum):
     CREATING = "creating"
+    POOLED = "pooled"  # at its base, on no branch, for the next card
     ACTIVE = "active"
     MERGING = "merging"
     REMOVING = "removing"

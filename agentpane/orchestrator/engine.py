@@ -54,6 +54,7 @@ from agentpane.orchestrator.keys import KeyChain
 from agentpane.orchestrator.mcp.registry import Registry, told_of_setting
 from agentpane.orchestrator.mcp.servers import Servers
 from agentpane.orchestrator.patches import Patches
+from agentpane.orchestrator.pool import Pool
 from agentpane.orchestrator.queueing import Queue
 from agentpane.orchestrator.records import Records
 from agentpane.orchestrator.recovery import Recovery
@@ -92,6 +93,7 @@ class Engine:
         self._patches = Patches(self._core)
         credentials = Credentials(self._core, self._keys)
         self._bin = RecoveryBin(self._core)
+        self._pool = Pool(self._core)
         workspaces = Workspaces(self._core, sandbox, self._bin)
         completion = Completion(self._core, credentials)
         self._budgets = Budgets(self._core)
@@ -206,6 +208,7 @@ class Engine:
             c.EditProject: self._catalog.edit,
             c.TrustProject: files.after(self._catalog.trust),
             c.RemoveProject: self._catalog.remove,
+            c.GetPool: self._pool.status,
             c.ListAgents: files.before(self._catalog.agents, "project"),
             c.AddAgent: self._catalog.add_agent,
             c.EditAgent: self._catalog.edit_agent,

@@ -18,7 +18,7 @@ CREATE TABLE projects (
     name TEXT NOT NULL,
     path TEXT NOT NULL,
     description TEXT,
-    config TEXT DEFAULT '{"worktree_root":".worktrees","env_file":null,"copy_files":[],"install_command":null,"init_script":null,"allowed_tools":["Read","Write","Edit","MultiEdit","Bash","BashOutput","KillShell","Glob","Grep","TodoWrite","AskUser","Task"],"max_turns":null,"model":null,"policy":"balanced","network":"none","hosts":[],"rules":[],"unconfined":false,"run_budget":{"usd":null,"tokens":null},"task_budget":{"usd":null,"tokens":null},"project_budget":{"usd":null,"tokens":null}}' NOT NULL,
+    config TEXT DEFAULT '{"worktree_root":".worktrees","env_file":null,"copy_files":[],"install_command":null,"init_script":null,"allowed_tools":["Read","Write","Edit","MultiEdit","Bash","BashOutput","KillShell","Glob","Grep","TodoWrite","AskUser","Task"],"max_turns":null,"model":null,"policy":"balanced","network":"none","hosts":[],"rules":[],"unconfined":false,"pool_size":1,"run_budget":{"usd":null,"tokens":null},"task_budget":{"usd":null,"tokens":null},"project_budget":{"usd":null,"tokens":null}}' NOT NULL,
     max_concurrent_agents INTEGER DEFAULT 3 NOT NULL,
     github_owner TEXT,
     github_repo TEXT,
@@ -278,7 +278,7 @@ CREATE TABLE worktrees (
     CONSTRAINT pk_worktrees PRIMARY KEY (id),
     CONSTRAINT fk_worktrees_project_id FOREIGN KEY(project_id) REFERENCES projects (id) ON DELETE CASCADE,
     CONSTRAINT fk_worktrees_task_id FOREIGN KEY(task_id) REFERENCES tasks (id) ON DELETE SET NULL,
-    CONSTRAINT ck_worktrees_status CHECK (status IN ('creating', 'active', 'merging', 'removing', 'removed', 'error')),
+    CONSTRAINT ck_worktrees_status CHECK (status IN ('creating', 'pooled', 'active', 'merging', 'removing', 'removed', 'error')),
     CONSTRAINT ck_worktrees_env_copied CHECK (env_copied IN (0, 1)),
     CONSTRAINT ck_worktrees_deps_installed CHECK (deps_installed IN (0, 1)),
     CONSTRAINT ck_worktrees_init_script_run CHECK (init_script_run IN (0, 1))
