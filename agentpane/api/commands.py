@@ -12,11 +12,15 @@ from dataclasses import dataclass, field
 
 from agentpane.api.command import Command
 from agentpane.api.command import Environment as Environment
+from agentpane.api.health import Doctor as Doctor
+from agentpane.api.health import GetHealth as GetHealth
+from agentpane.api.health import ListWorktrees as ListWorktrees
+from agentpane.api.health import RemoveWorktree as RemoveWorktree
+from agentpane.api.health import Repair as Repair
 from agentpane.api.pool import GetPool as GetPool
 from agentpane.api.upkeep import BackupDatabase as BackupDatabase
 from agentpane.api.upkeep import ChangeSettings as ChangeSettings
 from agentpane.api.upkeep import CheckDatabase as CheckDatabase
-from agentpane.api.upkeep import Doctor as Doctor
 from agentpane.api.upkeep import GetKeyStatus as GetKeyStatus
 from agentpane.api.upkeep import GetSettings as GetSettings
 from agentpane.api.upkeep import GetStatus as GetStatus
@@ -35,7 +39,8 @@ from agentpane.domain.agents import Agent, AgentConfig, BackendName, DetectedBac
 from agentpane.domain.approvals import Approval
 from agentpane.domain.board import Column
 from agentpane.domain.budgets import Budget
-from agentpane.domain.engine import Finding, McpServer, Settings
+from agentpane.domain.engine import McpServer, Settings
+from agentpane.domain.health import Finding
 from agentpane.domain.json import JsonObject
 from agentpane.domain.mcp import McpCheck, RepositoryServers
 from agentpane.domain.policy import Policy

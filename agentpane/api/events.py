@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from agentpane.domain.agents import Agent
 from agentpane.domain.approvals import Approval
 from agentpane.domain.engine import KeyStatus, Settings
+from agentpane.domain.health import DoctorReport
 from agentpane.domain.projects import Project
 from agentpane.domain.sessions import SessionEvent
 from agentpane.domain.tasks import TaskCard
@@ -91,6 +92,13 @@ class KeyChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class HealthChanged:
+    """The doctor looked and found something else than before."""
+
+    report: DoctorReport
+
+
+@dataclass(frozen=True, slots=True)
 class WindowRaised:
     """Somebody started the program again: the newest window comes to the front."""
 
@@ -113,6 +121,7 @@ Event = (
     | ApprovalChanged
     | SettingsChanged
     | KeyChanged
+    | HealthChanged
     | WindowRaised
     | EngineStopping
 )

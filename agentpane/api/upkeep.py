@@ -12,7 +12,7 @@ from agentpane.domain.audit import AuditEntry, AuditVerdict
 from agentpane.domain.budgets import Standing
 from agentpane.domain.costs import CostGroup, CostLine
 from agentpane.domain.demo import DemoReady
-from agentpane.domain.engine import DoctorReport, EngineStatus, KeyStatus, Settings
+from agentpane.domain.engine import EngineStatus, KeyStatus, Settings
 from agentpane.domain.review import PatchChunk
 from agentpane.domain.sessions import SessionEvent
 
@@ -80,11 +80,6 @@ class StopEngine(Command[EngineStatus]):
     """Pause the runs and end the engine; `now`: end it at once."""
 
     now: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Doctor(Command[DoctorReport]):
-    pass
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from agentpane.cli.pane import Pane, line, model_environment, pairs, project_ref
 from agentpane.cli.project import Ref
 from agentpane.domain.acp_presets import PRESETS
 from agentpane.domain.agents import Agent, AgentConfig, BackendName
-from agentpane.domain.engine import Finding
+from agentpane.domain.health import Finding
 from agentpane.domain.runs import AgentType
 
 

@@ -8,7 +8,7 @@ from agentpane.api.commands import Doctor
 from agentpane.cli import commands, shapes
 from agentpane.cli.exits import DONE, SURROUNDINGS
 from agentpane.cli.pane import Pane, block, pairs
-from agentpane.domain.engine import DoctorReport
+from agentpane.domain.health import DoctorReport
 
 
 def register(app: typer.Typer) -> None:

@@ -15,8 +15,9 @@ from agentpane.domain.approvals import Approval
 from agentpane.domain.audit import AuditEntry, AuditVerdict
 from agentpane.domain.budgets import Budget
 from agentpane.domain.costs import CostLine
-from agentpane.domain.engine import DoctorReport, EngineStatus
+from agentpane.domain.engine import EngineStatus
 from agentpane.domain.gitpaths import display_path
+from agentpane.domain.health import DoctorReport
 from agentpane.domain.projects import Project
 from agentpane.domain.review import ApproveOutcome, DiffSummary, FileDiff
 from agentpane.domain.runs import Run, RunStatus

@@ -26,24 +26,6 @@ class EngineStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that is not as it should be. `fix` says what would mend it; it is empty when only a person can."""
-
-    code: str
-    what: str
-    where: str
-    fix: str
-
-
-@dataclass(frozen=True, slots=True)
-class DoctorReport:
-    ok: bool
-    findings: tuple[Finding, ...]
-    sandbox_tier: str
-    versions: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
 class McpServer:
     """A server whose tools agents may call under the policy: a program on stdio, or an address.
 

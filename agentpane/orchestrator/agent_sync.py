@@ -19,7 +19,7 @@ from agentpane.api.events import AgentRemoved
 from agentpane.db import agent_files as rows
 from agentpane.db import agents, projects, tasks
 from agentpane.domain.agent_files import FOLDER, AgentFile
-from agentpane.domain.engine import Finding
+from agentpane.domain.health import Finding
 from agentpane.domain.ids import ProjectId
 from agentpane.domain.limits import invalid
 from agentpane.domain.mcp import CONFIG_PATH, RepositoryServers

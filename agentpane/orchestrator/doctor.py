@@ -10,7 +10,7 @@ from pathlib import Path
 
 from agentpane import __version__
 from agentpane.db import merges, projects, worktrees
-from agentpane.domain.engine import DoctorReport, Finding
+from agentpane.domain.health import DoctorReport, Finding
 from agentpane.domain.projects import Project
 from agentpane.domain.sandbox import Tier
 from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus

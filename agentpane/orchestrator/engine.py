@@ -21,7 +21,8 @@ from agentpane.db.connection import Database
 from agentpane.domain.agents import DetectedBackend, ModelChoice
 from agentpane.domain.board import Column
 from agentpane.domain.budgets import check_budget
-from agentpane.domain.engine import DoctorReport, EngineStatus, Finding, KeyStatus, Settings
+from agentpane.domain.engine import EngineStatus, KeyStatus, Settings
+from agentpane.domain.health import DoctorReport, Finding
 from agentpane.domain.json import JsonValue
 from agentpane.domain.limits import check_line, invalid
 from agentpane.domain.mcp import check_servers

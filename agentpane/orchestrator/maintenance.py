@@ -15,7 +15,8 @@ from agentpane.api import commands as c
 from agentpane.api.command import Command
 from agentpane.api.events import CatchUp, Published
 from agentpane.db.files import copy_as_it_is, restore
-from agentpane.domain.engine import DoctorReport, EngineStatus, Finding
+from agentpane.domain.engine import EngineStatus
+from agentpane.domain.health import DoctorReport, Finding
 from agentpane.errors import AgentPaneError
 from agentpane.orchestrator.bus import EventBus
 from agentpane.paths import DataFolder

@@ -13,7 +13,8 @@ import pytest
 from agentpane.cli import shapes, words
 from agentpane.domain.audit import AuditFault, AuditVerdict
 from agentpane.domain.board import Column
-from agentpane.domain.engine import DoctorReport, EngineStatus, Finding
+from agentpane.domain.engine import EngineStatus
+from agentpane.domain.health import DoctorReport, Finding
 from agentpane.domain.ids import AgentId, ProjectId, RunId, TaskId
 from agentpane.domain.projects import Project, ProjectConfig
 from agentpane.domain.review import ApproveOutcome, ApproveResult, DiffSummary, FileDiff
