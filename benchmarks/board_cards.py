@@ -47,7 +47,7 @@ def card(at: int, column: Column, position: int) -> TaskCard:
         lines_added=120,
         lines_removed=8,
         rejection_count=0,
-        conflict_paths=(),
+        conflicts=(),
         code=None,
         approvals_pending=0,
         updated_at=THEN,

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from agentpane.domain.agents import AgentConfig
 from agentpane.domain.budgets import NO_BUDGET, Budget
+from agentpane.domain.conflicts import Conflict, Overlap
 from agentpane.domain.policy import Policy
 from agentpane.domain.projects import DEFAULT_POOL_SIZE, DEFAULT_TOOLS, DEFAULT_WORKTREE_ROOT, ProjectConfig
 from agentpane.domain.sandbox import NetworkMode
@@ -91,6 +92,8 @@ class ActiveUser(Document):
 
 STRINGS: TypeAdapter[tuple[str, ...]] = TypeAdapter(tuple[str, ...])
 LABELS: TypeAdapter[tuple[str, ...]] = TypeAdapter(Annotated[tuple[str, ...], Field(max_length=10)])
+CONFLICTS: TypeAdapter[tuple[Conflict, ...]] = TypeAdapter(tuple[Conflict, ...])
+OVERLAPS: TypeAdapter[tuple[Overlap, ...]] = TypeAdapter(tuple[Overlap, ...])
 TODOS: TypeAdapter[tuple[Todo, ...]] = TypeAdapter(tuple[Todo, ...])
 OBJECT: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
 ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)

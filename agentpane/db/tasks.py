@@ -49,7 +49,8 @@ _SETTABLE = frozenset(
         "lines_added",
         "lines_removed",
         "code",
-        "conflict_paths",
+        "conflicts",
+        "overlaps",
         "todos",
         "rejection_reason",
         "rejection_count",
@@ -109,11 +110,12 @@ def _cards() -> AnySelect:
             _T.lines_added,
             _T.lines_removed,
             _T.rejection_count,
-            _T.conflict_paths,
+            _T.conflicts,
             _T.code,
             func.coalesce(asked.c.pending, 0),
             _T.updated_at,
             _T.todos,
+            _T.overlaps,
             RunTable.status,
             RunTable.turn_count,
             RunTable.turn_limit,
@@ -352,9 +354,9 @@ def _shift(
 
 def _card(row: AnyRow) -> TaskCard:
     values = tuple(row)
-    run = None if values[17] is None else RunBrief(*values[17:])
+    run = None if values[18] is None else RunBrief(*values[18:])
     (task_id, project_id, title, labels, column, position, agent_id, agent, files, added, removed) = values[:11]
-    (rejections, conflicts, code, pending, updated_at, todos) = values[11:17]
+    (rejections, conflicts, code, pending, updated_at, todos, overlaps) = values[11:18]
     return TaskCard(
         id=TaskId(task_id),
         project_id=ProjectId(project_id),
@@ -369,9 +371,10 @@ def _card(row: AnyRow) -> TaskCard:
         lines_added=added,
         lines_removed=removed,
         rejection_count=rejections,
-        conflict_paths=conflicts,
+        conflicts=conflicts,
         code=code,
         approvals_pending=pending,
         updated_at=updated_at,
         todos=todos,
+        overlaps=overlaps,
     )

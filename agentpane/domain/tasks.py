@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from agentpane.domain.board import Column
+from agentpane.domain.conflicts import Conflict, Overlap
 from agentpane.domain.ids import AgentId, ProjectId, SessionId, TaskId
 from agentpane.domain.runs import PauseReason, Run, RunStatus
 
@@ -64,11 +65,16 @@ class TaskCard:
     lines_added: int | None
     lines_removed: int | None
     rejection_count: int
-    conflict_paths: tuple[str, ...]
+    conflicts: tuple[Conflict, ...]  # with the base branch as it is
     code: str | None  # TASK_NO_DIFF and the like
     approvals_pending: int
     updated_at: datetime
     todos: tuple[Todo, ...] = ()
+    overlaps: tuple[Overlap, ...] = ()  # with other cards that wait or run
+
+    @property
+    def conflict_paths(self) -> tuple[str, ...]:
+        return tuple(conflict.path for conflict in self.conflicts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,7 @@ class Completion:
                 lines_added=taken.stat.added,
                 lines_removed=taken.stat.removed,
                 code=None,
-                conflict_paths=(),
+                conflicts=(),
                 completed_at=now,
             )
             audit.append(connection, (entry,))

@@ -276,7 +276,7 @@ class Dispatcher:
             lines_added=None,
             lines_removed=None,
             code=None,
-            conflict_paths=(),
+            conflicts=(),
             worktree_id=None,
         )
         audit.append(connection, (entry,))

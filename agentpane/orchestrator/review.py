@@ -10,6 +10,7 @@ from pathlib import Path
 from agentpane.api import commands as c
 from agentpane.db import audit, merges, projects, reviews, sessions, settings, tasks
 from agentpane.domain.board import COLUMN_TITLES, BoardEvent, Column, after
+from agentpane.domain.conflicts import Conflict
 from agentpane.domain.diff import FileChange
 from agentpane.domain.filemodes import SUBMODULE
 from agentpane.domain.json import JsonObject
@@ -99,7 +100,7 @@ class Review:
                     files_changed=None,
                     lines_added=None,
                     lines_removed=None,
-                    conflict_paths=(),
+                    conflicts=(),
                     code=None,
                 )
 
@@ -191,7 +192,7 @@ class Review:
                 approved_at=now,
                 approved_by=name,
                 code=None,
-                conflict_paths=(),
+                conflicts=(),
             )
             audit.append(connection, (entry,))
             target = after(Column.WAITING_APPROVAL, BoardEvent.APPROVE)
@@ -218,7 +219,8 @@ class Review:
 
     async def _conflicted(self, task: Task, outcome: Conflicted, target: str) -> ApproveOutcome:
         paths = tuple(conflict.path for conflict in outcome.paths)
-        await self._store_refusal(task, ErrorCode.MERGE_CONFLICT, paths)
+        conflicts = tuple(Conflict(conflict.path, conflict.kind) for conflict in outcome.paths)
+        await self._store_refusal(task, ErrorCode.MERGE_CONFLICT, conflicts)
         message = f"{target} has changed in the same places: {len(paths)} path(s) conflict. Both sides are kept."
         hint = "Reject the card with a word about the conflict, and its agent merges; nothing has been changed."
         return _outcome(task, ApproveResult.CONFLICTED, ErrorCode.MERGE_CONFLICT, message, hint, paths)
@@ -227,22 +229,23 @@ class Review:
         await self._store_refusal(task, outcome.code, ())
         return _outcome(task, ApproveResult.REFUSED, outcome.code, outcome.message, outcome.hint, outcome.paths)
 
-    async def _store_refusal(self, task: Task, code: ErrorCode, paths: tuple[str, ...]) -> None:
+    async def _store_refusal(self, task: Task, code: ErrorCode, conflicts: tuple[Conflict, ...]) -> None:
+        paths = [conflict.path for conflict in conflicts]
         entry = self.core.record(
             "approve",
             task.card.project_id,
             task=task.card,
             input={"snapshot": task.snapshot, "target": task.base_branch},
-            output={"paths": list(paths)},
+            output={"paths": [*paths]},
             error=code.value,
         )
 
         def store(connection: tasks.Connection) -> None:
-            tasks.set_fields(connection, task.card.id, self.core.clock.now(), code=code.value, conflict_paths=paths)
+            tasks.set_fields(connection, task.card.id, self.core.clock.now(), code=code.value, conflicts=conflicts)
             audit.append(connection, (entry,))
 
         await self.core.db.write(store)
-        await self._said(task, {"state": "merge_refused", "code": code.value, "paths": list(paths)})
+        await self._said(task, {"state": "merge_refused", "code": code.value, "paths": [*paths]})
         await self.core.announce_task(task.card.id, counts=False)
 
     async def _said(self, task: Task, data: JsonObject) -> None:

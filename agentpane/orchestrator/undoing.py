@@ -96,7 +96,7 @@ class Undoing:
                 lines_added=stat.added,
                 lines_removed=stat.removed,
                 code=None,
-                conflict_paths=(),
+                conflicts=(),
             )
             audit.append(connection, (entry,))
             target = after(Column.VERIFIED, BoardEvent.UNDO)

@@ -38,7 +38,7 @@ def make_card(number: int, title: str = "Fix it", column: Column = Column.BACKLO
         lines_added=None,
         lines_removed=None,
         rejection_count=0,
-        conflict_paths=(),
+        conflicts=(),
         code=None,
         approvals_pending=0,
         updated_at=MOMENT,

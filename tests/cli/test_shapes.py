@@ -42,7 +42,7 @@ def card(**changes: Any) -> TaskCard:
         lines_added=None,
         lines_removed=None,
         rejection_count=0,
-        conflict_paths=(),
+        conflicts=(),
         code=None,
         approvals_pending=0,
         updated_at=AT,

@@ -19,6 +19,7 @@ from agentpane.domain.agents import AgentConfig, BackendName
 from agentpane.domain.approvals import ApprovalState
 from agentpane.domain.audit import AuditRecord, ToolStatus
 from agentpane.domain.board import Column
+from agentpane.domain.conflicts import Conflict, LineRange, Overlap, OverlapKind
 from agentpane.domain.ids import ProjectId, TaskId
 from agentpane.domain.projects import ProjectConfig, ProjectCounts
 from agentpane.domain.runs import AgentStatus, PauseReason, Run, RunError, RunStatus
@@ -260,7 +261,11 @@ def test_fields_are_set_and_read_again(connection: Connection, world: World) -> 
         files_changed=2,
         lines_added=10,
         lines_removed=1,
-        conflict_paths=("plain", "odd\udcff"),
+        conflicts=(
+            Conflict("plain", "contents", (LineRange(3, 1),), (LineRange(3, 2), LineRange(9, 0))),
+            Conflict("odd\udcff", "binary"),
+        ),
+        overlaps=(Overlap(TaskId("other"), "Another", "odd\udcff", (LineRange(1, 2),), OverlapKind.FILE, True),),
         code="MERGE_CONFLICT",
         rejection_reason="Half \ud800 of it",
         rejection_count=1,
@@ -270,6 +275,10 @@ def test_fields_are_set_and_read_again(connection: Connection, world: World) -> 
     assert (task.branch, task.base_sha, task.snapshot) == ("agentpane/fix", "b" * 40, "a" * 40)
     assert (task.card.files_changed, task.card.lines_added, task.card.lines_removed) == (2, 10, 1)
     assert (task.card.conflict_paths, task.card.code) == (("plain", "odd\udcff"), "MERGE_CONFLICT")
+    assert task.card.conflicts[0].card_lines == (LineRange(3, 2), LineRange(9, 0))
+    assert task.card.overlaps == (
+        Overlap(TaskId("other"), "Another", "odd\udcff", (LineRange(1, 2),), OverlapKind.FILE, True),
+    )
     assert (task.rejection_reason, task.card.rejection_count) == ("Half \\ud800 of it", 1)
     assert (task.approved_at, task.card.updated_at) == (LATER, LATER)
     with pytest.raises(ValueError, match="position"):

@@ -142,7 +142,7 @@ class MemoryEngine:
             lines_added=None,
             lines_removed=None,
             rejection_count=0,
-            conflict_paths=(),
+            conflicts=(),
             code=None,
             approvals_pending=0,
             updated_at=self.now(),

@@ -14,6 +14,7 @@ from agentpane.db.columns import Json, Words, json_default, one_of
 from agentpane.db.schema.base import Base, Times, identifier, moment, refers
 from agentpane.domain.agents import AgentConfig, BackendName
 from agentpane.domain.board import Column
+from agentpane.domain.conflicts import Conflict, Overlap
 from agentpane.domain.projects import ProjectConfig
 from agentpane.domain.runs import AgentStatus, AgentType
 from agentpane.domain.tasks import Todo
@@ -103,8 +104,11 @@ class TaskTable(Times, Base):
     snapshot: Mapped[str | None] = mapped_column(Text)
     merge_commit: Mapped[str | None] = mapped_column(Text)
     code: Mapped[str | None] = mapped_column(Text)
-    conflict_paths: Mapped[tuple[str, ...]] = mapped_column(
-        Json("list of conflicting paths", documents.STRINGS), nullable=False, server_default=json_default([])
+    conflicts: Mapped[tuple[Conflict, ...]] = mapped_column(
+        Json("list of conflicts", documents.CONFLICTS), nullable=False, server_default=json_default([])
+    )
+    overlaps: Mapped[tuple[Overlap, ...]] = mapped_column(
+        Json("list of overlaps", documents.OVERLAPS), nullable=False, server_default=json_default([])
     )
     todos: Mapped[tuple[Todo, ...]] = mapped_column(
         Json("list of todos", documents.TODOS), nullable=False, server_default=json_default([])
