@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from agentpane.domain.agents import AgentConfig
 from agentpane.domain.budgets import NO_BUDGET, Budget
+from agentpane.domain.checks import Check
 from agentpane.domain.conflicts import Conflict, Overlap
 from agentpane.domain.policy import Policy
 from agentpane.domain.projects import DEFAULT_POOL_SIZE, DEFAULT_TOOLS, DEFAULT_WORKTREE_ROOT, ProjectConfig
@@ -43,6 +44,7 @@ class ProjectConfigDocument(Document):
     run_budget: Budget = NO_BUDGET
     task_budget: Budget = NO_BUDGET
     project_budget: Budget = NO_BUDGET
+    checks: tuple[Check, ...] = ()
 
     @staticmethod
     def of(config: ProjectConfig) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from sqlalchemy import BindParameter, Row, and_, bindparam, case, func, insert, 
 from sqlalchemy import Connection as Connection
 from sqlalchemy import delete as delete_from
 
-from agentpane.db import runs
+from agentpane.db import checks, runs
 from agentpane.db.references import AnyRow, AnySelect, by_prefix, new_id
 from agentpane.db.schema import (
     AgentTable,
@@ -23,6 +23,7 @@ from agentpane.db.schema import (
 )
 from agentpane.domain.approvals import ApprovalState
 from agentpane.domain.board import Column
+from agentpane.domain.checks import CheckResult
 from agentpane.domain.ids import AgentId, ProjectId, SessionId, TaskId
 from agentpane.domain.runs import PauseReason, RunStatus
 from agentpane.domain.sessions import EventKind
@@ -235,14 +236,15 @@ def card(connection: Connection, task_id: TaskId) -> TaskCard:
     row = connection.execute(_CARD, {"wanted": task_id}).one_or_none()
     if row is None:
         raise not_found(task_id)
-    return _card(row)
+    return _card(row, checks.shown_on_card(connection, task_id))
 
 
 def cards(connection: Connection, project_id: ProjectId, column: Column | None) -> tuple[TaskCard, ...]:
-    """The cards of a project, or of one column of it, by column and position. One query."""
+    """The cards of a project, or of one column of it, by column and position. Two queries."""
     query = _CARDS if column is None else _CARDS_OF_COLUMN
     wanted = {"wanted": project_id} if column is None else {"wanted": project_id, "of_column": column}
-    made = [_card(row) for row in connection.execute(query, wanted)]
+    checked = checks.shown_on_cards(connection, project_id)
+    made = [_card(row, checked.get(row.id, ())) for row in connection.execute(query, wanted)]
     order = {name: index for index, name in enumerate(Column)}
     made.sort(key=lambda one: order[one.column])
     return tuple(made)
@@ -352,7 +354,7 @@ def _shift(
     return tuple((row.id, row.position + step) for row in found)
 
 
-def _card(row: AnyRow) -> TaskCard:
+def _card(row: AnyRow, checked: tuple[CheckResult, ...]) -> TaskCard:
     values = tuple(row)
     run = None if values[18] is None else RunBrief(*values[18:])
     (task_id, project_id, title, labels, column, position, agent_id, agent, files, added, removed) = values[:11]
@@ -376,5 +378,6 @@ def _card(row: AnyRow) -> TaskCard:
         approvals_pending=pending,
         updated_at=updated_at,
         todos=todos,
+        checks=checked,
         overlaps=overlaps,
     )

@@ -7,6 +7,7 @@ from pathlib import PurePath
 
 from agentpane.domain.agents import AgentConfig
 from agentpane.domain.budgets import check_budget
+from agentpane.domain.checks import check_checks
 from agentpane.domain.limits import check_line, invalid
 from agentpane.domain.mcp import is_tool_name
 from agentpane.domain.policy import Policy
@@ -30,7 +31,7 @@ def check_config(config: ProjectConfig) -> ProjectConfig:
     for name in (*((config.env_file,) if config.env_file else ()), *config.copy_files):
         if PurePath(name).is_absolute() or ".." in PurePath(name).parts:
             raise invalid("copy_files", f"“{name}” must be a path inside the repository.")
-    return replace(config, rules=_rules(config.rules))
+    return replace(config, rules=_rules(config.rules), checks=check_checks(config.checks))
 
 
 def check_agent_config(config: AgentConfig) -> AgentConfig:

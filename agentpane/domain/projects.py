@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from agentpane.domain.budgets import NO_BUDGET, Budget
+from agentpane.domain.checks import Check
 from agentpane.domain.ids import ProjectId
 from agentpane.domain.sandbox import Network, NetworkMode
 
@@ -37,6 +38,7 @@ class ProjectConfig:
     network: what commands may reach: none, hosts (those in `hosts`) or all.
     rules: `allow|ask|deny Tool(pattern)`, one string each; see `domain/policy.py`.
     unconfined: runs that nobody can be asked about may play without a sandbox.
+    checks: run on the merged tree before a merge; those that are required keep it from being merged.
     pool_size: how many worktrees are kept ready for the next cards; see `domain/pool.py`.
     """
 
@@ -57,6 +59,7 @@ class ProjectConfig:
     run_budget: Budget = NO_BUDGET
     task_budget: Budget = NO_BUDGET
     project_budget: Budget = NO_BUDGET
+    checks: tuple[Check, ...] = ()
 
     def reach(self) -> Network:
         """What commands may reach."""

@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from agentpane.domain.board import Column
+from agentpane.domain.checks import CheckResult
 from agentpane.domain.conflicts import Conflict, Overlap
 from agentpane.domain.ids import AgentId, ProjectId, SessionId, TaskId
 from agentpane.domain.runs import PauseReason, Run, RunStatus
@@ -70,6 +71,7 @@ class TaskCard:
     approvals_pending: int
     updated_at: datetime
     todos: tuple[Todo, ...] = ()
+    checks: tuple[CheckResult, ...] = ()  # of its snapshot, in their order
     overlaps: tuple[Overlap, ...] = ()  # with other cards that wait or run
 
     @property

@@ -18,7 +18,7 @@ CREATE TABLE projects (
     name TEXT NOT NULL,
     path TEXT NOT NULL,
     description TEXT,
-    config TEXT DEFAULT '{"worktree_root":".worktrees","env_file":null,"copy_files":[],"install_command":null,"init_script":null,"allowed_tools":["Read","Write","Edit","MultiEdit","Bash","BashOutput","KillShell","Glob","Grep","TodoWrite","AskUser","Task"],"max_turns":null,"model":null,"policy":"balanced","network":"none","hosts":[],"rules":[],"unconfined":false,"pool_size":1,"run_budget":{"usd":null,"tokens":null},"task_budget":{"usd":null,"tokens":null},"project_budget":{"usd":null,"tokens":null}}' NOT NULL,
+    config TEXT DEFAULT '{"worktree_root":".worktrees","env_file":null,"copy_files":[],"install_command":null,"init_script":null,"allowed_tools":["Read","Write","Edit","MultiEdit","Bash","BashOutput","KillShell","Glob","Grep","TodoWrite","AskUser","Task"],"max_turns":null,"model":null,"policy":"balanced","network":"none","hosts":[],"rules":[],"unconfined":false,"pool_size":1,"run_budget":{"usd":null,"tokens":null},"task_budget":{"usd":null,"tokens":null},"project_budget":{"usd":null,"tokens":null},"checks":[]}' NOT NULL,
     max_concurrent_agents INTEGER DEFAULT 3 NOT NULL,
     github_owner TEXT,
     github_repo TEXT,
@@ -341,6 +341,26 @@ CREATE TABLE merges (
 )
 """,
     """
+CREATE TABLE checks (
+    task_id TEXT NOT NULL,
+    ordinal INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    required BOOLEAN NOT NULL,
+    snapshot TEXT NOT NULL,
+    tree TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    state VARCHAR(32) DEFAULT 'pending' NOT NULL,
+    exit_code INTEGER,
+    seconds FLOAT,
+    output TEXT DEFAULT '' NOT NULL,
+    finished_at INTEGER,
+    CONSTRAINT pk_checks PRIMARY KEY (task_id, ordinal),
+    CONSTRAINT fk_checks_task_id FOREIGN KEY(task_id) REFERENCES tasks (id) ON DELETE CASCADE,
+    CONSTRAINT ck_checks_required CHECK (required IN (0, 1)),
+    CONSTRAINT ck_checks_state CHECK (state IN ('pending', 'running', 'passed', 'failed', 'timed_out', 'not_run'))
+)
+""",
+    """
 CREATE TABLE recoveries (
     id TEXT NOT NULL,
     project_id TEXT NOT NULL,
@@ -487,6 +507,7 @@ INDEXES = (
     "CREATE INDEX merges_project_idx ON merges (project_id)",
     "CREATE INDEX merges_state_idx ON merges (state)",
     "CREATE INDEX merges_task_idx ON merges (task_id)",
+    "CREATE INDEX checks_state_idx ON checks (state)",
     "CREATE INDEX recoveries_expires_idx ON recoveries (expires_at)",
     "CREATE INDEX recoveries_project_idx ON recoveries (project_id, created_at)",
     "CREATE INDEX recoveries_task_idx ON recoveries (task_id)",

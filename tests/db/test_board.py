@@ -330,7 +330,9 @@ def test_cards_come_by_column_and_position_and_a_deleted_one_leaves_no_gap(
     assert tasks.get(connection, made[3]).card.id == made[3]
 
 
-def test_ten_thousand_cards_are_read_in_one_query_and_under_half_a_second(connection: Connection, world: World) -> None:
+def test_ten_thousand_cards_are_read_in_two_queries_in_under_half_a_second(
+    connection: Connection, world: World
+) -> None:
     connection.exec_driver_sql(
         "INSERT INTO tasks (id, project_id, title, position, labels) SELECT 't' || value, ?, 'Task ' || value, value,"
         " '[\"bug\"]' FROM (WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 10000)"
@@ -353,7 +355,7 @@ def test_ten_thousand_cards_are_read_in_one_query_and_under_half_a_second(connec
     driver.set_trace_callback(None)
     assert len(cards) == 10_001
     assert cards[-1].run is not None
-    assert len(queries) == 1
+    assert len(queries) == 2
     assert took < 5.0  # ten times the target, so that a busy machine does not fail it
 
 

@@ -3,7 +3,14 @@
 from agentpane.db.schema.audit import AuditHeadTable, AuditTable, SettingTable
 from agentpane.db.schema.base import Base
 from agentpane.db.schema.board import AgentTable, ProjectTable, TaskTable
-from agentpane.db.schema.changes import MergeTable, RecoveryTable, ReviewCommentTable, ReviewTable, WorktreeTable
+from agentpane.db.schema.changes import (
+    CheckTable,
+    MergeTable,
+    RecoveryTable,
+    ReviewCommentTable,
+    ReviewTable,
+    WorktreeTable,
+)
 from agentpane.db.schema.github import InstallationTable, RepositoryConfigTable
 from agentpane.db.schema.running import ApprovalTable, EventTable, ModelCallTable, RunTable, SessionTable
 
@@ -13,6 +20,7 @@ __all__ = [
     "AuditHeadTable",
     "AuditTable",
     "Base",
+    "CheckTable",
     "EventTable",
     "InstallationTable",
     "MergeTable",

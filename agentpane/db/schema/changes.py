@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Boolean, Index, Integer, Text, text
+from sqlalchemy import Boolean, Float, Index, Integer, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from agentpane.db import documents
 from agentpane.db.columns import ExactPath, Json, Words, json_default, one_of
 from agentpane.db.schema.base import Base, Times, identifier, moment, moment_now, refers
+from agentpane.domain.checks import CheckState
 from agentpane.domain.merges import MergeKind, MergeState
 from agentpane.domain.review import MergeStrategy, ReviewVerdict
 from agentpane.domain.worktrees import WorktreeStatus
@@ -122,6 +123,32 @@ class MergeTable(Base):
         Index("merges_task_idx", "task_id"),
         Index("merges_state_idx", "state"),
     )
+
+
+class CheckTable(Base):
+    """The newest result of each of a task's checks, for one snapshot and one merged tree.
+
+    `digest`: the command and all that it meets beside the tree.
+    """
+
+    __tablename__ = "checks"
+
+    task_id: Mapped[str] = mapped_column(Text, refers("tasks.id", "CASCADE"), primary_key=True)
+    ordinal: Mapped[int] = mapped_column(Integer, primary_key=True)
+    name: Mapped[str] = mapped_column(Words, nullable=False)
+    required: Mapped[bool] = mapped_column(Boolean(create_constraint=True, name="required"), nullable=False)
+    snapshot: Mapped[str] = mapped_column(Text, nullable=False)
+    tree: Mapped[str] = mapped_column(Text, nullable=False)
+    digest: Mapped[str] = mapped_column(Text, nullable=False)
+    state: Mapped[CheckState] = mapped_column(
+        one_of(CheckState, "state"), nullable=False, server_default=text("'pending'")
+    )
+    exit_code: Mapped[int | None] = mapped_column(Integer)
+    seconds: Mapped[float | None] = mapped_column(Float)
+    output: Mapped[str] = mapped_column(Words, nullable=False, server_default=text("''"))
+    finished_at: Mapped[datetime | None] = moment()
+
+    __table_args__ = (Index("checks_state_idx", "state"),)
 
 
 class RecoveryTable(Base):
