@@ -42,7 +42,8 @@ async def fast_forward(
     # --no-overwrite-ignore: git would silently replace a file of the person's that it ignores.
     forward = await git.run(
         place, "merge", "--ff-only", "--no-overwrite-ignore", "--no-stat", "--quiet", "--no-autostash",
-        "--no-verify-signatures", intent.new, ok=range(-64, 256), timeout=LONG_TIMEOUT,
+        "--no-verify-signatures", "--no-squash", intent.new, ok=range(-64, 256), timeout=LONG_TIMEOUT,
+        config={f"branch.{intent.target}.mergeOptions": ""},  # such as `-s ours`, which overrules --ff-only
     )  # fmt: skip
     if forward.exit_code == 0:
         return None

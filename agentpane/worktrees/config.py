@@ -16,6 +16,16 @@ from pathlib import Path
 ALWAYS: Mapping[str, str] = {
     "advice.graftFileDeprecated": "false",  # the runner points git at an empty one
     "core.hooksPath": os.devnull,
+    "core.bigFileThreshold": "512m",  # a file over it is shown as binary
+    "core.commitGraph": "false",  # git believes what it says of a commit's tree and parents
+    "core.protectHFS": "true",
+    "core.protectNTFS": "true",
+    "core.trustCtime": "true",
+    "core.checkStat": "default",
+    "core.ignoreStat": "false",
+    "core.filesRefLockTimeout": "100",
+    "core.packedRefsTimeout": "1000",
+    "core.preferSymlinkRefs": "false",
     "core.fsmonitor": "false",
     "core.untrackedCache": "false",
     "core.splitIndex": "false",
@@ -36,6 +46,7 @@ ALWAYS: Mapping[str, str] = {
     "log.showSignature": "false",
     "merge.verifySignatures": "false",
     "merge.autoStash": "false",
+    "pull.twohead": "ort",  # the strategy of a merge that names none
     "gc.auto": "0",
     "maintenance.auto": "false",
     "submodule.recurse": "false",
@@ -70,6 +81,11 @@ class Setting:
     key: str  # section and name in lower case, the part between as written
     value: str
 
+    def lies_in(self, folders: tuple[Path | None, ...]) -> bool:
+        """Whether the file that it came from lies in one of these folders."""
+        file = Path(os.path.realpath(self.origin.removeprefix("file:")))
+        return any(folder is not None and file.is_relative_to(folder) for folder in folders)
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -86,11 +102,14 @@ class Config:
         names = {found["name"] for key in values if (found := _COMMANDS.fullmatch(key)) and found["kind"] == "filter"}
         return frozenset(name for name in names if values.get(f"filter.{name}.required", "false").lower() in _TRUE)
 
-    def pins(self, own_filters: bool, allowed_filters: frozenset[str]) -> Pins:
+    def pins(
+        self, own_filters: bool, allowed_filters: frozenset[str], repository: tuple[Path | None, ...] = ()
+    ) -> Pins:
         """The settings to force, with every configured command blanked by name.
 
         own_filters: keep the filters that the person has configured outside of the repository, for the step
             that updates their own checkout; what the repository's own configuration says of them is undone.
+        repository: folders whose files are not the person's word, though their configuration includes one.
         """
         config = dict(ALWAYS)
         values = self.values()
@@ -102,7 +121,7 @@ class Config:
             if kind == "filter" and name in allowed_filters:
                 continue
             if kind == "filter" and own_filters:
-                config[setting.key] = self._persons_own(setting.key)
+                config[setting.key] = self._persons_own(setting.key, repository)
             elif kind == "merge":
                 config[setting.key] = _TEXT_MERGE
             elif kind == "hook":
@@ -115,8 +134,12 @@ class Config:
             config["user.name"] = FALLBACK_NAME
         return Pins(config, values)
 
-    def _persons_own(self, key: str) -> str:
-        own = [setting.value for setting in self.settings if setting.key == key and setting.scope in _PERSONS_SCOPES]
+    def _persons_own(self, key: str, repository: tuple[Path | None, ...]) -> str:
+        own = [
+            setting.value
+            for setting in self.settings
+            if setting.key == key and setting.scope in _PERSONS_SCOPES and not setting.lies_in(repository)
+        ]
         return own[-1] if own else ("false" if key.endswith(".required") else "")
 
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentpane.domain.diff import decode_path, encode_path, parse_raw, split_z
-from agentpane.worktrees.git import LONG_TIMEOUT, GitError, GitRunner, Place
+from agentpane.worktrees.git import LONG_TIMEOUT, GitError, GitRunner, Place, endless_error
+from agentpane.worktrees.gitfiles import endless_within
 
 # The text is stored as it is rather than refused: core.safecrlf only warns of, or forbids, what autocrlf would do.
 _ADDING = {"core.safecrlf": "false", "core.sparseCheckout": "false"}
@@ -72,6 +73,9 @@ def _copy_index(own: Path, index: Path) -> bool:
 
 async def list_changes(git: GitRunner, place: Place, index: Path) -> Listing:
     """Everything in the worktree that differs from the index and that git does not ignore; submodules aside."""
+    found = await asyncio.to_thread(endless_within, place.work_tree) if place.work_tree is not None else None
+    if found is not None:
+        raise endless_error(found)
     changed, others = await asyncio.gather(
         git.run(place, "diff-files", "--raw", "-z", "--no-abbrev", "--ignore-submodules=all", "--no-ext-diff",
                 "--no-renames", index=index, config=_ADDING),

@@ -8,7 +8,7 @@ from dataclasses import replace
 from agentpane.domain.diff import DiffStat, FileChange, decode_path, parse_numstat, parse_raw_numstat, total
 from agentpane.domain.filemodes import LINK, LINK_LIMIT
 from agentpane.worktrees.git import GitRunner
-from agentpane.worktrees.places import checkout_of
+from agentpane.worktrees.places import differences_of
 from agentpane.worktrees.values import Repository
 
 # What `git diff` does by itself, whatever the person has configured for their own eyes. A changed submodule pointer
@@ -36,7 +36,7 @@ _CONFIG = {"diff.suppressBlankEmpty": "false", "core.quotePath": "true"}
 async def diff_files(git: GitRunner, repo: Repository, base: str, snapshot: str) -> tuple[FileChange, ...]:
     """The files that differ, with renames found, lines counted and links read, in git's order."""
     shape = ("--raw", "--numstat", "-z", "--no-abbrev")
-    output = await git.run(checkout_of(repo), "diff", *_PLAIN, *shape, base, snapshot, "--", config=_CONFIG)
+    output = await git.run(differences_of(repo), "diff", *_PLAIN, *shape, base, snapshot, "--", config=_CONFIG)
     changes = parse_raw_numstat(output.stdout)
     links = {change.new_sha for change in changes if change.new_mode == LINK}
     targets = await _read_links(git, repo, sorted(links)) if links else {}
@@ -45,7 +45,7 @@ async def diff_files(git: GitRunner, repo: Repository, base: str, snapshot: str)
 
 async def _read_links(git: GitRunner, repo: Repository, blobs: Sequence[str]) -> Mapping[str, str]:
     """The targets of these symbolic links, without those that are longer than any link can be."""
-    place = checkout_of(repo)
+    place = differences_of(repo)
     sizes = await git.run(place, "cat-file", "--batch-check=%(objectname) %(objectsize)", stdin=_lines(blobs))
     named = (line.split(" ") for line in sizes.stdout.decode("ascii", "replace").splitlines())
     short = [name for name, size in named if size.isdigit() and int(size) <= LINK_LIMIT]
@@ -66,7 +66,9 @@ def _lines(names: Sequence[str]) -> bytes:
 
 async def diff_stat(git: GitRunner, repo: Repository, base: str, snapshot: str) -> DiffStat:
     """How many files differ, and by how many lines."""
-    output = await git.run(checkout_of(repo), "diff", *_PLAIN, "--numstat", "-z", base, snapshot, "--", config=_CONFIG)
+    output = await git.run(
+        differences_of(repo), "diff", *_PLAIN, "--numstat", "-z", base, snapshot, "--", config=_CONFIG
+    )
     return total(parse_numstat(output.stdout))
 
 
@@ -78,4 +80,4 @@ def diff_patch(
     To show one renamed file give both of its paths.
     """
     shape = ("--patch", f"--unified={context}")
-    return git.stream(checkout_of(repo), "diff", *_PLAIN, *shape, base, snapshot, "--", *paths, config=_CONFIG)
+    return git.stream(differences_of(repo), "diff", *_PLAIN, *shape, base, snapshot, "--", *paths, config=_CONFIG)

@@ -45,11 +45,14 @@ def _escaped(path: str) -> str:
 def _append(file: Path, line: str) -> None:
     try:
         file.parent.mkdir(exist_ok=True)
-        before = file.read_bytes() if file.exists() else b""
-        newline = b"" if not before or before.endswith(b"\n") else b"\n"
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
-        with os.fdopen(os.open(file, flags, 0o644), "ab") as out:
-            out.write(newline + line.encode("utf-8", "surrogateescape"))
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(file, flags, 0o644)
+        try:
+            size = os.fstat(descriptor).st_size
+            newline = b"" if not size or os.pread(descriptor, 1, size - 1) == b"\n" else b"\n"
+            os.write(descriptor, newline + line.encode("utf-8", "surrogateescape"))
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise AgentPaneError(
             ErrorCode.WORKTREE_CREATION_FAILED,

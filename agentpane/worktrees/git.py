@@ -22,6 +22,7 @@ from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.temporary import TemporaryFolder
 from agentpane.worktrees.child import GRACE, Child
 from agentpane.worktrees.config import ConfigCache, Pins
+from agentpane.worktrees.gitfiles import endless, endless_records
 
 CHUNK = 64 * 1024
 TIMEOUT = 120.0
@@ -60,6 +61,8 @@ class Place:
     # The configuration whose filters stay in force: none, or those of the person outside of the repository.
     own_filters: bool = False
     allowed_filters: frozenset[str] = frozenset()
+    # sha1 or sha256: only the objects of `common_dir` are there, and none of the repository's settings or attributes.
+    objects_alone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,8 @@ class GitRunner:
         private = TemporaryFolder("git")
         self._private = private.path
         (self._private / "empty").mkdir()
+        for object_format in ("sha1", "sha256"):
+            _make_bare(self._private / object_format, object_format)
         self._remove_private = weakref.finalize(self, private.close)
 
     def close(self) -> None:
@@ -127,6 +132,7 @@ class GitRunner:
         place: None only for what needs no repository (`--version`, `init`).
         index: the index file to use in place of the place's own.
         """
+        _refuse_endless(place, arguments)
         pins = await self._pins(place)
         output = await self._finish(place, arguments, pins, index, config, cwd, stdin, timeout)
         if output.exit_code not in ok:
@@ -143,6 +149,7 @@ class GitRunner:
         timeout: float = LONG_TIMEOUT,
     ) -> AsyncIterator[bytes]:
         """Yield git's output as it comes, at most 64 KiB at once; ends git when the reader stops early."""
+        _refuse_endless(place, arguments)
         pins = await self._pins(place)
         async with self._streams:
             call = self._call(place, arguments, pins, None, config, None)
@@ -175,15 +182,22 @@ class GitRunner:
     async def _pins(self, place: Place | None) -> Pins:
         if place is None:
             return Pins()
-        config = self._config.get(place.git_dir)
+        git_dir, common_dir = self._folders(place)
+        config = self._config.get(git_dir)
         if config is None:
             before = self._config.clock()
             command = ("config", "--list", "--show-scope", "--show-origin", "--includes", "-z")
             output = await self._finish(place, command, Pins(), None, None, None, b"", TIMEOUT)
             if output.exit_code != 0:
                 raise GitError(_refusal(command, output), (self._program, *command), output.exit_code, output.stderr)
-            config = self._config.put(place.git_dir, place.common_dir, output.stdout, before)
-        return config.pins(place.own_filters, place.allowed_filters)
+            config = self._config.put(git_dir, common_dir, output.stdout, before)
+        return config.pins(place.own_filters, place.allowed_filters, (place.common_dir, place.work_tree))
+
+    def _folders(self, place: Place) -> tuple[Path, Path]:
+        """The git folder and the common folder that git is told of."""
+        if place.objects_alone is None:
+            return place.git_dir, place.common_dir
+        return self._private / place.objects_alone, self._private / place.objects_alone
 
     def _call(
         self,
@@ -199,11 +213,14 @@ class GitRunner:
         pinned: list[str] = []
         if place is not None:
             folder = place.work_tree or self._private / "empty"
-            environment["GIT_COMMON_DIR"] = str(place.common_dir)
-            pinned = [f"--git-dir={place.git_dir}", f"--work-tree={folder}"]
+            git_dir, common_dir = self._folders(place)
+            environment["GIT_COMMON_DIR"] = str(common_dir)
+            pinned = [f"--git-dir={git_dir}", f"--work-tree={folder}"]
+            if place.objects_alone is not None:
+                environment["GIT_OBJECT_DIRECTORY"] = str(place.common_dir / "objects")
             if index is not None:
                 environment["GIT_INDEX_FILE"] = str(index)
-            elif place.work_tree is None:
+            elif place.work_tree is None or place.objects_alone is not None:
                 environment["GIT_INDEX_FILE"] = str(self._private / "empty" / "index")
         _add_config(environment, {**pins.config, **(config or {})})
         command = (self._program, "--no-pager", "--literal-pathspecs", *pinned, *arguments)
@@ -249,6 +266,9 @@ class GitRunner:
 def scrubbed_environment() -> dict[str, str]:
     """The person's environment without anything that redirects git or answers in its place."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") and name not in _DROPPED}
+    # Git is started in a worktree, where a relative folder of programs is the agent's.
+    programs = [folder for folder in kept.pop("PATH", os.defpath).split(os.pathsep) if os.path.isabs(folder)]
+    kept["PATH"] = os.pathsep.join(programs or os.defpath.split(os.pathsep))
     kept.update(
         {
             "GIT_TERMINAL_PROMPT": "0",
@@ -257,6 +277,9 @@ def scrubbed_environment() -> dict[str, str]:
             "GIT_NO_REPLACE_OBJECTS": "1",
             "GIT_NO_LAZY_FETCH": "1",
             "GIT_GRAFT_FILE": os.devnull,
+            "GIT_TRACE2": "0",  # these three override what a file says that the person's configuration includes
+            "GIT_TRACE2_EVENT": "0",
+            "GIT_TRACE2_PERF": "0",
             "GIT_EDITOR": ":",
             "GIT_PAGER": "cat",
             "LC_ALL": "C",
@@ -271,6 +294,33 @@ def _add_config(environment: dict[str, str], config: Mapping[str, str]) -> None:
     for number, (key, value) in enumerate(config.items()):
         environment[f"GIT_CONFIG_KEY_{number}"] = key
         environment[f"GIT_CONFIG_VALUE_{number}"] = value
+
+
+def _make_bare(folder: Path, object_format: str) -> None:
+    """An empty repository, for calls that are to see objects alone."""
+    (folder / "refs").mkdir(parents=True)
+    (folder / "HEAD").write_text("ref: refs/heads/none\n")
+    version = "0\n" if object_format == "sha1" else f"1\n[extensions]\n\tobjectFormat = {object_format}\n"
+    (folder / "config").write_text(f"[core]\n\tbare = false\n\trepositoryFormatVersion = {version}")
+
+
+def _refuse_endless(place: Place | None, arguments: Sequence[str]) -> None:
+    if place is None:
+        return
+    found = endless(place.common_dir, place.git_dir, place.work_tree)
+    if found is None and arguments[0] == "worktree":
+        found = endless_records(place.common_dir)
+    if found is not None:
+        raise endless_error(found, arguments)
+
+
+def endless_error(path: Path, arguments: Sequence[str] = ()) -> GitError:
+    """Says which file git would wait for, without end."""
+    return GitError(
+        f"{path} is a pipe, a device or a socket, for which git would wait without end. Nothing has been changed.",
+        arguments, None, code=ErrorCode.VALIDATION_ERROR,
+        hint="Remove it, or put back the file that belongs there. Then try again.",
+    )  # fmt: skip
 
 
 def _refusal(arguments: Sequence[str], output: GitOutput) -> str:

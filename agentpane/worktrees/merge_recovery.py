@@ -18,6 +18,7 @@ import psutil
 from agentpane.domain.diff import FileChange, encode_path, parse_raw
 from agentpane.worktrees.checkout import lock_of, place_of
 from agentpane.worktrees.git import LONG_TIMEOUT, GitRunner, Place
+from agentpane.worktrees.gitfiles import read_line
 from agentpane.worktrees.places import head_branch, objects_of
 from agentpane.worktrees.repository import branch_tip, is_ancestor
 from agentpane.worktrees.values import MergeIntent, MergeRecovery, RecoveryOutcome, Repository
@@ -71,7 +72,7 @@ def _locked(lock: Path) -> MergeRecovery:
 def _take_ref_lock(lock: Path, intent: MergeIntent) -> bool:
     """Remove a ref's lock if it is ours: nobody holds it open, and it holds the commit of the intent."""
     with suppress(OSError):
-        if lock.read_bytes().strip() == intent.new.encode() and not _is_held(lock):
+        if read_line(lock).strip() == intent.new and not _is_held(lock):
             lock.unlink()
             return True
     return not lock.exists()

@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.worktrees.git import Place
+from agentpane.worktrees.gitfiles import read_line, write_new
 from agentpane.worktrees.values import Repository, Worktree
 
 
@@ -26,6 +28,14 @@ def checkout_of(repo: Repository) -> Place:
     work_tree = None if repo.bare else repo.path
     hold_common_dir(repo.git_dir, repo.common_dir)
     return Place(repo.git_dir, repo.common_dir, work_tree, allowed_filters=repo.allowed_filters)
+
+
+def differences_of(repo: Repository) -> Place:
+    """For showing what differs between commits: the attributes of the person's checkout count, and no setting of the
+    repository, since both its configuration and its `info/attributes` can have text shown as binary, or as nothing.
+    """
+    work_tree = None if repo.bare else repo.path
+    return Place(repo.git_dir, repo.common_dir, work_tree, objects_alone=repo.object_format)
 
 
 def inside(repo: Repository, worktree: Worktree) -> Place:
@@ -48,10 +58,10 @@ def inside(repo: Repository, worktree: Worktree) -> Place:
 def hold_common_dir(git_dir: Path, common_dir: Path) -> None:
     """Put a rewritten `commondir` right: git looks refs up through it, whatever GIT_COMMON_DIR says."""
     pointer = git_dir / "commondir"
-    if git_dir == common_dir or Path(os.path.realpath(git_dir / _read_line(pointer))) == common_dir:
+    if git_dir == common_dir or Path(os.path.realpath(git_dir / read_line(pointer))) == common_dir:
         return
     right = git_dir / f"commondir.agentpane-{os.getpid()}"
-    right.write_text(f"{os.path.relpath(common_dir, git_dir)}\n", "utf-8", "surrogateescape")
+    write_new(right, f"{os.path.relpath(common_dir, git_dir)}\n")
     os.replace(right, pointer)
 
 
@@ -69,7 +79,7 @@ def checkouts(repo: Repository, branch: str) -> list[Checkout]:
     found: list[Checkout] = []
     for git_dir, path in _work_trees(repo):
         busy = any(
-            _read_line(git_dir / state / "head-name") == f"refs/heads/{branch}"
+            read_line(git_dir / state / "head-name") == f"refs/heads/{branch}"
             for state in ("rebase-merge", "rebase-apply")
         )
         if (busy or head_branch(git_dir) == branch) and path.is_dir():
@@ -78,8 +88,12 @@ def checkouts(repo: Repository, branch: str) -> list[Checkout]:
 
 
 def head_branch(git_dir: Path) -> str | None:
-    """The branch that a git folder's HEAD names; None when it is detached."""
-    head = _read_line(git_dir / "HEAD")
+    """The branch that a git folder's HEAD names, be it as a link, as of old; None when it is detached."""
+    with suppress(OSError):
+        linked = os.readlink(git_dir / "HEAD")
+        if linked.startswith("refs/heads/"):
+            return linked.removeprefix("refs/heads/")
+    head = read_line(git_dir / "HEAD")
     prefix = "ref: refs/heads/"
     return head.removeprefix(prefix).strip() if head.startswith(prefix) else None
 
@@ -92,7 +106,7 @@ def registered(repo: Repository) -> Iterator[tuple[Path, Path]]:
     except OSError:
         return
     for name in names:
-        pointer = _read_line(folder / name / "gitdir")
+        pointer = read_line(folder / name / "gitdir")
         if pointer:
             yield folder / name, Path(os.path.normpath(folder / name / pointer)).parent
 
@@ -108,11 +122,15 @@ def _work_trees(repo: Repository) -> Iterator[tuple[Path, Path]]:
             yield repo.common_dir, repo.path
         elif repo.common_dir.name == ".git":
             yield repo.common_dir, repo.common_dir.parent
-    yield from registered(repo)
+    for git_dir, path in registered(repo):
+        if _leads_back(path, git_dir):
+            yield git_dir, path
 
 
-def _read_line(path: Path) -> str:
-    try:
-        return path.read_text("utf-8", "surrogateescape").removesuffix("\n")
-    except OSError:
-        return ""
+def _leads_back(path: Path, git_dir: Path) -> bool:
+    """Whether the folder is the worktree of that record. A record alone may name any folder of the person's."""
+    pointer = path / ".git"
+    if pointer.is_symlink() or not read_line(pointer).startswith("gitdir: "):
+        return False
+    named = os.path.join(path, read_line(pointer).removeprefix("gitdir: "))
+    return os.path.realpath(named) == os.path.realpath(git_dir)

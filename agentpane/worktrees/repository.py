@@ -14,7 +14,8 @@ from pathlib import Path
 from agentpane.domain.diff import decode_path, display_path, split_z
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.worktrees.config import parse_config
-from agentpane.worktrees.git import GitError, GitRunner, Place
+from agentpane.worktrees.git import GitError, GitRunner, Place, endless_error
+from agentpane.worktrees.gitfiles import endless, read_line
 from agentpane.worktrees.places import checkout_of, head_branch, objects_of
 from agentpane.worktrees.values import BranchTip, Repository
 
@@ -45,7 +46,12 @@ async def open_repository(git: GitRunner, path: Path, allowed_filters: frozenset
         raise AgentPaneError(
             ErrorCode.PROJECT_PATH_INVALID, f"{path} {what}.", "Give the path of a folder that is a git repository."
         )
-    root, git_dir, common_dir, bare = await asyncio.to_thread(_locate, Path(os.path.realpath(path)))
+    whole = Path(os.path.realpath(path))
+    for folder in (whole, whole / ".git"):  # a bare repository, or its checkout
+        found = endless(folder, folder, None)
+        if found is not None:
+            raise endless_error(found)
+    root, git_dir, common_dir, bare = await asyncio.to_thread(_locate, whole)
     place = Place(git_dir, common_dir, None if bare else root)
     try:
         object_format = (await git.run(place, "rev-parse", "--show-object-format")).line
@@ -156,10 +162,7 @@ async def ref_tip(git: GitRunner, repo: Repository, ref: str) -> str | None:
     """The commit that a full ref names. A loose ref is a file, which is quicker read than asked for."""
     if "\0" in ref or "\n" in ref or ".." in ref:
         return None
-    try:
-        text = (repo.common_dir / ref).read_text("ascii").strip()
-    except (OSError, ValueError):
-        text = ""
+    text = read_line(repo.common_dir / ref).strip()
     if _SHA.match(text):
         return text
     found = await git.run(objects_of(repo), "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}", ok=(0, 1, 128))

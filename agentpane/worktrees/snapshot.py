@@ -150,5 +150,9 @@ async def _settle(git: GitRunner, place: Place, branch: str, index: Path) -> Non
 
 def _replace_index(made: Path, own: Path) -> None:
     temporary = own.with_name(f"index.agentpane-{os.getpid()}")
-    shutil.copy2(made, temporary)
+    temporary.unlink(missing_ok=True)
+    # Through no link that lies there meanwhile.
+    with open(made, "rb") as source, open(temporary, "xb") as copy:
+        shutil.copyfileobj(source, copy, 1024 * 1024)
+    shutil.copystat(made, temporary)
     os.replace(temporary, own)
