@@ -19,7 +19,16 @@ from agentpane.api.health import GetHealth as GetHealth
 from agentpane.api.health import ListWorktrees as ListWorktrees
 from agentpane.api.health import RemoveWorktree as RemoveWorktree
 from agentpane.api.health import Repair as Repair
+from agentpane.api.keeping import DeleteRecovery as DeleteRecovery
+from agentpane.api.keeping import ListRecoveries as ListRecoveries
+from agentpane.api.keeping import ListTurns as ListTurns
+from agentpane.api.keeping import ResetWorktree as ResetWorktree
+from agentpane.api.keeping import RestoreRecovery as RestoreRecovery
 from agentpane.api.pool import GetPool as GetPool
+from agentpane.api.resolving import AbandonResolution as AbandonResolution
+from agentpane.api.resolving import HandOverConflict as HandOverConflict
+from agentpane.api.resolving import TakeResolution as TakeResolution
+from agentpane.api.resolving import WriteConflict as WriteConflict
 from agentpane.api.upkeep import BackupDatabase as BackupDatabase
 from agentpane.api.upkeep import ChangeSettings as ChangeSettings
 from agentpane.api.upkeep import CheckDatabase as CheckDatabase

@@ -13,6 +13,7 @@ from agentpane.domain.checks import Check
 from agentpane.domain.conflicts import Conflict, Overlap
 from agentpane.domain.policy import Policy
 from agentpane.domain.projects import DEFAULT_POOL_SIZE, DEFAULT_TOOLS, DEFAULT_WORKTREE_ROOT, ProjectConfig
+from agentpane.domain.resolving import Merging
 from agentpane.domain.sandbox import NetworkMode
 from agentpane.domain.tasks import Todo
 
@@ -96,6 +97,7 @@ STRINGS: TypeAdapter[tuple[str, ...]] = TypeAdapter(tuple[str, ...])
 LABELS: TypeAdapter[tuple[str, ...]] = TypeAdapter(Annotated[tuple[str, ...], Field(max_length=10)])
 CONFLICTS: TypeAdapter[tuple[Conflict, ...]] = TypeAdapter(tuple[Conflict, ...])
 OVERLAPS: TypeAdapter[tuple[Overlap, ...]] = TypeAdapter(tuple[Overlap, ...])
+MERGING: TypeAdapter[Merging] = TypeAdapter(Merging)
 TODOS: TypeAdapter[tuple[Todo, ...]] = TypeAdapter(tuple[Todo, ...])
 OBJECT: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
 ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)

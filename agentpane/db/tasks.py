@@ -117,6 +117,7 @@ def _cards() -> AnySelect:
             _T.updated_at,
             _T.todos,
             _T.overlaps,
+            WorktreeTable.merging,
             RunTable.status,
             RunTable.turn_count,
             RunTable.turn_limit,
@@ -136,6 +137,7 @@ def _cards() -> AnySelect:
         )
         .select_from(_T)
         .outerjoin(AgentTable, AgentTable.id == _T.agent_id)
+        .outerjoin(WorktreeTable, WorktreeTable.id == _T.worktree_id)
         .outerjoin(RunTable, and_(RunTable.task_id == _T.id, RunTable.number == newest))
         .outerjoin(queue, queue.c.id == RunTable.id)
         .outerjoin(asked, asked.c.task_id == _T.id)
@@ -356,9 +358,9 @@ def _shift(
 
 def _card(row: AnyRow, checked: tuple[CheckResult, ...]) -> TaskCard:
     values = tuple(row)
-    run = None if values[18] is None else RunBrief(*values[18:])
+    run = None if values[19] is None else RunBrief(*values[19:])
     (task_id, project_id, title, labels, column, position, agent_id, agent, files, added, removed) = values[:11]
-    (rejections, conflicts, code, pending, updated_at, todos, overlaps) = values[11:18]
+    (rejections, conflicts, code, pending, updated_at, todos, overlaps, merging) = values[11:19]
     return TaskCard(
         id=TaskId(task_id),
         project_id=ProjectId(project_id),
@@ -380,4 +382,5 @@ def _card(row: AnyRow, checked: tuple[CheckResult, ...]) -> TaskCard:
         todos=todos,
         checks=checked,
         overlaps=overlaps,
+        resolving=None if merging is None else merging.shown,
     )

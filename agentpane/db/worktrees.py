@@ -31,6 +31,7 @@ _SETTABLE = frozenset(
         "last_error",
         "merged_at",
         "removed_at",
+        "merging",
     }
 )
 
@@ -75,12 +76,17 @@ def get(connection: Connection, worktree_id: WorktreeId) -> WorktreeRow:
 
 
 def set_fields(connection: Connection, /, worktree_id: WorktreeId, at: datetime, **fields: Any) -> WorktreeRow:
-    """Change what is known of a worktree. A status other than `error` clears the last error."""
+    """Change what is known of a worktree. A status other than `error` clears the last error.
+
+    `removed` ends the resolution of a conflict too.
+    """
     unknown = fields.keys() - _SETTABLE
     if unknown:
         raise ValueError(f"not to be set: {', '.join(sorted(unknown))}")
     if fields.get("status", WorktreeStatus.ERROR) is not WorktreeStatus.ERROR:
         fields = {"last_error": None, **fields}
+    if fields.get("status") is WorktreeStatus.REMOVED:
+        fields = {"merging": None, **fields}
     if connection.execute(update(_W).where(_W.id == worktree_id).values(updated_at=at, **fields)).rowcount == 0:
         raise _not_found(worktree_id)
     return get(connection, worktree_id)
@@ -131,6 +137,7 @@ def _rows() -> AnySelect:
         _W.updated_at,
         _W.merged_at,
         _W.removed_at,
+        _W.merging,
     )
 
 

@@ -31,6 +31,8 @@ class BoardEvent(StrEnum):
     CANCEL = "cancel"
     APPROVE = "approve"
     REJECT = "reject"
+    HAND_OVER = "hand_over"  # its conflict, to its agent
+    TAKE_BACK = "take_back"  # from there, unresolved
     UNDO = "undo"
 
 
@@ -40,6 +42,8 @@ TRANSITIONS: Mapping[tuple[Column, BoardEvent], Column] = {
     (Column.IN_PROGRESS, BoardEvent.CANCEL): Column.BACKLOG,
     (Column.WAITING_APPROVAL, BoardEvent.APPROVE): Column.VERIFIED,
     (Column.WAITING_APPROVAL, BoardEvent.REJECT): Column.IN_PROGRESS,
+    (Column.WAITING_APPROVAL, BoardEvent.HAND_OVER): Column.IN_PROGRESS,
+    (Column.IN_PROGRESS, BoardEvent.TAKE_BACK): Column.WAITING_APPROVAL,
     (Column.WAITING_APPROVAL, BoardEvent.CANCEL): Column.BACKLOG,
     (Column.VERIFIED, BoardEvent.UNDO): Column.WAITING_APPROVAL,
 }

@@ -10,6 +10,7 @@ from agentpane.domain.board import Column
 from agentpane.domain.checks import CheckResult
 from agentpane.domain.conflicts import Conflict, Overlap
 from agentpane.domain.ids import AgentId, ProjectId, SessionId, TaskId
+from agentpane.domain.resolving import Resolving
 from agentpane.domain.runs import PauseReason, Run, RunStatus
 
 
@@ -73,6 +74,7 @@ class TaskCard:
     todos: tuple[Todo, ...] = ()
     checks: tuple[CheckResult, ...] = ()  # of its snapshot, in their order
     overlaps: tuple[Overlap, ...] = ()  # with other cards that wait or run
+    resolving: Resolving | None = None  # while a conflict is being resolved in its worktree
 
     @property
     def conflict_paths(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from agentpane.domain.ids import ProjectId, TaskId, WorktreeId
+from agentpane.domain.resolving import Merging
 
 
 class WorktreeStatus(StrEnum):
@@ -44,3 +45,4 @@ class WorktreeRow:
     updated_at: datetime
     merged_at: datetime | None
     removed_at: datetime | None
+    merging: Merging | None = None  # while a conflict of the card is being resolved in it

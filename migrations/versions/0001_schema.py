@@ -274,6 +274,7 @@ CREATE TABLE worktrees (
     last_error TEXT,
     merged_at INTEGER,
     removed_at INTEGER,
+    merging TEXT,
     created_at INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)) NOT NULL,
     updated_at INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)) NOT NULL,
     CONSTRAINT pk_worktrees PRIMARY KEY (id),
@@ -369,11 +370,34 @@ CREATE TABLE recoveries (
     sha TEXT NOT NULL,
     reason TEXT NOT NULL,
     size_bytes INTEGER DEFAULT 0 NOT NULL,
+    files INTEGER DEFAULT 0 NOT NULL,
+    title TEXT DEFAULT '' NOT NULL,
+    project TEXT DEFAULT '' NOT NULL,
+    repository TEXT NOT NULL,
+    branch TEXT NOT NULL,
+    base_branch TEXT NOT NULL,
+    base_sha TEXT,
+    parent TEXT NOT NULL,
+    copied TEXT DEFAULT '[]' NOT NULL,
     created_at INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)) NOT NULL,
     expires_at INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)) NOT NULL,
-    CONSTRAINT pk_recoveries PRIMARY KEY (id),
-    CONSTRAINT fk_recoveries_project_id FOREIGN KEY(project_id) REFERENCES projects (id) ON DELETE CASCADE,
-    CONSTRAINT fk_recoveries_task_id FOREIGN KEY(task_id) REFERENCES tasks (id) ON DELETE SET NULL
+    CONSTRAINT pk_recoveries PRIMARY KEY (id)
+)
+""",
+    """
+CREATE TABLE turn_snapshots (
+    run_id TEXT NOT NULL,
+    turn INTEGER NOT NULL,
+    task_id TEXT NOT NULL,
+    repository TEXT NOT NULL,
+    sha TEXT NOT NULL,
+    tree TEXT NOT NULL,
+    files INTEGER NOT NULL,
+    added INTEGER NOT NULL,
+    removed INTEGER NOT NULL,
+    left_out TEXT DEFAULT '[]' NOT NULL,
+    created_at INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)) NOT NULL,
+    CONSTRAINT pk_turn_snapshots PRIMARY KEY (run_id, turn)
 )
 """,
     """
@@ -511,6 +535,7 @@ INDEXES = (
     "CREATE INDEX recoveries_expires_idx ON recoveries (expires_at)",
     "CREATE INDEX recoveries_project_idx ON recoveries (project_id, created_at)",
     "CREATE INDEX recoveries_task_idx ON recoveries (task_id)",
+    "CREATE INDEX turn_snapshots_task_idx ON turn_snapshots (task_id, created_at)",
     "CREATE INDEX audit_logs_agent_idx ON audit_logs (agent_id)",
     "CREATE INDEX audit_logs_agent_run_idx ON audit_logs (agent_run_id)",
     "CREATE UNIQUE INDEX audit_logs_number_idx ON audit_logs (project_id, number)",

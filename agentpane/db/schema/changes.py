@@ -12,6 +12,7 @@ from agentpane.db.columns import ExactPath, Json, Words, json_default, one_of
 from agentpane.db.schema.base import Base, Times, identifier, moment, moment_now, refers
 from agentpane.domain.checks import CheckState
 from agentpane.domain.merges import MergeKind, MergeState
+from agentpane.domain.resolving import Merging
 from agentpane.domain.review import MergeStrategy, ReviewVerdict
 from agentpane.domain.worktrees import WorktreeStatus
 
@@ -47,6 +48,7 @@ class WorktreeTable(Times, Base):
     last_error: Mapped[str | None] = mapped_column(Words)
     merged_at: Mapped[datetime | None] = moment()
     removed_at: Mapped[datetime | None] = moment()
+    merging: Mapped[Merging | None] = mapped_column(Json("resolution of a conflict", documents.MERGING))
 
     __table_args__ = (
         Index("worktrees_project_idx", "project_id"),
@@ -152,17 +154,28 @@ class CheckTable(Base):
 
 
 class RecoveryTable(Base):
-    """A recovery snapshot, kept under its ref until it expires."""
+    """A recovery snapshot, kept under its ref until it expires; it outlives its card and its project."""
 
     __tablename__ = "recoveries"
 
     id: Mapped[str] = identifier()
-    project_id: Mapped[str] = mapped_column(Text, refers("projects.id", "CASCADE"), nullable=False)
-    task_id: Mapped[str | None] = mapped_column(Text, refers("tasks.id", "SET NULL"))
+    project_id: Mapped[str] = mapped_column(Text, nullable=False)
+    task_id: Mapped[str | None] = mapped_column(Text)
     ref: Mapped[str] = mapped_column(Text, nullable=False)
     sha: Mapped[str] = mapped_column(Text, nullable=False)
     reason: Mapped[str] = mapped_column(Words, nullable=False)
     size_bytes: Mapped[int] = mapped_column(Integer, nullable=False, server_default=text("0"))
+    files: Mapped[int] = mapped_column(Integer, nullable=False, server_default=text("0"))
+    title: Mapped[str] = mapped_column(Words, nullable=False, server_default=text("''"))
+    project: Mapped[str] = mapped_column(Words, nullable=False, server_default=text("''"))
+    repository: Mapped[str] = mapped_column(Text, nullable=False)
+    branch: Mapped[str] = mapped_column(Text, nullable=False)
+    base_branch: Mapped[str] = mapped_column(Text, nullable=False)
+    base_sha: Mapped[str | None] = mapped_column(Text)
+    parent: Mapped[str] = mapped_column(Text, nullable=False)
+    copied: Mapped[tuple[str, ...]] = mapped_column(
+        Json("list of copied files", documents.STRINGS), nullable=False, server_default=json_default([])
+    )
     created_at: Mapped[datetime] = moment_now()
     expires_at: Mapped[datetime] = moment_now()
 
@@ -171,3 +184,25 @@ class RecoveryTable(Base):
         Index("recoveries_task_idx", "task_id"),
         Index("recoveries_expires_idx", "expires_at"),
     )
+
+
+class TurnTable(Base):
+    """What a turn left in its worktree, kept under a ref; the row goes only after the ref."""
+
+    __tablename__ = "turn_snapshots"
+
+    run_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    turn: Mapped[int] = mapped_column(Integer, primary_key=True)
+    task_id: Mapped[str] = mapped_column(Text, nullable=False)
+    repository: Mapped[str] = mapped_column(Text, nullable=False)
+    sha: Mapped[str] = mapped_column(Text, nullable=False)
+    tree: Mapped[str] = mapped_column(Text, nullable=False)
+    files: Mapped[int] = mapped_column(Integer, nullable=False)
+    added: Mapped[int] = mapped_column(Integer, nullable=False)
+    removed: Mapped[int] = mapped_column(Integer, nullable=False)
+    left_out: Mapped[tuple[str, ...]] = mapped_column(
+        Json("list of files left out", documents.STRINGS), nullable=False, server_default=json_default([])
+    )
+    created_at: Mapped[datetime] = moment_now()
+
+    __table_args__ = (Index("turn_snapshots_task_idx", "task_id", "created_at"),)
