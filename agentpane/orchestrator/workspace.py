@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from functools import partial
 from pathlib import Path
 
@@ -82,18 +83,38 @@ class Workspaces:
         row = await self._core.db.read(worktrees.for_task, task.card.id)
         if row is None or row.status is WorktreeStatus.REMOVED:
             return None
+        return await self.take_away(row, repository, reason, task=task, delete_branch_at=delete_branch_at)
+
+    async def take_away(
+        self,
+        row: WorktreeRow,
+        repository: Repository | None,
+        reason: str,
+        *,
+        task: Task | None = None,
+        actor: str = "engine",
+        delete_branch_at: str | None = None,
+    ) -> str | None:
+        """The same for a row, whose card may be gone. What is not ours is forgotten, and left where it is."""
         now = self._core.clock.now
-        if repository is None or row.git_dir is None or not await self._is_ours(row, repository):
-            await self._let_go(row)
+        if repository is None or row.git_dir is None:
+            await self._let_go(row, None)
             return None
         worktree = as_worktree(row)
+        why = await self._core.git.why_not_ours(repository, worktree)
+        if why is not None:
+            await self._let_go(row, why)
+            return None
         ref = None
         if worktree.path.is_dir():
             await self._restore_branch(task, row, repository)
-            ref = await self._bin.keep(task.card.id, row, worktree, repository, reason)
+            for inner in await self._core.git.worktrees_inside(repository, worktree):
+                where = f"{reason} (a worktree inside, {inner.path.relative_to(worktree.path)})"
+                await self._bin.keep(row.task_id, row, inner, repository, where)
+            ref = await self._bin.keep(row.task_id, row, worktree, repository, reason)
             await self._core.db.write(worktrees.set_fields, row.id, now(), status=WorktreeStatus.REMOVING)
         try:
-            await self._core.git.remove_worktree(repository, worktree, delete_branch_at is not None, delete_branch_at)
+            await self._core.git.remove_worktree(repository, worktree, delete_branch_at)
         except AgentPaneError as error:
             stays = WorktreeStatus.ACTIVE if worktree.path.is_dir() else WorktreeStatus.ERROR
             await self._core.db.write(worktrees.set_fields, row.id, now(), status=stays, last_error=error.message)
@@ -101,9 +122,10 @@ class Workspaces:
         await self._core.db.write(worktrees.set_fields, row.id, now(), status=WorktreeStatus.REMOVED, removed_at=now())
         entry = self._core.record(
             "worktree.remove",
-            task.card.project_id,
-            actor="engine",
-            task=task.card,
+            row.project_id,
+            actor=actor,
+            task=task.card if task else None,
+            task_id=row.task_id,
             input={"path": row.path, "branch": row.branch, "reason": reason},
             output={"recovery": ref, "branch_deleted_at": delete_branch_at},
         )
@@ -124,38 +146,39 @@ class Workspaces:
         fields: dict[str, object] = {"status": WorktreeStatus.ACTIVE, "removed_at": None, "base_sha": base}
         fields |= {"deps_installed": False, "init_script_run": False}
         try:
-            made = await self._core.git.attach_worktree(repository, Path(row.path), row.branch, row.copied)
+            made = await self._core.git.attach_worktree(repository, Path(row.path), row.branch, row.copied, row.id)
             fields |= {"path": str(made.path), "git_dir": str(made.git_dir), "env_copied": bool(made.copied)}
         except AgentPaneError as error:
             log.warning("the worktree of task %s is made later: %s", task.card.id, error.message)
         await self._core.db.write(partial(worktrees.set_fields, worktree_id=row.id, at=now(), **fields))
 
-    async def _restore_branch(self, task: Task, row: WorktreeRow, repository: Repository) -> None:
+    async def _restore_branch(self, task: Task | None, row: WorktreeRow, repository: Repository) -> None:
         """A worktree without its branch has no commit to compare with: put a deleted branch back where it was."""
-        known = task.snapshot or row.base_sha
+        known = (task.snapshot if task else None) or row.base_sha
         if known is not None and await self._core.git.branch_tip(repository, row.branch) is None:
             await self._core.git.restore_branch(repository, row.branch, known)
 
-    async def _is_ours(self, row: WorktreeRow, repository: Repository) -> bool:
-        """Whether git still has its record of the worktree at exactly this path."""
-        listed = await self._core.git.list_worktrees(repository)
-        return any(str(worktree.path) == row.path for worktree in listed)
-
-    async def _let_go(self, row: WorktreeRow) -> None:
-        """Forget a worktree that git does not know (any more): what may lie at its path is not touched."""
-        left = (
-            f"Not known to git any more; what lies at {row.path} was left alone." if Path(row.path).exists() else None
-        )
+    async def _let_go(self, row: WorktreeRow, why: str | None) -> None:
+        """Forget a worktree that is not ours (any more): what may lie at its path is not touched."""
+        left = f"What lies at {row.path} was left alone: {why or 'its repository is away'}."
+        told = left if os.path.lexists(row.path) else None
         now = self._core.clock.now()
         await self._core.db.write(
-            worktrees.set_fields, row.id, now, status=WorktreeStatus.REMOVED, removed_at=now, last_error=left
+            worktrees.set_fields, row.id, now, status=WorktreeStatus.REMOVED, removed_at=now, last_error=told
         )
 
     async def _found(self, row: WorktreeRow, repository: Repository, recorder: Recorder) -> Worktree:
         worktree = as_worktree(row)
         if worktree.path.is_dir():
             return worktree
-        again = await self._core.git.attach_worktree(repository, worktree.path, row.branch, row.copied)
+        elsewhere = await self._core.git.moved_to(repository, worktree)
+        if elsewhere is not None:
+            raise AgentPaneError(
+                ErrorCode.WORKTREE_NOT_FOUND,
+                f"The card's worktree was moved to {elsewhere}.",
+                hint="`agentpane doctor --fix` lets the card follow it. Nothing has changed.",
+            )
+        again = await self._core.git.attach_worktree(repository, worktree.path, row.branch, row.copied, row.id)
         data = {"state": "made_again", "path": str(again.path), "branch": again.branch}
         recorder.add(EventKind.WORKTREE, {**data, "text": prompts.WORKTREE_ANEW})
         await self._core.audit(
@@ -164,7 +187,7 @@ class Workspaces:
         await self._core.db.write(
             worktrees.set_fields, row.id, self._core.clock.now(), path=str(again.path), git_dir=str(again.git_dir)
         )
-        return Worktree(again.path, again.git_dir, again.branch)
+        return again.worktree
 
     async def _made(
         self, task: Task, project: Project, config: ProjectConfig, repository: Repository, recorder: Recorder
@@ -183,7 +206,7 @@ class Workspaces:
         row = await self._core.db.write(worktrees.create, new, self._core.clock.now())
         copies = tuple(dict.fromkeys((*((config.env_file,) if config.env_file else ()), *config.copy_files)))
         try:
-            made = await self._core.git.create_worktree(repository, WorktreePlan(path, branch, tip.sha, copies))
+            made = await self._core.git.create_worktree(repository, WorktreePlan(path, branch, tip.sha, copies, row.id))
         except BaseException as error:
             words = error.message if isinstance(error, AgentPaneError) else "It was stopped while it was being made."
             now = self._core.clock.now()
@@ -201,7 +224,7 @@ class Workspaces:
         entry = self._core.record("worktree.create", project.id, actor="engine", task=task.card, input=data)
         await self._core.audit(entry)
         await self._core.announce_task(task.card.id, counts=False)
-        return row, Worktree(made.path, made.git_dir, made.branch)
+        return row, made.worktree
 
     def _store_made(
         self,
@@ -287,7 +310,7 @@ class Workspaces:
 
 
 def as_worktree(row: WorktreeRow) -> Worktree:
-    return Worktree(Path(row.path), Path(row.git_dir or ""), row.branch)
+    return Worktree(Path(row.path), Path(row.git_dir or ""), row.branch, row.id)
 
 
 def worktree_root(project: Project, config: ProjectConfig) -> Path:

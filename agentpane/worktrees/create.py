@@ -18,6 +18,7 @@ from agentpane.worktrees import exclude
 from agentpane.worktrees.ageing import age_files
 from agentpane.worktrees.copying import copy_listed
 from agentpane.worktrees.git import LONG_TIMEOUT, GitError, GitRunner
+from agentpane.worktrees.identity import leave_mark, points_to
 from agentpane.worktrees.places import inside, objects_of, registered_git_dir
 from agentpane.worktrees.values import CreatedWorktree, Repository, Worktree, WorktreePlan
 
@@ -41,14 +42,20 @@ async def create_worktree(git: GitRunner, lock: asyncio.Lock, repo: Repository, 
             await asyncio.shield(_take_back(git, repo, path, ours, plan.base_sha, parents))
             raise
     try:
-        return await _fill(git, repo, path, branch, plan.copy_files)
+        return await _fill(git, repo, path, branch, plan.copy_files, plan.mark)
     except BaseException:
         await asyncio.shield(_take_back(git, repo, path, branch, plan.base_sha, parents))
         raise
 
 
 async def attach_worktree(
-    git: GitRunner, lock: asyncio.Lock, repo: Repository, path: Path, branch: str, copy_files: tuple[str, ...] = ()
+    git: GitRunner,
+    lock: asyncio.Lock,
+    repo: Repository,
+    path: Path,
+    branch: str,
+    copy_files: tuple[str, ...] = (),
+    mark: str = "",
 ) -> CreatedWorktree:
     """Make a worktree for a branch that exists. Raises WORKTREE_CREATION_FAILED; the branch is never touched."""
     async with lock:
@@ -60,7 +67,7 @@ async def attach_worktree(
             await asyncio.shield(_take_back(git, repo, path, None, "", parents))
             raise
     try:
-        return await _fill(git, repo, path, branch, copy_files)
+        return await _fill(git, repo, path, branch, copy_files, mark)
     except BaseException:
         await asyncio.shield(_take_back(git, repo, path, None, "", parents))
         raise
@@ -104,11 +111,12 @@ async def _add(git: GitRunner, repo: Repository, *arguments: str) -> None:
 
 
 async def _fill(
-    git: GitRunner, repo: Repository, path: Path, branch: str, copy_files: tuple[str, ...]
+    git: GitRunner, repo: Repository, path: Path, branch: str, copy_files: tuple[str, ...], mark: str
 ) -> CreatedWorktree:
     git_dir = await asyncio.to_thread(registered_git_dir, repo, path)
     if git_dir is None:
         raise AgentPaneError(ErrorCode.WORKTREE_CREATION_FAILED, f"Git has no record of the worktree {path}.")
+    await asyncio.to_thread(leave_mark, git_dir, mark)
     place = inside(repo, Worktree(path, git_dir, branch))
     try:
         await git.run(place, "reset", "--hard", "--quiet", config=_WHOLE, timeout=LONG_TIMEOUT)
@@ -120,17 +128,25 @@ async def _fill(
     copied: tuple[str, ...] = ()
     if copy_files and not repo.bare:
         copied = await asyncio.to_thread(copy_listed, repo.path, path, copy_files)
-    return CreatedWorktree(path, branch, git_dir, copied)
+    return CreatedWorktree(path, branch, git_dir, copied, mark)
 
 
 async def _take_back(
     git: GitRunner, repo: Repository, path: Path, branch: str | None, sha: str, parents: tuple[Path, ...]
 ) -> None:
-    """Undo a creation that failed; what cannot be undone is left for `doctor` to find."""
+    """Undo a creation that failed; what cannot be undone is left for `doctor` to find.
+
+    A folder that somebody else made in this very moment does not lead to git's record, and stays.
+    """
     registered = await asyncio.to_thread(registered_git_dir, repo, path)
-    await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+    made = registered is not None and await asyncio.to_thread(points_to, path) == registered
+    if made:
+        await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.rmdir()
     with suppress(GitError):
-        if registered is not None:
+        if made:
             await git.run(objects_of(repo), "worktree", "remove", "--force", "--force", "--", str(path))
     with suppress(GitError):
         if branch is not None:

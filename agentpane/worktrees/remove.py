@@ -1,6 +1,6 @@
 """Taking a worktree away: at once for whoever looks, while its files are deleted in the background.
 
-Only a folder that the repository has a record of, at exactly the recorded path, is ever touched.
+Only what `identity` finds to be ours is ever touched.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ import asyncio
 import os
 import secrets
 import shutil
-import stat
 from pathlib import Path
 
 from agentpane.domain.diff import decode_path, split_z
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.worktrees.git import GitError, GitRunner
-from agentpane.worktrees.places import objects_of, registered
+from agentpane.worktrees.identity import why_not_its_folder, why_not_ours
+from agentpane.worktrees.places import checkouts, objects_of
 from agentpane.worktrees.repository import branch_tip
 from agentpane.worktrees.values import ListedWorktree, Repository, Worktree
 
@@ -25,17 +25,18 @@ async def remove_worktree(
     lock: asyncio.Lock,
     repo: Repository,
     worktree: Worktree,
-    delete_branch: bool,
-    expected_sha: str | None = None,
+    delete_branch_at: str | None = None,
 ) -> Path | None:
     """Take the worktree away; returns the folder that is left to delete, if there is one.
 
-    delete_branch: also delete its branch, only if it still names `expected_sha` (or, without one, what it names now).
+    delete_branch_at: also delete its branch, if it still names this commit and is checked out nowhere else.
     Raises WORKTREE_REMOVAL_FAILED; what was not done then is as it was.
     """
     async with lock:
-        await asyncio.to_thread(_check, repo, worktree)
-        trash = await asyncio.to_thread(_to_trash, repo, worktree.path)
+        why = await asyncio.to_thread(why_not_ours, repo, worktree)
+        if why is not None:
+            raise _failed(worktree.path, why)
+        trash = await asyncio.to_thread(_to_trash, repo, worktree)
         try:
             # The folder is gone from its place, so git only drops its own record of it.
             await git.run(
@@ -46,28 +47,27 @@ async def remove_worktree(
             if trash is not None:
                 os.rename(trash, worktree.path)
             raise
-        if delete_branch:
-            await _delete_branch(git, repo, worktree.branch, expected_sha)
+        if delete_branch_at is not None:
+            await _delete_branch(git, repo, worktree.branch, delete_branch_at)
     return trash
 
 
-def _check(repo: Repository, worktree: Worktree) -> None:
-    if dict(registered(repo)).get(worktree.git_dir) != worktree.path or worktree.git_dir.is_symlink():
-        raise _failed(worktree.path, f"it is not a worktree that {repo.path} has a record of")
-    if worktree.path == repo.path:
-        raise _failed(worktree.path, "it is the repository itself")
+def _to_trash(repo: Repository, worktree: Worktree) -> Path | None:
+    """Rename the folder out of the way, onto the same disk; None when it is gone already.
+
+    What was renamed is looked at once more: the folder may have been replaced since the first look.
+    """
+    trash = _renamed(repo, worktree.path)
+    why = None if trash is None else why_not_its_folder(trash, worktree)
+    if trash is not None and why is not None:
+        os.rename(trash, worktree.path)
+        raise _failed(worktree.path, why)
+    return trash
 
 
-def _to_trash(repo: Repository, path: Path) -> Path | None:
-    """Rename the folder out of the way, onto the same disk; None when it is gone already."""
-    try:
-        kind = os.lstat(path).st_mode
-    except FileNotFoundError:
+def _renamed(repo: Repository, path: Path) -> Path | None:
+    if not os.path.lexists(path):
         return None
-    if not stat.S_ISDIR(kind):
-        raise _failed(path, "a link or a file lies in its place")
-    if os.path.realpath(path) != str(path):
-        raise _failed(path, "a link leads to it")
     name = secrets.token_hex(8)
     bin_ = trash_folder(repo)
     try:
@@ -101,12 +101,19 @@ def empty(folder: Path) -> None:
                     os.chmod(path, 0o700)
 
 
-async def _delete_branch(git: GitRunner, repo: Repository, branch: str, expected: str | None) -> None:
+async def _delete_branch(git: GitRunner, repo: Repository, branch: str, expected: str) -> None:
     tip = await branch_tip(git, repo, branch)
     if tip is None:
         return
+    held = await asyncio.to_thread(checkouts, repo, branch)
+    if held:
+        raise AgentPaneError(
+            ErrorCode.WORKTREE_REMOVAL_FAILED,
+            f"The worktree is gone, but its branch {branch} is checked out in {held[0].path} and was kept.",
+            "Delete the branch with git when nothing needs it there.",
+        )
     try:
-        await git.run(objects_of(repo), "update-ref", "-d", f"refs/heads/{branch}", expected or tip)
+        await git.run(objects_of(repo), "update-ref", "-d", f"refs/heads/{branch}", expected)
     except GitError as error:
         raise AgentPaneError(
             ErrorCode.WORKTREE_REMOVAL_FAILED,

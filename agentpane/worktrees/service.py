@@ -9,24 +9,43 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
+from agentpane.domain.conflicts import Conflict
 from agentpane.domain.diff import DiffStat, FileChange
-from agentpane.worktrees import create, diffs, merge_recovery, recovery, remove, repository
+from agentpane.domain.overlaps import FileEdit
+from agentpane.worktrees import (
+    create,
+    diffs,
+    foresight,
+    identity,
+    merge_recovery,
+    recovery,
+    remove,
+    repository,
+    restore,
+    turns,
+)
 from agentpane.worktrees import merge as merging
+from agentpane.worktrees import scratch as scratches
 from agentpane.worktrees import snapshot as snapshots
 from agentpane.worktrees import undo as undoing
 from agentpane.worktrees.git import GitRunner
 from agentpane.worktrees.values import (
     BranchTip,
+    Conflicted,
     CreatedWorktree,
     ListedWorktree,
+    Merged,
     MergeIntent,
     MergeOutcome,
     MergePlan,
+    MergePreview,
     MergeRecovery,
+    MergeRefused,
     NothingChanged,
     Recovery,
     Repository,
     Snapshot,
+    TurnTaken,
     UndoOutcome,
     UndoPlan,
     Worktree,
@@ -109,10 +128,10 @@ class Worktrees:
         return await create.create_worktree(self._git, self._lock(repo), repo, plan)
 
     async def attach_worktree(
-        self, repo: Repository, path: Path, branch: str, copy_files: tuple[str, ...] = ()
+        self, repo: Repository, path: Path, branch: str, copy_files: tuple[str, ...] = (), mark: str = ""
     ) -> CreatedWorktree:
         """Make a worktree for a branch that exists; see `create.attach_worktree`."""
-        return await create.attach_worktree(self._git, self._lock(repo), repo, path, branch, copy_files)
+        return await create.attach_worktree(self._git, self._lock(repo), repo, path, branch, copy_files, mark)
 
     async def snapshot(
         self,
@@ -145,6 +164,30 @@ class Worktrees:
         async with self._lock(repo):
             return await merging.merge(self._git, repo, plan, journal)
 
+    async def conflicts(self, repo: Repository, target: str, card: str) -> tuple[Conflict, ...]:
+        """What merging the commit `card` into `target` would collide with; see `foresight.foreseen`."""
+        return await foresight.foreseen(self._git, repo, target, card)
+
+    async def clashes(self, repo: Repository, one: str, other: str) -> frozenset[str]:
+        """The paths at which two commits cannot be merged with each other."""
+        return await foresight.clashes(self._git, repo, one, other)
+
+    async def edits(self, repo: Repository, base: str, card: str) -> tuple[FileEdit, ...]:
+        """What lies between two commits, file by file and place by place; see `foresight.edits`."""
+        return await foresight.edits(self._git, repo, base, card)
+
+    async def preview_merge(
+        self, repo: Repository, plan: MergePlan
+    ) -> MergePreview | Merged | Conflicted | MergeRefused:
+        """What a merge would make of the target; see `merge.preview`."""
+        return await merging.preview(self._git, repo, plan)
+
+    async def make_scratch(
+        self, repo: Repository, folder: Path, tree: str, parents: tuple[str, ...], copy_files: tuple[str, ...]
+    ) -> scratches.Scratch:
+        """Lay out a tree in order to check it; see `scratch.make_scratch`."""
+        return await scratches.make_scratch(self._git, repo, folder, tree, parents, copy_files)
+
     async def undo(self, repo: Repository, plan: UndoPlan, journal: merging.Journal) -> UndoOutcome:
         """Take a merge back; see `undo.undo`."""
         async with self._lock(repo):
@@ -161,15 +204,43 @@ class Worktrees:
         """Keep what a worktree holds; see `recovery.recovery_snapshot`."""
         return await recovery.recovery_snapshot(self._git, repo, worktree, recovery_id, listed_ignored)
 
+    async def turn_snapshot(
+        self,
+        repo: Repository,
+        worktree: Worktree,
+        base: str,
+        before: str | None,
+        ref: str,
+        excluded: tuple[str, ...] = (),
+    ) -> TurnTaken | None:
+        """Keep what a turn left; see `turns.turn_snapshot`. One call at a time for a worktree."""
+        return await turns.turn_snapshot(self._git, repo, worktree, base, before, ref, excluded)
+
+    async def set_back(
+        self, repo: Repository, worktree: Worktree, commit: str, stays: tuple[str, ...], keep: restore.Keep
+    ) -> int:
+        """Make a worktree hold the files of a commit; see `restore.set_back`."""
+        return await restore.set_back(self._git, repo, worktree, commit, stays, keep)
+
+    async def lay_out_recovery(self, repo: Repository, worktree: Worktree, parent: str, commit: str) -> None:
+        """Lay a recovery snapshot out in a fresh worktree; see `restore.lay_out_recovery`."""
+        await restore.lay_out_recovery(self._git, repo, worktree, parent, commit)
+
+    async def ref_tip(self, repo: Repository, ref: str) -> str | None:
+        """The commit that a full ref names; None when there is no such ref."""
+        return await repository.ref_tip(self._git, repo, ref)
+
+    async def delete_refs(self, repo: Repository, refs: Mapping[str, str]) -> None:
+        """Delete refs of ours that still name these commits; see `repository.delete_refs`."""
+        await repository.delete_refs(self._git, repo, refs)
+
     async def find_worktree(self, repo: Repository, path: Path) -> Worktree:
         """The worktree recorded at exactly this path. Raises WORKTREE_NOT_FOUND."""
         return await asyncio.to_thread(recovery.find_worktree, repo, path)
 
-    async def remove_worktree(
-        self, repo: Repository, worktree: Worktree, delete_branch: bool, expected_sha: str | None = None
-    ) -> None:
+    async def remove_worktree(self, repo: Repository, worktree: Worktree, delete_branch_at: str | None = None) -> None:
         """Take a worktree away; its files are deleted in the background. See `remove.remove_worktree`."""
-        trash = await remove.remove_worktree(self._git, self._lock(repo), repo, worktree, delete_branch, expected_sha)
+        trash = await remove.remove_worktree(self._git, self._lock(repo), repo, worktree, delete_branch_at)
         if trash is not None:
             self._delete_later(trash)
 
@@ -179,6 +250,18 @@ class Worktrees:
         if folder.is_dir():
             for left in await asyncio.to_thread(lambda: list(folder.iterdir())):
                 self._delete_later(left)
+
+    async def why_not_ours(self, repo: Repository, worktree: Worktree) -> str | None:
+        """What speaks against a worktree being ours; see `identity.why_not_ours`."""
+        return await asyncio.to_thread(identity.why_not_ours, repo, worktree)
+
+    async def moved_to(self, repo: Repository, worktree: Worktree) -> Path | None:
+        """Where a worktree of ours is, when somebody has moved it with git."""
+        return await asyncio.to_thread(identity.moved_to, repo, worktree)
+
+    async def worktrees_inside(self, repo: Repository, worktree: Worktree) -> tuple[Worktree, ...]:
+        """Worktrees of the repository that somebody has made inside of this one."""
+        return await asyncio.to_thread(identity.inside_of, repo, worktree)
 
     async def list_worktrees(self, repo: Repository) -> tuple[ListedWorktree, ...]:
         """Every work tree that git lists for the repository, the main one first."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import secrets
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -30,21 +31,26 @@ class BranchTip:
 
 @dataclass(frozen=True, slots=True)
 class WorktreePlan:
-    """A worktree to make. `copy_files` are paths relative to the repository's own checkout."""
+    """A worktree to make. `copy_files` are paths relative to the repository's own checkout; for `mark` see Worktree."""
 
     path: Path
     branch: str
     base_sha: str
     copy_files: tuple[str, ...] = ()
+    mark: str = field(default_factory=lambda: secrets.token_hex(12))
 
 
 @dataclass(frozen=True, slots=True)
 class Worktree:
-    """A worktree of ours; `git_dir` is the one recorded when it was made."""
+    """A worktree of ours; `git_dir` is the one recorded when it was made.
+
+    mark: what was left in `git_dir` then, the id of its row. Without it nothing may be removed.
+    """
 
     path: Path
     git_dir: Path
     branch: str
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +59,11 @@ class CreatedWorktree:
     branch: str
     git_dir: Path
     copied: tuple[str, ...]  # of the plan's copy_files those that exist
+    mark: str = ""
 
     @property
     def worktree(self) -> Worktree:
-        return Worktree(self.path, self.git_dir, self.branch)
+        return Worktree(self.path, self.git_dir, self.branch, self.mark)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +94,26 @@ class NothingChanged:
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """A commit that keeps what a worktree held, under a ref of its own."""
+    """A commit that keeps what a worktree held, under a ref of its own, on top of the commit `parent`.
+
+    files, size: how many differ from the parent, and their bytes, each content counted once.
+    """
 
     ref: str
     sha: str
+    parent: str
+    files: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class TurnTaken:
+    """A commit that holds what a turn left, outside of any branch. stat: what the turn changed."""
+
+    sha: str
+    tree: str
+    stat: DiffStat
+    left_out: tuple[str, ...]
 
 
 class MergeStrategy(StrEnum):
@@ -109,6 +132,15 @@ class MergePlan:
     strategy: MergeStrategy | str
     message: str
     base_sha: str | None = None  # where the work began; a target without it has been rewound
+    only_tree: str | None = None  # the one tree that may come of it; None: any
+
+
+@dataclass(frozen=True, slots=True)
+class MergePreview:
+    """What a merge would make of the target as it is: `tree`, on top of the commit `old`."""
+
+    old: str
+    tree: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +188,14 @@ class MergeRefused:
     paths: tuple[str, ...] = ()
 
 
-MergeOutcome = Merged | Conflicted | MergeRefused
+@dataclass(frozen=True, slots=True)
+class TreeChanged:
+    """Something else would come of the merge than the plan's `only_tree`. Nothing has been touched."""
+
+    tree: str
+
+
+MergeOutcome = Merged | Conflicted | MergeRefused | TreeChanged
 
 
 @dataclass(frozen=True, slots=True)

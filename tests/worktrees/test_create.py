@@ -159,7 +159,7 @@ async def test_a_folder_that_is_in_the_way_is_kept(worktrees: Worktrees, bench: 
 async def test_a_branch_that_exists_gets_a_worktree_again(worktrees: Worktrees, bench: Bench) -> None:
     (bench.path / "new").write_text("x")
     snapshot = await bench.snap()
-    await worktrees.remove_worktree(bench.repo, bench.made.worktree, delete_branch=False)
+    await worktrees.remove_worktree(bench.repo, bench.made.worktree)
     again = await worktrees.attach_worktree(bench.repo, bench.path, bench.made.branch)
     assert git(again.path, "rev-parse", "HEAD") == snapshot.sha
     assert (again.path / "new").read_text() == "x" and again.branch == bench.made.branch

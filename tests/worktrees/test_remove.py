@@ -15,7 +15,7 @@ from tests.worktrees.conftest import Bench, git
 async def test_a_removed_worktree_is_gone_with_its_record_and_branch(bench: Bench) -> None:
     (bench.path / "new").write_text("x")
     made = await bench.snap()
-    await bench.worktrees.remove_worktree(bench.repo, bench.made.worktree, delete_branch=True, expected_sha=made.sha)
+    await bench.worktrees.remove_worktree(bench.repo, bench.made.worktree, made.sha)
     assert not bench.path.exists() and not bench.made.git_dir.exists()
     assert await bench.worktrees.branch_tip(bench.repo, bench.made.branch) is None
     await bench.worktrees.close()
@@ -26,7 +26,7 @@ async def test_a_branch_with_something_newer_is_kept(bench: Bench) -> None:
     (bench.path / "new").write_text("x")
     made = await bench.snap()
     with pytest.raises(AgentPaneError) as caught:
-        await bench.worktrees.remove_worktree(bench.repo, bench.made.worktree, True, bench.base)
+        await bench.worktrees.remove_worktree(bench.repo, bench.made.worktree, bench.base)
     assert caught.value.code is ErrorCode.WORKTREE_REMOVAL_FAILED
     assert await bench.worktrees.branch_tip(bench.repo, bench.made.branch) == made.sha
 
@@ -34,20 +34,20 @@ async def test_a_branch_with_something_newer_is_kept(bench: Bench) -> None:
 async def test_only_that_worktree_is_forgotten_not_others_whose_folder_is_away(bench: Bench, tmp_path: Path) -> None:
     git(bench.repo.path, "worktree", "add", "-q", "-b", "theirs", str(tmp_path / "theirs"))
     os.rename(tmp_path / "theirs", tmp_path / "on-a-stick")
-    await bench.worktrees.remove_worktree(bench.repo, bench.made.worktree, delete_branch=False)
+    await bench.worktrees.remove_worktree(bench.repo, bench.made.worktree)
     assert [one.branch for one in await bench.worktrees.list_worktrees(bench.repo)] == ["main", "theirs"]
 
 
 async def test_a_locked_worktree_of_ours_goes_all_the_same(bench: Bench) -> None:
     git(bench.repo.path, "worktree", "lock", str(bench.path))
     assert (await bench.worktrees.list_worktrees(bench.repo))[1].locked
-    await bench.worktrees.remove_worktree(bench.repo, bench.made.worktree, delete_branch=False)
+    await bench.worktrees.remove_worktree(bench.repo, bench.made.worktree)
     assert not bench.path.exists()
 
 
 async def test_a_worktree_whose_folder_is_gone_can_be_removed(bench: Bench) -> None:
     os.rename(bench.path, bench.path.with_name("away"))
-    await bench.worktrees.remove_worktree(bench.repo, bench.made.worktree, delete_branch=True)
+    await bench.worktrees.remove_worktree(bench.repo, bench.made.worktree, bench.base)
     assert len(await bench.worktrees.list_worktrees(bench.repo)) == 1
 
 
@@ -65,7 +65,7 @@ async def test_what_is_no_worktree_of_the_repository_is_refused_and_kept(bench: 
     ]
     for worktree in wrong:
         with pytest.raises(AgentPaneError) as caught:
-            await bench.worktrees.remove_worktree(bench.repo, worktree, delete_branch=True)
+            await bench.worktrees.remove_worktree(bench.repo, worktree, bench.base)
         assert caught.value.code is ErrorCode.WORKTREE_REMOVAL_FAILED
     assert (tmp_path / "home" / "photo").exists() and (tmp_path / "b2" / "readme.md").exists()
     assert bench.path.exists()
@@ -78,7 +78,7 @@ async def test_links_are_not_followed(bench: Bench, tmp_path: Path) -> None:
     (bench.path / "closed").mkdir()
     (bench.path / "closed" / "file").write_text("x")
     (bench.path / "closed").chmod(0o500)
-    await bench.worktrees.remove_worktree(bench.repo, bench.made.worktree, delete_branch=False)
+    await bench.worktrees.remove_worktree(bench.repo, bench.made.worktree)
     await bench.worktrees.close()
     assert (tmp_path / "precious" / "photo").exists()
     assert os.listdir(trash_folder(bench.repo)) == []
@@ -88,7 +88,7 @@ async def test_a_link_in_the_place_of_the_worktree_is_refused(bench: Bench, tmp_
     os.rename(bench.path, tmp_path / "moved")
     bench.path.symlink_to(tmp_path / "moved")
     with pytest.raises(AgentPaneError) as caught:
-        await bench.worktrees.remove_worktree(bench.repo, bench.made.worktree, delete_branch=False)
+        await bench.worktrees.remove_worktree(bench.repo, bench.made.worktree)
     assert caught.value.code is ErrorCode.WORKTREE_REMOVAL_FAILED
     assert (tmp_path / "moved" / "readme.md").exists()
 
