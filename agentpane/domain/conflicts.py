@@ -26,6 +26,25 @@ class LineRange:
         """The last line of it; for a place between lines the one before it."""
         return self.start + max(self.count - 1, 0)
 
+    @property
+    def low(self) -> int:
+        """How many lines come before it."""
+        return self.start - 1 if self.count else self.start
+
+    @property
+    def high(self) -> int:
+        """How many lines there are up to its end."""
+        return self.low + self.count
+
+    @staticmethod
+    def between(low: int, high: int) -> LineRange:
+        """What lies behind the first `low` lines, up to line `high`."""
+        return LineRange(low + 1, high - low) if high > low else LineRange(low, 0)
+
+    def touches(self, other: LineRange) -> bool:
+        """Whether both are the same lines in part, or next to each other: what git does not merge by itself."""
+        return self.low <= other.high and other.low <= self.high
+
 
 @dataclass(frozen=True, slots=True)
 class Conflict:

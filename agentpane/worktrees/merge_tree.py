@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from agentpane.domain.diff import MalformedGitOutputError, decode_path
 
 
@@ -35,3 +37,22 @@ def parse_merge_tree(output: bytes) -> tuple[str, tuple[tuple[str, str], ...]]:
     except (ValueError, IndexError) as error:
         raise MalformedGitOutputError("the messages of merge-tree are cut short") from error
     return tree, tuple((decode_path(path), kind or "conflict") for path, kind in sorted(conflicted.items()))
+
+
+# For each stage (1 the common ancestor, 2 the target, 3 the card) the mode and the blob that a side has at a path.
+Stages = Mapping[int, tuple[str, str]]
+
+
+def parse_stages(output: bytes) -> dict[str, Stages]:
+    """Read which blobs collide at each conflicted path, from the same output: `MODE SHA STAGE\\tPATH\\0` for each."""
+    found: dict[str, dict[int, tuple[str, str]]] = {}
+    for record in output.split(b"\0")[1:]:
+        if not record:
+            break
+        about, _, path = record.partition(b"\t")
+        try:
+            mode, sha, stage = about.decode("ascii").split(" ")
+            found.setdefault(decode_path(path), {})[int(stage)] = (mode, sha)
+        except ValueError as error:
+            raise MalformedGitOutputError(f"not a stage of merge-tree: {record[:80]!r}") from error
+    return dict(found)
