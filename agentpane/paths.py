@@ -57,6 +57,11 @@ class DataFolder:
         return self.root / "agents"
 
     @property
+    def scratch(self) -> Path:
+        """Where the files of a merge are laid out to be checked; nothing of it outlives its check."""
+        return self.root / "scratch"
+
+    @property
     def lock(self) -> Path:
         """Held by the engine while it lives; the system frees it when the engine dies."""
         return self.root / "engine.lock"
@@ -74,7 +79,7 @@ class DataFolder:
 
     def make(self) -> None:
         """Create the folders, open to their user only."""
-        for folder in (self.root, self.logs, self.backups, self.blobs):
+        for folder in (self.root, self.logs, self.backups, self.blobs, self.scratch):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.root.chmod(0o700)
 

@@ -15,17 +15,20 @@ import time
 from pathlib import Path
 from typing import Literal, get_args
 
-Kind = Literal["acp", "claude", "command", "git", "patches", "version"]
+Kind = Literal["acp", "checks", "claude", "command", "git", "patches", "version"]
 
 NAME = re.compile(rf"agentpane-(?:{'|'.join(get_args(Kind))})-\w+")
 FRESH_S = 60.0  # one that is just being made is not locked yet
 
 
 class TemporaryFolder:
-    """A folder of its own in the system's temporary one, for this user only. Closing it removes it."""
+    """A folder of its own, for this user only. Closing it removes it.
 
-    def __init__(self, kind: Kind) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix=f"agentpane-{kind}-"))
+    where: the folder that it is made in, which is there; None: the system's temporary one.
+    """
+
+    def __init__(self, kind: Kind, where: Path | None = None) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix=f"agentpane-{kind}-", dir=where))
         self._held: int | None = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
@@ -37,19 +40,33 @@ class TemporaryFolder:
 
     def close(self) -> None:
         """Blocks. May be called often."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        delete(self.path)
         held, self._held = self._held, None
         if held is not None:
             os.close(held)
 
 
-def sweep(fresh_s: float = FRESH_S) -> None:
-    """Remove what killed processes of this user have left. Blocks. What somebody holds stays."""
+def sweep(fresh_s: float = FRESH_S, where: Path | None = None) -> None:
+    """Remove what killed processes of this user have left in `where`. Blocks. What somebody holds stays."""
+    folder = where or Path(tempfile.gettempdir())
     with contextlib.suppress(OSError):
-        for name in os.listdir(tempfile.gettempdir()):
+        for name in os.listdir(folder):
             if NAME.fullmatch(name):
                 with contextlib.suppress(OSError):
-                    _remove_unheld(Path(tempfile.gettempdir()) / name, fresh_s)
+                    _remove_unheld(folder / name, fresh_s)
+
+
+def delete(folder: Path) -> None:
+    """Delete a folder, also where its own modes forbid that; follows no link. Blocks."""
+    for _ in range(2):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        for inner, folders, _files in os.walk(folder):
+            for path in (inner, *(os.path.join(inner, entry) for entry in folders)):
+                if not os.path.islink(path):
+                    with contextlib.suppress(OSError):
+                        os.chmod(path, 0o700)
 
 
 def _remove_unheld(path: Path, fresh_s: float) -> None:
@@ -58,6 +75,6 @@ def _remove_unheld(path: Path, fresh_s: float) -> None:
         status = os.fstat(folder)
         if status.st_uid == os.getuid() and time.time() - status.st_mtime >= fresh_s:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(path, ignore_errors=True)
+            delete(path)
     finally:
         os.close(folder)

@@ -41,6 +41,9 @@ def test_closing_removes_a_folder_and_all_in_it() -> None:
     with TemporaryFolder("git") as folder:
         assert folder.stat().st_mode & 0o777 == 0o700
         (folder / "inner").mkdir()
+        (folder / "inner" / "read-only").mkdir()
+        (folder / "inner" / "read-only" / "file").touch()
+        (folder / "inner" / "read-only").chmod(0o500)
     assert not folder.exists()
 
 

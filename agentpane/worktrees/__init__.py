@@ -4,6 +4,7 @@ from agentpane.domain.diff import DiffStat, FileChange
 from agentpane.worktrees.git import GitError
 from agentpane.worktrees.merge import Journal
 from agentpane.worktrees.recovery import recovery_ref
+from agentpane.worktrees.scratch import Scratch
 from agentpane.worktrees.service import Worktrees
 from agentpane.worktrees.snapshot import reviewed_ref
 from agentpane.worktrees.values import (
@@ -16,6 +17,7 @@ from agentpane.worktrees.values import (
     MergeIntent,
     MergeOutcome,
     MergePlan,
+    MergePreview,
     MergeRecovery,
     MergeRefused,
     MergeStrategy,
@@ -24,6 +26,7 @@ from agentpane.worktrees.values import (
     RecoveryOutcome,
     Repository,
     Snapshot,
+    TreeChanged,
     Undone,
     UndoOutcome,
     UndoPlan,
@@ -44,6 +47,7 @@ __all__ = [
     "MergeIntent",
     "MergeOutcome",
     "MergePlan",
+    "MergePreview",
     "MergeRecovery",
     "MergeRefused",
     "MergeStrategy",
@@ -52,7 +56,9 @@ __all__ = [
     "Recovery",
     "RecoveryOutcome",
     "Repository",
+    "Scratch",
     "Snapshot",
+    "TreeChanged",
     "UndoOutcome",
     "UndoPlan",
     "Undone",

@@ -25,9 +25,11 @@ from agentpane.worktrees.values import (
     MergeIntent,
     MergeOutcome,
     MergePlan,
+    MergePreview,
     MergeRefused,
     MergeStrategy,
     Repository,
+    TreeChanged,
 )
 
 TRIES = 3
@@ -46,7 +48,8 @@ async def merge(git: GitRunner, repo: Repository, plan: MergePlan, journal: Jour
     """Merge the reviewed commit into the target. Expected failures are values; nothing has changed then.
 
     journal: awaited before a ref or a checkout is touched; what it raises stops the merge.
-    A target that merely advanced is merged onto, at most three times.
+    A target that merely advanced is merged onto, at most three times, unless another tree than the plan's only one
+    would come of that.
     """
     seen: str | None = None
     for _ in range(TRIES):
@@ -69,6 +72,21 @@ async def merge(git: GitRunner, repo: Repository, plan: MergePlan, journal: Jour
         f"{plan.target} changed {TRIES} times while it was being merged into. Nothing has been changed.",
         "Approve again when nothing else works on that branch.",
     )
+
+
+async def preview(
+    git: GitRunner, repo: Repository, plan: MergePlan
+) -> MergePreview | Merged | Conflicted | MergeRefused:
+    """What `merge` would make of the target as it is. Nothing that has a name changes.
+
+    Merged: the target holds the reviewed commit already.
+    """
+    old = await branch_tip(git, repo, plan.target)
+    refused = await _check(git, repo, plan, old, None)
+    if refused is not None or old is None:
+        return refused or _gone(plan)
+    tree = await _merged_tree(git, repo, plan, old)
+    return MergePreview(old, tree) if isinstance(tree, str) else tree
 
 
 async def _check(
@@ -108,8 +126,24 @@ def _gone(plan: MergePlan) -> MergeRefused:
 
 async def _prepare(
     git: GitRunner, repo: Repository, plan: MergePlan, old: str
-) -> _Ready | Conflicted | Merged | MergeRefused:
+) -> _Ready | Conflicted | Merged | MergeRefused | TreeChanged:
     """Merge the trees and make the commit; nothing that has a name changes."""
+    tree = await _merged_tree(git, repo, plan, old)
+    if not isinstance(tree, str):
+        return tree
+    if plan.only_tree not in {None, tree}:
+        return TreeChanged(tree)
+    if plan.strategy == MergeStrategy.FF:
+        return _Ready(old, plan.reviewed, tree)
+    parents = ["-p", old] if plan.strategy == MergeStrategy.SQUASH else ["-p", old, "-p", plan.reviewed]
+    text = plan.message.encode("utf-8", "replace")
+    return _Ready(old, (await git.run(objects_of(repo), "commit-tree", tree, *parents, stdin=text)).line, tree)
+
+
+async def _merged_tree(
+    git: GitRunner, repo: Repository, plan: MergePlan, old: str
+) -> str | Conflicted | Merged | MergeRefused:
+    """The tree that the target would hold, as an object that nothing names."""
     if plan.strategy == MergeStrategy.FF:
         return await _settled_by_history(git, repo, plan, old) or await _forward(git, repo, plan, old)
     place = objects_of(repo)
@@ -126,14 +160,12 @@ async def _prepare(
     tree, conflicts = parse_merge_tree(merged.stdout)
     if merged.exit_code == 1:
         return Conflicted(tuple(ConflictPath(path, kind) for path, kind in conflicts), old)
-    parents = ["-p", old] if plan.strategy == MergeStrategy.SQUASH else ["-p", old, "-p", plan.reviewed]
-    text = plan.message.encode("utf-8", "replace")
-    return _Ready(old, (await git.run(place, "commit-tree", tree, *parents, stdin=text)).line, tree)
+    return tree
 
 
-async def _forward(git: GitRunner, repo: Repository, plan: MergePlan, old: str) -> _Ready | MergeRefused:
+async def _forward(git: GitRunner, repo: Repository, plan: MergePlan, old: str) -> str | MergeRefused:
     if await is_ancestor(git, repo, old, plan.reviewed):
-        return _Ready(old, plan.reviewed, await commit_tree(git, repo, plan.reviewed))
+        return await commit_tree(git, repo, plan.reviewed)
     return MergeRefused(
         ErrorCode.MERGE_BASE_MOVED,
         f"{plan.target} has gone on since this work began, so it cannot be fast-forwarded. Nothing has been changed.",
