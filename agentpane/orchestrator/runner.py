@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime
@@ -16,20 +16,16 @@ from agentpane.domain import traces, transcript
 from agentpane.domain.agents import BackendName
 from agentpane.domain.ids import RunId
 from agentpane.domain.json import JsonObject
-from agentpane.domain.policy import EXIT_PLAN, Policy
 from agentpane.domain.repoconfig import merged
-from agentpane.domain.rules import readable
 from agentpane.domain.runs import ACTIVE, PauseReason, RunError, RunStatus
-from agentpane.domain.sandbox import Network
 from agentpane.domain.sessions import EventKind, SessionEvent
-from agentpane.domain.transcript import Conversation
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator import background, prompts, trust
-from agentpane.orchestrator.attendance import NOT_STARTED, check_attended
 from agentpane.orchestrator.awaited import Awaited
-from agentpane.orchestrator.backends.base import Brief, Endpoint, Pending, RunFailed, RunPaused, ToolCall
+from agentpane.orchestrator.backends.base import Endpoint, RunFailed, RunPaused
 from agentpane.orchestrator.backends.registry import Backends
 from agentpane.orchestrator.blobs import BlobStore
+from agentpane.orchestrator.briefing import Briefing, reach_of
 from agentpane.orchestrator.budgets import Budgets
 from agentpane.orchestrator.cast import Cast
 from agentpane.orchestrator.completion import Completion
@@ -42,10 +38,8 @@ from agentpane.orchestrator.narrator import Narrator
 from agentpane.orchestrator.sessions import Recorder, read_whole
 from agentpane.orchestrator.subagents import Crew, Part
 from agentpane.orchestrator.telling import TellingSandbox
-from agentpane.orchestrator.tools import FileMemory, ToolContext
-from agentpane.orchestrator.tools.shells import Shells
 from agentpane.orchestrator.workspace import Workspaces
-from agentpane.sandbox import Sandbox, tool_environment
+from agentpane.sandbox import Sandbox
 from agentpane.worktrees import Worktree
 
 log = logging.getLogger(__name__)
@@ -74,7 +68,7 @@ class Runner:
         self._sandbox = sandbox
         self._backends = backends
         self._workspaces = workspaces
-        self._credentials = credentials
+        self._briefing = Briefing(core, blobs, credentials, sandbox.tier)
         self._completion = completion
         self._budgets = budgets
         self._awaited = awaited
@@ -181,7 +175,7 @@ class Runner:
         narrator = Narrator(self._core, recorder, cast.run, tier, lambda: gate.read_up_to, self._budgets)
         shells = background.shells_for(recorder, events)
         telling = TellingSandbox(self._sandbox, partial(_note, recorder))
-        brief = await self._brief(cast, worktree, conversation, traces.files_seen(events), shells, telling)
+        brief = await self._briefing.of(cast, worktree, conversation, traces.files_seen(events), shells, telling)
         self._endpoints[cast.run.id] = brief.endpoint
         result = ""
         left: tuple[str, ...] = ()
@@ -240,7 +234,7 @@ class Runner:
             of_repository=cast.servers if ours else (),
             worktree=worktree.path,
             readable=(cast.repository.common_dir,),
-            network=await self._reach(cast),
+            network=await reach_of(self._core, cast),
             agent_tools=cast.agent.config.allowed_tools or None,
             project_tools=cast.config.allowed_tools,
         )
@@ -274,70 +268,6 @@ class Runner:
             async for event in read_whole(self._core, self._blobs, cast.run.session_id)
             if (event.run_id == run_id if cast.run.depth else event.run_id not in below)
         ]
-
-    async def _brief(
-        self,
-        cast: Cast,
-        worktree: Worktree,
-        conversation: Conversation,
-        seen: Mapping[str, str],
-        shells: Shells,
-        sandbox: Sandbox,
-    ) -> Brief:
-        network = await self._reach(cast)
-        context = ToolContext(
-            worktree=worktree.path,
-            sandbox=sandbox,
-            readable=(cast.repository.common_dir,),
-            environment=tool_environment(worktree.path),
-            network=network,
-            memory=FileMemory(seen),
-            outputs=self._blobs,
-            shells=shells,
-            rules=cast.rules,
-        )
-        root = RunId(cast.run.root_run_id or cast.run.id)
-        endpoint = await self._credentials.endpoint(root, cast.agent.backend)
-        planning = cast.run.plan and not await self._core.db.read(approvals.plan_approved, cast.run.id)
-        check_attended(
-            cast.agent, cast.policy, planning, self._sandbox.tier, cast.project.config.unconfined, NOT_STARTED
-        )
-        proposes = planning or any(call.name == EXIT_PLAN for call in conversation.pending)
-        return Brief(
-            run_id=cast.run.id,
-            task_id=cast.task.card.id,
-            model=cast.run.model,
-            system=prompts.system_prompt(
-                str(worktree.path), network, cast.agent.config.system_prompt, cast.words, planning
-            ),
-            history=conversation.history,
-            turns=conversation.turns,
-            call_ids=conversation.call_ids,
-            results=conversation.results,
-            pending=tuple(
-                Pending(ToolCall(call.id, call.name, call.input), call.started, call.cut)
-                for call in conversation.pending
-            ),
-            first_turn=conversation.next_turn,
-            tools=(*cast.tool_names, EXIT_PLAN) if proposes else cast.tool_names,
-            context=context,
-            endpoint=endpoint,
-            agent=cast.agent.config,
-            conversation=await self._kept(cast, conversation),
-            state=self._core.folder.agents / cast.task.card.id / cast.agent.id,
-            plan=planning,
-            read_only=cast.policy is Policy.READ_ONLY,
-            extra_tools=tuple(tool for tool in cast.extra if tool.name in cast.tool_names),
-        )
-
-    async def _reach(self, cast: Cast) -> Network:
-        return cast.reach(readable(await self._core.db.read(approvals.always, cast.project.id)))
-
-    async def _kept(self, cast: Cast, conversation: Conversation) -> str | None:
-        """The name of the agent's own conversation, unless what is told begins anew."""
-        if not any(message["role"] == "assistant" for message in conversation.history):
-            return None
-        return await self._core.db.read(runs.conversation_of, cast.task.card.id, cast.agent.id)
 
     async def _paused(self, row: runs.RunRow, recorder: Recorder, pause: RunPaused) -> None:
         error = pause.error
