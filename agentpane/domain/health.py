@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from agentpane.domain.board import Column
 from agentpane.domain.ids import ProjectId, TaskId, WorktreeId
 from agentpane.domain.worktrees import WorktreeStatus
 
@@ -27,7 +28,6 @@ class HealthCode(StrEnum):
     RECOVERY_UNLISTED = "RECOVERY_UNLISTED"
     RECOVERY_GONE = "RECOVERY_GONE"
     RECOVERY_EXPIRES = "RECOVERY_EXPIRES"
-    RECOVERIES = "RECOVERIES"
     TRASH_LEFT = "TRASH_LEFT"
     TEMPORARY_LEFT = "TEMPORARY_LEFT"
     BLOBS_UNUSED = "BLOBS_UNUSED"
@@ -67,13 +67,18 @@ class RepairOutcome:
 
 @dataclass(frozen=True, slots=True)
 class DoctorReport:
-    """ok: nothing is wrong; there may still be notices. repairs: what was done about findings of an earlier report."""
+    """ok: nothing is wrong; there may still be notices. repairs: what was done about findings of an earlier report.
+
+    recoveries, recoveries_bytes: what the recovery bin holds.
+    """
 
     ok: bool
     findings: tuple[Finding, ...]
     sandbox_tier: str
     versions: dict[str, str]
     repairs: tuple[RepairOutcome, ...] = ()
+    recoveries: int = 0
+    recoveries_bytes: int = 0
 
 
 class StaleReason(StrEnum):
@@ -105,6 +110,32 @@ class WorktreeEntry:
     last_used: datetime
     in_use: bool
     stale: tuple[StaleReason, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What is known of who needs a worktree. used_at: the newest sign of work in it."""
+
+    column: Column | None  # of its card; None: it has none
+    off_board: bool
+    branch_there: bool
+    in_use: bool
+    used_at: datetime
+
+
+def stale_reasons(status: WorktreeStatus, use: Use, now: datetime) -> tuple[StaleReason, ...]:
+    """Why a worktree may go; nothing while it is in use, is kept ready, or is there no more."""
+    if use.in_use or status in {WorktreeStatus.POOLED, WorktreeStatus.AWAY, WorktreeStatus.REMOVED}:
+        return ()
+    idle = now - use.used_at >= IDLE
+    told = {
+        StaleReason.IDLE: idle,
+        StaleReason.BRANCH_GONE: not use.branch_there,
+        StaleReason.VERIFIED: use.column is Column.VERIFIED,
+        StaleReason.ORPHANED: use.column is None and idle,  # one without a card may just have been restored
+        StaleReason.OFF_BOARD: use.off_board,
+    }
+    return tuple(reason for reason, holds in told.items() if holds)
 
 
 def finding_id(code: str, *about: str) -> str:

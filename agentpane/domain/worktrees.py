@@ -14,6 +14,7 @@ class WorktreeStatus(StrEnum):
     CREATING = "creating"
     POOLED = "pooled"  # at its base, on no branch, for the next card
     ACTIVE = "active"
+    AWAY = "away"  # taken away by a person for its room; made again from its branch when its card goes on
     MERGING = "merging"
     REMOVING = "removing"
     REMOVED = "removed"

@@ -280,7 +280,7 @@ CREATE TABLE worktrees (
     CONSTRAINT pk_worktrees PRIMARY KEY (id),
     CONSTRAINT fk_worktrees_project_id FOREIGN KEY(project_id) REFERENCES projects (id) ON DELETE CASCADE,
     CONSTRAINT fk_worktrees_task_id FOREIGN KEY(task_id) REFERENCES tasks (id) ON DELETE SET NULL,
-    CONSTRAINT ck_worktrees_status CHECK (status IN ('creating', 'pooled', 'active', 'merging', 'removing', 'removed', 'error')),
+    CONSTRAINT ck_worktrees_status CHECK (status IN ('creating', 'pooled', 'active', 'away', 'merging', 'removing', 'removed', 'error')),
     CONSTRAINT ck_worktrees_env_copied CHECK (env_copied IN (0, 1)),
     CONSTRAINT ck_worktrees_deps_installed CHECK (deps_installed IN (0, 1)),
     CONSTRAINT ck_worktrees_init_script_run CHECK (init_script_run IN (0, 1))
