@@ -9,6 +9,7 @@ from agentpane.domain.approvals import Approval
 from agentpane.domain.engine import KeyStatus, Settings
 from agentpane.domain.health import DoctorReport
 from agentpane.domain.projects import Project
+from agentpane.domain.recoveries import RecoverySnapshot
 from agentpane.domain.sessions import SessionEvent
 from agentpane.domain.tasks import TaskCard
 
@@ -99,6 +100,20 @@ class HealthChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class RecoveriesChanged:
+    """The recovery bin of a project has gained or lost something: read it anew where it is shown."""
+
+    project_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveriesExpiring:
+    """These snapshots leave the recovery bin within days. Announced once a day and when the engine starts."""
+
+    recoveries: tuple[RecoverySnapshot, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class WindowRaised:
     """Somebody started the program again: the newest window comes to the front."""
 
@@ -122,6 +137,8 @@ Event = (
     | SettingsChanged
     | KeyChanged
     | HealthChanged
+    | RecoveriesChanged
+    | RecoveriesExpiring
     | WindowRaised
     | EngineStopping
 )

@@ -1,49 +1,50 @@
-"""Recovery snapshots: where they are, and until when they are kept."""
+"""Recovery snapshots: where they are, what they came from, and until when they are kept."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection as Connection
 from sqlalchemy import delete, insert, literal_column, select
 
-from agentpane.db.references import AnySelect, by_prefix
+from agentpane.db.references import AnySelect, by_prefix, new_id
 from agentpane.db.schema import RecoveryTable
-from agentpane.domain.ids import ProjectId, TaskId
+from agentpane.domain.ids import ProjectId
 from agentpane.domain.limits import invalid
 from agentpane.domain.recoveries import RecoveryId, RecoverySnapshot
 
-KEPT = timedelta(days=30)
 _R = RecoveryTable
+_COLUMNS = (
+    "id",
+    "project_id",
+    "task_id",
+    "ref",
+    "sha",
+    "reason",
+    "size_bytes",
+    "created_at",
+    "expires_at",
+    "files",
+    "title",
+    "project",
+    "repository",
+    "branch",
+    "base_branch",
+    "base_sha",
+    "parent",
+    "copied",
+)
+_HINT = "`agentpane recovery list` shows what there is. Nothing has changed."
 
 
-@dataclass(frozen=True, slots=True)
-class NewRecovery:
-    id: RecoveryId
-    project_id: ProjectId
-    task_id: TaskId | None
-    ref: str
-    sha: str
-    reason: str
-    size_bytes: int = 0
-    kept: timedelta = KEPT
+def fresh_id() -> RecoveryId:
+    """An id for a snapshot that is to be made; its ref carries it too."""
+    return RecoveryId(new_id())
 
 
-def add(connection: Connection, new: NewRecovery, at: datetime) -> RecoverySnapshot:
-    connection.execute(
-        insert(_R).values(
-            id=new.id,
-            project_id=new.project_id,
-            task_id=new.task_id,
-            ref=new.ref,
-            sha=new.sha,
-            reason=new.reason,
-            size_bytes=new.size_bytes,
-            created_at=at,
-            expires_at=at + new.kept,
-        )
-    )
+def add(connection: Connection, new: RecoverySnapshot) -> RecoverySnapshot:
+    """Record a snapshot whose ref is there."""
+    connection.execute(insert(_R).values({name: getattr(new, name) for name in _COLUMNS}))
     return get(connection, new.id)
 
 
@@ -51,7 +52,7 @@ def get(connection: Connection, recovery_id: RecoveryId) -> RecoverySnapshot:
     """Raises AgentPaneError with VALIDATION_ERROR if there is none."""
     row = connection.execute(_recoveries().where(_R.id == recovery_id)).one_or_none()
     if row is None:
-        raise invalid("recovery", f"There is no recovery snapshot “{recovery_id}”.")
+        raise invalid("recovery", f"There is no recovery snapshot “{recovery_id}”.", _HINT)
     return RecoverySnapshot(*row)
 
 
@@ -59,15 +60,23 @@ def resolve(connection: Connection, ref: str) -> RecoveryId:
     """The snapshot that an id or a unique beginning of one means."""
     recovery_id = by_prefix(connection, "recovery", _R.id, ref)
     if recovery_id is None:
-        raise invalid("recovery", f"There is no recovery snapshot “{ref}”.")
+        raise invalid("recovery", f"There is no recovery snapshot “{ref}”.", _HINT)
     return RecoveryId(recovery_id)
+
+
+def everything(connection: Connection) -> tuple[RecoverySnapshot, ...]:
+    """The snapshots of all projects, those that are gone among them, newest first."""
+    return _found(connection, _recoveries())
 
 
 def for_project(connection: Connection, project_id: ProjectId) -> tuple[RecoverySnapshot, ...]:
     """The snapshots of a project, newest first."""
-    newest = _recoveries().where(_R.project_id == project_id)
-    rows = connection.execute(newest.order_by(_R.created_at.desc(), literal_column("rowid").desc()))
-    return tuple(RecoverySnapshot(*row) for row in rows)
+    return _found(connection, _recoveries().where(_R.project_id == project_id))
+
+
+def ending(connection: Connection, now: datetime, within: timedelta) -> tuple[RecoverySnapshot, ...]:
+    """The snapshots that are kept yet, but not beyond this span, newest first."""
+    return _found(connection, _recoveries().where(_R.expires_at > now, _R.expires_at <= now + within))
 
 
 def expired(connection: Connection, now: datetime) -> tuple[RecoverySnapshot, ...]:
@@ -81,15 +90,10 @@ def remove(connection: Connection, recovery_id: RecoveryId) -> None:
     connection.execute(delete(_R).where(_R.id == recovery_id))
 
 
+def _found(connection: Connection, wanted: AnySelect) -> tuple[RecoverySnapshot, ...]:
+    rows = connection.execute(wanted.order_by(_R.created_at.desc(), literal_column("rowid").desc()))
+    return tuple(RecoverySnapshot(*row) for row in rows)
+
+
 def _recoveries() -> AnySelect:
-    return select(
-        _R.id,
-        _R.project_id,
-        _R.task_id,
-        _R.ref,
-        _R.sha,
-        _R.reason,
-        _R.size_bytes,
-        _R.created_at,
-        _R.expires_at,
-    )
+    return select(*(getattr(_R, name) for name in _COLUMNS))

@@ -66,6 +66,7 @@ from agentpane.orchestrator.sample import Sample
 from agentpane.orchestrator.secrets import SecretStore
 from agentpane.orchestrator.sessions import note
 from agentpane.orchestrator.supervisor import Supervisor
+from agentpane.orchestrator.turn_snapshots import TurnSnapshots
 from agentpane.orchestrator.undoing import Undoing
 from agentpane.orchestrator.workspace import Workspaces
 from agentpane.paths import DataFolder
@@ -94,6 +95,7 @@ class Engine:
         self._patches = Patches(self._core)
         credentials = Credentials(self._core, self._keys)
         self._bin = RecoveryBin(self._core)
+        self._turns = TurnSnapshots(self._core)
         self._pool = Pool(self._core)
         workspaces = Workspaces(self._core, sandbox, self._bin)
         completion = Completion(self._core, credentials)
@@ -115,6 +117,7 @@ class Engine:
             self._budgets,
             awaited,
             servers,
+            self._turns,
         )
         self._runner = runner
         self._supervisor = Supervisor(self._core, runner.play, self._runs_changed)
@@ -238,6 +241,9 @@ class Engine:
             c.Approve: self._review.approve,
             c.Undo: self._undoing.undo,
             c.Reject: self._review.reject,
+            c.ListTurns: self._turns.listed,
+            c.ListRecoveries: self._bin.listed,
+            c.DeleteRecovery: self._bin.delete,
             c.ReadSession: self._records.session,
             c.ReadOutput: self._records.output,
             c.ListCosts: self._budgets.costs,

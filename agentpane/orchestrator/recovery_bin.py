@@ -1,17 +1,26 @@
 """The recovery bin: what a worktree holds is kept here before anything of it is discarded.
 
-Whoever removes, resets or begins anew goes through `keep`; nothing else makes a recovery snapshot.
+Whoever removes, resets or begins anew goes through `keep`; nothing else makes a recovery snapshot. A ref comes before
+its row and goes before it, so that no row promises what is not there.
 """
 
 from __future__ import annotations
 
-from agentpane.db import recoveries
-from agentpane.db.references import new_id
+import logging
+from pathlib import Path
+
+from agentpane.api import commands as c
+from agentpane.api.events import RecoveriesChanged, RecoveriesExpiring
+from agentpane.db import audit, projects, recoveries, tasks
 from agentpane.domain.ids import TaskId
-from agentpane.domain.recoveries import RecoveryId
+from agentpane.domain.recoveries import KEPT, NOTICE, RecoveryId, RecoverySnapshot
 from agentpane.domain.worktrees import WorktreeRow
+from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.core import Core
 from agentpane.worktrees import Repository, Worktree
+
+log = logging.getLogger(__name__)
+NOWHERE = frozenset({ErrorCode.PROJECT_PATH_INVALID, ErrorCode.PROJECT_NOT_A_GIT_REPO})
 
 
 class RecoveryBin:
@@ -21,19 +30,107 @@ class RecoveryBin:
         self._core = core
 
     async def keep(
-        self, task_id: TaskId | None, row: WorktreeRow, worktree: Worktree, repository: Repository, reason: str
+        self,
+        task_id: TaskId | None,
+        row: WorktreeRow,
+        worktree: Worktree,
+        repository: Repository,
+        reason: str,
+        also: tuple[str, ...] = (),
     ) -> str | None:
         """Keep what the worktree holds beyond its HEAD. Returns the snapshot's ref; None when there is nothing to keep.
 
+        also: ignored files and folders to keep besides the copied ones.
         The worktree, its index and its branch stay as they are. Raises AgentPaneError when the files cannot be
         read or stored; whoever wanted to discard them then must not.
         """
-        recovery_id = RecoveryId(new_id())
-        kept = await self._core.git.recovery_snapshot(repository, worktree, recovery_id, row.copied)
+        recovery_id = recoveries.fresh_id()
+        kept = await self._core.git.recovery_snapshot(repository, worktree, recovery_id, (*row.copied, *also))
         if kept is None:
             return None
-        new = recoveries.NewRecovery(
-            id=recovery_id, project_id=row.project_id, task_id=task_id, ref=kept.ref, sha=kept.sha, reason=reason
-        )
-        await self._core.db.write(recoveries.add, new, self._core.clock.now())
+        now = self._core.clock.now()
+
+        def store(connection: recoveries.Connection) -> None:
+            new = RecoverySnapshot(
+                id=recovery_id,
+                project_id=row.project_id,
+                task_id=task_id,
+                ref=kept.ref,
+                sha=kept.sha,
+                reason=reason,
+                size_bytes=kept.size,
+                created_at=now,
+                expires_at=now + KEPT,
+                files=kept.files,
+                title=tasks.card(connection, task_id).title if task_id else "",
+                project=projects.get(connection, row.project_id).name,
+                repository=str(repository.path),
+                branch=row.branch,
+                base_branch=row.base_branch,
+                base_sha=row.base_sha,
+                parent=kept.parent,
+                copied=row.copied,
+            )
+            recoveries.add(connection, new)
+
+        await self._core.db.write(store)
+        self._core.bus.publish(RecoveriesChanged(row.project_id))
         return kept.ref
+
+    async def listed(self, command: c.ListRecoveries) -> tuple[RecoverySnapshot, ...]:
+        def read(connection: recoveries.Connection) -> tuple[RecoverySnapshot, ...]:
+            if command.project is None:
+                return recoveries.everything(connection)
+            return recoveries.for_project(connection, projects.resolve(connection, command.project))
+
+        return await self._core.db.read(read)
+
+    async def delete(self, command: c.DeleteRecovery) -> RecoverySnapshot:
+        """Take a snapshot out of the bin. Where its repository is gone, only the row is left to go."""
+        kept = await self.get(command.recovery)
+        try:
+            await self._drop_ref(kept)
+        except AgentPaneError as error:
+            if error.code not in NOWHERE:
+                raise
+        await self._forget(kept, "person", "recovery.delete")
+        return kept
+
+    async def get(self, recovery: str) -> RecoverySnapshot:
+        """The snapshot that a reference names. Raises VALIDATION_ERROR."""
+        return await self._core.db.read(lambda db: recoveries.get(db, recoveries.resolve(db, recovery)))
+
+    async def expire(self) -> tuple[RecoveryId, ...]:
+        """Take out what is past its time, and announce what soon will be. Returns what went.
+
+        What lies in a repository that is away stays until it is back.
+        """
+        now = self._core.clock.now()
+        gone: list[RecoveryId] = []
+        for kept in await self._core.db.read(recoveries.expired, now):
+            try:
+                await self._drop_ref(kept)
+            except AgentPaneError as error:
+                log.info("recovery %s stays: %s", kept.id, error.message)
+                continue
+            await self._forget(kept, "engine", "recovery.expire")
+            gone.append(kept.id)
+        soon = await self._core.db.read(recoveries.ending, now, NOTICE)
+        if soon:
+            self._core.bus.publish(RecoveriesExpiring(soon))
+        return tuple(gone)
+
+    async def _drop_ref(self, kept: RecoverySnapshot) -> None:
+        repository = await self._core.git.open_repository(Path(kept.repository))
+        await self._core.git.delete_refs(repository, {kept.ref: kept.sha})
+
+    async def _forget(self, kept: RecoverySnapshot, actor: str, act: str) -> None:
+        told = {"recovery": kept.id, "ref": kept.ref, "sha": kept.sha, "reason": kept.reason}
+        entry = self._core.record(act, kept.project_id, actor=actor, task_id=kept.task_id, input=told)
+
+        def store(connection: recoveries.Connection) -> None:
+            recoveries.remove(connection, kept.id)
+            audit.append(connection, (entry,))
+
+        await self._core.db.write(store)
+        self._core.bus.publish(RecoveriesChanged(kept.project_id))

@@ -38,6 +38,7 @@ from agentpane.orchestrator.narrator import Narrator
 from agentpane.orchestrator.sessions import Recorder, read_whole
 from agentpane.orchestrator.subagents import Crew, Part
 from agentpane.orchestrator.telling import TellingSandbox
+from agentpane.orchestrator.turn_snapshots import Stint, TurnKeeper, TurnSnapshots
 from agentpane.orchestrator.workspace import Workspaces
 from agentpane.sandbox import Sandbox
 from agentpane.worktrees import Worktree
@@ -62,6 +63,7 @@ class Runner:
         budgets: Budgets,
         awaited: Awaited,
         servers: Servers,
+        turns: TurnSnapshots,
     ) -> None:
         self._core = core
         self._blobs = blobs
@@ -73,6 +75,7 @@ class Runner:
         self._budgets = budgets
         self._awaited = awaited
         self._servers = servers
+        self._turns = turns
         self._wishes: dict[RunId, PauseReason | None] = {}  # for each run that is played: why it should pause
         self._endpoints: dict[RunId, Endpoint] = {}  # which account each run that is played draws on
 
@@ -177,18 +180,23 @@ class Runner:
         telling = TellingSandbox(self._sandbox, partial(_note, recorder))
         brief = await self._briefing.of(cast, worktree, conversation, traces.files_seen(events), shells, telling)
         self._endpoints[cast.run.id] = brief.endpoint
+        stint = Stint(cast.run, cast.repository, worktree, recorder)
+        keeper = TurnKeeper(self._turns, stint, conversation.next_turn - 1 if cast.run.turns else 0)
         result = ""
         left: tuple[str, ...] = ()
         try:
             async with aclosing(self._backends.get(cast.agent.backend).play(brief, gate)) as playing:
                 async for event in playing:
+                    await keeper.see(event)
                     result = await narrator.take(event) or result
             left = background.running(shells)
         except asyncio.CancelledError:
+            await keeper.leave()
             await narrator.cut_off()
             raise
         finally:
             await shells.close()
+            await keeper.close()
             await narrator.settle()
         await recorder.flush()
         unread = await gate.unread()

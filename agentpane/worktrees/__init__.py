@@ -7,6 +7,7 @@ from agentpane.worktrees.recovery import recovery_ref
 from agentpane.worktrees.scratch import Scratch
 from agentpane.worktrees.service import Worktrees
 from agentpane.worktrees.snapshot import reviewed_ref
+from agentpane.worktrees.turns import turn_ref
 from agentpane.worktrees.values import (
     BranchTip,
     Conflicted,
@@ -27,6 +28,8 @@ from agentpane.worktrees.values import (
     Repository,
     Snapshot,
     TreeChanged,
+    TurnTaken,
+    TurnTree,
     Undone,
     UndoOutcome,
     UndoPlan,
@@ -59,6 +62,8 @@ __all__ = [
     "Scratch",
     "Snapshot",
     "TreeChanged",
+    "TurnTaken",
+    "TurnTree",
     "UndoOutcome",
     "UndoPlan",
     "Undone",
@@ -67,4 +72,5 @@ __all__ = [
     "Worktrees",
     "recovery_ref",
     "reviewed_ref",
+    "turn_ref",
 ]

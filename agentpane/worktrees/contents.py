@@ -71,6 +71,13 @@ def _copy_index(own: Path, index: Path) -> bool:
     return True
 
 
+async def refresh(git: GitRunner, place: Place, index: Path) -> None:
+    """Let the index see which files are unchanged although their times differ."""
+    config = {**_ADDING, "core.fsmonitor": "false"}
+    quietly = ("update-index", "-q", "--refresh", "--ignore-submodules", "--unmerged")
+    await git.run(place, *quietly, index=index, config=config, ok=(0, 1), timeout=LONG_TIMEOUT)
+
+
 async def list_changes(git: GitRunner, place: Place, index: Path) -> Listing:
     """Everything in the worktree that differs from the index and that git does not ignore; submodules aside."""
     found = await asyncio.to_thread(endless_within, place.work_tree) if place.work_tree is not None else None

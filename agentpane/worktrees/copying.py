@@ -49,7 +49,7 @@ def _copy(source: Path, target_root: Path, path: PurePosixPath) -> None:
         inner = PurePosixPath(folder).relative_to(source)
         if ".git" in folders:
             folders.remove(".git")
-        with _folder(target_root, path / inner):
+        with open_folder(target_root, path / inner):
             pass
         for entry in [*files, *(name for name in folders if os.path.islink(os.path.join(folder, name)))]:
             _copy_file(Path(folder, entry), target_root, path / inner / entry)
@@ -57,7 +57,7 @@ def _copy(source: Path, target_root: Path, path: PurePosixPath) -> None:
 
 def _copy_file(source: Path, target_root: Path, path: PurePosixPath) -> None:
     """Copy one file over whatever has its name in the target; a link is made anew, not followed."""
-    with _folder(target_root, path.parent) as parent:
+    with open_folder(target_root, path.parent) as parent:
         temporary = f".agentpane-{os.getpid()}-{path.name[:100]}"
         kind = source.lstat().st_mode
         if stat.S_ISLNK(kind):
@@ -77,7 +77,7 @@ def _copy_file(source: Path, target_root: Path, path: PurePosixPath) -> None:
 
 
 @contextmanager
-def _folder(root: Path, path: PurePosixPath) -> Iterator[int]:
+def open_folder(root: Path, path: PurePosixPath) -> Iterator[int]:
     """A folder inside `root`, made where it is missing and opened step by step, so that no link is followed."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     current = os.open(root, flags)

@@ -106,6 +106,11 @@ class GitRunner:
         self._threads.shutdown(wait=False)
         self._remove_private()
 
+    @property
+    def private(self) -> Path:
+        """A folder that nobody else reads, gone with this runner."""
+        return self._private
+
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """A private folder for an index and the like, gone afterwards."""

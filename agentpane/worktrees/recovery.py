@@ -1,4 +1,4 @@
-"""Keeping everything that a worktree holds, committed or not, before it goes away."""
+"""Keeping everything that a worktree holds, committed or not, before something of it is discarded."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from agentpane.domain.diff import FileChange, parse_raw
+from agentpane.domain.gitpaths import MalformedGitOutputError
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.worktrees import contents
-from agentpane.worktrees.git import GitRunner
+from agentpane.worktrees import contents, exact
+from agentpane.worktrees.git import GitRunner, Place
 from agentpane.worktrees.places import head_branch, inside, objects_of, registered_git_dir
-from agentpane.worktrees.repository import commit_tree
+from agentpane.worktrees.repository import branch_tip, commit_tree, is_ancestor
 from agentpane.worktrees.values import Recovery, Repository, Worktree
+
+# What is kept for the person alone is signed by the program, whether or not they have told git their name.
+SIGNED = {"user.name": "AgentPane", "user.email": "agentpane@localhost", "i18n.commitEncoding": "UTF-8"}
 
 
 def recovery_ref(recovery_id: str) -> str:
@@ -26,29 +31,55 @@ async def recovery_snapshot(
     recovery_id: str,
     listed_ignored: tuple[str, ...] = (),
 ) -> Recovery | None:
-    """Commit tracked, untracked and the listed ignored files under a ref of their own, on top of HEAD.
+    """Commit tracked, untracked and the listed ignored files byte for byte under a ref of their own, on top of HEAD.
 
     Neither the worktree nor its index nor its branch changes. A repository that the agent made inside is
-    kept as files, without its own history. None when nothing differs from HEAD.
-    Raises WORKTREE_NOT_FOUND.
+    kept as files, without its own history. None when nothing differs from HEAD, and its branch holds HEAD.
+    Raises WORKTREE_NOT_FOUND, or WORKTREE_REMOVAL_FAILED for a file that cannot be read.
     """
     known = worktree if isinstance(worktree, Worktree) else await asyncio.to_thread(find_worktree, repo, worktree)
     place = inside(repo, known)
+    try:
+        return await _taken(git, repo, known, place, recovery_id, listed_ignored)
+    except MalformedGitOutputError:
+        # A `git gc --prune=now` of the person's can take what no ref names yet; what is taken next is named by one.
+        return await _taken(git, repo, known, place, recovery_id, listed_ignored)
+
+
+async def _taken(
+    git: GitRunner, repo: Repository, known: Worktree, place: Place, recovery_id: str, listed: tuple[str, ...]
+) -> Recovery | None:
     head = (await git.run(place, "rev-parse", "--verify", "HEAD^{commit}")).line
     with git.scratch() as folder:
         index = folder / "index"
         await contents.start_index(git, place, index, head)
+        await contents.refresh(git, place, index)
         listing = await contents.list_changes(git, place, index)
-        extra = await asyncio.to_thread(lambda: sorted(_files(known.path, (*listing.nested, *listed_ignored))))
-        await contents.add(git, place, index, [*listing.paths, *extra])
+        extra = await asyncio.to_thread(_files, known.path, (*listing.nested, *listed))
+        paths = sorted({*listing.paths, *extra})
+        modes = await exact.store(git, place, index, folder, paths, "0" * len(head))
         tree = await contents.write_tree(git, place, index)
-    if tree == await commit_tree(git, repo, head):
+    if tree == await commit_tree(git, repo, head) and await _on_its_branch(git, repo, known, head):
         return None
     message = f"What the worktree of {known.branch} held\n\nRecovery: {recovery_id}\n".encode("utf-8", "replace")
-    commit = (await git.run(place, "commit-tree", tree, "-p", head, stdin=message)).line
+    text = message + exact.mode_lines(modes)
+    commit = (await git.run(place, "commit-tree", tree, "-p", head, stdin=text, config=SIGNED)).line
     ref = recovery_ref(recovery_id)
     await git.run(objects_of(repo), "update-ref", ref, commit)
-    return Recovery(ref, commit)
+    changes = await changes_of(git, repo, head, commit)
+    found = await exact.sizes(git, objects_of(repo), exact.blobs_of(changes))
+    return Recovery(ref, commit, head, len(changes), sum(found.values()))
+
+
+async def changes_of(git: GitRunner, repo: Repository, parent: str, commit: str) -> tuple[FileChange, ...]:
+    """What a recovery snapshot changes in its parent."""
+    shape = ("diff-tree", "-r", "--raw", "-z", "--no-abbrev", "--no-renames", "--ignore-submodules=none")
+    return parse_raw((await git.run(objects_of(repo), *shape, parent, commit)).stdout)
+
+
+async def _on_its_branch(git: GitRunner, repo: Repository, worktree: Worktree, head: str) -> bool:
+    tip = await branch_tip(git, repo, worktree.branch)
+    return tip is not None and (tip == head or await is_ancestor(git, repo, head, tip))
 
 
 def find_worktree(repo: Repository, path: Path) -> Worktree:
@@ -71,6 +102,7 @@ def _files(root: Path, listed: Iterable[str]) -> set[str]:
             continue
         if path.is_symlink() or path.is_file():
             found.add(os.path.normpath(name))
+            continue
         for folder, folders, files in os.walk(path):
             if ".git" in folders:
                 folders.remove(".git")

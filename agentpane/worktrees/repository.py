@@ -175,6 +175,17 @@ async def restore_branch(git: GitRunner, repo: Repository, branch: str, commit: 
     await git.run(objects_of(repo), "update-ref", f"refs/heads/{branch}", commit, nothing, ok=(0, 128))
 
 
+async def delete_refs(git: GitRunner, repo: Repository, refs: Mapping[str, str]) -> None:
+    """Delete the refs among these that still name the commit beside them; one that is gone or has moved is left.
+
+    Only what lies under refs/agentpane/ can be named.
+    """
+    if not all(ref.startswith("refs/agentpane/") for ref in refs):
+        raise ValueError("not a ref of ours")
+    for ref, commit in refs.items():
+        await git.run(objects_of(repo), "update-ref", "-d", ref, commit, ok=(0, 1, 128))
+
+
 async def commit_tree(git: GitRunner, repo: Repository, commit: str) -> str:
     """The tree of a commit."""
     return (await git.run(objects_of(repo), "rev-parse", "--verify", "--quiet", f"{commit}^{{tree}}")).line

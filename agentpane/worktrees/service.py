@@ -46,6 +46,7 @@ from agentpane.worktrees.values import (
     Repository,
     Snapshot,
     TurnTaken,
+    TurnTree,
     UndoOutcome,
     UndoPlan,
     Worktree,
@@ -204,17 +205,15 @@ class Worktrees:
         """Keep what a worktree holds; see `recovery.recovery_snapshot`."""
         return await recovery.recovery_snapshot(self._git, repo, worktree, recovery_id, listed_ignored)
 
-    async def turn_snapshot(
-        self,
-        repo: Repository,
-        worktree: Worktree,
-        base: str,
-        before: str | None,
-        ref: str,
-        excluded: tuple[str, ...] = (),
-    ) -> TurnTaken | None:
-        """Keep what a turn left; see `turns.turn_snapshot`. One call at a time for a worktree."""
-        return await turns.turn_snapshot(self._git, repo, worktree, base, before, ref, excluded)
+    async def turn_tree(
+        self, repo: Repository, worktree: Worktree, base: str, excluded: tuple[str, ...] = ()
+    ) -> TurnTree:
+        """The tree of what a worktree holds; see `turns.turn_tree`."""
+        return await turns.turn_tree(self._git, repo, worktree, base, excluded)
+
+    async def keep_turn(self, repo: Repository, base: str, before: str, tree: str, ref: str) -> TurnTaken:
+        """Keep what a turn left; see `turns.keep_turn`."""
+        return await turns.keep_turn(self._git, repo, base, before, tree, ref)
 
     async def set_back(
         self, repo: Repository, worktree: Worktree, commit: str, stays: tuple[str, ...], keep: restore.Keep

@@ -111,8 +111,14 @@ class TurnTaken:
     """A commit that holds what a turn left, outside of any branch. stat: what the turn changed."""
 
     sha: str
-    tree: str
     stat: DiffStat
+
+
+@dataclass(frozen=True, slots=True)
+class TurnTree:
+    """The tree of what a worktree holds, without the files that are left out of it."""
+
+    tree: str
     left_out: tuple[str, ...]
 
 

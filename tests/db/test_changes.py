@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import Connection
 
-from agentpane.db import approvals, merges, recoveries, reviews, runs, settings, tasks, worktrees
+from agentpane.db import approvals, merges, projects, recoveries, reviews, runs, settings, tasks, turns, worktrees
 from agentpane.domain.approvals import ApprovalState
+from agentpane.domain.board import Column
 from agentpane.domain.engine import Settings
 from agentpane.domain.merges import MergeState
-from agentpane.domain.recoveries import RecoveryId
+from agentpane.domain.recoveries import KEPT, NOTICE, RecoverySnapshot
 from agentpane.domain.review import MergeStrategy, ReviewComment, ReviewVerdict
 from agentpane.domain.runs import Run
 from agentpane.domain.worktrees import WorktreeStatus
@@ -148,17 +150,71 @@ def test_a_review_keeps_its_comments_in_order_and_paths_byte_for_byte(connection
     assert found == [("s1", ReviewVerdict.REJECTED, "Not yet."), ("s2", ReviewVerdict.APPROVED, "")]
 
 
-def test_a_recovery_snapshot_is_kept_for_thirty_days(connection: Connection, world: World) -> None:
-    new = recoveries.NewRecovery(
-        RecoveryId("r1"), world.project.id, world.task.card.id, "refs/agentpane/recovery/x", "a" * 40, "cancel"
+def _recovery(world: World) -> RecoverySnapshot:
+    return RecoverySnapshot(
+        id=recoveries.fresh_id(),
+        project_id=world.project.id,
+        task_id=world.task.card.id,
+        ref="refs/agentpane/recovery/x",
+        sha="a" * 40,
+        reason="cancel",
+        size_bytes=7,
+        created_at=NOW,
+        expires_at=NOW + KEPT,
+        files=2,
+        title="Fix \\udcff",
+        project="Demo",
+        repository="/srv/demo",
+        branch="agentpane/x",
+        base_branch="main",
+        base_sha="b" * 40,
+        parent="c" * 40,
+        copied=(".env",),
     )
-    kept = recoveries.add(connection, new, NOW)
-    assert recoveries.resolve(connection, kept.id[:8]) == kept.id
-    assert recoveries.for_project(connection, world.project.id) == (kept,)
-    assert recoveries.expired(connection, NOW + timedelta(days=29)) == ()
-    assert recoveries.expired(connection, NOW + timedelta(days=30)) == (kept,)
-    recoveries.remove(connection, kept.id)
-    assert recoveries.for_project(connection, world.project.id) == ()
+
+
+def test_a_recovery_snapshot_is_kept_for_thirty_days_with_all_that_it_came_from(
+    connection: Connection, world: World
+) -> None:
+    new = _recovery(world)
+    assert recoveries.add(connection, new) == new
+    assert recoveries.resolve(connection, new.id[:8]) == new.id
+    assert recoveries.for_project(connection, world.project.id) == (new,) == recoveries.everything(connection)
+    for days, ending, expired in ((26, (), ()), (27, (new,), ()), (29, (new,), ()), (30, (), (new,))):
+        now = NOW + timedelta(days=days)
+        assert (recoveries.ending(connection, now, NOTICE), recoveries.expired(connection, now)) == (ending, expired)
+    recoveries.remove(connection, new.id)
+    assert recoveries.everything(connection) == ()
+
+
+def test_a_recovery_snapshot_outlives_its_card_and_its_project(connection: Connection, world: World) -> None:
+    new = recoveries.add(connection, _recovery(world))
+    projects.purge(connection, world.project.id, LATER)
+    assert recoveries.everything(connection) == (new,)
+
+
+def _turn(world: World, run: Run, turn: int, at: datetime = NOW) -> turns.TurnRow:
+    task_id = world.task.card.id
+    return turns.TurnRow(run.id, turn, task_id, "/srv/demo", f"{turn:040x}", "b" * 40, 1, 2, 3, ("big.bin",), at)
+
+
+def test_what_turns_left_is_let_go_of_when_the_card_is_gone_or_has_rested_for_long(
+    connection: Connection, world: World, run: Run
+) -> None:
+    task_id = world.task.card.id
+    first, second = _turn(world, run, 1), _turn(world, run, 2, LATER)
+    again = replace(first, sha="f" * 40)
+    for row in (first, second, again):  # the same turn once more takes the place of what it left before
+        turns.add(connection, row)
+    assert turns.of_task(connection, task_id) == (again, second)
+    assert turns.over(connection, NOW - timedelta(seconds=1)) == ()  # it has changed since
+    assert turns.over(connection, NOW + KEPT) == (again, second)
+    tasks.move(connection, task_id, Column.IN_PROGRESS, 0, NOW)
+    assert turns.over(connection, NOW + KEPT) == ()
+    tasks.delete(connection, task_id, LATER)
+    assert turns.over(connection, NOW) == (again, second)
+    turns.remove(connection, (again, second))
+    assert turns.of_task(connection, task_id) == ()
 
 
 def test_settings_have_their_defaults_until_they_are_set(connection: Connection) -> None:

@@ -253,8 +253,6 @@ FOREIGN_KEYS = {
     ("checks", "task_id"): ("tasks", "CASCADE"),
     ("merges", "project_id"): ("projects", "CASCADE"),
     ("merges", "task_id"): ("tasks", "SET NULL"),
-    ("recoveries", "project_id"): ("projects", "CASCADE"),
-    ("recoveries", "task_id"): ("tasks", "SET NULL"),
 }
 
 ADDED_TABLES = {
@@ -266,6 +264,7 @@ ADDED_TABLES = {
     "checks",
     "merges",
     "recoveries",
+    "turn_snapshots",
     "settings",
     "audit_heads",
     "alembic_version",

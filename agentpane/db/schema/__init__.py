@@ -9,6 +9,7 @@ from agentpane.db.schema.changes import (
     RecoveryTable,
     ReviewCommentTable,
     ReviewTable,
+    TurnTable,
     WorktreeTable,
 )
 from agentpane.db.schema.github import InstallationTable, RepositoryConfigTable
@@ -34,5 +35,6 @@ __all__ = [
     "SessionTable",
     "SettingTable",
     "TaskTable",
+    "TurnTable",
     "WorktreeTable",
 ]

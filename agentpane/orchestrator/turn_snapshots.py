@@ -1,0 +1,192 @@
+"""What each turn of a run left in its worktree: kept while the card may come back, and bounded in number.
+
+A turn is over when the next one begins, or the agent's part in the run ends. Its snapshot is made while the model
+thinks about the next turn, and is done before a tool of that one may change anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from agentpane.api import commands as c
+from agentpane.db import turns, worktrees
+from agentpane.db.run_rows import RunRow
+from agentpane.db.turns import TurnRow
+from agentpane.domain.ids import TaskId
+from agentpane.domain.json import JsonObject
+from agentpane.domain.recoveries import KEPT
+from agentpane.domain.sessions import EventKind
+from agentpane.domain.turns import TurnSnapshot, too_many
+from agentpane.errors import AgentPaneError
+from agentpane.orchestrator.backends import base
+from agentpane.orchestrator.core import Core
+from agentpane.orchestrator.sessions import Recorder
+from agentpane.worktrees import Repository, TurnTree, Worktree, turn_ref
+
+log = logging.getLogger(__name__)
+NOT_KEPT = "turn_not_kept"  # what a STATE event says of a turn whose snapshot could not be made
+
+
+@dataclass(frozen=True, slots=True)
+class Stint:
+    """What an agent does in a run, and where."""
+
+    run: RunRow
+    repository: Repository
+    worktree: Worktree
+    recorder: Recorder
+
+
+@dataclass(frozen=True, slots=True)
+class TurnSnapshots:
+    """Takes, lists and lets go of the snapshots of turns."""
+
+    core: Core
+
+    async def listed(self, command: c.ListTurns) -> tuple[TurnSnapshot, ...]:
+        task = await self.core.task(command.task)
+        return tuple(row.value() for row in await self.core.db.read(turns.of_task, task.card.id))
+
+    async def begin(self, stint: Stint, last: int) -> str | None:
+        """The tree that the worktree holds as an agent goes on; None where that cannot be known.
+
+        What turn `last` left is kept, when an engine that died had no time for it.
+        """
+        async with self._alone(stint.run):
+            row = await self.core.db.read(worktrees.for_task, stint.run.task_id)
+            if row is None or row.base_sha is None:
+                return None
+            held = await self.core.git.turn_tree(stint.repository, stint.worktree, row.base_sha, row.copied)
+            known = await self.core.db.read(turns.of_task, stint.run.task_id)
+            if last and known and (stint.run.id, last) not in {(kept.run_id, kept.turn) for kept in known}:
+                await self._keep(stint, last, row.base_sha, known[-1].tree, held)
+            return held.tree
+
+    async def take(self, stint: Stint, turn: int, before: str) -> str:
+        """Keep what a turn left, if it changed anything since `before`, and note it. Returns the tree that it left."""
+        async with self._alone(stint.run):
+            row = await self.core.db.read(worktrees.for_task, stint.run.task_id)
+            if row is None or row.base_sha is None:
+                return before
+            held = await self.core.git.turn_tree(stint.repository, stint.worktree, row.base_sha, row.copied)
+            await self._keep(stint, turn, row.base_sha, before, held)
+            return held.tree
+
+    async def _keep(self, stint: Stint, turn: int, base_sha: str, before: str, held: TurnTree) -> None:
+        if held.tree == before:
+            return
+        run = stint.run
+        ref = turn_ref(run.id, turn)
+        taken = await self.core.git.keep_turn(stint.repository, base_sha, before, held.tree, ref)
+        new = TurnRow(
+            run_id=run.id,
+            turn=turn,
+            task_id=run.task_id,
+            repository=str(stint.repository.path),
+            sha=taken.sha,
+            tree=held.tree,
+            files=taken.stat.files,
+            added=taken.stat.added,
+            removed=taken.stat.removed,
+            left_out=held.left_out,
+            created_at=self.core.clock.now(),
+        )
+        await self.core.db.write(turns.add, new)
+        figures = {"files": new.files, "added": new.added, "removed": new.removed}
+        told: JsonObject = {"turn": turn, "sha": new.sha, **figures, "left_out": list(new.left_out)}
+        stint.recorder.add(EventKind.SNAPSHOT, told, turn)
+        await self._thin_out(stint.repository, run.task_id)
+
+    def _alone(self, run: RunRow) -> asyncio.Lock:
+        """Sub-agents work in the worktree of their parent."""
+        return self.core.task_locks.of(f"turns:{run.task_id}")
+
+    async def tidy(self) -> int:
+        """Let go of the snapshots of cards that are gone, or at rest for as long as their recovery would be kept."""
+        over = await self.core.db.read(turns.over, self.core.clock.now() - KEPT)
+        for path, rows in groupby(sorted(over, key=lambda row: row.repository), key=lambda row: row.repository):
+            try:
+                await self._let_go(await self.core.git.open_repository(Path(path)), tuple(rows))
+            except AgentPaneError as error:
+                log.info("the turns kept in %s stay: %s", path, error.message)
+        return len(over)
+
+    async def _thin_out(self, repository: Repository, task_id: TaskId) -> None:
+        surplus = too_many(await self.core.db.read(turns.of_task, task_id))
+        if surplus:
+            await self._let_go(repository, surplus)
+
+    async def _let_go(self, repository: Repository, rows: Sequence[TurnRow]) -> None:
+        """The refs go first: a row without its ref promises nothing that could be missed, a ref without a row would."""
+        await self.core.git.delete_refs(repository, {turn_ref(row.run_id, row.turn): row.sha for row in rows})
+        await self.core.db.write(turns.remove, rows)
+
+
+class TurnKeeper:
+    """Follows one agent's part in a run, and has each of its turns kept. Use it from one job; `close` or `leave` it.
+
+    last: the turn with which an earlier part of the run has ended; 0 for none.
+    """
+
+    def __init__(self, snapshots: TurnSnapshots, stint: Stint, last: int) -> None:
+        self._snapshots = snapshots
+        self._stint = stint
+        self._turn = last
+        self._before: str | None = None  # the tree that the turn began with
+        self._job: asyncio.Task[None] | None = asyncio.create_task(self._begin(last), name="turn-begin")
+
+    async def see(self, event: base.BackendEvent) -> None:
+        """Returns when what follows the event may have its effect."""
+        match event:
+            case base.TurnStarted(turn) if turn > self._turn:
+                ended, self._turn = self._turn, turn
+                if ended:
+                    await self._settled()
+                    self._job = asyncio.create_task(self._take(ended), name=f"turn-{ended}")
+            case base.ToolStarted():
+                await self._settled()
+            case _:
+                pass
+
+    async def close(self) -> None:
+        """Keep what the last turn left."""
+        await self._settled()
+        if self._turn:
+            await self._take(self._turn)
+
+    async def leave(self) -> None:
+        """The run was stopped: end what is under way. What the last turn left is kept by whoever discards it."""
+        self._turn = 0
+        job, self._job = self._job, None
+        if job is not None:
+            job.cancel()
+            await asyncio.wait([job])
+
+    async def _settled(self) -> None:
+        if self._job is not None:
+            await asyncio.wait([self._job])
+            self._job = None
+
+    async def _begin(self, last: int) -> None:
+        try:
+            self._before = await self._snapshots.begin(self._stint, last)
+        except AgentPaneError as error:
+            self._not_kept(last, error)
+
+    async def _take(self, turn: int) -> None:
+        """A snapshot that cannot be made is told of, and does not hold up the agent."""
+        if self._before is None:
+            return
+        try:
+            self._before = await self._snapshots.take(self._stint, turn, self._before)
+        except AgentPaneError as error:
+            self._not_kept(turn, error)
+
+    def _not_kept(self, turn: int, error: AgentPaneError) -> None:
+        log.warning("what turn %d of run %s left was not kept: %s", turn, self._stint.run.id, error.message)
+        self._stint.recorder.add(EventKind.STATE, {"state": NOT_KEPT, "message": error.message}, turn)
