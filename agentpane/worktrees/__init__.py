@@ -1,6 +1,8 @@
 """Worktrees, snapshots, diffs and merges: the only package that starts git."""
 
 from agentpane.domain.diff import DiffStat, FileChange
+from agentpane.worktrees.branch_places import BranchPlaces, branch_places
+from agentpane.worktrees.conflicted import ConflictedMerge, merging_ref
 from agentpane.worktrees.git import GitError
 from agentpane.worktrees.merge import Journal
 from agentpane.worktrees.recovery import recovery_ref
@@ -38,9 +40,11 @@ from agentpane.worktrees.values import (
 )
 
 __all__ = [
+    "BranchPlaces",
     "BranchTip",
     "ConflictPath",
     "Conflicted",
+    "ConflictedMerge",
     "CreatedWorktree",
     "DiffStat",
     "FileChange",
@@ -70,6 +74,8 @@ __all__ = [
     "Worktree",
     "WorktreePlan",
     "Worktrees",
+    "branch_places",
+    "merging_ref",
     "recovery_ref",
     "reviewed_ref",
     "turn_ref",

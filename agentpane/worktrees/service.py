@@ -12,7 +12,9 @@ from pathlib import Path
 from agentpane.domain.conflicts import Conflict
 from agentpane.domain.diff import DiffStat, FileChange
 from agentpane.domain.overlaps import FileEdit
+from agentpane.domain.resolving import Merging
 from agentpane.worktrees import (
+    conflicted,
     create,
     diffs,
     foresight,
@@ -21,6 +23,7 @@ from agentpane.worktrees import (
     recovery,
     remove,
     repository,
+    resolution,
     restore,
     turns,
 )
@@ -29,6 +32,7 @@ from agentpane.worktrees import scratch as scratches
 from agentpane.worktrees import snapshot as snapshots
 from agentpane.worktrees import undo as undoing
 from agentpane.worktrees.git import GitRunner
+from agentpane.worktrees.pool import Ready
 from agentpane.worktrees.values import (
     BranchTip,
     Conflicted,
@@ -60,6 +64,7 @@ class Worktrees:
     def __init__(self, program: str = "git", at_once: int | None = None) -> None:
         self._git = GitRunner(program, at_once)
         self._locks: dict[Path, asyncio.Lock] = {}
+        self.ready = Ready(self._git, self._lock)
         self._deletions: set[asyncio.Task[None]] = set()
         self._git_serves = False  # it is there and new enough
 
@@ -142,9 +147,24 @@ class Worktrees:
         run_id: str,
         message: str,
         excluded: tuple[str, ...] = (),
+        merging: Merging | None = None,
     ) -> Snapshot | NothingChanged:
         """Commit what the agent left onto its branch; see `snapshot.snapshot`."""
-        return await snapshots.snapshot(self._git, repo, worktree, base_sha, run_id, message, excluded)
+        return await snapshots.snapshot(self._git, repo, worktree, base_sha, run_id, message, excluded, merging)
+
+    async def differs(self, repo: Repository, worktree: Worktree, commit: str, excluded: tuple[str, ...]) -> bool:
+        """Whether a worktree holds anything else than a commit; see `resolution.differs`."""
+        return await resolution.differs(self._git, repo, worktree, commit, excluded)
+
+    async def pin_reviewed(self, repo: Repository, run_id: str, commit: str) -> None:
+        """Name a commit as what may be merged for a run."""
+        await snapshots.pin_reviewed(self._git, repo, run_id, commit)
+
+    async def lay_out_conflict(
+        self, repo: Repository, card: str, target: str, name: str, run_id: str
+    ) -> conflicted.ConflictedMerge | None:
+        """Merge `target` into `card`, and lay out what conflicts; see `conflicted.lay_out`."""
+        return await conflicted.lay_out(self._git, repo, card, target, name, run_id)
 
     async def diff_files(self, repo: Repository, base: str, snapshot: str) -> tuple[FileChange, ...]:
         """The files that differ between two commits."""
@@ -239,9 +259,8 @@ class Worktrees:
 
     async def remove_worktree(self, repo: Repository, worktree: Worktree, delete_branch_at: str | None = None) -> None:
         """Take a worktree away; its files are deleted in the background. See `remove.remove_worktree`."""
-        trash = await remove.remove_worktree(self._git, self._lock(repo), repo, worktree, delete_branch_at)
-        if trash is not None:
-            self._delete_later(trash)
+        for left in await remove.remove_worktree(self._git, self._lock(repo), repo, worktree, delete_branch_at):
+            self._delete_later(left)
 
     async def empty_trash(self, repo: Repository) -> None:
         """Delete what an engine that was killed had still to delete."""

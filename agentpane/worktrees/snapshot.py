@@ -9,12 +9,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from agentpane.domain.diff import display_path
+from agentpane.domain.resolving import Merging
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.worktrees import contents
 from agentpane.worktrees.diffs import diff_stat
 from agentpane.worktrees.git import GitError, GitRunner, Place
 from agentpane.worktrees.places import head_branch, inside, objects_of
 from agentpane.worktrees.repository import branch_tip, commit_tree, is_ancestor, merge_base
+from agentpane.worktrees.resolution import decide
 from agentpane.worktrees.values import NothingChanged, Repository, Snapshot, Worktree
 
 LARGEST_FILE = 50 * 1024 * 1024
@@ -25,6 +27,11 @@ def reviewed_ref(run_id: str) -> str:
     return f"refs/agentpane/run/{run_id}/reviewed"
 
 
+async def pin_reviewed(git: GitRunner, repo: Repository, run_id: str, commit: str) -> None:
+    """Name a commit as what may be merged for a run."""
+    await git.run(objects_of(repo), "update-ref", reviewed_ref(run_id), commit)
+
+
 async def snapshot(
     git: GitRunner,
     repo: Repository,
@@ -33,37 +40,51 @@ async def snapshot(
     run_id: str,
     message: str,
     excluded: tuple[str, ...] = (),
+    merging: Merging | None = None,
 ) -> Snapshot | NothingChanged:
     """Commit everything in the worktree that git does not ignore onto its branch, and pin the commit.
 
     excluded: files and folders that are never in it, the copied env and ignored files.
+    merging: the conflict that was laid out in the worktree; the commit then has the target as its second parent.
     Commits that the agent made stay below, unless they hold an excluded file: those are kept under
         `refs/agentpane/run/<run_id>/commits` and the snapshot is made on the base.
-    Raises WORKTREE_NESTED_REPO, VALIDATION_ERROR for files over 50 MB, WORKTREE_NOT_FOUND; nothing changes then.
+    Raises WORKTREE_NESTED_REPO, VALIDATION_ERROR for files over 50 MB, MERGE_CONFLICT while a conflict is undecided,
+    WORKTREE_NOT_FOUND; nothing changes then.
     """
     place = inside(repo, worktree)
     tip = await branch_tip(git, repo, worktree.branch)
     parent = await _parent(git, repo, place, tip, base_sha)
-    base = base_sha if parent == base_sha else await merge_base(git, repo, base_sha, parent)
+    base = await _base(git, repo, base_sha, parent) if merging is None else merging.sha
+    merged = merging is None or await is_ancestor(git, repo, merging.sha, parent)
     with git.scratch() as folder:
         index = folder / "index"
-        await contents.start_index(git, place, index, parent)
+        await contents.start_index(git, place, index, parent if merging is None or merged else merging.laid)
+        if merging is not None:
+            await contents.refresh(git, place, index)  # what the target brought is no change of anybody's here
         listing = (await contents.list_changes(git, place, index)).without(excluded)
         _refuse(worktree.path, listing)
         await contents.add(git, place, index, listing.paths)
         leaked = () if parent == base else await _leaked(git, repo, base, parent, excluded)
         if leaked:
-            await _restore(git, place, index, base, leaked)
-        tree = await contents.write_tree(git, place, index)
+            await _restore(git, place, index, base if merging is None else merging.laid, leaked)
+            parent, hidden = base if merging is None else merging.card, parent
+        held = await contents.write_tree(git, place, index)
+        tree = held if merging is None else await decide(git, place, index, held, merging, merged)
         if tree == await commit_tree(git, repo, base):
             return NothingChanged()
-        commit = await _commit(git, place, tree, base if leaked else parent, message)
+        commit = await _commit(git, place, tree, parent, None if merging is None or merged else merging.sha, message)
         updates = [(f"refs/heads/{worktree.branch}", commit, tip or ""), (reviewed_ref(run_id), commit, None)]
         if leaked:
-            updates.append((f"refs/agentpane/run/{run_id}/commits", parent, None))
+            updates.append((f"refs/agentpane/run/{run_id}/commits", hidden, None))
         await _move_refs(git, place, updates)
+        if tree != held:
+            await git.run(place, "read-tree", "-m", "-u", held, tree, index=index)
         await _settle(git, place, worktree.branch, index)
     return Snapshot(commit, tree, await diff_stat(git, repo, base, commit), base)
+
+
+async def _base(git: GitRunner, repo: Repository, base_sha: str, parent: str) -> str:
+    return base_sha if parent == base_sha else await merge_base(git, repo, base_sha, parent)
 
 
 async def _parent(git: GitRunner, repo: Repository, place: Place, tip: str | None, base_sha: str) -> str:
@@ -114,13 +135,14 @@ async def _restore(git: GitRunner, place: Place, index: Path, base: str, paths: 
     await git.run(place, "update-index", "-z", "--index-info", stdin=kept.stdout, index=index)
 
 
-async def _commit(git: GitRunner, place: Place, tree: str, parent: str, message: str) -> str:
-    """The commit of `tree` on `parent`; the parent itself where it already holds that tree."""
+async def _commit(git: GitRunner, place: Place, tree: str, parent: str, second: str | None, message: str) -> str:
+    """The commit of `tree` on its parents; the parent itself where it is the only one and already holds that tree."""
     before = await git.run(place, "rev-parse", "--verify", f"{parent}^{{tree}}")
-    if before.line == tree:
+    if before.line == tree and second is None:
         return parent
+    parents = ("-p", parent) if second is None else ("-p", parent, "-p", second)
     text = message.encode("utf-8", "replace")
-    return (await git.run(place, "commit-tree", tree, "-p", parent, stdin=text)).line
+    return (await git.run(place, "commit-tree", tree, *parents, stdin=text)).line
 
 
 async def _move_refs(git: GitRunner, place: Place, updates: list[tuple[str, str, str | None]]) -> None:
