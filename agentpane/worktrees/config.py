@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agentpane.worktrees.gitfiles import is_endless
+
 # Whatever the configuration says, these hold.
 ALWAYS: Mapping[str, str] = {
     "advice.graftFileDeprecated": "false",  # the runner points git at an empty one
@@ -95,6 +97,12 @@ class Config:
 
     def values(self) -> dict[str, str]:
         return {setting.key: setting.value for setting in self.settings}
+
+    def first_endless(self) -> Path | None:
+        """A pipe or a device among the files that settings name, and that git reads."""
+        values = self.values()
+        named = (os.path.expanduser(values.get(key, "")) for key in ("core.excludesfile", "core.attributesfile"))
+        return next((Path(path) for path in named if is_endless(path)), None)
 
     def required_filters(self) -> frozenset[str]:
         """Filters without which git refuses to store or to check out a file."""

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentpane.domain.diff import decode_path, encode_path, parse_raw, split_z
-from agentpane.worktrees.git import LONG_TIMEOUT, GitError, GitRunner, Place, endless_error
-from agentpane.worktrees.gitfiles import endless_within
+from agentpane.worktrees.git import LONG_TIMEOUT, GitError, GitRunner, Place
 
 # The text is stored as it is rather than refused: core.safecrlf only warns of, or forbids, what autocrlf would do.
 _ADDING = {"core.safecrlf": "false", "core.sparseCheckout": "false"}
@@ -80,9 +79,6 @@ async def refresh(git: GitRunner, place: Place, index: Path) -> None:
 
 async def list_changes(git: GitRunner, place: Place, index: Path) -> Listing:
     """Everything in the worktree that differs from the index and that git does not ignore; submodules aside."""
-    found = await asyncio.to_thread(endless_within, place.work_tree) if place.work_tree is not None else None
-    if found is not None:
-        raise endless_error(found)
     changed, others = await asyncio.gather(
         git.run(place, "diff-files", "--raw", "-z", "--no-abbrev", "--ignore-submodules=all", "--no-ext-diff",
                 "--no-renames", index=index, config=_ADDING),

@@ -17,38 +17,24 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.temporary import TemporaryFolder
 from agentpane.worktrees.child import GRACE, Child
 from agentpane.worktrees.config import ConfigCache, Pins
-from agentpane.worktrees.gitfiles import endless, endless_records
+from agentpane.worktrees.git_errors import EndlessError as EndlessError
+from agentpane.worktrees.git_errors import GitError as GitError
+from agentpane.worktrees.gitfiles import endless, endless_anywhere
 
 CHUNK = 64 * 1024
 TIMEOUT = 120.0
 LONG_TIMEOUT = 1800.0  # for checkouts and for adding what an agent left
+CONFIG_TIMEOUT = 10.0
+LOOK_AFTER = 1.0  # seconds after which it is asked what a call may be waiting for
 
 # Variables that redirect git, or let a child of it run something.
 _DROPPED = frozenset({"SSH_ASKPASS", "PAGER", "LESSOPEN", "EDITOR", "VISUAL"})
-
-
-class GitError(AgentPaneError):
-    """Git ran and refused, took too long, or could not be started."""
-
-    def __init__(
-        self,
-        message: str,
-        command: Sequence[str],
-        exit_code: int | None,
-        stderr: bytes = b"",
-        code: ErrorCode = ErrorCode.INTERNAL,
-        hint: str = "Check the repository with `git fsck`, then try again.",
-    ) -> None:
-        self.stderr = stderr.decode("utf-8", "replace").strip()
-        details = {"command": list(command), "exit_code": exit_code, "stderr": self.stderr[-4000:]}
-        super().__init__(code, message, hint, details)
-        self.command = tuple(command)
-        self.exit_code = exit_code  # None: it never ended by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +123,7 @@ class GitRunner:
         place: None only for what needs no repository (`--version`, `init`).
         index: the index file to use in place of the place's own.
         """
-        _refuse_endless(place, arguments)
+        _refuse_endless(place)
         pins = await self._pins(place)
         output = await self._finish(place, arguments, pins, index, config, cwd, stdin, timeout)
         if output.exit_code not in ok:
@@ -154,7 +140,7 @@ class GitRunner:
         timeout: float = LONG_TIMEOUT,
     ) -> AsyncIterator[bytes]:
         """Yield git's output as it comes, at most 64 KiB at once; ends git when the reader stops early."""
-        _refuse_endless(place, arguments)
+        _refuse_endless(place)
         pins = await self._pins(place)
         async with self._streams:
             call = self._call(place, arguments, pins, None, config, None)
@@ -170,8 +156,10 @@ class GitRunner:
             errors = asyncio.ensure_future(_read(process.stderr))
             try:
                 async with asyncio.timeout(timeout):
-                    while chunk := await process.stdout.read(CHUNK):
+                    chunk = await _first_chunk(place, process.stdout)
+                    while chunk:
                         yield chunk
+                        chunk = await process.stdout.read(CHUNK)
                     code = await process.wait()
             finally:
                 await _end_group(process, process.stdout)
@@ -192,10 +180,13 @@ class GitRunner:
         if config is None:
             before = self._config.clock()
             command = ("config", "--list", "--show-scope", "--show-origin", "--includes", "-z")
-            output = await self._finish(place, command, Pins(), None, None, None, b"", TIMEOUT)
+            output = await self._finish(place, command, Pins(), None, None, None, b"", CONFIG_TIMEOUT)
             if output.exit_code != 0:
                 raise GitError(_refusal(command, output), (self._program, *command), output.exit_code, output.stderr)
             config = self._config.put(git_dir, common_dir, output.stdout, before)
+        named = config.first_endless()
+        if named is not None:
+            raise EndlessError(named)
         return config.pins(place.own_filters, place.allowed_filters, (place.common_dir, place.work_tree))
 
     def _folders(self, place: Place) -> tuple[Path, Path]:
@@ -247,8 +238,9 @@ class GitRunner:
             child = Child(call.command, call.folder, call.environment)
             job = asyncio.get_running_loop().run_in_executor(self._threads, child.run, stdin, timeout)
             try:
+                await _look(place, job)
                 return GitOutput(*await asyncio.shield(job))
-            except asyncio.CancelledError:
+            except (asyncio.CancelledError, EndlessError):
                 await _end_child(child, job)
                 raise
             except TimeoutError as error:
@@ -309,23 +301,19 @@ def _make_bare(folder: Path, object_format: str) -> None:
     (folder / "config").write_text(f"[core]\n\tbare = false\n\trepositoryFormatVersion = {version}")
 
 
-def _refuse_endless(place: Place | None, arguments: Sequence[str]) -> None:
-    if place is None:
-        return
-    found = endless(place.common_dir, place.git_dir, place.work_tree)
-    if found is None and arguments[0] == "worktree":
-        found = endless_records(place.common_dir)
+def _refuse_endless(place: Place | None) -> None:
+    found = None if place is None else endless(place.common_dir, place.git_dir, place.work_tree)
     if found is not None:
-        raise endless_error(found, arguments)
+        raise EndlessError(found)
 
 
-def endless_error(path: Path, arguments: Sequence[str] = ()) -> GitError:
-    """Says which file git would wait for, without end."""
-    return GitError(
-        f"{path} is a pipe, a device or a socket, for which git would wait without end. Nothing has been changed.",
-        arguments, None, code=ErrorCode.VALIDATION_ERROR,
-        hint="Remove it, or put back the file that belongs there. Then try again.",
-    )  # fmt: skip
+async def _look(place: Place | None, job: asyncio.Future[Any]) -> None:
+    """Where the job takes long, look for what git may be waiting for. Raises EndlessError."""
+    done, _ = await asyncio.wait({job}, timeout=LOOK_AFTER)
+    if not done and place is not None:
+        found = await asyncio.to_thread(endless_anywhere, place.common_dir, place.work_tree)
+        if found is not None:
+            raise EndlessError(found)
 
 
 def _refusal(arguments: Sequence[str], output: GitOutput) -> str:
@@ -338,6 +326,17 @@ async def _read(stream: asyncio.StreamReader) -> bytes:
     while chunk := await stream.read(CHUNK):
         parts += chunk
     return bytes(parts)
+
+
+async def _first_chunk(place: Place, stream: asyncio.StreamReader) -> bytes:
+    reading = asyncio.ensure_future(stream.read(CHUNK))
+    try:
+        await _look(place, reading)
+        return await reading
+    finally:
+        if not reading.done():
+            reading.cancel()
+            await asyncio.wait({reading})
 
 
 async def _end_child(child: Child, job: asyncio.Future[tuple[int, bytes, bytes]]) -> None:

@@ -1,13 +1,14 @@
 """Reading git's own small files without ever waiting for one: a pipe in the place of a file has no end.
 
-An agent may leave a pipe, a device or a socket wherever it may write, and git opens what it finds.
+An agent may leave one wherever it may write, and git opens what it finds.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -47,38 +48,37 @@ def write_new(path: Path, content: str) -> None:
 
 
 def endless(common_dir: Path, git_dir: Path, work_tree: Path | None) -> Path | None:
-    """The first of the files that git reads by name which is a pipe, a device or a socket, links followed."""
+    """The first of the files that git reads by name which is a pipe or a device, links followed."""
     for path in _read_by_name(common_dir, git_dir, work_tree):
-        if _is_endless(path):
+        if is_endless(path):
             return Path(path)
     return None
 
 
-def endless_records(common_dir: Path) -> Path | None:
-    """The same among the records of all linked worktrees."""
-    folder = os.path.join(common_dir, "worktrees")
-    with suppress(OSError):
-        for name in os.listdir(folder):
-            for file in ("HEAD", "gitdir", "commondir", "locked", "index"):
-                path = os.path.join(folder, name, file)
-                if _is_endless(path):
-                    return Path(path)
+def endless_anywhere(common_dir: Path, work_tree: Path | None) -> Path | None:
+    """The same among all that git may come to read: its refs, logs and records, and what tells it how to read files.
+
+    Looks into every folder, objects aside.
+    """
+    whole = _walk(common_dir, lambda folder: folder != f"{common_dir}/objects")
+    telling = iter(()) if work_tree is None else _walk(work_tree, lambda folder: not folder.endswith("/.git"))
+    for path in itertools.chain(whole, (path for path in telling if os.path.basename(path) in _IN_FOLDERS)):
+        if is_endless(path):
+            return Path(path)
     return None
 
 
-def endless_within(root: Path) -> Path | None:
-    """The same among the files of a worktree that tell git which others to read, and how. Looks into every folder."""
+def _walk(root: Path, wanted: Callable[[str], bool]) -> Iterator[str]:
+    """Everything below that is neither a regular file nor a folder."""
     folders = [os.fspath(root)]
     while folders:
-        folder = folders.pop()
-        with suppress(OSError), os.scandir(folder) as entries:
+        with suppress(OSError), os.scandir(folders.pop()) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
-                    if entry.name != ".git":
+                    if wanted(entry.path):
                         folders.append(entry.path)
-                elif entry.name in _IN_FOLDERS and not entry.is_file(follow_symlinks=False) and _is_endless(entry.path):
-                    return Path(entry.path)
-    return None
+                elif not entry.is_file(follow_symlinks=False):
+                    yield entry.path
 
 
 def _read_by_name(common_dir: Path, git_dir: Path, work_tree: Path | None) -> Iterator[str]:
@@ -91,9 +91,9 @@ def _read_by_name(common_dir: Path, git_dir: Path, work_tree: Path | None) -> It
             yield f"{work_tree}/{name}"
 
 
-def _is_endless(path: str) -> bool:
+def is_endless(path: str) -> bool:
     try:
         mode = os.stat(path).st_mode
     except OSError:
         return False
-    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISBLK(mode)

@@ -14,7 +14,7 @@ from pathlib import Path
 from agentpane.domain.diff import decode_path, display_path, split_z
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.worktrees.config import parse_config
-from agentpane.worktrees.git import GitError, GitRunner, Place, endless_error
+from agentpane.worktrees.git import EndlessError, GitError, GitRunner, Place
 from agentpane.worktrees.gitfiles import endless, read_line
 from agentpane.worktrees.places import checkout_of, head_branch, objects_of
 from agentpane.worktrees.values import BranchTip, Repository
@@ -50,7 +50,7 @@ async def open_repository(git: GitRunner, path: Path, allowed_filters: frozenset
     for folder in (whole, whole / ".git"):  # a bare repository, or its checkout
         found = endless(folder, folder, None)
         if found is not None:
-            raise endless_error(found)
+            raise EndlessError(found)
     root, git_dir, common_dir, bare = await asyncio.to_thread(_locate, whole)
     place = Place(git_dir, common_dir, None if bare else root)
     try:
