@@ -53,8 +53,8 @@ class Workspaces:
         Raises AgentPaneError with a WORKTREE_ code; what was half made is recorded as `error`.
         """
         row = await self._core.db.read(worktrees.for_task, task.card.id)
-        if row is not None and row.status is WorktreeStatus.ACTIVE:
-            worktree = await self._found(row, repository, recorder)
+        if row is not None and row.status in {WorktreeStatus.ACTIVE, WorktreeStatus.AWAY}:
+            row, worktree = await self._found(row, repository, recorder)
         else:
             row, worktree = await self._made(task, project, config, repository, recorder)
         await self._set_up(row, worktree, config, repository, recorder)
@@ -94,13 +94,19 @@ class Workspaces:
         task: Task | None = None,
         actor: str = "engine",
         delete_branch_at: str | None = None,
+        leaves: WorktreeStatus = WorktreeStatus.REMOVED,
     ) -> str | None:
-        """The same for a row, whose card may be gone. What is not ours is forgotten, and left where it is."""
+        """The same for a row, whose card may be gone. What is not ours is forgotten, and left where it is.
+
+        leaves: `away` for a worktree that its card gets again when it goes on.
+        """
         now = self._core.clock.now
         if repository is None or row.git_dir is None:
             await self._let_go(row, None)
             return None
         worktree = as_worktree(row)
+        if row.status is WorktreeStatus.AWAY and delete_branch_at is not None:
+            await self._core.git.delete_branch(repository, row.branch, delete_branch_at)
         why = await self._core.git.why_not_ours(repository, worktree)
         if why is not None:
             await self._let_go(row, why)
@@ -119,7 +125,7 @@ class Workspaces:
             stays = WorktreeStatus.ACTIVE if worktree.path.is_dir() else WorktreeStatus.ERROR
             await self._core.db.write(worktrees.set_fields, row.id, now(), status=stays, last_error=error.message)
             raise
-        await self._core.db.write(worktrees.set_fields, row.id, now(), status=WorktreeStatus.REMOVED, removed_at=now())
+        await self._core.db.write(worktrees.set_fields, row.id, now(), status=leaves, removed_at=now())
         entry = self._core.record(
             "worktree.remove",
             row.project_id,
@@ -167,10 +173,12 @@ class Workspaces:
             worktrees.set_fields, row.id, now, status=WorktreeStatus.REMOVED, removed_at=now, last_error=told
         )
 
-    async def _found(self, row: WorktreeRow, repository: Repository, recorder: Recorder) -> Worktree:
+    async def _found(
+        self, row: WorktreeRow, repository: Repository, recorder: Recorder
+    ) -> tuple[WorktreeRow, Worktree]:
         worktree = as_worktree(row)
-        if worktree.path.is_dir():
-            return worktree
+        if worktree.path.is_dir() and row.status is WorktreeStatus.ACTIVE:
+            return row, worktree
         elsewhere = await self._core.git.moved_to(repository, worktree)
         if elsewhere is not None:
             raise AgentPaneError(
@@ -178,16 +186,22 @@ class Workspaces:
                 f"The card's worktree was moved to {elsewhere}.",
                 hint="`agentpane doctor --fix` lets the card follow it. Nothing has changed.",
             )
-        again = await self._core.git.attach_worktree(repository, worktree.path, row.branch, row.copied, row.id)
+        row, again = await self.make_again(row, repository)
         data = {"state": "made_again", "path": str(again.path), "branch": again.branch}
         recorder.add(EventKind.WORKTREE, {**data, "text": prompts.WORKTREE_ANEW})
         await self._core.audit(
             self._core.record("worktree.create", row.project_id, actor="engine", task_id=row.task_id, input=data)
         )
-        await self._core.db.write(
-            worktrees.set_fields, row.id, self._core.clock.now(), path=str(again.path), git_dir=str(again.git_dir)
-        )
-        return again.worktree
+        return row, again.worktree
+
+    async def make_again(self, row: WorktreeRow, repository: Repository) -> tuple[WorktreeRow, CreatedWorktree]:
+        """Lay a worktree whose folder is gone out again from its branch, to be set up anew."""
+        again = await self._core.git.attach_worktree(repository, Path(row.path), row.branch, row.copied, row.id)
+        fields: dict[str, object] = {"status": WorktreeStatus.ACTIVE, "deps_installed": False, "init_script_run": False}
+        fields |= {"path": str(again.path), "git_dir": str(again.git_dir), "env_copied": bool(again.copied)}
+        now = self._core.clock.now()
+        stored = await self._core.db.write(partial(worktrees.set_fields, worktree_id=row.id, at=now, **fields))
+        return stored, again
 
     async def _made(
         self, task: Task, project: Project, config: ProjectConfig, repository: Repository, recorder: Recorder

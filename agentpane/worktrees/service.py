@@ -32,6 +32,7 @@ from agentpane.worktrees import scratch as scratches
 from agentpane.worktrees import snapshot as snapshots
 from agentpane.worktrees import undo as undoing
 from agentpane.worktrees.git import GitRunner
+from agentpane.worktrees.inspection import Inspection
 from agentpane.worktrees.pool import Ready
 from agentpane.worktrees.values import (
     BranchTip,
@@ -268,6 +269,21 @@ class Worktrees:
         if folder.is_dir():
             for left in await asyncio.to_thread(lambda: list(folder.iterdir())):
                 self._delete_later(left)
+
+    @property
+    def inspection(self) -> Inspection:
+        """What the doctor asks of a repository."""
+        return Inspection(self._git)
+
+    @property
+    def deleting(self) -> bool:
+        """Whether folders that were removed are being deleted."""
+        return bool(self._deletions)
+
+    async def delete_branch(self, repo: Repository, branch: str, at: str) -> None:
+        """Delete a branch of ours that names `at`; see `remove.delete_branch`."""
+        async with self._lock(repo):
+            await remove.delete_branch(self._git, repo, branch, at)
 
     async def why_not_ours(self, repo: Repository, worktree: Worktree) -> str | None:
         """What speaks against a worktree being ours; see `identity.why_not_ours`."""

@@ -1,0 +1,146 @@
+"""What the doctor asks of a repository: its refs, what was left behind in it, and who holds a lock. It reads.
+
+The two things that it does are safe by themselves: a ref that is gone names its commit again, and a lock of ours whose
+holder is dead goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from agentpane.domain.diff import decode_path
+from agentpane.worktrees import identity
+from agentpane.worktrees.git import GitRunner
+from agentpane.worktrees.places import head_branch, objects_of, registered
+from agentpane.worktrees.remove import empty, trash_folder
+from agentpane.worktrees.values import Repository, Worktree
+
+OURS = "refs/agentpane/"
+_BESIDE = re.compile(r"\.agentpane-trash-[0-9a-f]{16}")
+_SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+
+
+@dataclass(frozen=True, slots=True)
+class LeftRecord:
+    """git's record of a worktree whose creation was cut off. marked: whose it is stands in it."""
+
+    worktree: Worktree
+    marked: bool
+
+
+class Inspection:
+    """Reads a repository for the doctor."""
+
+    def __init__(self, git: GitRunner) -> None:
+        self._git = git
+
+    async def refs(self, repo: Repository) -> dict[str, str]:
+        """The branches, and the refs of ours, with the object that each names."""
+        arguments = ("for-each-ref", "--format=%(objectname) %(refname)", "refs/heads/", OURS)
+        listed = await self._git.run(objects_of(repo), *arguments)
+        found = (decode_path(line).partition(" ") for line in listed.stdout.split(b"\n") if line)
+        return {ref: sha for sha, _, ref in found}
+
+    async def has_commit(self, repo: Repository, sha: str) -> bool:
+        if not _SHA.fullmatch(sha):
+            return False
+        found = await self._git.run(objects_of(repo), "cat-file", "-e", f"{sha}^{{commit}}", ok=(0, 1, 128))
+        return found.exit_code == 0
+
+    async def message(self, repo: Repository, sha: str) -> str:
+        """The message of a commit; empty when there is no such commit."""
+        if not await self.has_commit(repo, sha):
+            return ""
+        content = await self._git.run(objects_of(repo), "cat-file", "commit", sha)
+        return content.stdout.partition(b"\n\n")[2].decode("utf-8", "replace")
+
+    async def put_ref(self, repo: Repository, ref: str, sha: str) -> bool:
+        """Make a ref of ours that is gone name its commit again; whether it does."""
+        if not ref.startswith(OURS):
+            raise ValueError("not a ref of ours")
+        done = await self._git.run(objects_of(repo), "update-ref", ref, sha, "0" * len(sha), ok=(0, 1, 128))
+        return done.exit_code == 0
+
+    async def last_head(self, repo: Repository, git_dir: Path) -> str | None:
+        """The last commit that a worktree's HEAD is known to have named, if the repository still has it."""
+        line = await asyncio.to_thread(_last_line, git_dir / "logs" / "HEAD")
+        sha = line.split(" ", 2)[1] if line.count(" ") > 1 else ""
+        return sha if await self.has_commit(repo, sha) else None
+
+    async def left_record(self, repo: Repository, path: Path, mark: str) -> LeftRecord | None:
+        """What a creation at `path` that was cut off has left, if it bears our mark or holds nothing."""
+        return await asyncio.to_thread(_left_record, repo, path, mark)
+
+    async def take_on(self, left: LeftRecord) -> None:
+        """Put the mark into a record that has none yet."""
+        if not left.marked:
+            await asyncio.to_thread(identity.leave_mark, left.worktree.git_dir, left.worktree.mark)
+
+    async def locks(self, repo: Repository, git_dirs: Iterable[Path]) -> tuple[Path, ...]:
+        """Lock files of ours: in the records of these worktrees, of branches under agentpane/, and of our refs."""
+        return await asyncio.to_thread(lambda: tuple(_locks(repo, tuple(git_dirs))))
+
+    async def others_locks(self, repo: Repository) -> tuple[Path, ...]:
+        """Lock files that hold up the person's own repository."""
+        names = ("index.lock", "HEAD.lock", "packed-refs.lock", "config.lock", "shallow.lock")
+        return tuple(path for name in names if (path := repo.git_dir / name).exists())
+
+    async def trash(self, repo: Repository, root: Path) -> tuple[Path, ...]:
+        """Folders that were removed and are not deleted yet: in the repository's trash, and beside the worktrees."""
+        return await asyncio.to_thread(lambda: tuple(_trash(repo, root)))
+
+    async def delete(self, folder: Path) -> bool:
+        """Delete a folder that `trash` named; whether nothing of it is left."""
+        await asyncio.to_thread(empty, folder)
+        return not os.path.lexists(folder)
+
+
+def _last_line(file: Path) -> str:
+    try:
+        with open(file, "rb") as opened:
+            opened.seek(max(0, os.fstat(opened.fileno()).st_size - 4_096))
+            lines = opened.read().splitlines()
+    except OSError:
+        return ""
+    return lines[-1].decode("utf-8", "replace") if lines else ""
+
+
+def _left_record(repo: Repository, path: Path, mark: str) -> LeftRecord | None:
+    whole = Path(os.path.realpath(path.parent)) / path.name
+    git_dir = next((folder for folder, known in registered(repo) if known == whole), None)
+    if git_dir is None or git_dir.is_symlink():
+        return None
+    worktree = Worktree(whole, git_dir, head_branch(git_dir) or "", mark)
+    found = identity.mark_of(git_dir)
+    if found is not None:
+        return LeftRecord(worktree, True) if found == mark else None
+    with suppress(OSError):
+        if os.listdir(whole) == [".git"] and identity.points_to(whole) == git_dir:
+            return LeftRecord(worktree, False)
+    return None
+
+
+def _locks(repo: Repository, git_dirs: tuple[Path, ...]) -> Iterator[Path]:
+    for git_dir in git_dirs:
+        yield from (path for name in ("index.lock", "HEAD.lock") if (path := git_dir / name).is_file())
+    for folder in (repo.common_dir / "refs" / "heads" / "agentpane", repo.common_dir / "refs" / "agentpane"):
+        for inner, _, files in os.walk(folder):
+            yield from (Path(inner, name) for name in files if name.endswith(".lock"))
+
+
+def _trash(repo: Repository, root: Path) -> Iterator[Path]:
+    with suppress(OSError):
+        yield from sorted(trash_folder(repo).iterdir())
+    with suppress(OSError):
+        for folder in sorted(root.iterdir()):
+            if _BESIDE.fullmatch(folder.name) and not folder.is_symlink():
+                # It was renamed from a place in the same folder, which a relative pointer is read from.
+                back = identity.points_to(folder)
+                if back is not None and back.parent == repo.common_dir / "worktrees":
+                    yield folder
