@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+LEAST = 19  # what is called the lowest priority
 GRACE = 2.0  # seconds in which a child that was asked to end may remove its lock files
 
 
@@ -26,8 +27,11 @@ class Child:
         self._guard = threading.Lock()
         self._ended = False
 
-    def run(self, stdin: bytes, timeout: float) -> tuple[int, bytes, bytes]:
-        """Exit code, output and errors. Raises TimeoutError when it took too long and was ended."""
+    def run(self, stdin: bytes, timeout: float, gently: bool = False) -> tuple[int, bytes, bytes]:
+        """Exit code, output and errors. Raises TimeoutError when it took too long and was ended.
+
+        gently: it and whatever it starts give way to every other program.
+        """
         with self._guard:
             if self._ended:
                 return -signal.SIGTERM, b"", b""
@@ -35,6 +39,9 @@ class Child:
                 self._command, cwd=self._cwd, env=self._environment, start_new_session=True,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             )  # fmt: skip
+        if gently:
+            with suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, process.pid, LEAST)
         with process:
             try:
                 stdout, stderr = process.communicate(stdin, timeout)

@@ -23,7 +23,8 @@ from agentpane.worktrees.places import inside, objects_of, registered_git_dir
 from agentpane.worktrees.values import CreatedWorktree, Repository, Worktree, WorktreePlan
 
 # A worktree of ours holds every file of its branch, whatever the person's own checkout leaves out.
-_WHOLE = {"core.sparseCheckout": "false"}
+WHOLE = {"core.sparseCheckout": "false"}
+GENTLY = {"checkout.workers": "1"}
 
 
 async def create_worktree(git: GitRunner, lock: asyncio.Lock, repo: Repository, plan: WorktreePlan) -> CreatedWorktree:
@@ -73,6 +74,33 @@ async def attach_worktree(
         raise
 
 
+async def create_detached(
+    git: GitRunner, lock: asyncio.Lock, repo: Repository, path: Path, sha: str, mark: str
+) -> Worktree:
+    """Make a worktree on no branch, for later: everything else goes first. Raises WORKTREE_CREATION_FAILED."""
+    async with lock:
+        path, parents = await asyncio.to_thread(_prepare, path)
+        try:
+            await _add(git, repo, "--detach", "--", str(path), sha)
+        except BaseException:
+            await asyncio.shield(_take_back(git, repo, path, None, "", parents))
+            raise
+    try:
+        return (await _fill(git, repo, path, "", (), mark, gently=True)).worktree
+    except BaseException:
+        await asyncio.shield(_take_back(git, repo, path, None, "", parents))
+        raise
+
+
+async def set_to(git: GitRunner, repo: Repository, worktree: Worktree, commit: str, gently: bool) -> None:
+    """Give the worktree the files of a commit, and let them look as if they had long been there."""
+    config = {**WHOLE, **GENTLY} if gently else WHOLE
+    reset = ("reset", "--hard", "--quiet", commit)
+    await git.run(inside(repo, worktree), *reset, config=config, timeout=LONG_TIMEOUT, gently=gently)
+    hash_size = 20 if repo.object_format == "sha1" else 32
+    await asyncio.to_thread(age_files, worktree.path, worktree.git_dir / "index", hash_size, careful=gently)
+
+
 async def _branches(git: GitRunner, repo: Repository) -> list[str]:
     listed = await git.run(objects_of(repo), "for-each-ref", "--format=%(refname)", "refs/heads/")
     return [decode_path(line).removeprefix("refs/heads/") for line in listed.stdout.splitlines()]
@@ -111,18 +139,22 @@ async def _add(git: GitRunner, repo: Repository, *arguments: str) -> None:
 
 
 async def _fill(
-    git: GitRunner, repo: Repository, path: Path, branch: str, copy_files: tuple[str, ...], mark: str
+    git: GitRunner,
+    repo: Repository,
+    path: Path,
+    branch: str,
+    copy_files: tuple[str, ...],
+    mark: str,
+    gently: bool = False,
 ) -> CreatedWorktree:
     git_dir = await asyncio.to_thread(registered_git_dir, repo, path)
     if git_dir is None:
         raise AgentPaneError(ErrorCode.WORKTREE_CREATION_FAILED, f"Git has no record of the worktree {path}.")
     await asyncio.to_thread(leave_mark, git_dir, mark)
-    place = inside(repo, Worktree(path, git_dir, branch))
     try:
-        await git.run(place, "reset", "--hard", "--quiet", config=_WHOLE, timeout=LONG_TIMEOUT)
+        await set_to(git, repo, Worktree(path, git_dir, branch), "HEAD", gently)
     except GitError as error:
         raise _failed(error) from error
-    await asyncio.to_thread(age_files, path, git_dir / "index", 20 if repo.object_format == "sha1" else 32)
     if not repo.bare:
         await exclude.keep_out(git, repo, path)
     copied: tuple[str, ...] = ()

@@ -117,15 +117,17 @@ class GitRunner:
         cwd: Path | None = None,
         timeout: float = TIMEOUT,
         error: ErrorCode = ErrorCode.INTERNAL,
+        gently: bool = False,
     ) -> GitOutput:
         """Run git to its end. Raises GitError with code `error` if it exits with anything not in `ok`.
 
         place: None only for what needs no repository (`--version`, `init`).
         index: the index file to use in place of the place's own.
+        gently: let every other program go first.
         """
         _refuse_endless(place)
         pins = await self._pins(place)
-        output = await self._finish(place, arguments, pins, index, config, cwd, stdin, timeout)
+        output = await self._finish(place, arguments, pins, index, config, cwd, stdin, timeout, gently)
         if output.exit_code not in ok:
             command = (self._program, *arguments)
             raise GitError(_refusal(arguments, output), command, output.exit_code, output.stderr, error)
@@ -232,11 +234,12 @@ class GitRunner:
         cwd: Path | None,
         stdin: bytes,
         timeout: float,
+        gently: bool = False,
     ) -> GitOutput:
         call = self._call(place, arguments, pins, index, config, cwd)
         async with self._slots:
             child = Child(call.command, call.folder, call.environment)
-            job = asyncio.get_running_loop().run_in_executor(self._threads, child.run, stdin, timeout)
+            job = asyncio.get_running_loop().run_in_executor(self._threads, child.run, stdin, timeout, gently)
             try:
                 await _look(place, job)
                 return GitOutput(*await asyncio.shield(job))

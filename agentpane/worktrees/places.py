@@ -55,6 +55,17 @@ def inside(repo: Repository, worktree: Worktree) -> Place:
     return Place(worktree.git_dir, repo.common_dir, worktree.path, allowed_filters=repo.allowed_filters)
 
 
+def point_back(git_dir: Path, folder: Path) -> None:
+    """Let git's record of a worktree lead to where its folder is, in the way in which it says so already."""
+    pointer = git_dir / "gitdir"
+    text = str(folder / ".git")
+    if not os.path.isabs(read_line(pointer)):
+        text = os.path.relpath(text, git_dir)
+    right = git_dir / f"gitdir.agentpane-{os.getpid()}"
+    right.write_text(f"{text}\n", "utf-8", "surrogateescape")
+    os.replace(right, pointer)
+
+
 def hold_common_dir(git_dir: Path, common_dir: Path) -> None:
     """Put a rewritten `commondir` right: git looks refs up through it, whatever GIT_COMMON_DIR says."""
     pointer = git_dir / "commondir"

@@ -9,6 +9,7 @@ import asyncio
 import os
 import secrets
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from agentpane.domain.diff import decode_path, split_z
@@ -26,8 +27,8 @@ async def remove_worktree(
     repo: Repository,
     worktree: Worktree,
     delete_branch_at: str | None = None,
-) -> Path | None:
-    """Take the worktree away; returns the folder that is left to delete, if there is one.
+) -> tuple[Path, ...]:
+    """Take the worktree away by two renames, however many files it holds; returns the folders left to delete.
 
     delete_branch_at: also delete its branch, if it still names this commit and is checked out nowhere else.
     Raises WORKTREE_REMOVAL_FAILED; what was not done then is as it was.
@@ -36,20 +37,26 @@ async def remove_worktree(
         why = await asyncio.to_thread(why_not_ours, repo, worktree)
         if why is not None:
             raise _failed(worktree.path, why)
-        trash = await asyncio.to_thread(_to_trash, repo, worktree)
-        try:
-            # The folder is gone from its place, so git only drops its own record of it.
-            await git.run(
-                objects_of(repo), "worktree", "remove", "--force", "--force", "--", str(worktree.path),
-                error=ErrorCode.WORKTREE_REMOVAL_FAILED,
-            )  # fmt: skip
-        except BaseException:
-            if trash is not None:
-                os.rename(trash, worktree.path)
-            raise
+        trash = await asyncio.to_thread(_set_aside, repo, worktree)
         if delete_branch_at is not None:
-            await _delete_branch(git, repo, worktree.branch, delete_branch_at)
+            await delete_branch(git, repo, worktree.branch, delete_branch_at)
     return trash
+
+
+def _set_aside(repo: Repository, worktree: Worktree) -> tuple[Path, ...]:
+    """Put the folder and git's record of it into the trash, both or neither."""
+    folder = _to_trash(repo, worktree)
+    record = trash_folder(repo) / secrets.token_hex(8)
+    try:
+        record.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(worktree.git_dir, record)
+    except OSError as error:
+        if folder is not None:
+            os.rename(folder, worktree.path)
+        raise _failed(worktree.path, error.strerror or str(error)) from error
+    with suppress(OSError):
+        worktree.git_dir.parent.rmdir()  # as git does with the last one
+    return (record,) if folder is None else (folder, record)
 
 
 def _to_trash(repo: Repository, worktree: Worktree) -> Path | None:
@@ -101,7 +108,8 @@ def empty(folder: Path) -> None:
                     os.chmod(path, 0o700)
 
 
-async def _delete_branch(git: GitRunner, repo: Repository, branch: str, expected: str) -> None:
+async def delete_branch(git: GitRunner, repo: Repository, branch: str, expected: str) -> None:
+    """Delete a branch of ours that names `expected` and is checked out nowhere. Raises WORKTREE_REMOVAL_FAILED."""
     tip = await branch_tip(git, repo, branch)
     if tip is None:
         return

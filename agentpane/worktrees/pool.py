@@ -1,0 +1,125 @@
+"""Worktrees made ahead of their cards, on no branch, and handed over without starting git.
+
+Filling and advancing are git's own checkout, one at a time and with the lowest claim on the machine. Handing one over
+writes a branch, a HEAD and a pointer, and renames the folder: the same few steps for any number of files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from agentpane.domain.branches import free_branch
+from agentpane.worktrees import create, ref_files
+from agentpane.worktrees.copying import copy_listed
+from agentpane.worktrees.git import GitRunner
+from agentpane.worktrees.identity import points_to, why_not_its_folder, why_not_ours
+from agentpane.worktrees.places import head_branch, inside, objects_of, point_back
+from agentpane.worktrees.ref_files import RefTakenError, Signature
+from agentpane.worktrees.remove import delete_branch
+from agentpane.worktrees.repository import branch_tip
+from agentpane.worktrees.seal import break_seal, is_sealed, put_seal
+from agentpane.worktrees.values import Repository, Worktree
+
+
+class Ready:
+    """The worktrees that are kept ready in any repository. It shares git and the locks with the rest."""
+
+    def __init__(self, git: GitRunner, lock_of: Callable[[Repository], asyncio.Lock]) -> None:
+        self._git = git
+        self._lock_of = lock_of
+
+    async def make(self, repo: Repository, path: Path, base_sha: str, mark: str) -> Worktree:
+        """Make a worktree at a commit, on no branch, and seal it. Raises as `create.create_worktree` does."""
+        made = await create.create_detached(self._git, self._lock_of(repo), repo, path, base_sha, mark)
+        await asyncio.to_thread(put_seal, made, base_sha)
+        return made
+
+    async def advance(self, repo: Repository, ready: Worktree, base_sha: str) -> bool:
+        """Take the files of an untouched worktree to another commit; False, and nothing done, for a touched one."""
+        if await asyncio.to_thread(why_not_ours, repo, ready) or not await self.is_untouched(repo, ready):
+            return False
+        await asyncio.to_thread(break_seal, ready.git_dir)
+        await create.set_to(self._git, repo, ready, base_sha, gently=True)
+        await asyncio.to_thread(put_seal, ready, base_sha)
+        return True
+
+    async def is_untouched(self, repo: Repository, worktree: Worktree) -> bool:
+        """Whether the worktree holds exactly the files of its HEAD, and none that git ignores either."""
+        shape = ("status", "--porcelain", "-z", "--untracked-files=all", "--ignored", "--no-renames")
+        return not (await self._git.run(inside(repo, worktree), *shape, config=create.WHOLE)).stdout
+
+    async def free_branch(self, repo: Repository, wanted: str) -> str | None:
+        """The name that a branch like `wanted` gets; None where refs are not kept as files that we may write."""
+        values = await self._git.configuration(objects_of(repo))
+        if not ref_files.are_files(repo, values):
+            return None
+        return free_branch(wanted, await asyncio.to_thread(ref_files.branches_beside, repo, wanted))
+
+    async def hand_over(
+        self, repo: Repository, ready: Worktree, base_sha: str, path: Path, branch: str
+    ) -> Worktree | None:
+        """Give a sealed worktree its card's path and a new branch. None, and nothing done, when it cannot serve.
+
+        Raises OSError when it stopped half-way; `put_back` settles that.
+        """
+        by = ref_files.signature(await self._git.configuration(objects_of(repo)), repo.bare)
+        async with self._lock_of(repo):
+            return await asyncio.to_thread(_hand_over, repo, ready, base_sha, path, branch, by)
+
+    async def put_back(self, repo: Repository, card: Worktree, base_sha: str) -> Worktree | None:
+        """Settle a hand-over that was cut short: the worktree as it was, ready; None when it is at the card's path.
+
+        card: what it was to become. In either case git's record leads to where the folder is.
+        """
+        async with self._lock_of(repo):
+            folder = await asyncio.to_thread(_folder, card)
+            if folder is None:
+                return None
+            await asyncio.to_thread(point_back, card.git_dir, folder)
+            ready = Worktree(folder, card.git_dir, "", card.mark)
+            if folder == card.path or head_branch(card.git_dir) is not None or not is_sealed(ready, base_sha):
+                return None
+            if await branch_tip(self._git, repo, card.branch) == base_sha:
+                await delete_branch(self._git, repo, card.branch, base_sha)
+            return ready
+
+    async def copy_files(self, repo: Repository, worktree: Worktree, listed: tuple[str, ...]) -> tuple[str, ...]:
+        """Copy the listed files of the person's checkout into a worktree; see `copying.copy_listed`."""
+        if repo.bare or not listed:
+            return ()
+        return await asyncio.to_thread(copy_listed, repo.path, worktree.path, listed)
+
+
+def pooled_path(card_path: Path, git_dir: Path) -> Path:
+    """Where a worktree lay before it was handed over: git called its record after that folder."""
+    return card_path.with_name(git_dir.name)
+
+
+def _hand_over(
+    repo: Repository, ready: Worktree, base_sha: str, path: Path, branch: str, by: Signature
+) -> Worktree | None:
+    whole = Path(os.path.realpath(path.parent)) / path.name
+    if whole.parent != ready.path.parent or ready.path.name != ready.git_dir.name or os.path.lexists(whole):
+        return None
+    if why_not_ours(repo, ready) is not None or not is_sealed(ready, base_sha):
+        return None
+    try:
+        ref_files.make_branch(repo, branch, base_sha, by, f"branch: Created from {base_sha}")
+    except (RefTakenError, OSError):
+        return None
+    ref_files.point_head(ready.git_dir, branch, base_sha, by)
+    os.rename(ready.path, whole)
+    point_back(ready.git_dir, whole)
+    break_seal(ready.git_dir)
+    return Worktree(whole, ready.git_dir, branch, ready.mark)
+
+
+def _folder(card: Worktree) -> Path | None:
+    """Where the folder of a worktree is that was being handed over."""
+    for folder in (card.path, pooled_path(card.path, card.git_dir)):
+        if points_to(folder) == card.git_dir and why_not_its_folder(folder, card) is None:
+            return folder
+    return None

@@ -1,0 +1,160 @@
+"""A new branch, and a HEAD that names it, written as git itself writes them: through a lock file, without a process.
+
+Only for a repository that keeps its refs as files. A branch that git or a person makes at the same moment is
+kept out by the lock, and is never written over.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from agentpane.worktrees.config import FALLBACK_EMAIL, FALLBACK_NAME
+from agentpane.worktrees.values import Repository
+
+HEADS = "refs/heads/"
+_OWNERS_ONLY = frozenset({"", "umask", "false", "no", "off", "0"})
+_FALSE = frozenset({"false", "no", "off", "0"})
+_LOCK = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class RefTakenError(Exception):
+    """There is such a branch, or one that leaves no room for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Who a line in a log of refs is by; `logged`: whether such logs are kept."""
+
+    name: str
+    email: str
+    logged: bool
+
+    def line(self, old: str, new: str, message: str) -> bytes:
+        clock = f"{int(time.time())} {time.strftime('%z')}"
+        return f"{old} {new} {self.name} <{self.email}> {clock}\t{message}\n".encode("utf-8", "surrogateescape")
+
+
+def signature(values: Mapping[str, str], bare: bool) -> Signature:
+    """Whoever git would name, by the configuration in force."""
+    name = values.get("committer.name") or values.get("user.name") or FALLBACK_NAME
+    email = values.get("committer.email") or values.get("user.email") or FALLBACK_EMAIL
+    logged = values.get("core.logallrefupdates", "false" if bare else "true").lower() not in _FALSE
+    return Signature(_plain(name), _plain(email), logged)
+
+
+def _plain(text: str) -> str:
+    return "".join(character for character in text if character not in "<>\n\0").strip(" .,:;\"\\'")
+
+
+def are_files(repo: Repository, values: Mapping[str, str]) -> bool:
+    """Whether refs are kept as files, which nobody but their owner has to be able to write."""
+    kept = values.get("extensions.refstorage", "files")
+    shared = values.get("core.sharedrepository", "").lower()
+    return kept == "files" and shared in _OWNERS_ONLY and not os.path.lexists(repo.common_dir / "reftable")
+
+
+def branches_beside(repo: Repository, branch: str) -> list[str]:
+    """Every branch that may be in the way of `branch`, or of that name with a number: packed, and loose around it."""
+    names = list(_packed(repo.common_dir, branch))
+    heads = repo.common_dir / "refs" / "heads"
+    for folder in (heads, (heads / branch).parent):
+        with suppress(OSError), os.scandir(folder) as entries:
+            prefix = os.path.relpath(folder, heads) + "/" if folder != heads else ""
+            for entry in entries:
+                inside = "/*" if entry.is_dir(follow_symlinks=False) else ""
+                names.append(f"{prefix}{entry.name.removesuffix('.lock')}{inside}")
+    return names
+
+
+def _packed(common_dir: Path, branch: str) -> Iterator[str]:
+    """The branches in `packed-refs` that begin as `branch` does up to its first slash, in whatever case."""
+    try:
+        content = (common_dir / "packed-refs").read_bytes()
+    except FileNotFoundError:
+        return
+    beginning = b" refs/heads/" + branch.partition("/")[0].encode().lower()
+    lower = content.lower()  # of ASCII letters alone, so that nothing moves
+    at = lower.find(beginning)
+    while at >= 0:
+        end = content.find(b"\n", at)
+        name = content[at + 1 : end if end >= 0 else None].decode("utf-8", "surrogateescape")
+        yield name[len(HEADS) :]
+        at = lower.find(beginning, at + 1)
+
+
+def make_branch(repo: Repository, branch: str, sha: str, by: Signature, message: str) -> None:
+    """Make `branch` at `sha`. Raises RefTakenError, and OSError where it cannot be written; it is not there then."""
+    ref = repo.common_dir / "refs" / "heads" / branch
+    _make_folder(repo.common_dir, ref.parent)
+    with _Lock(ref) as lock:
+        if os.path.lexists(ref) or _in_the_way(repo.common_dir, branch):
+            raise RefTakenError(branch)
+        if by.logged:
+            log = repo.common_dir / "logs" / HEADS / branch
+            _make_folder(repo.common_dir, log.parent)
+            _append(log, by.line("0" * len(sha), sha, message))
+        lock.write(f"{sha}\n")
+
+
+def _in_the_way(common_dir: Path, branch: str) -> bool:
+    """Whether a packed branch has this name, lies in it as in a folder, or is a folder of it; case aside."""
+    wanted = branch.casefold()
+    for name in map(str.casefold, _packed(common_dir, branch)):
+        if name == wanted or name.startswith(f"{wanted}/") or wanted.startswith(f"{name}/"):
+            return True
+    return False
+
+
+def point_head(git_dir: Path, branch: str, sha: str, by: Signature) -> None:
+    """Let a HEAD that is detached at `sha` name `branch`, which is there too."""
+    log = git_dir / "logs" / "HEAD"
+    with _Lock(git_dir / "HEAD") as lock:
+        if by.logged or log.exists():
+            log.parent.mkdir(exist_ok=True)
+            _append(log, by.line(sha, sha, f"checkout: moving from {sha} to {branch}"))
+        lock.write(f"ref: {HEADS}{branch}\n")
+
+
+class _Lock:
+    """Git's lock on a file: its name with `.lock`, made new, which takes the file's place when it is written."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._lock = file.with_name(f"{file.name}.lock")
+        self._descriptor = -1
+
+    def __enter__(self) -> _Lock:
+        self._descriptor = os.open(self._lock, _LOCK, 0o666)
+        return self
+
+    def write(self, text: str) -> None:
+        os.write(self._descriptor, text.encode("utf-8", "surrogateescape"))
+        os.fsync(self._descriptor)
+        os.rename(self._lock, self._file)
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        os.close(self._descriptor)
+        if kind is not None:
+            with suppress(OSError):
+                os.unlink(self._lock)
+
+
+def _make_folder(top: Path, folder: Path) -> None:
+    """Make a folder below `top` where it is missing. Raises NotADirectoryError when a link leads to it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if os.path.realpath(folder) != os.path.join(os.path.realpath(top), os.path.relpath(folder, top)):
+        raise NotADirectoryError(folder)
+
+
+def _append(log: Path, line: bytes) -> None:
+    descriptor = os.open(log, _APPEND, 0o666)
+    try:
+        os.write(descriptor, line)
+    finally:
+        os.close(descriptor)

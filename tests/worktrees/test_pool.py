@@ -1,0 +1,318 @@
+"""A worktree that is kept ready is handed over without git, and only as git itself would have made it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from agentpane.worktrees import Repository, Worktree, WorktreePlan, Worktrees
+from agentpane.worktrees import git as git_module
+from agentpane.worktrees import pool as pool_module
+from agentpane.worktrees.config import ConfigCache
+from agentpane.worktrees.seal import is_sealed
+from tests.worktrees.conftest import commit_all, git
+
+BRANCH = "agentpane/one-abc123"
+
+
+def card_path(repo: Repository) -> Path:
+    return repo.path / ".worktrees" / "one-abc123"
+
+
+async def made_ready(worktrees: Worktrees, repo: Repository, name: str = "ready-1") -> tuple[Worktree, str]:
+    base = (await worktrees.base_branch(repo, "main")).sha
+    return await worktrees.ready.make(repo, repo.path / ".worktrees" / name, base, f"mark-{name}"), base
+
+
+async def handed_over(worktrees: Worktrees, repo: Repository, ready: Worktree, base: str) -> Worktree | None:
+    return await worktrees.ready.hand_over(repo, ready, base, card_path(repo), BRANCH)
+
+
+class Started:
+    """Which git commands were started."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.commands: list[str] = []
+        run = git_module.Child.run
+
+        def counted(child: git_module.Child, *arguments: object) -> tuple[int, bytes, bytes]:
+            self.commands.append(" ".join(child._command))
+            return run(child, *arguments)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(git_module.Child, "run", counted)
+
+
+async def test_a_ready_worktree_becomes_a_cards_without_starting_git(
+    worktrees: Worktrees, repo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A configuration that was written within the last second is read anew at every call.
+    monkeypatch.setattr(ConfigCache, "clock", staticmethod(lambda: time.time_ns() + 2_000_000_000))
+    ready, base = await made_ready(worktrees, repo)
+    assert git(ready.path, "status", "--porcelain", "--ignored") == "" == git(ready.path, "branch", "--show-current")
+    assert git(repo.path, "status", "--porcelain") == ""
+    started = Started(monkeypatch)
+    assert await worktrees.ready.free_branch(repo, BRANCH) == BRANCH
+    card = await handed_over(worktrees, repo, ready, base)
+    assert started.commands == []
+    assert card == Worktree(card_path(repo), ready.git_dir, BRANCH, "mark-ready-1")
+    assert git(card.path, "branch", "--show-current") == BRANCH and git(card.path, "rev-parse", "HEAD") == base
+    assert git(card.path, "status", "--porcelain", "--ignored") == ""
+    assert await worktrees.why_not_ours(repo, card) is None and not ready.path.exists()
+    listed = (await worktrees.list_worktrees(repo))[1]
+    assert (listed.path, listed.branch, listed.locked) == (card.path, BRANCH, False)
+    assert git(card.path, "reflog", BRANCH).endswith(f"branch: Created from {base}")
+    assert "Ada <ada@example.org>" in (repo.common_dir / "logs/refs/heads" / BRANCH).read_text()
+    git(card.path, "fsck")
+    (card.path / "new").write_text("x")
+    assert commit_all(card.path) == git(repo.path, "rev-parse", BRANCH)
+
+
+async def test_an_edit_of_the_same_size_right_after_the_taking_over_is_seen(
+    worktrees: Worktrees, repo: Repository
+) -> None:
+    card = await handed_over(worktrees, repo, *await made_ready(worktrees, repo))
+    assert card is not None
+    (card.path / "readme.md").write_bytes(b"# Sampla\n")
+    assert git(card.path, "status", "--porcelain") == " M readme.md"
+
+
+ODD_FILES: dict[str, bytes] = {
+    ".gitattributes": b"*.txt text\n*.crlf text eol=crlf\n*.id ident\n*.utf16 text working-tree-encoding=UTF-16\n"
+    b"*.up filter=upper\n*.bin binary\n",
+    "a.txt": b"one\ntwo\n",
+    "b.crlf": b"one\r\ntwo\r\n",
+    "c.id": b"$Id$\n",
+    "d.utf16": "grüße\n".encode("utf-16"),
+    "e.up": b"shout\n",
+    "f.bin": b"\r\n\0\r\n",
+    "deep/er/run.sh": b"#!/bin/sh\n",
+    "na\nme -\xc3\xa9": b"odd\n",
+}
+
+
+def laid_out(root: Path) -> dict[str, tuple[int, bytes]]:
+    """Each file's mode and bytes, or a link's target; git's own pointer aside."""
+    found: dict[str, tuple[int, bytes]] = {}
+    for folder, folders, files in os.walk(root):
+        for name in (*files, *(each for each in folders if os.path.islink(os.path.join(folder, each)))):
+            path = Path(folder, name)
+            link = path.is_symlink()
+            content = os.fsencode(os.readlink(path)) if link else path.read_bytes()
+            found[os.path.relpath(path, root)] = (path.lstat().st_mode, content)
+    del found[".git"]
+    return found
+
+
+@pytest.mark.parametrize("autocrlf", ["false", "true", "input"])
+async def test_files_modes_and_index_are_those_of_gits_own_checkout(
+    worktrees: Worktrees, repo: Repository, tmp_path: Path, autocrlf: str
+) -> None:
+    for command, value in {"clean": "tr A-Z a-z", "smudge": "tr a-z A-Z"}.items():
+        git(repo.path, "config", f"filter.upper.{command}", value)
+    for name, content in ODD_FILES.items():
+        (repo.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (repo.path / name).write_bytes(content)
+    (repo.path / "deep/er/run.sh").chmod(0o755)
+    (repo.path / "link").symlink_to("deep/er")
+    (repo.path / "dangling").symlink_to("nowhere at all")
+    base = commit_all(repo.path)
+    git(repo.path, "config", "core.autocrlf", autocrlf)
+    opened = await worktrees.open_repository(repo.path, frozenset({"upper"}))
+    git(repo.path, "worktree", "add", "-q", "-b", "plain", str(tmp_path / "plain"), base)
+    made = await worktrees.create_worktree(opened, WorktreePlan(tmp_path / "made", "agentpane/made-1", base))
+    ready, _ = await made_ready(worktrees, opened)
+    card = await handed_over(worktrees, opened, ready, base)
+    assert card is not None
+    wanted, index = laid_out(tmp_path / "plain"), git(tmp_path / "plain", "ls-files", "-s", "-v", "--eol")
+    assert wanted["e.up"][1].startswith(b"SHOUT") and b"$Id: " in wanted["c.id"][1] and wanted["link"][1] == b"deep/er"
+    for path in (made.path, card.path):
+        assert laid_out(path) == wanted and git(path, "ls-files", "-s", "-v", "--eol") == index
+        assert git(path, "status", "--porcelain", "--ignored") == ""
+        # No entry but a link is so young that git would have to read the file again.
+        young = git(path, "-c", "core.checkStat=minimal", "diff-files", "--name-only")
+        assert young == ""
+
+
+async def test_a_ready_worktree_follows_its_base_and_keeps_what_it_shares(
+    worktrees: Worktrees, repo: Repository
+) -> None:
+    ready, base = await made_ready(worktrees, repo)
+    kept = (ready.path / "src/app.py").stat()
+    (repo.path / "readme.md").write_text("newer\n")
+    (repo.path / "run.sh").unlink()
+    newer = commit_all(repo.path)
+    assert await worktrees.ready.advance(repo, ready, newer)
+    assert (ready.path / "readme.md").read_text() == "newer\n" and not (ready.path / "run.sh").exists()
+    assert (ready.path / "src/app.py").stat() == kept
+    assert await handed_over(worktrees, repo, ready, base) is None
+    card = await handed_over(worktrees, repo, ready, newer)
+    assert card is not None and git(card.path, "status", "--porcelain") == ""
+
+
+def stage(ready: Worktree) -> None:
+    (ready.path / "src/app.py").write_text("edited\n")
+    git(ready.path, "add", "-A")
+
+
+def put_beside(ready: Worktree) -> None:
+    (ready.path / "note").write_text("mine")
+
+
+def check_out(ready: Worktree) -> None:
+    git(ready.path, "checkout", "-q", "-b", "mine")
+
+
+def replace_folder(ready: Worktree) -> None:
+    os.rename(ready.path, ready.path.with_name("away"))
+    ready.path.mkdir()
+
+
+def hold(ready: Worktree) -> None:
+    (ready.git_dir / "index.lock").touch()
+
+
+@pytest.mark.parametrize("meddle", [stage, put_beside, check_out, replace_folder, hold])
+async def test_one_that_somebody_was_in_is_not_handed_over(
+    worktrees: Worktrees, repo: Repository, meddle: Callable[[Worktree], None]
+) -> None:
+    ready, base = await made_ready(worktrees, repo)
+    meddle(ready)
+    assert await handed_over(worktrees, repo, ready, base) is None
+    assert await worktrees.branch_tip(repo, BRANCH) is None and not card_path(repo).exists()
+    if meddle in {stage, put_beside}:
+        assert not await worktrees.ready.is_untouched(repo, ready)
+        assert not await worktrees.ready.advance(repo, ready, base)
+
+
+@pytest.mark.parametrize("name", ["src/app.py", "src/__pycache__/app.pyc"])
+async def test_an_edit_deep_inside_is_found_before_anybody_works_there(
+    worktrees: Worktrees, repo: Repository, name: str
+) -> None:
+    ready, base = await made_ready(worktrees, repo)
+    assert await worktrees.ready.is_untouched(repo, ready)
+    (repo.common_dir / "info" / "exclude").write_text("__pycache__/\n")
+    (ready.path / name).parent.mkdir(exist_ok=True)
+    (ready.path / name).write_text("by a formatter that went through every folder\n")
+    card = await handed_over(worktrees, repo, ready, base)
+    assert card is not None and not await worktrees.ready.is_untouched(repo, card)
+
+
+@pytest.mark.parametrize(
+    ("others", "packed", "free"),
+    [
+        ([BRANCH], False, f"{BRANCH}-2"),
+        ([BRANCH, f"{BRANCH}-2"], True, f"{BRANCH}-3"),
+        ([BRANCH.replace("one", "ONE")], False, f"{BRANCH}-2"),
+        ([BRANCH.replace("one", "ONE")], True, f"{BRANCH}-2"),
+        ([f"{BRANCH}/inner"], True, f"{BRANCH}-2"),
+        (["agentpane"], True, "agentpane-one-abc123"),
+        (["agentpane"], False, "agentpane-one-abc123"),
+    ],
+)
+async def test_a_name_that_is_taken_is_told_without_asking_git(
+    worktrees: Worktrees, repo: Repository, others: list[str], packed: bool, free: str
+) -> None:
+    ready, base = await made_ready(worktrees, repo)
+    for other in others:
+        git(repo.path, "branch", other)
+    if packed:
+        git(repo.path, "pack-refs", "--all")
+    assert await worktrees.ready.free_branch(repo, BRANCH) == free
+    if others[0].islower():  # a branch that came after the question; on this disk another case is another name
+        assert await handed_over(worktrees, repo, ready, base) is None
+    assert is_sealed(ready, base)
+    card = await worktrees.ready.hand_over(repo, ready, base, card_path(repo), free)
+    assert card is not None and git(repo.path, "rev-parse", free) == base
+    git(repo.path, "for-each-ref", "--format=%(refname) %(objectname)")
+
+
+async def test_gits_lock_on_a_branch_is_respected(worktrees: Worktrees, repo: Repository) -> None:
+    ready, base = await made_ready(worktrees, repo)
+    lock = repo.common_dir / "refs/heads" / f"{BRANCH}.lock"
+    lock.parent.mkdir()
+    lock.touch()
+    assert await handed_over(worktrees, repo, ready, base) is None
+    assert lock.exists() and is_sealed(ready, base)
+
+
+@pytest.mark.parametrize(
+    "setting", [("extensions.refstorage", "reftable"), ("core.sharedRepository", "group")], ids=lambda pair: pair[0]
+)
+async def test_where_refs_are_not_files_of_ours_alone_git_makes_the_worktree(
+    worktrees: Worktrees, repo: Repository, setting: tuple[str, str]
+) -> None:
+    git(repo.path, "config", *setting)
+    assert await worktrees.ready.free_branch(repo, BRANCH) is None
+
+
+async def test_a_link_in_the_place_of_the_folder_of_branches_is_not_followed(
+    worktrees: Worktrees, repo: Repository, tmp_path: Path
+) -> None:
+    ready, base = await made_ready(worktrees, repo)
+    (tmp_path / "elsewhere").mkdir()
+    (repo.common_dir / "refs/heads/agentpane").symlink_to(tmp_path / "elsewhere")
+    assert await handed_over(worktrees, repo, ready, base) is None
+    assert os.listdir(tmp_path / "elsewhere") == [] and is_sealed(ready, base)
+
+
+class Cut(BaseException):
+    """The engine died."""
+
+
+STEPS = ["make_branch", "point_head", "rename", "point_back", "break_seal"]
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("step", STEPS)
+async def test_a_hand_over_that_is_cut_short_leaves_it_ready_or_at_the_cards_path(
+    worktrees: Worktrees, repo: Repository, monkeypatch: pytest.MonkeyPatch, step: str, after: bool
+) -> None:
+    ready, base = await made_ready(worktrees, repo)
+    home = {"make_branch": pool_module.ref_files, "point_head": pool_module.ref_files, "rename": pool_module.os}
+    real = getattr(home.get(step, pool_module), step)
+
+    def cut(*arguments: object) -> None:
+        if step == "rename" and arguments[0] != ready.path:
+            return real(*arguments)  # type: ignore[no-any-return]
+        if after:
+            real(*arguments)
+        raise Cut
+
+    with monkeypatch.context() as patched:
+        patched.setattr(home.get(step, pool_module), step, cut)
+        with pytest.raises(Cut):
+            await handed_over(worktrees, repo, ready, base)
+    card = Worktree(card_path(repo), ready.git_dir, BRANCH, ready.mark)
+    back = await worktrees.ready.put_back(repo, card, base)
+    early = STEPS.index(step) + after <= STEPS.index("point_head")
+    assert (back is not None) == early
+    if back is not None:
+        assert back == ready and is_sealed(ready, base) and await worktrees.branch_tip(repo, BRANCH) is None
+        assert await handed_over(worktrees, repo, ready, base) is not None
+    else:
+        there = Worktree(ready.path if ready.path.exists() else card.path, ready.git_dir, BRANCH, ready.mark)
+        await worktrees.remove_worktree(repo, there, base)
+        assert len(await worktrees.list_worktrees(repo)) == 1
+        assert await worktrees.branch_tip(repo, BRANCH) is None and os.listdir(card_path(repo).parent) == []
+
+
+async def test_eight_at_once_are_made_and_handed_over(worktrees: Worktrees, repo: Repository) -> None:
+    made = await asyncio.gather(*(made_ready(worktrees, repo, f"ready-{number}") for number in range(8)))
+
+    async def take(number: int) -> Worktree | None:
+        path = repo.path / ".worktrees" / f"card-{number}"
+        branch = await worktrees.ready.free_branch(repo, f"agentpane/card-{number}")
+        return await worktrees.ready.hand_over(repo, *made[number], path, branch or "")
+
+    cards = await asyncio.gather(*(take(number) for number in range(8)))
+    assert [card.branch for card in cards if card] == [f"agentpane/card-{number}" for number in range(8)]
+    assert all(card and git(card.path, "status", "--porcelain") == "" for card in cards)
+    for card in cards:
+        assert card is not None
+        await worktrees.remove_worktree(repo, card, made[0][1])
+    assert len(await worktrees.list_worktrees(repo)) == 1
