@@ -50,6 +50,7 @@ from agentpane.orchestrator.decisions import Decisions
 from agentpane.orchestrator.detecting import Detector
 from agentpane.orchestrator.dispatch import Dispatcher
 from agentpane.orchestrator.doctor import Examination
+from agentpane.orchestrator.foresight import Foresight
 from agentpane.orchestrator.housekeeping import Housekeeping
 from agentpane.orchestrator.keys import KeyChain
 from agentpane.orchestrator.mcp.registry import Registry, told_of_setting
@@ -68,6 +69,7 @@ from agentpane.orchestrator.sessions import note
 from agentpane.orchestrator.supervisor import Supervisor
 from agentpane.orchestrator.turn_snapshots import TurnSnapshots
 from agentpane.orchestrator.undoing import Undoing
+from agentpane.orchestrator.watching import Watching
 from agentpane.orchestrator.workspace import Workspaces
 from agentpane.paths import DataFolder
 from agentpane.sandbox import Sandbox
@@ -136,6 +138,9 @@ class Engine:
         self._undoing = Undoing(self._core, self._blobs, workspaces)
         self._recovery = Recovery(self._core, self._blobs, self._review, self._undoing)
         self._records = Records(self._core, self._blobs)
+        self._watching = Watching(self._core)
+        self._foresight = Foresight(self._core)
+        self._watching.subscribe(self._foresight.base_moved)
         self._housekeeping = Housekeeping(self._core)
         self._clients: Callable[[], int] = lambda: 0
         self._windows: Callable[[], int] = lambda: 0
@@ -166,6 +171,8 @@ class Engine:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._housekeeping.run(), name="housekeeping")
             group.create_task(self._supervisor.run(), name="supervisor")
+            group.create_task(self._watching.run(), name="watching")
+            group.create_task(self._foresight.run(), name="foresight")
 
     async def close(self) -> None:
         """Let go of everything. Runs have been paused or abandoned before."""

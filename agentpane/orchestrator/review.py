@@ -161,7 +161,7 @@ class Review:
                 intent = intents[-1] if intents else None  # none: the person has merged it by hand
                 return await self.merged(task, outcome.commit, intent, name, how.value, repository)
             case Conflicted():
-                return await self._conflicted(task, outcome, target)
+                return await self._conflicted(task, outcome, target, repository)
             case MergeRefused():
                 return await self._refused(task, outcome)
 
@@ -217,9 +217,9 @@ class Review:
             await self.core.db.write(sessions.close, task.session_id, self.core.clock.now())
         await self.core.announce_task(task.card.id, counts=False)
 
-    async def _conflicted(self, task: Task, outcome: Conflicted, target: str) -> ApproveOutcome:
+    async def _conflicted(self, task: Task, outcome: Conflicted, target: str, repository: Repository) -> ApproveOutcome:
         paths = tuple(conflict.path for conflict in outcome.paths)
-        conflicts = tuple(Conflict(conflict.path, conflict.kind) for conflict in outcome.paths)
+        conflicts = await self.core.git.conflicts(repository, outcome.target_sha, task.snapshot or "")
         await self._store_refusal(task, ErrorCode.MERGE_CONFLICT, conflicts)
         message = f"{target} has changed in the same places: {len(paths)} path(s) conflict. Both sides are kept."
         hint = "Reject the card with a word about the conflict, and its agent merges; nothing has been changed."
