@@ -31,6 +31,11 @@ def branch_name(title: str, task_id: str) -> str:
     return f"{PREFIX}/{slug(title)}-{short_id}" if short_id else f"{PREFIX}/{slug(title)}"
 
 
+def recovered_branch(title: str, recovery_id: str) -> str:
+    """The branch that a recovery snapshot is laid out on when its card has no use for it."""
+    return branch_name(f"recovered {title}", recovery_id)
+
+
 def is_ours(branch: str) -> bool:
     """Whether AgentPane could have made a branch of this name."""
     return OUR_BRANCH.match(branch) is not None

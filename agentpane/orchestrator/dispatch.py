@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from agentpane.api import commands as c
@@ -28,6 +29,7 @@ from agentpane.orchestrator.credentials import Credentials
 from agentpane.orchestrator.queueing import Queue
 from agentpane.orchestrator.runner import Runner
 from agentpane.orchestrator.sessions import Recorder, note, read_whole
+from agentpane.orchestrator.setting_back import SettingBack
 from agentpane.orchestrator.supervisor import Supervisor
 from agentpane.orchestrator.workspace import Workspaces
 from agentpane.worktrees import Repository
@@ -46,6 +48,7 @@ class Dispatcher:
         workspaces: Workspaces,
         credentials: Credentials,
         completion: Completion,
+        setting_back: SettingBack,
     ) -> None:
         self._core = core
         self._blobs = blobs
@@ -55,6 +58,7 @@ class Dispatcher:
         self._workspaces = workspaces
         self._credentials = credentials
         self._completion = completion
+        self._setting_back = setting_back
 
     def wake(self) -> None:
         """Look at the queues: a limit may have changed."""
@@ -118,7 +122,11 @@ class Dispatcher:
                     "The run waits for a decision about a tool call.",
                     hint="Allow or deny the call; the run then goes on by itself. Nothing has changed.",
                 )
-            return await self._queue.again(task, run, command)
+            return await self._queue.again(task, run, command, self._anew(task, run) if command.afresh else None)
+
+    def _anew(self, task: Task, run: Run) -> Callable[[], Awaitable[None]]:
+        """What an agent that begins anew finds: the worktree as its work began; what was there is in the bin."""
+        return partial(self._setting_back.to_base, task, run)
 
     async def pause(self, command: c.PauseRun) -> Task:
         task = await self._core.task(command.task)
@@ -223,7 +231,15 @@ class Dispatcher:
         policy = Policy(row.policy) if row.policy else None
         plan = afresh and row.plan
         return await self._queue.new(
-            task, agent, environment, policy=policy, plan=plan, afresh=afresh, prompt=prompt, also=also
+            task,
+            agent,
+            environment,
+            policy=policy,
+            plan=plan,
+            afresh=afresh,
+            prompt=prompt,
+            also=also,
+            prepare=self._anew(task, last) if afresh else None,
         )
 
     async def _finish(self, task: Task, run: Run) -> Task:

@@ -61,11 +61,13 @@ from agentpane.orchestrator.queueing import Queue
 from agentpane.orchestrator.records import Records
 from agentpane.orchestrator.recovery import Recovery
 from agentpane.orchestrator.recovery_bin import RecoveryBin
+from agentpane.orchestrator.restoring import Restoring
 from agentpane.orchestrator.review import Review
 from agentpane.orchestrator.runner import Runner
 from agentpane.orchestrator.sample import Sample
 from agentpane.orchestrator.secrets import SecretStore
 from agentpane.orchestrator.sessions import note
+from agentpane.orchestrator.setting_back import SettingBack
 from agentpane.orchestrator.supervisor import Supervisor
 from agentpane.orchestrator.turn_snapshots import TurnSnapshots
 from agentpane.orchestrator.undoing import Undoing
@@ -123,11 +125,21 @@ class Engine:
         )
         self._runner = runner
         self._supervisor = Supervisor(self._core, runner.play, self._runs_changed)
+        self._setting_back = SettingBack(self._core, self._blobs, self._bin, self._supervisor)
+        self._restoring_work = Restoring(self._core, self._blobs, self._bin)
         queue = Queue(
             self._core, self._blobs, self._backends, credentials, self._supervisor, self._budgets, sandbox.tier
         )
         dispatcher = Dispatcher(
-            self._core, self._blobs, queue, runner, self._supervisor, workspaces, credentials, completion
+            self._core,
+            self._blobs,
+            queue,
+            runner,
+            self._supervisor,
+            workspaces,
+            credentials,
+            completion,
+            self._setting_back,
         )
         self._decisions = Decisions(self._core, self._blobs, queue, awaited)
         self._catalog = Catalog(self._core, self._backends, dispatcher)
@@ -141,7 +153,7 @@ class Engine:
         self._watching = Watching(self._core)
         self._foresight = Foresight(self._core)
         self._watching.subscribe(self._foresight.base_moved)
-        self._housekeeping = Housekeeping(self._core)
+        self._housekeeping = Housekeeping(self._core, self._bin, self._turns)
         self._clients: Callable[[], int] = lambda: 0
         self._windows: Callable[[], int] = lambda: 0
         self.on_runs_changed: Callable[[], None] = lambda: None
@@ -251,6 +263,8 @@ class Engine:
             c.ListTurns: self._turns.listed,
             c.ListRecoveries: self._bin.listed,
             c.DeleteRecovery: self._bin.delete,
+            c.RestoreRecovery: self._restoring_work.restore,
+            c.ResetWorktree: self._setting_back.reset,
             c.ReadSession: self._records.session,
             c.ReadOutput: self._records.output,
             c.ListCosts: self._budgets.costs,

@@ -1,4 +1,4 @@
-"""What nobody waits for: the audit log is kept to its length, and what removed cards leave is deleted to the end."""
+"""What nobody waits for: audit log and recovery bin are kept to their time, and what removed cards leave goes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from agentpane.domain.projects import Project
 from agentpane.errors import AgentPaneError
 from agentpane.orchestrator import agent_homes
 from agentpane.orchestrator.core import Core
+from agentpane.orchestrator.recovery_bin import RecoveryBin
+from agentpane.orchestrator.turn_snapshots import TurnSnapshots
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +25,8 @@ class Housekeeping:
     """Goes through every project when the engine starts, and once a day after that."""
 
     core: Core
+    bin: RecoveryBin
+    turns: TurnSnapshots
 
     async def run(self) -> None:
         """Serve until cancelled. A project that cannot be looked at is passed over, and the log says so."""
@@ -36,6 +40,11 @@ class Housekeeping:
                     await self.tidy(project)
                 except AgentPaneError as error:
                     log.info("%s is not looked at: %s", project.path, error.message)
+            try:
+                await self.bin.expire()
+                await self.turns.tidy()
+            except AgentPaneError as error:
+                log.info("what is kept is not looked at: %s", error.message)
             await self.core.clock.sleep(DAY_SECONDS)
 
     async def tidy(self, project: Project) -> None:

@@ -47,6 +47,10 @@ WORKTREE_ANEW = (
     "The worktree was deleted meanwhile and has been made anew from its branch. "
     "Files that no snapshot held yet are gone: look at what is there, and write again what is missing."
 )
+RESTORED = (
+    "The worktree holds uncommitted work of an earlier attempt at this task, brought back by the person. "
+    "Look at what is there before you change anything, and go on from it."
+)
 GO_ON = "Go on with the task. If nothing has to change in the worktree, say why."
 
 
@@ -84,6 +88,14 @@ def for_sub_agent(agent_words: str | None) -> str:
 
 def task_prompt(title: str, description: str) -> str:
     return f"{title}\n\n{description}" if description else title
+
+
+def set_back(turn: int) -> str:
+    """What an agent is told whose worktree is no longer as it left it."""
+    return (
+        f"The person has set the worktree back to what your turn {turn} left. Changes made after it are gone: "
+        "read the files again before you rely on what you know of them."
+    )
 
 
 def go_on(error: RunError | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from agentpane.domain.sandbox import Tier
 from agentpane.domain.sessions import EventKind, NewEvent, SessionEvent
 from agentpane.domain.tasks import Task
 from agentpane.domain.transcript import AFRESH
+from agentpane.orchestrator import prompts
 from agentpane.orchestrator.attendance import NOTHING_CHANGED, WORK_KEPT, check_attended
 from agentpane.orchestrator.backends.registry import Backends
 from agentpane.orchestrator.blobs import BlobStore
@@ -32,6 +33,7 @@ from agentpane.orchestrator.sessions import note
 from agentpane.orchestrator.supervisor import Supervisor
 
 Environment = Mapping[str, str]
+Prepare = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +72,14 @@ class Queue:
         prompt: str | None = None,
         position: int = 0,
         also: Callable[[tasks.Connection], None] | None = None,
+        prepare: Prepare | None = None,
     ) -> Task:
         """Queue a new run of `agent`, and put the card in In Progress.
 
         afresh: the agent begins anew, as it does on a card that comes from the backlog again.
         prompt: what the agent reads first; None: the task itself, or what the session has.
         also: stored in the same transaction.
+        prepare: done before that, when nothing but a full queue can refuse the run any more.
         Raises AGENT_BACKEND_MISSING, BACKEND_AUTH, SECURITY_SANDBOX_UNAVAILABLE, VALIDATION_ERROR,
         AGENT_ALREADY_RUNNING, QUEUE_FULL, or what opening the repository raises; then nothing has changed.
         """
@@ -130,6 +134,8 @@ class Queue:
             )
             return run.id, noted, moved.renumbered
 
+        if prepare is not None:
+            await prepare()
         run_id, noted, renumbered = await self.core.db.write(store)
         self.credentials.keep(run_id, environment)
         self.core.bus.publish(SessionAppended(task.card.id, noted))
@@ -137,9 +143,10 @@ class Queue:
         self.supervisor.wake()
         return await self.core.task(task.card.id)
 
-    async def again(self, task: Task, run: Run, command: c.ResumeRun) -> Task:
+    async def again(self, task: Task, run: Run, command: c.ResumeRun, prepare: Prepare | None = None) -> Task:
         """Queue a run that paused, failed or was interrupted; it goes on from its last whole turn.
 
+        prepare: done before that, when nothing can refuse the run any more.
         Raises SECURITY_SANDBOX_UNAVAILABLE where it may not be played any more, BACKEND_AUTH or BUDGET_REACHED; then
         it is as it was.
         """
@@ -152,6 +159,8 @@ class Queue:
             more = run.turn_limit
         limit = run.turns + more if more is not None else run.turn_limit
         budget = await self._budget(run, command.budget)
+        if prepare is not None:
+            await prepare()
         if command.afresh:
             await note(self.core, self.blobs, task, run.id, EventKind.STATE, {"state": AFRESH})
             for withdrawn in await self.core.db.write(approvals.withdraw_plan, run.id):
@@ -200,6 +209,8 @@ class Queue:
         said: list[tuple[EventKind, JsonObject]] = []
         if task.runs and (afresh or task.card.column is Column.BACKLOG):
             said.append((EventKind.STATE, {"state": AFRESH}))
+        if task.card.column is Column.BACKLOG and task.worktree is not None:
+            said.append((EventKind.WORKTREE, {"state": "taken_up", "path": task.worktree, "text": prompts.RESTORED}))
         said.append((EventKind.STATE, {"state": "queued", "agent": agent.name, "model": model}))
         if prompt is not None:
             said.append((EventKind.USER_MESSAGE, {"text": prompt, "from": "review"}))

@@ -81,7 +81,7 @@ class RecoveryBin:
         def read(connection: recoveries.Connection) -> tuple[RecoverySnapshot, ...]:
             if command.project is None:
                 return recoveries.everything(connection)
-            return recoveries.for_project(connection, projects.resolve(connection, command.project))
+            return recoveries.for_project(connection, projects.resolve(connection, command.project, archived=True))
 
         return await self._core.db.read(read)
 

@@ -67,6 +67,10 @@ class Supervisor:
     async def stop(self, run_id: RunId) -> None:
         """End a run's job, if it has one, and everything that it started; it is never started again."""
         self._barred.add(run_id)
+        await self.rest(run_id)
+
+    async def rest(self, run_id: RunId) -> None:
+        """End a run's job, if it has one, and everything that it started; what is stored of the run stays."""
         job = self._jobs.get(run_id)
         if job is not None:
             job.cancel()

@@ -14,6 +14,8 @@ from agentpane.domain.audit import KEEP_DAYS, AuditRecord, ToolStatus
 from agentpane.orchestrator.bus import EventBus
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.housekeeping import Housekeeping
+from agentpane.orchestrator.recovery_bin import RecoveryBin
+from agentpane.orchestrator.turn_snapshots import TurnSnapshots
 from agentpane.paths import DataFolder
 from agentpane.worktrees import Worktrees
 from tests.orchestrator.conftest import running
@@ -32,7 +34,7 @@ async def test_audit_entries_past_their_time_go_and_the_rest_still_verifies(data
     try:
         await database.write(audit.append, [old] * 3 + [replace(old, at=now)] * 2)
         core = Core(DataFolder(data), database, EventBus(), git, SystemClock(), "model")
-        await Housekeeping(core).tidy(replace(project, id="busy"))
+        await Housekeeping(core, RecoveryBin(core), TurnSnapshots(core)).tidy(replace(project, id="busy"))
         left = await database.read(audit.read, "busy", 0, 100)
         assert [entry.record.at == now for entry in left[:2]] == [True, True]
         assert all(entry.record.at > old.at for entry in left)
