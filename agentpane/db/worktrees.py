@@ -111,6 +111,12 @@ def pooled(connection: Connection, project_id: ProjectId) -> tuple[WorktreeRow, 
     return tuple(_value(row) for row in connection.execute(ready).all())
 
 
+def with_resolution(connection: Connection) -> tuple[WorktreeRow, ...]:
+    """Every worktree in which a conflict is being resolved, oldest first."""
+    found = connection.execute(_rows().where(_W.merging.is_not(None)).order_by(_W.created_at)).all()
+    return tuple(_value(row) for row in found)
+
+
 def all_for_project(connection: Connection, project_id: ProjectId) -> tuple[WorktreeRow, ...]:
     """Every worktree that a project ever had, oldest first."""
     found = connection.execute(_rows().where(_W.project_id == project_id).order_by(_W.created_at)).all()

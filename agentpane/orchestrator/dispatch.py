@@ -183,13 +183,23 @@ class Dispatcher:
         """
         return await self._another(task, task.runs[-1], environment, prompt, also)
 
+    async def stop(self, task: Task) -> None:
+        """End the job of the card's run, if it has one, and everything that it started. The caller holds no lock."""
+        run = live_run(task.runs)
+        if run is not None:
+            await self._supervisor.stop(run.id)
+
+    async def call_off(self, task: Task) -> None:
+        """End the card's stopped run for good. The caller holds the task's lock."""
+        await self._end_run(task)
+        await self._withdraw(task.card.id)
+        self._supervisor.wake()
+
     async def cancel(self, command: c.CancelTask, position: int | None = None) -> Task:
         """Stop the run and everything it started, keep a recovery snapshot, put the card in the backlog."""
         task = await self._core.task(command.task)
         target = after(task.card.column, BoardEvent.CANCEL)
-        run = live_run(task.runs)
-        if run is not None:
-            await self._supervisor.stop(run.id)
+        await self.stop(task)
         async with self._core.task_locks.of(task.card.id):
             task = await self._core.task(task.card.id)
             target = after(task.card.column, BoardEvent.CANCEL)
@@ -208,13 +218,15 @@ class Dispatcher:
                 "cancel", task.card.project_id, task=task.card, output={"recovery": recovery, "branch": task.branch}
             )
             renumbered = await self._core.db.write(self._store_cancel, task.card.id, target, position, entry)
-            for withdrawn in await self._core.db.write(
-                approvals.withdraw_for_task, task.card.id, self._core.clock.now()
-            ):
-                self._core.bus.publish(ApprovalChanged(withdrawn))
+            await self._withdraw(task.card.id)
         self._supervisor.wake()
         await self._core.announce_task(task.card.id, renumbered)
         return await self._core.task(task.card.id)
+
+    async def _withdraw(self, task_id: TaskId) -> None:
+        """Nobody waits for the decisions any more that the card's run has asked for."""
+        for withdrawn in await self._core.db.write(approvals.withdraw_for_task, task_id, self._core.clock.now()):
+            self._core.bus.publish(ApprovalChanged(withdrawn))
 
     async def _another(
         self,

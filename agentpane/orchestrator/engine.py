@@ -6,27 +6,22 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
-from urllib.parse import urlsplit
 
 from agentpane import __version__
 from agentpane.api import commands as c
 from agentpane.api.command import Command
-from agentpane.api.events import CatchUp, EngineStopping, KeyChanged, Published, SettingsChanged, WindowRaised
+from agentpane.api.events import CatchUp, EngineStopping, KeyChanged, Published, WindowRaised
 from agentpane.clock import Clock
-from agentpane.db import audit, runs, settings
+from agentpane.db import runs
 from agentpane.db.connection import Database
 from agentpane.domain.agents import DetectedBackend, ModelChoice
 from agentpane.domain.board import Column
-from agentpane.domain.budgets import check_budget
-from agentpane.domain.engine import EngineStatus, KeyStatus, Settings
+from agentpane.domain.engine import EngineStatus, KeyStatus
 from agentpane.domain.health import DoctorReport, Finding
-from agentpane.domain.json import JsonValue
-from agentpane.domain.limits import check_line, invalid
-from agentpane.domain.mcp import check_servers
-from agentpane.domain.review import MergeStrategy
+from agentpane.domain.limits import invalid
 from agentpane.domain.runs import PauseReason, RunStatus
 from agentpane.domain.sessions import EventKind
 from agentpane.errors import AgentPaneError, ErrorCode
@@ -43,6 +38,7 @@ from agentpane.orchestrator.board import Board
 from agentpane.orchestrator.budgets import Budgets
 from agentpane.orchestrator.bus import EventBus
 from agentpane.orchestrator.catalog import Catalog
+from agentpane.orchestrator.checks import Checks
 from agentpane.orchestrator.completion import Completion
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.credentials import Credentials
@@ -53,14 +49,17 @@ from agentpane.orchestrator.doctor import Examination
 from agentpane.orchestrator.foresight import Foresight
 from agentpane.orchestrator.housekeeping import Housekeeping
 from agentpane.orchestrator.keys import KeyChain
-from agentpane.orchestrator.mcp.registry import Registry, told_of_setting
+from agentpane.orchestrator.mcp.registry import OWN_CHAIN, Registry
 from agentpane.orchestrator.mcp.servers import Servers
 from agentpane.orchestrator.patches import Patches
 from agentpane.orchestrator.pool import Pool
+from agentpane.orchestrator.preferences import Preferences
 from agentpane.orchestrator.queueing import Queue
 from agentpane.orchestrator.records import Records
 from agentpane.orchestrator.recovery import Recovery
 from agentpane.orchestrator.recovery_bin import RecoveryBin
+from agentpane.orchestrator.resolutions import Resolutions
+from agentpane.orchestrator.resolving import Resolving
 from agentpane.orchestrator.restoring import Restoring
 from agentpane.orchestrator.review import Review
 from agentpane.orchestrator.runner import Runner
@@ -79,7 +78,6 @@ from agentpane.worktrees import Worktrees
 
 log = logging.getLogger(__name__)
 R = TypeVar("R")
-OWN_CHAIN = "agentpane"  # the audit chain of what belongs to no project
 RESTORE_LOOKS, RESTORE_PAUSE_S = 200, 0.05
 PAUSE_SECONDS = 5.0  # how long runs may take to reach a safe moment when the engine stops
 Handler = Callable[[Any], Awaitable[Any]]
@@ -102,12 +100,14 @@ class Engine:
         self._turns = TurnSnapshots(self._core)
         self._pool = Pool(self._core)
         workspaces = Workspaces(self._core, sandbox, self._bin)
-        completion = Completion(self._core, credentials)
+        resolutions = Resolutions(self._core, self._bin)
+        completion = Completion(self._core, credentials, resolutions)
         self._budgets = Budgets(self._core)
         awaited = Awaited()
         secrets = SecretStore(folder.root)
         servers = Servers(sandbox, secrets)
         self._registry = Registry(self._core, servers, secrets)
+        self._preferences = Preferences(self._core, self._registry)
         self._agent_files = AgentFiles(self._core)
         self._detector = Detector(sandbox, self._keys)
         runner = Runner(
@@ -143,12 +143,14 @@ class Engine:
         )
         self._decisions = Decisions(self._core, self._blobs, queue, awaited)
         self._catalog = Catalog(self._core, self._backends, dispatcher)
-        self._review = Review(self._core, self._blobs, dispatcher, workspaces, self._patches)
+        self._checks = Checks(self._core, self._blobs, sandbox, self._runs_changed)
+        self._review = Review(self._core, self._blobs, dispatcher, workspaces, self._patches, self._checks)
         self._board = Board(self._core, dispatcher)
         self._dispatcher = dispatcher
         self._sample = Sample(self._core, self._catalog)
         self._undoing = Undoing(self._core, self._blobs, workspaces)
-        self._recovery = Recovery(self._core, self._blobs, self._review, self._undoing)
+        self._resolving = Resolving(self._core, self._blobs, dispatcher, workspaces, resolutions)
+        self._recovery = Recovery(self._core, self._blobs, self._review, self._undoing, self._resolving)
         self._records = Records(self._core, self._blobs)
         self._watching = Watching(self._core)
         self._foresight = Foresight(self._core)
@@ -170,8 +172,8 @@ class Engine:
 
     @property
     def alive_runs(self) -> int:
-        """How many runs work or wait for a place."""
-        return self._supervisor.alive
+        """How many runs and rounds of checks work or wait for a place."""
+        return self._supervisor.alive + self._checks.alive
 
     def count_with(self, clients: Callable[[], int], windows: Callable[[], int]) -> None:
         """Say how the connected clients are counted."""
@@ -183,11 +185,13 @@ class Engine:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._housekeeping.run(), name="housekeeping")
             group.create_task(self._supervisor.run(), name="supervisor")
+            group.create_task(self._checks.serve(), name="checks")
             group.create_task(self._watching.run(), name="watching")
             group.create_task(self._foresight.run(), name="foresight")
 
     async def close(self) -> None:
         """Let go of everything. Runs have been paused or abandoned before."""
+        await self._checks.close()
         await self._supervisor.drain(0)
         await self._backends.close()
         self._patches.close()
@@ -196,6 +200,7 @@ class Engine:
 
     async def pause_all(self) -> None:
         """Pause every run at its next safe moment, or where it is when that takes too long."""
+        await self._checks.close()
         self._runner.ask_all_to_pause()
         await self._supervisor.drain(PAUSE_SECONDS)
         for active in await self._core.db.read(runs.active):
@@ -258,8 +263,14 @@ class Engine:
             c.GetDiff: self._review.diff,
             c.GetPatch: self._review.patch,
             c.Approve: self._review.approve,
+            c.RunChecks: self._checks.run,
+            c.StopChecks: self._checks.stop,
             c.Undo: self._undoing.undo,
             c.Reject: self._review.reject,
+            c.HandOverConflict: self._resolving.hand_over,
+            c.WriteConflict: self._resolving.write,
+            c.TakeResolution: self._resolving.take,
+            c.AbandonResolution: self._resolving.abandon,
             c.ListTurns: self._turns.listed,
             c.ListRecoveries: self._bin.listed,
             c.DeleteRecovery: self._bin.delete,
@@ -279,8 +290,8 @@ class Engine:
             c.BackupDatabase: self._backup,
             c.RestoreDatabase: self._restore,
             c.PrepareDemo: self._sample.prepare,
-            c.GetSettings: self._settings,
-            c.ChangeSettings: self._change_settings,
+            c.GetSettings: self._preferences.get,
+            c.ChangeSettings: self._preferences.change,
             c.GetKeyStatus: self._key_status,
             c.StoreKey: self._store_key,
         }
@@ -336,6 +347,7 @@ class Engine:
                 hint="Pause or cancel the runs first. Nothing has changed.",
             )
         self._restoring = True
+        await self._checks.end()
         try:
             await self._until_alone()
             kept = await self._core.db.replace_with(source)
@@ -359,39 +371,6 @@ class Engine:
             "Other commands are still being carried out.",
             hint="Try again when they have ended. Nothing has changed.",
         )
-
-    async def _settings(self, command: c.GetSettings) -> Settings:
-        return await self._core.db.read(settings.get)
-
-    async def _change_settings(self, command: c.ChangeSettings) -> Settings:
-        wanted = command.settings
-        if wanted.theme not in {"system", "light", "dark"}:
-            raise invalid("theme", "The theme is system, light or dark.")
-        if wanted.merge_strategy not in set(MergeStrategy):
-            raise invalid("merge_strategy", "The merge strategy is merge, squash or ff.")
-        if wanted.base_url:
-            if not wanted.base_url.startswith(("http://", "https://")):
-                raise invalid("base_url", "The address must begin with http:// or https://.")
-            check_line("base_url", wanted.base_url, 500)
-            if "@" in urlsplit(wanted.base_url).netloc:
-                raise invalid("base_url", "The address must hold no name or password: keys go to the keyring.")
-        check_budget("day_budget", wanted.day_budget)
-        check_servers(wanted.mcp_servers)
-        before = await self._core.db.read(settings.get)
-        changed: dict[str, JsonValue] = {
-            field.name: told_of_setting(getattr(wanted, field.name))
-            for field in fields(wanted)
-            if getattr(wanted, field.name) != getattr(before, field.name)
-        }
-
-        def store(connection: settings.Connection) -> None:
-            settings.put(connection, wanted, self._core.clock.now())
-            audit.append(connection, (self._core.record("setting", OWN_CHAIN, input=changed),))
-
-        await self._core.db.write(store)
-        await self._registry.forget_unused(before, wanted)
-        self._core.bus.publish(SettingsChanged(wanted))
-        return wanted
 
     async def _key_status(self, command: c.GetKeyStatus) -> KeyStatus:
         return await self._keys.status(command.environment)

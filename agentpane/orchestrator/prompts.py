@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from agentpane.domain.gitpaths import display_path
+from agentpane.domain.resolving import BASE_LABEL, CARD_LABEL, Merging, what_to_do
 from agentpane.domain.review import ReviewComment
 from agentpane.domain.runs import RunError
 from agentpane.domain.sandbox import Network, NetworkMode
@@ -42,6 +44,7 @@ This run begins with a plan. Until the plan is approved you may only look: nothi
 and what you are not sure of. A person reads it and approves it, changes it, or sends it back with a reason.
 - What comes back from ExitPlanMode is the plan that holds, perhaps with the person's changes. Keep to it."""
 
+MOST_PATHS = 200  # of a conflict, that are named one by one
 MOST_WORDS = 40_000  # characters of one of the repository's files that every request holds
 WORKTREE_ANEW = (
     "The worktree was deleted meanwhile and has been made anew from its branch. "
@@ -106,6 +109,29 @@ def go_on(error: RunError | None) -> str:
     if error is None or error.code == ErrorCode.WORKTREE_NOT_FOUND:
         return GO_ON
     return f"Your work could not be taken: {error.message} {error.hint}\n\nPut that right, then stop."
+
+
+def conflict_prompt(merging: Merging, begun: bool) -> str:
+    """What the agent reads whose work conflicts with its target. begun: a person has resolved a part of it already."""
+    target = display_path(merging.target)
+    lines = [
+        f"Your work conflicts with {target}, which has gone on since. Both were merged in your worktree: "
+        "what fits together is in place, and these paths are left to decide:",
+        "",
+        *(f"- {what_to_do(laid, target)}" for laid in merging.paths[:MOST_PATHS]),
+    ]
+    if len(merging.paths) > MOST_PATHS:
+        lines.append(f"- and {len(merging.paths) - MOST_PATHS} more: search for `<<<<<<< {CARD_LABEL}` and for names "
+                     "with `~`.")  # fmt: skip
+    if begun:
+        lines += ["", "A person has begun with it: go on from what lies in the worktree."]
+    lines += [
+        "",
+        f"Between markers, `<<<<<<< {CARD_LABEL}` begins your version, `||||||| {BASE_LABEL}` what both come from, and "
+        f"`=======` that of {target}, up to `>>>>>>> {target}`. Keep what both sides are meant to do, run the "
+        "project's tests, then stop. Your result is committed with both sides as parents, and a person reviews it.",
+    ]
+    return "\n".join(lines)
 
 
 def rejection_prompt(reason: str, comments: Sequence[ReviewComment]) -> str:

@@ -13,6 +13,7 @@ from agentpane.domain.tasks import Task
 from agentpane.errors import AgentPaneError
 from agentpane.orchestrator.blobs import BlobStore
 from agentpane.orchestrator.core import Core
+from agentpane.orchestrator.resolving import Resolving
 from agentpane.orchestrator.review import Review
 from agentpane.orchestrator.sessions import note
 from agentpane.orchestrator.undoing import Undoing
@@ -27,6 +28,7 @@ class Recovery:
     blobs: BlobStore
     review: Review
     undoing: Undoing
+    resolving: Resolving
 
     async def run(self) -> None:
         """Mark runs without a process as interrupted, and finish or take back merges that were cut off."""
@@ -40,6 +42,7 @@ class Recovery:
                 await self._merge(merge)
             except AgentPaneError as error:
                 log.warning("the merge of task %s waits: %s", merge.task_id, error.message)
+        await self.resolving.settle_left()
 
     async def _merge(self, merge: MergeRecord) -> None:
         project = await self.core.db.read(projects.get, merge.project_id)

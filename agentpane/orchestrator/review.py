@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agentpane.api import commands as c
-from agentpane.db import audit, merges, projects, reviews, sessions, settings, tasks
+from agentpane.db import audit, merges, projects, reviews, sessions, settings, tasks, worktrees
 from agentpane.domain.board import COLUMN_TITLES, BoardEvent, Column, after
 from agentpane.domain.conflicts import Conflict
 from agentpane.domain.diff import FileChange
@@ -16,20 +17,28 @@ from agentpane.domain.filemodes import SUBMODULE
 from agentpane.domain.json import JsonObject
 from agentpane.domain.limits import REASON, check_text
 from agentpane.domain.projects import Project
+from agentpane.domain.resolving import Stage
 from agentpane.domain.review import ApproveOutcome, ApproveResult, DiffSummary, FileDiff, MergeStrategy, PatchChunk
 from agentpane.domain.sessions import EventKind
 from agentpane.domain.tasks import Task
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator import agent_homes, prompts
 from agentpane.orchestrator.blobs import BlobStore
+from agentpane.orchestrator.checks import Checks
 from agentpane.orchestrator.core import Core, login_name
 from agentpane.orchestrator.dispatch import Dispatcher
+from agentpane.orchestrator.merge_gate import TRIES, Gate
 from agentpane.orchestrator.patches import Patches
+from agentpane.orchestrator.resolutions import staged
 from agentpane.orchestrator.sessions import note
 from agentpane.orchestrator.workspace import Workspaces
-from agentpane.worktrees import Conflicted, Merged, MergeIntent, MergePlan, MergeRefused, Repository
+from agentpane.worktrees import Conflicted, Merged, MergeIntent, MergeOutcome, MergePlan, MergeRefused, Repository
 
 log = logging.getLogger(__name__)
+
+
+class _GateMovedError(Exception):
+    """The base branch has moved to where other checks hold; nothing was touched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +48,7 @@ class Review:
     dispatcher: Dispatcher
     workspaces: Workspaces
     patches: Patches
+    checks: Checks
 
     async def diff(self, command: c.GetDiff) -> DiffSummary:
         """The files that the snapshot changes. Raises TASK_NO_DIFF when there is no snapshot."""
@@ -59,15 +69,36 @@ class Review:
     async def approve(self, command: c.Approve) -> ApproveOutcome:
         """Merge exactly the reviewed commit. Anything but MERGED has changed nothing."""
         task = await self.core.task(command.task)
-        async with self.core.task_locks.of(task.card.id):
-            task = await self.core.task(task.card.id)
+        chosen = await self.core.db.read(settings.get)
+        how = command.strategy or MergeStrategy(chosen.merge_strategy)
+        for _ in range(TRIES):
             try:
-                _, snapshot = self._approvable(task, command.sha)
-                repository = await self._repository(task)
+                self._approvable(task, command.sha)
+                gate = await self.checks.gate(task, how)  # this may take long, and the card is not held meanwhile
             except AgentPaneError as error:
                 return _outcome(task, ApproveResult.REFUSED, error.code, error.message, error.hint)
-            project = await self.core.db.read(projects.get, task.card.project_id)
-            return await self._merge(task, project, repository, snapshot, command.strategy)
+            async with self.core.task_locks.of(task.card.id):
+                task = await self.core.task(task.card.id)
+                outcome = await self._approve(task, command.sha, how, gate)
+            if outcome is not None:
+                return outcome
+        message = f"The base branch changed {TRIES} times while the merge was being checked. Nothing has been changed."
+        hint = "Approve again when nothing else works on that branch."
+        return _outcome(task, ApproveResult.REFUSED, ErrorCode.MERGE_BASE_MOVED, message, hint)
+
+    async def _approve(self, task: Task, sha: str | None, how: MergeStrategy, gate: Gate) -> ApproveOutcome | None:
+        """None: what the gate was found for has changed meanwhile."""
+        try:
+            _, snapshot = self._approvable(task, sha)
+            repository = await self._repository(task)
+        except AgentPaneError as error:
+            return _outcome(task, ApproveResult.REFUSED, error.code, error.message, error.hint)
+        if gate.snapshot != snapshot:
+            return None
+        if gate.blocking:
+            return await self._refused(task, gate.refusal())
+        project = await self.core.db.read(projects.get, task.card.project_id)
+        return await self._merge(task, project, repository, gate, how)
 
     async def reject(self, command: c.Reject) -> Task:
         """Send the card back to its agent with the reason.
@@ -103,8 +134,12 @@ class Review:
                     conflicts=(),
                     code=None,
                 )
+                staged(connection, worktrees.for_task(connection, task.card.id), Stage.ABANDONED, now)
 
             await self.dispatcher.send_back(task, prompt, command.environment, store)
+            if task.card.resolving is not None:
+                target = task.card.resolving.target
+                await self._said(task, {"state": "resolution_abandoned", "target": target})
         await self.core.announce_task(task.card.id)
         return await self.core.task(task.card.id)
 
@@ -123,10 +158,10 @@ class Review:
         return base, snapshot
 
     async def _merge(
-        self, task: Task, project: Project, repository: Repository, snapshot: str, strategy: MergeStrategy | None
-    ) -> ApproveOutcome:
+        self, task: Task, project: Project, repository: Repository, gate: Gate, how: MergeStrategy
+    ) -> ApproveOutcome | None:
         chosen = await self.core.db.read(settings.get)
-        how = strategy or MergeStrategy(chosen.merge_strategy)
+        snapshot = gate.snapshot
         target = task.base_branch or project.base_branch
         name = login_name(chosen.approved_by, os.environ)
         plan = MergePlan(
@@ -136,10 +171,13 @@ class Review:
             strategy=how.value,
             message=f"{task.card.title}\n\nTask: {task.card.id}\nReviewed: {snapshot}\nApproved-by: {name}\n",
             base_sha=task.base_sha,
+            only_tree=gate.tree,
         )
         intents: list[str] = []
 
         async def journal(intent: MergeIntent) -> None:
+            if not await self.checks.holds(gate, task, intent.old):
+                raise _GateMovedError
             new = merges.NewMerge(
                 task_id=task.card.id,
                 project_id=project.id,
@@ -153,17 +191,22 @@ class Review:
             )
             intents.append(await self.core.db.write(merges.intend, new, self.core.clock.now()))
 
-        outcome = await self.core.git.merge(repository, plan, journal)
+        outcome: MergeOutcome | None = None
+        with contextlib.suppress(_GateMovedError):
+            outcome = await self.core.git.merge(repository, plan, journal)
         for abandoned in intents[:-1] if isinstance(outcome, Merged) else intents:
             await self.core.db.write(merges.finish, abandoned, "rolled_back", self.core.clock.now())
         match outcome:
             case Merged():
                 intent = intents[-1] if intents else None  # none: the person has merged it by hand
-                return await self.merged(task, outcome.commit, intent, name, how.value, repository)
+                done = await self.merged(task, outcome.commit, intent, name, how.value, repository)
+                return replace(done, message=done.message + gate.notes)
             case Conflicted():
                 return await self._conflicted(task, outcome, target, repository)
             case MergeRefused():
                 return await self._refused(task, outcome)
+            case _:
+                return None
 
     async def merged(
         self, task: Task, commit: str, intent: str | None, name: str, strategy: str, repository: Repository
@@ -222,7 +265,10 @@ class Review:
         conflicts = await self.core.git.conflicts(repository, outcome.target_sha, task.snapshot or "")
         await self._store_refusal(task, ErrorCode.MERGE_CONFLICT, conflicts)
         message = f"{target} has changed in the same places: {len(paths)} path(s) conflict. Both sides are kept."
-        hint = "Reject the card with a word about the conflict, and its agent merges; nothing has been changed."
+        hint = (
+            "Hand the conflict to the card's agent (agentpane resolve), resolve it by hand in the worktree "
+            "(agentpane resolve --by-hand), or leave the card waiting. Nothing has been changed."
+        )
         return _outcome(task, ApproveResult.CONFLICTED, ErrorCode.MERGE_CONFLICT, message, hint, paths)
 
     async def _refused(self, task: Task, outcome: MergeRefused) -> ApproveOutcome:

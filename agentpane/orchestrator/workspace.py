@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from agentpane.db import tasks, worktrees
 from agentpane.domain.branches import branch_name
 from agentpane.domain.ids import RunId, TaskId
+from agentpane.domain.json import JsonObject
 from agentpane.domain.projects import Project, ProjectConfig
 from agentpane.domain.reach import reach
+from agentpane.domain.resolving import Stage
 from agentpane.domain.rules import parse_all
 from agentpane.domain.sessions import EventKind
 from agentpane.domain.tasks import Task
@@ -20,6 +24,7 @@ from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator import prompts
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.recovery_bin import RecoveryBin
+from agentpane.orchestrator.resolutions import Resolutions
 from agentpane.orchestrator.sessions import Recorder
 from agentpane.orchestrator.telling import TellingSandbox
 from agentpane.sandbox import Sandbox, SandboxCommand, tool_environment
@@ -38,6 +43,7 @@ class Workspaces:
         self._core = core
         self._sandbox = sandbox
         self._bin = bin_
+        self._resolutions = Resolutions(core, bin_)
 
     async def ready(
         self,
@@ -57,8 +63,16 @@ class Workspaces:
             row, worktree = await self._found(row, repository, recorder)
         else:
             row, worktree = await self._made(task, project, config, repository, recorder)
+        row = await self.settle(row, repository, partial(recorder.add, EventKind.STATE))
         await self._set_up(row, worktree, config, repository, recorder)
         return worktree
+
+    async def settle(self, row: WorktreeRow, repository: Repository, say: Callable[[JsonObject], None]) -> WorktreeRow:
+        """Write a conflict into its worktree, or set it back from one, where that is still to be done."""
+        done = await self._resolutions.settle(row, as_worktree(row), repository)
+        if done.recovery is not None:
+            say({"state": "worktree_kept", "recovery": done.recovery})
+        return done.row
 
     async def existing(self, task: Task) -> Worktree:
         """The task's worktree as it stands. Raises AgentPaneError with WORKTREE_NOT_FOUND."""
@@ -136,6 +150,8 @@ class Workspaces:
             output={"recovery": ref, "branch_deleted_at": delete_branch_at},
         )
         await self._core.audit(entry)
+        if row.merging is not None:
+            await self._resolutions.forget(row.merging, repository)
         return ref
 
     async def bring_back(self, task: Task, repository: Repository, commit: str, base: str) -> None:
@@ -199,6 +215,8 @@ class Workspaces:
         again = await self._core.git.attach_worktree(repository, Path(row.path), row.branch, row.copied, row.id)
         fields: dict[str, object] = {"status": WorktreeStatus.ACTIVE, "deps_installed": False, "init_script_run": False}
         fields |= {"path": str(again.path), "git_dir": str(again.git_dir), "env_copied": bool(again.copied)}
+        if row.merging is not None and row.merging.stage is Stage.WRITTEN:
+            fields |= {"merging": replace(row.merging, stage=Stage.PLANNED)}  # it went with the folder
         now = self._core.clock.now()
         stored = await self._core.db.write(partial(worktrees.set_fields, worktree_id=row.id, at=now, **fields))
         return stored, again
