@@ -38,6 +38,7 @@ HOMES: Mapping[str, str] = {
     "undo": "review",
     "session": "session",
     "audit": "audit",
+    "recovery": "recovery",
     "costs": "costs",
     "budget": "budget",
     "doctor": "doctor",

@@ -21,6 +21,7 @@ STATES: Mapping[str, str] = {
     "merge_refused": "not merged: {code}",
     "undone": "the merge into {target} was undone",
     "not_trusted": "left out until it is trusted: {pending}",
+    "turn_not_kept": "what the turn left could not be kept: {message}",
     "turn_limit_near": "{turns} of {limit} turns are used",
     "worktree_stays": "the worktree could not be removed: {message}",
     "budget_near": "{message}",
@@ -32,6 +33,9 @@ STATES: Mapping[str, str] = {
 }
 WORKTREES: Mapping[str, str] = {
     "created": "worktree made on {branch}: {path}",
+    "set_back": "worktree set back to {sha:.10}; what it held is in the recovery bin: {recovery}",
+    "restored": "work brought back from the recovery bin: {path}",
+    "taken_up": "goes on with what was brought back: {path}",
     "made_again": "worktree made again from {branch}, without what no snapshot held: {path}",
 }
 PAUSES: Mapping[str, str] = {
@@ -66,6 +70,15 @@ def state(data: JsonObject) -> str:
 def worktree(data: JsonObject) -> str:
     told = {name: _words(value) for name, value in data.items() if value is not None}
     return "= " + _filled(WORKTREES.get(told.get("state", ""), "worktree {state} {path}"), told)
+
+
+def snapshot(data: JsonObject) -> str:
+    """The commit that is reviewed, or what a turn left."""
+    told = {name: _words(value) for name, value in data.items() if value is not None}
+    if "turn" not in data:
+        return _filled("= snapshot {sha:.10}", told)
+    left_out = _filled(", without {left_out}", told) if data.get("left_out") else ""
+    return _filled("= turn {turn} left {sha:.10}: {files} file(s), +{added} −{removed}", told) + left_out
 
 
 def asks(tool: str, summary: str) -> str:

@@ -14,7 +14,7 @@ import typer
 from agentpane.api.client import Client, Watch
 from agentpane.api.commands import GetTask, ReadOutput, ReadSession
 from agentpane.api.events import CatchUp, Published, SessionAppended
-from agentpane.cli import commands, shapes, words
+from agentpane.cli import commands, shapes, turns, words
 from agentpane.cli.pane import Pane, block, line
 from agentpane.cli.task import Ref
 from agentpane.domain.sessions import EventKind, SessionEvent
@@ -30,8 +30,9 @@ class Format(StrEnum):
 
 
 def register(app: typer.Typer) -> None:
-    noun = commands.group(app, "session", "The record of what happened to a task: show, export.")
+    noun = commands.group(app, "session", "The record of what happened to a task: show, turns, export.")
     commands.add(noun, "show", show, "session show k3x9", "session show k3x9 --from 40 --follow --jsonl", lines=True)
+    commands.add(noun, "turns", turns.turns, "session turns k3x9")
     commands.add(noun, "export", export, "session export k3x9 --format md > session.md")
 
 

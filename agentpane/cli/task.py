@@ -10,7 +10,7 @@ import typer
 
 from agentpane.api.client import Client
 from agentpane.api.commands import AddTask, GetTask, ListTasks, MoveTask
-from agentpane.cli import commands, shapes, words
+from agentpane.cli import commands, shapes, turns, words
 from agentpane.cli.asking import may_go
 from agentpane.cli.pane import Pane, model_environment, project_ref, table
 from agentpane.cli.project import Ref as ProjectRef
@@ -23,7 +23,7 @@ AT_ONCE = 50
 
 
 def register(app: typer.Typer) -> None:
-    noun = commands.group(app, "task", "The cards of a project: add, list, show, move.")
+    noun = commands.group(app, "task", "The cards of a project: add, list, show, move, reset.")
     commands.add(
         noun,
         "add",
@@ -34,6 +34,7 @@ def register(app: typer.Typer) -> None:
     commands.add(noun, "list", list_, "task list shop", "task list shop --column waiting_approval --json")
     commands.add(noun, "show", show, "task show k3x9")
     commands.add(noun, "move", move, "task move k3x9 in_progress", "task move k3x9 backlog --position 0 --yes")
+    commands.add(noun, "reset", turns.reset, "task reset k3x9 1a2b3c4d")
 
 
 def add(

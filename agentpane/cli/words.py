@@ -153,7 +153,7 @@ def event(value: SessionEvent) -> str | None:
         case EventKind.ERROR:
             return f"! {_text(data, 'code')}: {_short(_text(data, 'message'))}"
         case EventKind.SNAPSHOT:
-            return f"= snapshot {_text(data, 'sha')[:10]}"
+            return notes.snapshot(data)
         case EventKind.WORKTREE:
             return notes.worktree(data)
         case EventKind.STATE if _text(data, "state") != TOOL_STARTED:
