@@ -9,6 +9,7 @@ import os
 import re
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -136,6 +137,8 @@ class Config:
                 config[f"hook.{name}.enabled"] = "false"
             else:
                 config[setting.key] = "false" if found["key"] == "required" else ""
+        if values.get("core.ignorecase", "").lower() in _TRUE and _tells_case_apart(repository):
+            config["core.ignoreCase"] = "false"
         if not values.get("user.email") and not values.get("author.email"):
             config["user.email"] = FALLBACK_EMAIL
         if not values.get("user.name") and not values.get("author.name"):
@@ -149,6 +152,16 @@ class Config:
             if setting.key == key and setting.scope in _PERSONS_SCOPES and not setting.lies_in(repository)
         ]
         return own[-1] if own else ("false" if key.endswith(".required") else "")
+
+
+def _tells_case_apart(folders: tuple[Path | None, ...]) -> bool:
+    """Whether names that differ in case are two names in each of these folders, as far as can be seen."""
+    for folder in folders:
+        if folder is not None and folder.name.swapcase() != folder.name:
+            with suppress(OSError):
+                if os.path.samefile(folder, folder.with_name(folder.name.swapcase())):
+                    return False
+    return True
 
 
 _TRUE = frozenset({"true", "yes", "on", "1", ""})

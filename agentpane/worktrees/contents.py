@@ -10,13 +10,16 @@ import asyncio
 import os
 import shutil
 import stat
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from agentpane.domain.diff import decode_path, encode_path, parse_raw, split_z
+from agentpane.errors import ErrorCode
 from agentpane.worktrees.git import LONG_TIMEOUT, GitError, GitRunner, Place
+
+LISTING_TIMEOUT = 120.0
 
 # The text is stored as it is rather than refused: core.safecrlf only warns of, or forbids, what autocrlf would do.
 _ADDING = {"core.safecrlf": "false", "core.sparseCheckout": "false"}
@@ -28,6 +31,7 @@ class Listing:
 
     paths: tuple[str, ...]  # files that were changed, added or removed
     nested: tuple[str, ...]  # repositories inside the worktree, which git would record as bare pointers
+    special: tuple[str, ...] = ()  # pipes and the like in the place of files, which git cannot store
 
     def without(self, excluded: Iterable[str]) -> Listing:
         """The same without these files and what lies in these folders."""
@@ -39,6 +43,7 @@ class Listing:
         return Listing(
             tuple(path for path in self.paths if path not in files and not path.startswith(folders)),
             tuple(path for path in self.nested if path not in files and not f"{path}/".startswith(folders)),
+            tuple(path for path in self.special if path not in files and not path.startswith(folders)),
         )
 
 
@@ -79,15 +84,54 @@ async def refresh(git: GitRunner, place: Place, index: Path) -> None:
 
 async def list_changes(git: GitRunner, place: Place, index: Path) -> Listing:
     """Everything in the worktree that differs from the index and that git does not ignore; submodules aside."""
-    changed, others = await asyncio.gather(
-        git.run(place, "diff-files", "--raw", "-z", "--no-abbrev", "--ignore-submodules=all", "--no-ext-diff",
-                "--no-renames", index=index, config=_ADDING),
-        git.run(place, "ls-files", "--others", "--exclude-standard", "-z", index=index, config=_ADDING),
-    )  # fmt: skip
+    with _patiently():
+        changed, others = await asyncio.gather(
+            git.run(place, "diff-files", "--raw", "-z", "--no-abbrev", "--ignore-submodules=all", "--no-ext-diff",
+                    "--no-renames", index=index, config=_ADDING),
+            git.run(place, "ls-files", "--others", "--exclude-standard", "-z", index=index, config=_ADDING,
+                    timeout=LISTING_TIMEOUT),
+        )  # fmt: skip
     paths = {change.path for change in parse_raw(changed.stdout)}
+    special = await asyncio.to_thread(_special, place.work_tree, paths)
     names = [decode_path(name) for name in split_z(others.stdout)]
     paths.update(name for name in names if not name.endswith("/"))
-    return Listing(tuple(sorted(paths)), tuple(sorted(name.rstrip("/") for name in names if name.endswith("/"))))
+    nested = sorted(name.rstrip("/") for name in names if name.endswith("/"))
+    return Listing(tuple(sorted(paths - special)), tuple(nested), tuple(sorted(special)))
+
+
+def _special(root: Path | None, paths: Iterable[str]) -> set[str]:
+    found: set[str] = set()
+    for path in paths if root is not None else ():
+        with suppress(OSError):
+            mode = os.lstat(f"{root}/{path}").st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode)):
+                found.add(path)
+    return found
+
+
+@contextmanager
+def _patiently() -> Iterator[None]:
+    """Say what git may have been busy with when it did not come to an end."""
+    try:
+        yield
+    except GitError as error:
+        if error.exit_code is not None or not isinstance(error.__cause__, TimeoutError):
+            raise
+        raise GitError(
+            f"{error.message} A pattern in a .gitignore or a .gitattributes may keep it busy for ever. "
+            "Nothing was changed and nothing was lost.",
+            error.command, None, code=ErrorCode.VALIDATION_ERROR,
+            hint="Look at these files in the worktree, and continue the task.",
+        ) from error  # fmt: skip
+
+
+def _time_for(root: Path | None, paths: Sequence[str]) -> float:
+    """Seconds in which git has stored these files on any disk."""
+    size = 0
+    for path in paths:
+        with suppress(OSError):
+            size += os.lstat(f"{root}/{path}").st_size
+    return LISTING_TIMEOUT + len(paths) * 0.01 + size / 1_000_000
 
 
 def too_large(root: Path, paths: Iterable[str], limit: int) -> tuple[str, ...]:
@@ -101,12 +145,14 @@ def too_large(root: Path, paths: Iterable[str], limit: int) -> tuple[str, ...]:
     return tuple(found)
 
 
-async def add(git: GitRunner, place: Place, index: Path, paths: Iterable[str]) -> None:
+async def add(git: GitRunner, place: Place, index: Path, paths: Sequence[str]) -> None:
     """Put these files into the index as they are on disk; those that are gone leave it."""
     names = b"".join(encode_path(path) + b"\0" for path in paths)
     if names:
         arguments = ("update-index", "--add", "--remove", "--replace", "-z", "--stdin")
-        await git.run(place, *arguments, stdin=names, index=index, config=_ADDING, timeout=LONG_TIMEOUT)
+        timeout = await asyncio.to_thread(_time_for, place.work_tree, paths)
+        with _patiently():
+            await git.run(place, *arguments, stdin=names, index=index, config=_ADDING, timeout=timeout)
 
 
 async def write_tree(git: GitRunner, place: Place, index: Path) -> str:

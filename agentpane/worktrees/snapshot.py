@@ -107,6 +107,14 @@ def _refuse(root: Path, listing: contents.Listing) -> None:
             "Remove its .git folder, or add the folder to .gitignore, and continue the task. Nothing was lost.",
             {"paths": names},
         )
+    if listing.special:
+        names = [display_path(path) for path in listing.special]
+        raise AgentPaneError(
+            ErrorCode.VALIDATION_ERROR,
+            f"These are no files any more, but pipes, sockets or devices: {', '.join(names[:5])}.",
+            "Remove them, and continue the task. Nothing was lost.",
+            {"field": "files", "paths": names},
+        )
     large = contents.too_large(root, listing.paths, LARGEST_FILE)
     if large:
         names = [display_path(path) for path in large]
