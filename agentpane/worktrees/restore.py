@@ -40,11 +40,13 @@ async def set_back(
         wanted = [path for path in listing.paths if path in known]
         surplus = [path for path in listing.paths if path not in known]
         await keep(await asyncio.to_thread(_in_the_way, worktree.path, wanted))
-        await asyncio.to_thread(exact.take_away, worktree.path, surplus)
         names = b"".join(encode_path(path) + b"\0" for path in wanted)
         if names:
             out = ("checkout-index", "--force", "--quiet", "-z", "--stdin")
             await git.run(place, *out, stdin=names, index=index, timeout=LONG_TIMEOUT)
+        if surplus:  # what either the rules as they were or those of the commit ignore is not touched
+            still = frozenset((await contents.list_changes(git, place, index)).paths)
+            await asyncio.to_thread(exact.take_away, worktree.path, [path for path in surplus if path in still])
     return len(listing.paths)
 
 
