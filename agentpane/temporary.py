@@ -12,6 +12,7 @@ import re
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -53,7 +54,19 @@ def sweep(fresh_s: float = FRESH_S, where: Path | None = None) -> None:
         for name in os.listdir(folder):
             if NAME.fullmatch(name):
                 with contextlib.suppress(OSError):
-                    _remove_unheld(folder / name, fresh_s)
+                    _when_unheld(folder / name, fresh_s, delete)
+
+
+def left(fresh_s: float = FRESH_S) -> tuple[Path, ...]:
+    """The folders that `sweep` would remove from the system's temporary one. Blocks."""
+    found = []
+    with contextlib.suppress(OSError):
+        for name in sorted(os.listdir(tempfile.gettempdir())):
+            path = Path(tempfile.gettempdir()) / name
+            with contextlib.suppress(OSError):
+                if NAME.fullmatch(name) and _when_unheld(path, fresh_s, lambda _: None):
+                    found.append(path)
+    return tuple(found)
 
 
 def delete(folder: Path) -> None:
@@ -69,12 +82,15 @@ def delete(folder: Path) -> None:
                         os.chmod(path, 0o700)
 
 
-def _remove_unheld(path: Path, fresh_s: float) -> None:
+def _when_unheld(path: Path, fresh_s: float, act: Callable[[Path], None]) -> bool:
+    """Act on a folder of this user that nobody holds; whether it is one."""
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         status = os.fstat(folder)
         if status.st_uid == os.getuid() and time.time() - status.st_mtime >= fresh_s:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            delete(path)
+            act(path)
+            return True
+        return False
     finally:
         os.close(folder)

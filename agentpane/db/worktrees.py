@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection as Connection
 from sqlalchemy import insert, literal_column, select, update
 
-from agentpane.db.references import AnyRow, AnySelect, new_id
+from agentpane.db.references import AnyRow, AnySelect, by_prefix, new_id
 from agentpane.db.schema import WorktreeTable
 from agentpane.domain.ids import ProjectId, TaskId, WorktreeId
 from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
@@ -73,6 +73,14 @@ def get(connection: Connection, worktree_id: WorktreeId) -> WorktreeRow:
     if row is None:
         raise _not_found(worktree_id)
     return _value(row)
+
+
+def resolve(connection: Connection, ref: str) -> WorktreeId:
+    """The worktree that an id or a unique beginning of one means. Raises WORKTREE_NOT_FOUND or VALIDATION_ERROR."""
+    found = by_prefix(connection, "worktree", _W.id, ref, _W.status != WorktreeStatus.REMOVED)
+    if found is None:
+        raise _not_found(ref)
+    return WorktreeId(found)
 
 
 def set_fields(connection: Connection, /, worktree_id: WorktreeId, at: datetime, **fields: Any) -> WorktreeRow:

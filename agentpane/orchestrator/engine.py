@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -20,7 +19,7 @@ from agentpane.db.connection import Database
 from agentpane.domain.agents import DetectedBackend, ModelChoice
 from agentpane.domain.board import Column
 from agentpane.domain.engine import EngineStatus, KeyStatus
-from agentpane.domain.health import DoctorReport, Finding
+from agentpane.domain.health import Finding
 from agentpane.domain.limits import invalid
 from agentpane.domain.runs import PauseReason, RunStatus
 from agentpane.domain.sessions import EventKind
@@ -45,8 +44,9 @@ from agentpane.orchestrator.credentials import Credentials
 from agentpane.orchestrator.decisions import Decisions
 from agentpane.orchestrator.detecting import Detector
 from agentpane.orchestrator.dispatch import Dispatcher
-from agentpane.orchestrator.doctor import Examination
 from agentpane.orchestrator.foresight import Foresight
+from agentpane.orchestrator.handover import Handover
+from agentpane.orchestrator.health.doctor import HouseDoctor
 from agentpane.orchestrator.housekeeping import Housekeeping
 from agentpane.orchestrator.keys import KeyChain
 from agentpane.orchestrator.mcp.registry import OWN_CHAIN, Registry
@@ -70,6 +70,7 @@ from agentpane.orchestrator.setting_back import SettingBack
 from agentpane.orchestrator.supervisor import Supervisor
 from agentpane.orchestrator.turn_snapshots import TurnSnapshots
 from agentpane.orchestrator.undoing import Undoing
+from agentpane.orchestrator.unfinished import Unfinished
 from agentpane.orchestrator.watching import Watching
 from agentpane.orchestrator.workspace import Workspaces
 from agentpane.paths import DataFolder
@@ -98,8 +99,10 @@ class Engine:
         credentials = Credentials(self._core, self._keys)
         self._bin = RecoveryBin(self._core)
         self._turns = TurnSnapshots(self._core)
-        self._pool = Pool(self._core)
-        workspaces = Workspaces(self._core, sandbox, self._bin)
+        handover = Handover(self._core)
+        workspaces = Workspaces(self._core, sandbox, self._bin, handover)
+        self._pool = Pool(self._core, workspaces, handover)
+        self._unfinished = Unfinished(self._core, workspaces, handover)
         resolutions = Resolutions(self._core, self._bin)
         completion = Completion(self._core, credentials, resolutions)
         self._budgets = Budgets(self._core)
@@ -142,7 +145,7 @@ class Engine:
             self._setting_back,
         )
         self._decisions = Decisions(self._core, self._blobs, queue, awaited)
-        self._catalog = Catalog(self._core, self._backends, dispatcher)
+        self._catalog = Catalog(self._core, self._backends, dispatcher, self._pool)
         self._checks = Checks(self._core, self._blobs, sandbox, self._runs_changed)
         self._review = Review(self._core, self._blobs, dispatcher, workspaces, self._patches, self._checks)
         self._board = Board(self._core, dispatcher)
@@ -155,7 +158,11 @@ class Engine:
         self._watching = Watching(self._core)
         self._foresight = Foresight(self._core)
         self._watching.subscribe(self._foresight.base_moved)
+        self._watching.subscribe(self._pool.look_at)
         self._housekeeping = Housekeeping(self._core, self._bin, self._turns)
+        self._doctor = HouseDoctor.of(
+            self._core, sandbox, self._backends, workspaces, self._agent_files, self._recovery
+        )
         self._clients: Callable[[], int] = lambda: 0
         self._windows: Callable[[], int] = lambda: 0
         self.on_runs_changed: Callable[[], None] = lambda: None
@@ -182,12 +189,15 @@ class Engine:
     async def serve(self) -> None:
         """Mend what the last engine left, then play runs until cancelled."""
         await self._recovery.run()
+        await self._unfinished.run()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._housekeeping.run(), name="housekeeping")
+            group.create_task(self._pool.run(), name="pool")
             group.create_task(self._supervisor.run(), name="supervisor")
             group.create_task(self._checks.serve(), name="checks")
             group.create_task(self._watching.run(), name="watching")
             group.create_task(self._foresight.run(), name="foresight")
+            group.create_task(self._doctor.run(), name="doctor")
 
     async def close(self) -> None:
         """Let go of everything. Runs have been paused or abandoned before."""
@@ -285,7 +295,11 @@ class Engine:
             c.GetStatus: self._status,
             c.StopEngine: self._stop,
             c.RaiseWindow: self._raise_window,
-            c.Doctor: self._doctor,
+            c.Doctor: self._doctor.report,
+            c.Repair: self._doctor.repair,
+            c.GetHealth: self._doctor.health,
+            c.ListWorktrees: self._doctor.listed,
+            c.RemoveWorktree: self._doctor.remove,
             c.CheckDatabase: self._check_database,
             c.BackupDatabase: self._backup,
             c.RestoreDatabase: self._restore,
@@ -322,11 +336,6 @@ class Engine:
         if count:
             self._core.bus.publish(WindowRaised())
         return count
-
-    async def _doctor(self, command: c.Doctor) -> DoctorReport:
-        report = await Examination(self._core, self._sandbox).report()
-        of_files = await self._agent_files.findings()
-        return replace(report, ok=report.ok and not of_files, findings=(*report.findings, *of_files))
 
     async def _check_database(self, command: c.CheckDatabase) -> tuple[str, ...]:
         return await self._core.db.check()

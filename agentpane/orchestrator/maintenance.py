@@ -49,7 +49,7 @@ class Maintenance:
                 return self._status()
             case c.RaiseWindow():
                 return 0
-            case c.Doctor():
+            case c.Doctor() | c.GetHealth():
                 return self._report()
             case c.CheckDatabase():
                 return (self._problem.message,)

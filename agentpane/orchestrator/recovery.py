@@ -44,6 +44,11 @@ class Recovery:
                 log.warning("the merge of task %s waits: %s", merge.task_id, error.message)
         await self.resolving.settle_left()
 
+    async def settle(self, merge: MergeRecord) -> bool:
+        """Try once more to settle a merge that needed a person; whether that is done."""
+        await self._merge(merge)
+        return (await self.core.db.read(merges.get, merge.id)).state is not MergeState.NEEDS_PERSON
+
     async def _merge(self, merge: MergeRecord) -> None:
         project = await self.core.db.read(projects.get, merge.project_id)
         repository = await self.core.git.open_repository(Path(project.path))

@@ -23,6 +23,7 @@ from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator import prompts
 from agentpane.orchestrator.core import Core
+from agentpane.orchestrator.handover import Handover
 from agentpane.orchestrator.recovery_bin import RecoveryBin
 from agentpane.orchestrator.resolutions import Resolutions
 from agentpane.orchestrator.sessions import Recorder
@@ -39,10 +40,11 @@ INIT_SECONDS = 600.0
 class Workspaces:
     """Makes, finds and removes worktrees; every one has a row, and only those are touched."""
 
-    def __init__(self, core: Core, sandbox: Sandbox, bin_: RecoveryBin) -> None:
+    def __init__(self, core: Core, sandbox: Sandbox, bin_: RecoveryBin, handover: Handover) -> None:
         self._core = core
         self._sandbox = sandbox
         self._bin = bin_
+        self._handover = handover
         self._resolutions = Resolutions(core, bin_)
 
     async def ready(
@@ -127,7 +129,8 @@ class Workspaces:
             return None
         ref = None
         if worktree.path.is_dir():
-            await self._restore_branch(task, row, repository)
+            if row.branch:
+                await self._restore_branch(task, row, repository)
             for inner in await self._core.git.worktrees_inside(repository, worktree):
                 where = f"{reason} (a worktree inside, {inner.path.relative_to(worktree.path)})"
                 await self._bin.keep(row.task_id, row, inner, repository, where)
@@ -153,6 +156,10 @@ class Workspaces:
         if row.merging is not None:
             await self._resolutions.forget(row.merging, repository)
         return ref
+
+    async def why_not_ours(self, row: WorktreeRow, repository: Repository) -> str | None:
+        """What speaks against a row's worktree being ours, in words; None when all agrees."""
+        return await self._core.git.why_not_ours(repository, as_worktree(row))
 
     async def bring_back(self, task: Task, repository: Repository, commit: str, base: str) -> None:
         """The worktree and the branch of a card whose merge was undone; the branch at `commit`, if it was gone.
@@ -235,15 +242,8 @@ class Workspaces:
             base_sha=tip.sha,
             path=str(path),
         )
-        row = await self._core.db.write(worktrees.create, new, self._core.clock.now())
         copies = tuple(dict.fromkeys((*((config.env_file,) if config.env_file else ()), *config.copy_files)))
-        try:
-            made = await self._core.git.create_worktree(repository, WorktreePlan(path, branch, tip.sha, copies, row.id))
-        except BaseException as error:
-            words = error.message if isinstance(error, AgentPaneError) else "It was stopped while it was being made."
-            now = self._core.clock.now()
-            await self._core.db.write(worktrees.set_fields, row.id, now, status=WorktreeStatus.ERROR, last_error=words)
-            raise
+        row, made = await self._taken_over(new, repository, copies) or await self._checked_out(new, repository, copies)
         row = await self._core.db.write(self._store_made, row, made, task.card.id, copies)
         data = {
             "state": "created",
@@ -257,6 +257,38 @@ class Workspaces:
         await self._core.audit(entry)
         await self._core.announce_task(task.card.id, counts=False)
         return row, made.worktree
+
+    async def _taken_over(
+        self, new: worktrees.NewWorktree, repository: Repository, copies: tuple[str, ...]
+    ) -> tuple[WorktreeRow, CreatedWorktree] | None:
+        """A worktree that was kept ready, with the listed files in it; None when none serves."""
+        taken = await self._handover.take(new, repository, copies)
+        if taken is None:
+            return None
+        row, card = taken
+        try:
+            if await self._core.git.ready.is_untouched(repository, card):
+                copied = await self._core.git.ready.copy_files(repository, card, copies)
+                return row, CreatedWorktree(card.path, card.branch, card.git_dir, copied, card.mark)
+        except AgentPaneError:
+            await self.take_away(row, repository, "not made to the end", delete_branch_at=new.base_sha)
+            raise
+        # Some program has gone through it. What it wrote is kept, and not shown to the agent as the base's.
+        await self.take_away(row, repository, "changed while it was kept ready", delete_branch_at=new.base_sha)
+        return None
+
+    async def _checked_out(
+        self, new: worktrees.NewWorktree, repository: Repository, copies: tuple[str, ...]
+    ) -> tuple[WorktreeRow, CreatedWorktree]:
+        row = await self._core.db.write(worktrees.create, new, self._core.clock.now())
+        plan = WorktreePlan(Path(new.path), new.branch, new.base_sha, copies, row.id)
+        try:
+            return row, await self._core.git.create_worktree(repository, plan)
+        except BaseException as error:
+            words = error.message if isinstance(error, AgentPaneError) else "It was stopped while it was being made."
+            now = self._core.clock.now()
+            await self._core.db.write(worktrees.set_fields, row.id, now, status=WorktreeStatus.ERROR, last_error=words)
+            raise
 
     def _store_made(
         self,

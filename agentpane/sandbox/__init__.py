@@ -10,9 +10,11 @@ from agentpane.sandbox.command import OUTPUT_LIMIT, Outcome, Process, Sandbox, S
 from agentpane.sandbox.detect import detect, why_not_confined
 from agentpane.sandbox.environment import tool_environment
 from agentpane.sandbox.landlocked import LandlockSandbox, find_landlock
+from agentpane.sandbox.strays import MARK as COMMAND_MARK
 from agentpane.sandbox.watchdog import Appetite
 
 __all__ = [
+    "COMMAND_MARK",
     "OUTPUT_LIMIT",
     "Appetite",
     "BareSandbox",

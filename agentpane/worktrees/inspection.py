@@ -60,6 +60,11 @@ class Inspection:
         content = await self._git.run(objects_of(repo), "cat-file", "commit", sha)
         return content.stdout.partition(b"\n\n")[2].decode("utf-8", "replace")
 
+    async def parent(self, repo: Repository, sha: str) -> str:
+        """The first parent of a commit; the empty string when it has none."""
+        found = await self._git.run(objects_of(repo), "rev-parse", "--verify", "--quiet", f"{sha}^", ok=(0, 1, 128))
+        return found.line if found.exit_code == 0 else ""
+
     async def put_ref(self, repo: Repository, ref: str, sha: str) -> bool:
         """Make a ref of ours that is gone name its commit again; whether it does."""
         if not ref.startswith(OURS):

@@ -1,0 +1,181 @@
+"""The whole look at everything: one thing after the other, and nothing is changed.
+
+What only a person asks for, and what takes long (every page of the database), is left out when the doctor looks by
+itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import platform
+import sqlite3
+from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from agentpane import __version__
+from agentpane.db import health, merges, projects, recoveries, worktrees
+from agentpane.domain.health import DoctorReport, Finding
+from agentpane.domain.ids import ProjectId
+from agentpane.domain.merges import MergeRecord
+from agentpane.domain.projects import Project
+from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.orchestrator.agent_sync import AgentFiles
+from agentpane.orchestrator.backends.registry import Backends
+from agentpane.orchestrator.core import Core
+from agentpane.orchestrator.health import surroundings
+from agentpane.orchestrator.health.ailments import Ailment, Ward, ailment
+from agentpane.orchestrator.health.foreign import Foreign
+from agentpane.orchestrator.health.kept import Kept, tally
+from agentpane.orchestrator.health.leftovers import Leftovers
+from agentpane.orchestrator.health.processes import Processes
+from agentpane.orchestrator.health.rows import Rows
+from agentpane.orchestrator.health.sizes import Sizes
+from agentpane.orchestrator.health.stale import Shelf
+from agentpane.orchestrator.recovery import Recovery
+from agentpane.orchestrator.workspace import Workspaces, worktree_root
+from agentpane.sandbox import Sandbox
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """began: when this engine did."""
+
+    core: Core
+    sandbox: Sandbox
+    backends: Backends
+    workspaces: Workspaces
+    agent_files: AgentFiles
+    recovery: Recovery
+    shelf: Shelf
+    sizes: Sizes
+    began: datetime
+
+    async def look(self, *, deep: bool = True, only: Collection[ProjectId] | None = None) -> tuple[Ailment, ...]:
+        """What is wrong. deep: read the whole database too. only: the projects to look at; None: all."""
+        found: list[Ailment] = []
+        if deep:
+            found += [each async for each in surroundings.database(self.core)]
+        found += [each async for each in surroundings.confinement(self.sandbox)]
+        if await self._git(found):
+            found += [each async for each in self._projects(only)]
+            found += [each async for each in self.shelf.stale(only)]
+        on_board = await self.core.db.read(projects.list_all)
+        found += [each async for each in surroundings.programs(self.core, self.backends, on_board)]
+        found += [each async for each in self._merges()]
+        leftovers = Leftovers(self.core, self.sizes, self.began)
+        found += [each async for each in Kept(self.core).expiring()]
+        found += [each async for each in leftovers.temporary_folders()]
+        if deep:
+            found += [each async for each in leftovers.outputs()]
+            found += [self._of_file(each) for each in await self.agent_files.findings()]
+        return tuple({each.finding.id: each for each in found}.values())
+
+    async def report(self, found: Sequence[Ailment]) -> DoctorReport:
+        rows = await self.core.db.read(recoveries.everything)
+        count, size = tally(rows)
+        findings = tuple(each.finding for each in found)
+        ok = all(finding.notice for finding in findings)
+        versions = {
+            "agentpane": __version__,
+            "python": platform.python_version(),
+            "sqlite": sqlite3.sqlite_version,
+            "git": await self._git([]),
+        }
+        tier = self.sandbox.tier.value
+        return DoctorReport(ok, findings, tier, versions, recoveries=count, recoveries_bytes=size)
+
+    async def _git(self, found: list[Ailment]) -> str:
+        """Git's version; empty when it is missing or too old, which is added to `found`."""
+        try:
+            return await self.core.git.check_git()
+        except AgentPaneError as error:
+            found.append(ailment(error.code, error.message, "git", error.hint))
+            return ""
+
+    async def _projects(self, only: Collection[ProjectId] | None) -> AsyncIterator[Ailment]:
+        on_board = await self.core.db.read(projects.list_all)
+        off_board = await self.core.db.read(health.off_board)
+        every = [*on_board, *off_board]
+        roots = frozenset(str(worktree_root(project, project.config)) for project in every)
+        for project in every if only is None else [each for each in every if each.id in only]:
+            ward = await self._ward(project, project in on_board, roots)
+            if isinstance(ward, Ailment):
+                yield ward
+                continue
+            async for each in self._ward_findings(ward):
+                yield each
+            if ward.on_board and project.trust_pending:
+                yield self._trust(project)
+
+    async def _ward_findings(self, ward: Ward) -> AsyncIterator[Ailment]:
+        lookers = (
+            Rows(self.core, self.workspaces, self.began).look,
+            Foreign(self.core, self.sizes).look,
+            Kept(self.core).look,
+            Leftovers(self.core, self.sizes, self.began).look,
+            Processes().look,
+        )
+        for look in lookers:
+            try:
+                async for each in look(ward):
+                    yield each
+            except AgentPaneError as error:
+                log.info("%s is not looked at whole: %s", ward.project.path, error.message)
+            await asyncio.sleep(0)
+
+    async def _ward(self, project: Project, on_board: bool, roots: frozenset[str]) -> Ward | Ailment:
+        try:
+            repository = await self.core.git.open_repository(Path(project.path))
+            # Rows first: what is made after this has no row here, and is taken for new below.
+            rows = await self.core.db.read(worktrees.all_for_project, project.id)
+            listed = await self.core.git.list_worktrees(repository)
+            refs = await self.core.git.inspection.refs(repository)
+        except AgentPaneError as error:
+            return ailment(error.code, error.message, project.path, error.hint, project=project.id)
+        needs = await self.core.db.read(health.needs)
+        everywhere = {row.path for row in await self.core.db.read(worktrees.live)}
+        elsewhere = frozenset(everywhere | roots | {project.path})
+        rows = await self.core.db.read(worktrees.all_for_project, project.id)
+        root = worktree_root(project, project.config)
+        return Ward(project, on_board, repository, root, listed, rows, refs, needs, elsewhere)
+
+    def _trust(self, project: Project) -> Ailment:
+        text = "The repository's configuration waits for trust: " + "; ".join(project.trust_pending)
+        fix = (
+            "Read it, then trust it: in the window, above the board; headless, "
+            f"agentpane project trust {project.id} shows it and what to give to trust it."
+        )
+        return ailment(ErrorCode.PROJECT_NOT_TRUSTED, text, project.path, fix, project=project.id)
+
+    async def _merges(self) -> AsyncIterator[Ailment]:
+        for merge in await self.core.db.read(merges.needing_person):
+            yield self._waiting(merge)
+
+    def _waiting(self, merge: MergeRecord) -> Ailment:
+        async def settle() -> str:
+            if await self.recovery.settle(merge):
+                return "The merge is settled."
+            raise AgentPaneError(
+                ErrorCode.MERGE_CHECKOUT_DIRTY,
+                "The checkout still differs from both sides of the merge.",
+                "Commit, stash or take back what you changed in these files, then try again. Nothing has changed.",
+            )
+
+        return ailment(
+            ErrorCode.MERGE_CHECKOUT_DIRTY,
+            f"A merge into {merge.target_ref} was cut off, and your checkout differs from both sides of it.",
+            merge.checkout_path or merge.target_ref,
+            "Set the files right, then let it be settled.",
+            about=(merge.id,),
+            mend=settle,
+            project=merge.project_id,
+            task_id=merge.task_id,
+        )
+
+    def _of_file(self, finding: Finding) -> Ailment:
+        return ailment(finding.code, finding.what, finding.where, finding.fix, about=(finding.what,))
