@@ -5,14 +5,13 @@ A ready worktree holds the files of its base branch on no branch of its own; it 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from agentpane.domain.limits import invalid
 
 POOL_SIZES = range(9)
-IN_USE = timedelta(days=14)  # a project that made no worktree for a card since keeps none ready
+IN_USE = timedelta(days=14)  # a project in which no card was given a worktree since keeps none ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +33,6 @@ def check_pool_size(size: int) -> int:
     return size
 
 
-def in_use(worktrees_made: Sequence[datetime], now: datetime) -> bool:
-    """Whether a project is worked in, so that it is worth keeping a worktree ready. made: each made for a card."""
-    return any(now - made < IN_USE for made in worktrees_made)
+def is_in_use(last: datetime | None, now: datetime) -> bool:
+    """Whether a project is worked in, by when a card of it was given a worktree last."""
+    return last is not None and now - last < IN_USE

@@ -32,6 +32,7 @@ from agentpane.orchestrator.agent_sync import check_editable
 from agentpane.orchestrator.backends.registry import Backends
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.dispatch import Dispatcher
+from agentpane.orchestrator.pool import Pool
 
 FIRST_AGENT = "Claude"
 
@@ -41,6 +42,7 @@ class Catalog:
     core: Core
     backends: Backends
     dispatcher: Dispatcher
+    pool: Pool
 
     async def add(self, command: c.AddProject, *, recorded: bool = False) -> Project:
         """Open the repository, and store the project with its first agent.
@@ -108,6 +110,7 @@ class Catalog:
         await self.core.audit(self.core.record("setting", project.id, input=told))
         await self.core.announce_project(project.id)
         self.dispatcher.wake()
+        self.pool.look_at(project.id)
         return await self._project(project.id)
 
     async def trust(self, command: c.TrustProject) -> Project:
@@ -145,6 +148,7 @@ class Catalog:
             if card.column in {Column.IN_PROGRESS, Column.WAITING_APPROVAL}:
                 await self.dispatcher.cancel(c.CancelTask(card.id, confirmed=True))
             await agent_homes.remove(self.core, card.id)
+        await self.pool.empty(project)
         await self.core.audit(
             self.core.record("project.remove", project.id, input={"path": project.path, "purge": command.purge})
         )

@@ -15,8 +15,8 @@ from agentpane.domain.branches import free_branch
 from agentpane.worktrees import create, ref_files
 from agentpane.worktrees.copying import copy_listed
 from agentpane.worktrees.git import GitRunner
-from agentpane.worktrees.identity import points_to, why_not_its_folder, why_not_ours
-from agentpane.worktrees.places import head_branch, inside, objects_of, point_back
+from agentpane.worktrees.identity import leave_mark, mark_of, points_to, why_not_its_folder, why_not_ours
+from agentpane.worktrees.places import head_branch, inside, objects_of, point_back, registered_git_dir
 from agentpane.worktrees.ref_files import RefTakenError, Signature
 from agentpane.worktrees.remove import delete_branch
 from agentpane.worktrees.repository import branch_tip
@@ -70,21 +70,31 @@ class Ready:
             return await asyncio.to_thread(_hand_over, repo, ready, base_sha, path, branch, by)
 
     async def put_back(self, repo: Repository, card: Worktree, base_sha: str) -> Worktree | None:
-        """Settle a hand-over that was cut short: the worktree as it was, ready; None when it is at the card's path.
+        """Settle a hand-over that was cut short: ready as before, unless its folder has the card's path already.
 
-        card: what it was to become. In either case git's record leads to where the folder is.
+        card: what it was to become. Git's record leads to the folder then in either case.
         """
         async with self._lock_of(repo):
             folder = await asyncio.to_thread(_folder, card)
             if folder is None:
                 return None
             await asyncio.to_thread(point_back, card.git_dir, folder)
-            ready = Worktree(folder, card.git_dir, "", card.mark)
-            if folder == card.path or head_branch(card.git_dir) is not None or not is_sealed(ready, base_sha):
+            if folder == card.path:
+                await asyncio.to_thread(break_seal, card.git_dir)
                 return None
+            if head_branch(card.git_dir) == card.branch:
+                await asyncio.to_thread(ref_files.detach_head, card.git_dir, base_sha)
             if await branch_tip(self._git, repo, card.branch) == base_sha:
                 await delete_branch(self._git, repo, card.branch, base_sha)
-            return ready
+            return Worktree(folder, card.git_dir, "", card.mark)
+
+    async def is_sealed(self, ready: Worktree, base_sha: str) -> bool:
+        """Whether a ready worktree is as it was when it was finished, as far as a quick look tells."""
+        return await asyncio.to_thread(is_sealed, ready, base_sha)
+
+    async def half_made(self, repo: Repository, path: Path, mark: str) -> Worktree | None:
+        """What git has at a path at which a worktree was being made: ours, or not filled yet, and then ours."""
+        return await asyncio.to_thread(_half_made, repo, path, mark)
 
     async def copy_files(self, repo: Repository, worktree: Worktree, listed: tuple[str, ...]) -> tuple[str, ...]:
         """Copy the listed files of the person's checkout into a worktree; see `copying.copy_listed`."""
@@ -123,3 +133,14 @@ def _folder(card: Worktree) -> Path | None:
         if points_to(folder) == card.git_dir and why_not_its_folder(folder, card) is None:
             return folder
     return None
+
+
+def _half_made(repo: Repository, path: Path, mark: str) -> Worktree | None:
+    whole = Path(os.path.realpath(path.parent)) / path.name
+    git_dir = registered_git_dir(repo, whole)
+    if git_dir is None:
+        return None
+    made = Worktree(whole, git_dir, head_branch(git_dir) or "", mark)
+    if mark_of(git_dir) is None and why_not_its_folder(whole, made) is None and os.listdir(whole) == [".git"]:
+        leave_mark(git_dir, mark)
+    return made if why_not_ours(repo, made) is None else None

@@ -78,6 +78,10 @@ async def changes_of(git: GitRunner, repo: Repository, parent: str, commit: str)
 
 
 async def _on_its_branch(git: GitRunner, repo: Repository, worktree: Worktree, head: str) -> bool:
+    """Whether its branch holds HEAD; of a worktree on no branch, whether any does."""
+    if not worktree.branch:
+        shape = ("for-each-ref", "--count=1", "--format=%(refname)", f"--contains={head}", "refs/heads/")
+        return bool((await git.run(objects_of(repo), *shape)).stdout)
     tip = await branch_tip(git, repo, worktree.branch)
     return tip is not None and (tip == head or await is_ancestor(git, repo, head, tip))
 

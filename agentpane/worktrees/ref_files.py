@@ -121,6 +121,12 @@ def point_head(git_dir: Path, branch: str, sha: str, by: Signature) -> None:
         lock.write(f"ref: {HEADS}{branch}\n")
 
 
+def detach_head(git_dir: Path, sha: str) -> None:
+    """Take back what `point_head` did."""
+    with _Lock(git_dir / "HEAD") as lock:
+        lock.write(f"{sha}\n")
+
+
 class _Lock:
     """Git's lock on a file: its name with `.lock`, made new, which takes the file's place when it is written."""
 

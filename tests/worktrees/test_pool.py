@@ -289,14 +289,14 @@ async def test_a_hand_over_that_is_cut_short_leaves_it_ready_or_at_the_cards_pat
             await handed_over(worktrees, repo, ready, base)
     card = Worktree(card_path(repo), ready.git_dir, BRANCH, ready.mark)
     back = await worktrees.ready.put_back(repo, card, base)
-    early = STEPS.index(step) + after <= STEPS.index("point_head")
+    early = STEPS.index(step) + after <= STEPS.index("rename")
     assert (back is not None) == early
     if back is not None:
         assert back == ready and is_sealed(ready, base) and await worktrees.branch_tip(repo, BRANCH) is None
         assert await handed_over(worktrees, repo, ready, base) is not None
     else:
-        there = Worktree(ready.path if ready.path.exists() else card.path, ready.git_dir, BRANCH, ready.mark)
-        await worktrees.remove_worktree(repo, there, base)
+        assert git(card.path, "branch", "--show-current") == BRANCH
+        await worktrees.remove_worktree(repo, card, base)
         assert len(await worktrees.list_worktrees(repo)) == 1
         assert await worktrees.branch_tip(repo, BRANCH) is None and os.listdir(card_path(repo).parent) == []
 

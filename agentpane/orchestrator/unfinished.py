@@ -1,0 +1,54 @@
+"""Worktrees that were being made when the last engine ended: no agent has been in them, so they are ready again, or go.
+
+What somebody put into one all the same is in the recovery bin then.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from agentpane.db import pool, projects, worktrees
+from agentpane.domain.worktrees import WorktreeRow
+from agentpane.errors import AgentPaneError
+from agentpane.orchestrator.core import Core
+from agentpane.orchestrator.handover import Handover
+from agentpane.orchestrator.workspace import Workspaces
+from agentpane.worktrees import Repository
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    core: Core
+    workspaces: Workspaces
+    handover: Handover
+
+    async def run(self) -> None:
+        """Settle each, before a run starts. What cannot be looked at waits for the doctor, and the log says so."""
+        for row in await self.core.db.read(pool.unfinished):
+            try:
+                await self._settle(row)
+            except AgentPaneError as error:
+                log.warning("the worktree %s stays half made: %s", row.path, error.message)
+
+    async def _settle(self, row: WorktreeRow) -> None:
+        project = await self.core.db.read(projects.get, row.project_id)
+        repository = await self.core.git.open_repository(Path(project.path))
+        if row.git_dir is None:
+            row = await self._found(row, repository)
+        elif row.task_id is not None and await self.handover.settle(row, repository):
+            return
+        base = row.base_sha if row.branch else None
+        await self.workspaces.take_away(row, repository, "cut off while it was being made", delete_branch_at=base)
+
+    async def _found(self, row: WorktreeRow, repository: Repository) -> WorktreeRow:
+        """The row with what git had made by then."""
+        made = await self.core.git.ready.half_made(repository, Path(row.path), row.id)
+        if made is None:
+            return row
+        fields = {"git_dir": str(made.git_dir), "branch": made.branch}
+        now = self.core.clock.now()
+        return await self.core.db.write(lambda db: worktrees.set_fields(db, row.id, now, **fields))
