@@ -10,6 +10,8 @@ from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QWidget
 
 from agentpane.domain.board import Column
+from agentpane.domain.checks import CheckState
+from agentpane.domain.resolving import Resolver
 from agentpane.domain.runs import ACTIVE, PauseReason, RunStatus
 from agentpane.domain.tasks import TaskCard
 from agentpane.ui.icons import icon
@@ -43,8 +45,9 @@ ACTIONS: tuple[ActionSpec, ...] = (
     ActionSpec("palette", GO, QT_TRANSLATE_NOOP("actions", "Command palette"), ("Ctrl+K",), "search"),
     ActionSpec("projects", GO, QT_TRANSLATE_NOOP("actions", "Go to project"), ("Ctrl+P",), "folder"),
     ActionSpec("place.board", GO, QT_TRANSLATE_NOOP("actions", "Board"), ("Ctrl+1",), "board"),
-    ActionSpec("place.costs", GO, QT_TRANSLATE_NOOP("actions", "Costs"), ("Ctrl+2",), "coin"),
-    ActionSpec("place.settings", GO, QT_TRANSLATE_NOOP("actions", "Settings"), ("Ctrl+3", "Ctrl+,"), "settings"),
+    ActionSpec("place.worktrees", GO, QT_TRANSLATE_NOOP("actions", "Worktrees"), ("Ctrl+2",), "branch"),
+    ActionSpec("place.costs", GO, QT_TRANSLATE_NOOP("actions", "Costs"), ("Ctrl+3",), "coin"),
+    ActionSpec("place.settings", GO, QT_TRANSLATE_NOOP("actions", "Settings"), ("Ctrl+4", "Ctrl+,"), "settings"),
     ActionSpec("project.add", GO, QT_TRANSLATE_NOOP("actions", "Add project"), ("Ctrl+O",), "folder-plus"),
     ActionSpec("find", GO, QT_TRANSLATE_NOOP("actions", "Find"), ("Ctrl+F",), "search"),
     ActionSpec("back", GO, QT_TRANSLATE_NOOP("actions", "Back"), ("Esc",), "arrow-left"),
@@ -64,6 +67,13 @@ ACTIONS: tuple[ActionSpec, ...] = (
     ActionSpec("task.approve", REVIEW, QT_TRANSLATE_NOOP("actions", "Approve"), ("Ctrl+Return",), "check"),
     ActionSpec("task.reject", REVIEW, QT_TRANSLATE_NOOP("actions", "Reject"), ("Ctrl+Shift+Return",), "x"),
     ActionSpec("task.undo", REVIEW, QT_TRANSLATE_NOOP("actions", "Undo the merge"), (), "undo"),
+    ActionSpec("task.hand_over", REVIEW, QT_TRANSLATE_NOOP("actions", "Hand the conflict to the agent"), (), "merge"),
+    ActionSpec("task.resolve", REVIEW, QT_TRANSLATE_NOOP("actions", "Resolve in an editor"), (), "edit"),
+    ActionSpec("task.folder", REVIEW, QT_TRANSLATE_NOOP("actions", "Open the worktree"), (), "folder"),
+    ActionSpec("task.take", REVIEW, QT_TRANSLATE_NOOP("actions", "I have resolved it"), (), "check"),
+    ActionSpec("task.abandon", REVIEW, QT_TRANSLATE_NOOP("actions", "Give the resolution up"), (), "undo"),
+    ActionSpec("task.checks", REVIEW, QT_TRANSLATE_NOOP("actions", "Run the checks"), (), "play"),
+    ActionSpec("task.stop_checks", REVIEW, QT_TRANSLATE_NOOP("actions", "Stop the checks"), (), "stop"),
     ActionSpec("review.next_file", REVIEW, QT_TRANSLATE_NOOP("actions", "Next file"), ("J",)),
     ActionSpec("review.previous_file", REVIEW, QT_TRANSLATE_NOOP("actions", "Previous file"), ("K",)),
     ActionSpec("review.next_hunk", REVIEW, QT_TRANSLATE_NOOP("actions", "Next change"), ("N",)),
@@ -129,11 +139,29 @@ def applicable(card: TaskCard | None) -> frozenset[str]:
             deletable = {"task.delete"} if card.run is None else set()
             return frozenset({"task.open", "task.run", "task.plan", "task.edit", *deletable})
         case Column.IN_PROGRESS:
-            return frozenset({"task.open", "task.message", "task.stop", *_of_run(card)})
+            resolving = {"task.abandon"} if card.resolving is not None else set()
+            return frozenset({"task.open", "task.message", "task.stop", "task.folder", *_of_run(card), *resolving})
         case Column.WAITING_APPROVAL:
-            return frozenset({"task.open", "task.review", "task.approve", "task.reject"})
+            verdict = set() if card.resolving is not None else {"task.approve", "task.reject"}
+            return frozenset(
+                {"task.open", "task.review", "task.folder", *verdict, *_of_conflict(card), *_of_checks(card)}
+            )
         case Column.VERIFIED:
             return frozenset({"task.open", "task.undo"})
+
+
+def _of_conflict(card: TaskCard) -> set[str]:
+    if card.resolving is not None:
+        by_hand = card.resolving.by is Resolver.PERSON
+        return {"task.hand_over", "task.take", "task.abandon"} if by_hand else {"task.abandon"}
+    return {"task.hand_over", "task.resolve"} if card.conflicts else set()
+
+
+def _of_checks(card: TaskCard) -> set[str]:
+    if not card.checks or card.conflicts or card.resolving is not None:
+        return set()
+    running = any(check.state is CheckState.RUNNING for check in card.checks)
+    return {"task.stop_checks"} if running else {"task.checks"}
 
 
 def _of_run(card: TaskCard) -> set[str]:

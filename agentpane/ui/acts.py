@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from PySide6.QtCore import QObject, Signal, SignalInstance
+from PySide6.QtCore import QObject, QUrl, Signal, SignalInstance
+from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QWidget
 
 from agentpane.api import commands
@@ -21,7 +23,7 @@ from agentpane.ui.jobs import Jobs
 from agentpane.ui.known import Known
 from agentpane.ui.link import Link, model_environment
 from agentpane.ui.notices import Toasts
-from agentpane.ui.plain import elide, one_line
+from agentpane.ui.plain import display_path, elide, one_line
 
 # A command or a recording does one thing from beginning to end.
 UNABLE_TO_PLAN = frozenset({BackendName.COMMAND, BackendName.RECORDED})
@@ -40,9 +42,12 @@ class Acts(QObject):
     reject_requested = Signal(str)
     stop_requested = Signal(str)
     delete_requested = Signal(str)
+    afresh_requested = Signal(str)
+    set_back_requested = Signal(str, str, str)  # task, snapshot of a turn, what is said of it
     more_requested = Signal(str)  # more of a budget that is used up
     approved = Signal(str, object)  # task, ApproveOutcome
     rejected = Signal(str)
+    handed_over = Signal(str)  # its agent resolves the conflict
 
     def __init__(self, window: QWidget, link: Link, jobs: Jobs, known: Known, actions: Actions, toasts: Toasts) -> None:
         super().__init__(window)
@@ -65,18 +70,31 @@ class Acts(QObject):
             ("task.reject", self.reject_requested),
             ("task.stop", self.stop_requested),
             ("task.delete", self.delete_requested),
+            ("task.afresh", self.afresh_requested),
         ):
             self._actions.on(action_id, partial(self._announce, signal))
         self._actions.on("task.run", lambda: self.run(self.task_id))
         self._actions.on("task.plan", lambda: self.run(self.task_id, plan=True))
         self._actions.on("task.pause", lambda: self.pause(self.task_id))
         self._actions.on("task.resume", lambda: self._go_on(self.task_id))
-        self._actions.on("task.afresh", lambda: self.resume(self.task_id, afresh=True))
         self._actions.on("task.undo", lambda: self.undo(self.task_id))
+        for action_id, act in (
+            ("task.hand_over", self.hand_over),
+            ("task.resolve", self.write_conflict),
+            ("task.take", self.take_resolution),
+            ("task.abandon", self.abandon_resolution),
+            ("task.checks", self.run_checks),
+            ("task.stop_checks", self.stop_checks),
+            ("task.folder", self.open_folder),
+        ):
+            self._actions.on(action_id, partial(self._at_hand, act))
         self._actions.on("task.finish", lambda: self.resume(self.task_id, finish=True))
 
     def _announce(self, signal: SignalInstance) -> None:
         signal.emit(self.task_id)
+
+    def _at_hand(self, act: Callable[[str], None]) -> None:
+        act(self.task_id)
 
     def take(self, task_id: str) -> None:
         """Make a task the one at hand; empty: none."""
@@ -168,6 +186,33 @@ class Acts(QObject):
     def undo(self, task_id: str) -> None:
         self._jobs.start(self._undo(task_id), self.tr("Undoing the merge"))
 
+    # Conflicts and checks
+
+    def hand_over(self, task_id: str) -> None:
+        self._jobs.start(self._hand_over(task_id), self.tr("Handing the conflict to the agent"))
+
+    def write_conflict(self, task_id: str) -> None:
+        self._jobs.start(self._link.do(commands.WriteConflict(task_id)), self.tr("Writing the conflict"))
+
+    def take_resolution(self, task_id: str) -> None:
+        self._jobs.start(self._take_resolution(task_id), self.tr("Taking the resolution"))
+
+    def abandon_resolution(self, task_id: str) -> None:
+        self._jobs.start(self._abandon(task_id), self.tr("Giving the resolution up"))
+
+    def run_checks(self, task_id: str) -> None:
+        self._jobs.start(self._link.do(commands.RunChecks(task_id)), self.tr("Running the checks"))
+
+    def stop_checks(self, task_id: str) -> None:
+        self._jobs.start(self._link.do(commands.StopChecks(task_id)), self.tr("Stopping the checks"))
+
+    def open_folder(self, task_id: str) -> None:
+        """Show the worktree in the system's own program for folders."""
+        self._jobs.start(self._open_folder(task_id), self.tr("Opening the worktree"))
+
+    def reset_worktree(self, task_id: str, sha: str) -> None:
+        self._jobs.start(self._reset(task_id, sha), self.tr("Setting the worktree back"))
+
     # Projects
 
     def add_project(self, path: str) -> None:
@@ -199,6 +244,30 @@ class Acts(QObject):
         task = await self._link.do(commands.Undo(task_id))
         words = self.tr("Undone: {0} waits for your approval again.").format(short(task.card.title))
         self._toasts.say(words)
+
+    async def _open_folder(self, task_id: str) -> None:
+        task = await self._link.do(commands.GetTask(task_id))
+        if task.worktree is None:
+            self._toasts.say(self.tr("This card has no worktree now."), "note")
+        elif not QDesktopServices.openUrl(QUrl.fromLocalFile(task.worktree)):
+            self._toasts.say(self.tr("The worktree is {0}.").format(display_path(task.worktree)), "note")
+
+    async def _hand_over(self, task_id: str) -> None:
+        await self._link.do(commands.HandOverConflict(task_id, environment=model_environment()))
+        self._toasts.say(self.tr("Its agent resolves the conflict; then the card comes back for review."))
+        self.handed_over.emit(task_id)
+
+    async def _take_resolution(self, task_id: str) -> None:
+        await self._link.do(commands.TakeResolution(task_id))
+        self._toasts.say(self.tr("Taken: both sides are in it. Review it, then approve."))
+
+    async def _abandon(self, task_id: str) -> None:
+        await self._link.do(commands.AbandonResolution(task_id))
+        self._toasts.say(self.tr("Given up. What the worktree held is in the recovery bin."))
+
+    async def _reset(self, task_id: str, sha: str) -> None:
+        await self._link.do(commands.ResetWorktree(task_id, sha))
+        self._toasts.say(self.tr("Set back. What the worktree held is in the recovery bin."))
 
     async def _reject(self, task_id: str, reason: str, comments: tuple[ReviewComment, ...]) -> None:
         await self._link.do(commands.Reject(task_id, reason, comments, environment=model_environment()))

@@ -108,9 +108,16 @@ class RejectSheet(Sheet):
 class ApproveSheet(Sheet):
     """Says what approving will do, before it does it. Finishes with the MergeStrategy."""
 
-    def __init__(self, host: QWidget, title: str, sha: str, target: str, strategy: MergeStrategy) -> None:
+    def __init__(
+        self, host: QWidget, title: str, sha: str, target: str, strategy: MergeStrategy, keeps: str = ""
+    ) -> None:
+        """keeps: why it cannot be approved as it stands, as far as that is known."""
         super().__init__(host, self.tr("Approve and merge"), "approve_sheet", width=520)
         self.body.addWidget(Label(title, "strong", wrap=True))
+        if keeps:
+            warning = Label(keeps, "danger", wrap=True)
+            warning.setObjectName("approve_sheet.keeps")
+            self.body.addWidget(warning)
         self.picker = StrategyPicker(sha, target, strategy)
         self.body.addWidget(self.picker)
         self.add_button(self.tr("Cancel"), self.dismiss, name="approve_sheet.cancel")

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
 from agentpane.domain.board import Column
 from agentpane.domain.tasks import TaskCard
-from agentpane.ui import figures
+from agentpane.ui import figures, standing_words
 from agentpane.ui.board_model import Activity, Role
 from agentpane.ui.card_text import (
     Line,
@@ -115,8 +115,8 @@ class CardDelegate(QStyledItemDelegate):
             height += GAP + small + 4
         if has_diff_row(card):
             height += GAP + small
-        if state_line(card) is not None:
-            height += GAP + small
+        said = (state_line(card) is not None) + len(standing_words.lines(card))
+        height += said * (GAP + small)
         if progress_words(card) is not None:
             height += GAP + small
         return height + GAP + small + GAP
@@ -150,9 +150,9 @@ class CardDelegate(QStyledItemDelegate):
             self._diff(painter, QRect(box.left(), top, box.width(), small), card)
             top += small
         line = state_line(card, activity.line if activity else None, activity.retry_in if activity else None, held=held)
-        if line is not None:
+        for said in (*([] if line is None else [line]), *standing_words.lines(card)):
             top += GAP
-            self._line(painter, QRect(box.left(), top, box.width(), small), line)
+            self._line(painter, QRect(box.left(), top, box.width(), small), said)
             top += small
         progress = progress_words(card)
         if progress is not None:

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from PySide6.QtCore import QCoreApplication
 
 from agentpane.domain.board import COLUMN_TITLES, Column
 from agentpane.domain.queueing import Places
 from agentpane.domain.runs import PauseReason, RunStatus
 from agentpane.domain.tasks import RunBrief, TaskCard, TodoState
-from agentpane.ui import figures
+from agentpane.ui import figures, standing_words
+from agentpane.ui.card_line import Line as Line
 
 
 def tr(text: str) -> str:
     return QCoreApplication.translate("card", text)
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line with its icon; `token` names its colour."""
-
-    icon: str
-    token: str
-    text: str
-    short: str = ""  # the same where there is little room
 
 
 def primary(card: TaskCard) -> tuple[str, str, str]:
@@ -43,9 +32,6 @@ def state_line(
 
     held: paused runs keep the places that a queued one waits for.
     """
-    if card.conflict_paths:
-        paths = figures.plural(len(card.conflict_paths), tr("Conflicts in {0} file"), tr("Conflicts in {0} files"))
-        return Line("alert", "danger", paths)
     if card.column is Column.WAITING_APPROVAL:
         return None
     if card.column is Column.VERIFIED:
@@ -180,6 +166,7 @@ def spoken(card: TaskCard, *, held: bool = False) -> str:
     line = state_line(card, held=held)
     if line is not None:
         parts.append(line.text)
+    parts += [one.text for one in standing_words.lines(card)]
     progress = progress_words(card)
     if progress is not None:
         done, full = progress
@@ -195,10 +182,11 @@ def spoken(card: TaskCard, *, held: bool = False) -> str:
     return "; ".join(parts)
 
 
-def rows(card: TaskCard) -> tuple[str, bool, bool, bool, bool]:
-    """What a card's height depends on, its width aside: title, labels, live line, diff, progress."""
+def rows(card: TaskCard) -> tuple[str, bool, int, bool, bool]:
+    """What a card's height depends on, its width aside: title, labels, lines of words, diff, progress."""
     progress = progress_words(card) is not None
-    return card.title, bool(card.labels), state_line(card) is not None, has_diff_row(card), progress
+    said = (state_line(card) is not None) + len(standing_words.lines(card))
+    return card.title, bool(card.labels), said, has_diff_row(card), progress
 
 
 def has_diff_row(card: TaskCard) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from PySide6.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from PySide6.QtGui import QAction, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import (
+    QApplication,
     QBoxLayout,
     QFrame,
     QHBoxLayout,
@@ -291,6 +292,20 @@ def set_state(widget: QWidget, name: str, value: object) -> None:
         widget.setProperty(name, value)
         widget.style().unpolish(widget)
         widget.style().polish(widget)
+
+
+def focused_within(part: QWidget) -> str:
+    """The name of the control in `part` that has the keys; empty: none of its."""
+    focused = QApplication.focusWidget()
+    return focused.objectName() if focused is not None and part.isAncestorOf(focused) else ""
+
+
+def focus_again(part: QWidget, name: str) -> None:
+    """Give the keys back to the control of this name, or to another one of `part` where it is gone."""
+    buttons = [button for button in part.findChildren(Button) if button.isEnabled() and button.isVisible()]
+    same = [button for button in buttons if button.objectName() == name]
+    for button in (*same, *buttons)[:1] if name else ():
+        button.setFocus(Qt.FocusReason.OtherFocusReason)
 
 
 class Later(QObject):

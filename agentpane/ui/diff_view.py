@@ -21,6 +21,8 @@ from agentpane.ui.diff_paint import LONGEST, DiffPainter, Marks, place_of
 from agentpane.ui.overriding import override
 from agentpane.ui.theme import Look
 
+SEEK = 500  # rows that are looked through at once
+
 
 class DiffView(QAbstractScrollArea):
     """Shows a patch. The cursor is a row; Shift and the arrows, or the mouse, select rows to copy."""
@@ -107,6 +109,20 @@ class DiffView(QAbstractScrollArea):
             paths = [file.path for file in self._rows.files]
             if path in paths:
                 self.go_to_file(paths.index(path))
+
+    def go_to_line(self, path: str, line: int) -> None:
+        """Go to a line of the new file, or to the first shown one behind it; to the file's head for line 0."""
+        self.go_to_path(path)
+        rows = self._rows
+        if rows is None or line < 1 or rows.files[self.current_file].path != path:
+            return
+        file, row = self.current_file, self._cursor + 1
+        while part := [one for one in rows.rows(row, SEEK) if one.file == file]:
+            for at, one in enumerate(part):
+                if one.line is not None and (one.line.new_number or 0) >= line:
+                    self._go(row + at, at_top=True)
+                    return
+            row += len(part)
 
     def step_hunk(self, by: int) -> None:
         """Go to the next or previous change."""

@@ -85,3 +85,29 @@ def tokens(number: int) -> str:
     if number >= 1_000_000:
         return QCoreApplication.translate("figures", "{0} M").format(locale().toString(number / 1_000_000, "f", 1))
     return QCoreApplication.translate("figures", "{0} k").format(locale().toString(number / 1000, "f", 1))
+
+
+def size(number: int) -> str:
+    """A number of bytes, in the largest unit that fits."""
+    return locale().formattedDataSize(number, 1, QLocale.DataSizeFormat.DataSizeTraditionalFormat)
+
+
+def ago(when: datetime) -> str:
+    """How long ago something was, in its largest unit."""
+    seconds = (datetime.now(UTC) - when).total_seconds()
+    if seconds < 60:
+        return QCoreApplication.translate("figures", "just now")
+    return QCoreApplication.translate("figures", "{0} ago").format(rough(seconds))
+
+
+def rough(seconds: float) -> str:
+    """A length of time in its largest unit, in words; at least a minute."""
+
+    def tr(text: str) -> str:
+        return QCoreApplication.translate("figures", text)
+
+    if seconds >= 86400:
+        return plural(int(seconds // 86400), tr("{0} day"), tr("{0} days"))
+    if seconds >= 3600:
+        return plural(int(seconds // 3600), tr("{0} hour"), tr("{0} hours"))
+    return plural(max(int(seconds // 60), 1), tr("{0} minute"), tr("{0} minutes"))

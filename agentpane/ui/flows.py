@@ -16,7 +16,7 @@ from agentpane.api import commands, events
 from agentpane.domain.board import Column
 from agentpane.domain.budgets import Budget
 from agentpane.domain.review import MergeStrategy
-from agentpane.domain.runs import LIVE
+from agentpane.domain.runs import ACTIVE, LIVE, RunStatus
 from agentpane.domain.tasks import TaskCard
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.ui.acts import short
@@ -28,6 +28,7 @@ from agentpane.ui.link import LinkState, model_environment
 from agentpane.ui.merge_words import strategy_named
 from agentpane.ui.palette_sheet import Entry, KeysSheet, PaletteSheet, action_entries
 from agentpane.ui.sheet import open_sheet
+from agentpane.ui.standing_words import what_keeps
 from agentpane.ui.task_sheet import TaskDraft, TaskForm, TaskSheet
 
 # Our drawings for the tools of Qt's own folder dialog, by their names there.
@@ -67,6 +68,15 @@ class Flows(QObject):
     def stop(self, task_id: str) -> None:
         if self._free():
             self._start(self._stop(task_id), self.tr("Stopping the run"))
+
+    def afresh(self, task_id: str) -> None:
+        if self._free():
+            self._start(self._afresh(task_id), self.tr("Starting afresh"))
+
+    def set_back(self, task_id: str, sha: str, what: str) -> None:
+        """Ask before a worktree is set back to what a turn left."""
+        if self._free():
+            self._start(self._set_back(task_id, sha, what), self.tr("Setting the worktree back"))
 
     def move(self, task_id: str, column: Column, position: int) -> None:
         """Carry out a drag; one that gives up finished work is asked about first."""
@@ -229,6 +239,36 @@ class Flows(QObject):
         ):
             self._desk.acts.stop(task_id, confirmed=card.column is Column.WAITING_APPROVAL)
 
+    async def _afresh(self, task_id: str) -> None:
+        card = self._desk.known.board.card(task_id)
+        if card is not None and await self._sure(
+            self.tr("Start afresh?"),
+            self.tr(
+                "The worktree of “{0}” is set back to its base, and the agent begins anew."
+                " What the worktree holds now is kept in the recovery bin for 30 days."
+            ).format(short(card.title)),
+            self.tr("Start afresh"),
+        ):
+            self._desk.acts.resume(task_id, afresh=True)
+
+    async def _set_back(self, task_id: str, sha: str, what: str) -> None:
+        card = self._desk.known.board.card(task_id)
+        if card is None:
+            return
+        if card.column is not Column.IN_PROGRESS:
+            self._desk.toasts.say(self.tr("Only a card in progress can be set back."), "note")
+        elif card.run is not None and card.run.status in {RunStatus.QUEUED, *ACTIVE}:
+            self._desk.toasts.say(self.tr("Pause the run first: its agent works in this worktree."), "note")
+        elif await self._sure(
+            self.tr("Set the worktree back?"),
+            self.tr(
+                "It becomes what it was after “{0}”, and the agent is told so."
+                " What it holds now is kept in the recovery bin for 30 days."
+            ).format(what),
+            self.tr("Set back"),
+        ):
+            self._desk.acts.reset_worktree(task_id, sha)
+
     async def _give_up(self, card: TaskCard, position: int) -> None:
         if await self._sure(
             self.tr("Put the card back in the backlog?"),
@@ -244,7 +284,8 @@ class Flows(QObject):
         task = await self._desk.link.do(commands.GetTask(task_id))
         target = task.base_branch or (self._desk.known.current.base_branch if self._desk.known.current else "")
         strategy = strategy_named(self._desk.known.settings.merge_strategy)
-        sheet = ApproveSheet(self._desk.window, short(task.card.title), task.snapshot or "", target, strategy)
+        keeps = what_keeps(task.card, target)
+        sheet = ApproveSheet(self._desk.window, short(task.card.title), task.snapshot or "", target, strategy, keeps)
         sheet.open()
         answer = await sheet.answer()
         if isinstance(answer, MergeStrategy):

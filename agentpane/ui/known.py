@@ -13,6 +13,7 @@ from agentpane.api import commands, events
 from agentpane.domain.agents import Agent
 from agentpane.domain.approvals import Approval, ApprovalState
 from agentpane.domain.engine import KeySource, KeyStatus, Settings
+from agentpane.domain.health import DoctorReport
 from agentpane.domain.projects import Project
 from agentpane.ui.board_model import Activity, BoardModel
 from agentpane.ui.link import Link, model_environment
@@ -27,6 +28,7 @@ class Known(QObject):
     approvals_changed = Signal(str)  # the task's id; empty: any
     settings_changed = Signal()
     key_changed = Signal()
+    health_changed = Signal()
     loaded = Signal()  # everything has been read
     board_loaded = Signal()
     card_moved = Signal(object, object)  # TaskCard, and the Column that it was in
@@ -41,6 +43,7 @@ class Known(QObject):
         self.approvals: dict[str, Approval] = {}
         self.settings = Settings()
         self.key = KeyStatus(KeySource.NONE, "")
+        self.health: DoctorReport | None = None  # None: the doctor has not looked yet
         self.board = BoardModel(self)
         self.ready = False
         self.first_start = False
@@ -59,10 +62,12 @@ class Known(QObject):
         self.settings = await do(commands.GetSettings())
         self.key = await do(commands.GetKeyStatus(environment=model_environment()))
         self.approvals = {approval.id: approval for approval in await do(commands.ListApprovals())}
+        self.health = await do(commands.GetHealth())
         wanted = self.current.id if self.current is not None else self.preferred
         self.current = self.projects.get(wanted) or next(iter(self.projects.values()), None)
         self.settings_changed.emit()
         self.key_changed.emit()
+        self.health_changed.emit()
         self.projects_changed.emit()
         self.approvals_changed.emit("")
         self.current_changed.emit()
@@ -142,8 +147,15 @@ class Known(QObject):
             case events.KeyChanged():
                 self.key = event.status
                 self.key_changed.emit()
+            case events.HealthChanged():
+                self.take_health(event.report)
             case _:
                 pass
+
+    def take_health(self, report: DoctorReport) -> None:
+        """Take in what the doctor has found."""
+        self.health = report
+        self.health_changed.emit()
 
     def take_settings(self, settings: Settings) -> None:
         """Take the person's settings in as they are stored."""

@@ -14,14 +14,15 @@ if TYPE_CHECKING:
     from agentpane.ui.review_page import ReviewPage
     from agentpane.ui.settings_page import SettingsPage
     from agentpane.ui.task_panel import TaskPanel
+    from agentpane.ui.worktrees_page import WorktreesPage
 
 PANEL_WIDTH = 480
 
 
 class Places(QObject):
-    """The board with the task's panel beside it, the review, the costs, the settings."""
+    """The board with the task's panel beside it, the review, the worktrees, the costs, the settings."""
 
-    changed = Signal(str)  # board, review, costs or settings
+    changed = Signal(str)  # board, review, worktrees, costs or settings
 
     def __init__(self, desk: Desk, pages: QStackedWidget, side: QSplitter) -> None:
         super().__init__(pages)
@@ -33,6 +34,7 @@ class Places(QObject):
         self._width = PANEL_WIDTH
         self.panel: TaskPanel | None = None
         self.review: ReviewPage | None = None
+        self.worktrees: WorktreesPage | None = None
         self.costs: CostsPage | None = None
         self.settings: SettingsPage | None = None
         desk.known.current_changed.connect(self._project_changed)
@@ -48,6 +50,12 @@ class Places(QObject):
     def review_shown(self) -> ReviewPage | None:
         """The review, while it is the page that is shown."""
         return self.review if self.review is not None and self._pages.currentWidget() is self.review else None
+
+    @property
+    def worktrees_shown(self) -> WorktreesPage | None:
+        """The worktrees, while they are the page that is shown."""
+        shown = self._pages.currentWidget() is self.worktrees
+        return self.worktrees if self.worktrees is not None and shown else None
 
     @property
     def on_board(self) -> bool:
@@ -66,6 +74,18 @@ class Places(QObject):
     def show_board(self) -> None:
         self._pages.setCurrentWidget(self._side)
         self.changed.emit("board")
+
+    def show_worktrees(self) -> None:
+        if self.worktrees is None:
+            from agentpane.ui.worktrees_page import WorktreesPage  # made when first wanted
+
+            self.worktrees = WorktreesPage(self._desk)
+            self._pages.addWidget(self.worktrees)
+        self._desk.toasts.clear()
+        self.worktrees.refresh()
+        self._pages.setCurrentWidget(self.worktrees)
+        self.worktrees.focus_first()
+        self.changed.emit("worktrees")
 
     def show_costs(self) -> None:
         if self.costs is None:
@@ -147,6 +167,8 @@ class Places(QObject):
             self.settings.refresh()
         if self.costs is not None and self.costs.isVisible():
             self.costs.refresh()
+        if self.worktrees is not None and self.worktrees.isVisible():
+            self.worktrees.refresh()
 
     def back(self) -> bool:
         """Go a step back. False: there was none."""

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QLineEdit
 
 from agentpane.api import commands
 from agentpane.domain.limits import CONCURRENCY
+from agentpane.domain.pool import POOL_SIZES
 from agentpane.domain.projects import Project
 from agentpane.ui.ask_sheets import ConfirmSheet
 from agentpane.ui.controls import Button, ElidedLabel, Label, row
@@ -37,6 +38,15 @@ class ProjectSection(Section):
         self.concurrency.setRange(CONCURRENCY.start, CONCURRENCY.stop - 1)
         self.concurrency.setMaximumWidth(110)
         self.add_row(self.tr("Agents at once"), self.concurrency)
+        self.pool = NumberBox()
+        self.pool.setObjectName("settings.project.pool")
+        self.pool.setRange(POOL_SIZES.start, POOL_SIZES.stop - 1)
+        self.pool.setMaximumWidth(110)
+        self.add_row(
+            self.tr("Worktrees made ahead"),
+            self.pool,
+            self.tr("A card that finds one ready starts at once. Each takes the disk of one checkout; 0 makes none."),
+        )
         self.env_file = self._line("settings.project.env_file", self.tr(".env"))
         self.add_row(self.tr("Environment file"), self.env_file)
         self.copy_files = TextArea("settings.project.copy_files", self.tr("Files to copy"), self.tr("one path a line"))
@@ -66,6 +76,7 @@ class ProjectSection(Section):
         self.path.show_text(project.path)
         self.base.show_text(project.base_branch)
         self.concurrency.setValue(project.max_concurrent_agents)
+        self.pool.setValue(config.pool_size)
         self.env_file.setText(config.env_file or "")
         self.copy_files.setPlainText("\n".join(config.copy_files))
         self.install.setText(config.install_command or "")
@@ -81,6 +92,7 @@ class ProjectSection(Section):
             copy_files=tuple(line.strip() for line in self.copy_files.toPlainText().splitlines() if line.strip()),
             install_command=self.install.text().strip() or None,
             init_script=self.init.text().strip() or None,
+            pool_size=self.pool.value(),
         )
         command = commands.EditProject(
             project.id, name=self.name.text(), max_concurrent_agents=self.concurrency.value(), config=config

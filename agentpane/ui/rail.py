@@ -17,10 +17,12 @@ from agentpane.ui.icons import IconStore
 from agentpane.ui.link import LinkState
 from agentpane.ui.overriding import override
 from agentpane.ui.plain import one_line, plain_tip
+from agentpane.ui.worktree_words import found_words, wrong
 
 WIDE = 240
 NARROW = 56
 ROW_HEIGHT = 36
+PLACES = (("board", "board"), ("worktrees", "branch"), ("costs", "coin"), ("settings", "settings"))
 PLACE_IN_RAIL = {"review": "board"}  # a review is opened from the board and goes back to it
 
 
@@ -129,16 +131,14 @@ class Rail(QFrame):
         layout.addSpacing(10)
         layout.addLayout(self._project_head())
         layout.addWidget(self._project_area(), 1)
-        self._places = {
-            place: self._place(place, icon_name)
-            for place, icon_name in (("board", "board"), ("costs", "coin"), ("settings", "settings"))
-        }
+        self._places = {place: self._place(place, icon_name) for place, icon_name in PLACES}
         for button in self._places.values():
             layout.addWidget(button)
         layout.addSpacing(6)
         layout.addLayout(self._foot())
         desk.known.projects_changed.connect(self.show_projects)
         desk.known.current_changed.connect(self.show_projects)
+        desk.known.health_changed.connect(self._name_places)
         desk.link.changed.connect(self.show_link)
         self.show_projects()
         self.show_link(desk.link.state)
@@ -233,8 +233,20 @@ class Rail(QFrame):
         self._head_row.setContentsMargins(0 if self.narrow else 6, 0, side, 0)
         self._project_row.setContentsMargins(0, 0, side, 0)
         self._foot_row.setContentsMargins(13 if self.narrow else 12, 0, 0, 0)
+        self._name_places()
+
+    def _name_places(self) -> None:
+        """The places by their names; that of the worktrees says how much the doctor found."""
+        health = self._desk.known.health
+        found = len(wrong(health.findings)) if health is not None else 0
         for place, button in self._places.items():
-            button.setText("" if self.narrow else self._desk.actions[f"place.{place}"].text())
+            text = self._desk.actions[f"place.{place}"].text()
+            if place == "worktrees" and found:
+                button.describe(f"{text}, {found_words(health.findings)}" if health is not None else text)
+                text = f"{text}  ·  {figures.count(found)}"
+            else:
+                button.describe(text)
+            button.setText("" if self.narrow else text)
 
     def _asked(self, line: ProjectRow, _: bool = False) -> None:
         line.setChecked(True)

@@ -23,6 +23,7 @@ from agentpane.ui.file_list import FileList, FileModel
 from agentpane.ui.merge_words import StrategyPicker, strategy_named
 from agentpane.ui.overriding import override
 from agentpane.ui.review_parts import FindBar, OutcomeBox, RemarksSheet
+from agentpane.ui.review_standing import OutputSheet, StandingBox
 from agentpane.ui.sheet import open_sheet
 
 LIST_WIDTH = 300
@@ -46,6 +47,7 @@ class ReviewPage(QWidget):
         self.diff = DiffView()
         self.find_bar = FindBar()
         self.outcome = OutcomeBox()
+        self.standing = StandingBox(desk.actions)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
@@ -53,6 +55,7 @@ class ReviewPage(QWidget):
         holder = QWidget()
         holder.setLayout(stack(self.outcome, margins=(16, 0, 16, 0)))
         layout.addWidget(holder)
+        layout.addWidget(self.standing)
         layout.addWidget(self._middle(), 1)
         layout.addWidget(self._foot())
         self._connect()
@@ -190,6 +193,10 @@ class ReviewPage(QWidget):
         self.find_bar.closed.connect(self._close_find)
         acts.approved.connect(self._approved)
         acts.rejected.connect(self._rejected)
+        acts.handed_over.connect(lambda task: self.back_requested.emit() if task == self.task_id else None)
+        self.standing.card_requested.connect(acts.open_requested)
+        self.standing.place_requested.connect(self._go_to_place)
+        self.standing.output_requested.connect(lambda check: OutputSheet(self._desk.window, check).open())
         self._desk.link.published.connect(self._event)
 
     # The verdict
@@ -250,7 +257,7 @@ class ReviewPage(QWidget):
         self._show_diff(diff, keep_viewed=same)
         if not same:
             await self._read_patch(task_id, diff.snapshot)
-        self._busy(task.card.column is not Column.WAITING_APPROVAL)
+        self._busy(task.card.column is not Column.WAITING_APPROVAL or task.card.resolving is not None)
 
     async def _read_patch(self, task_id: str, snapshot: str) -> None:
         """Fetch the patch; its first part is shown while the rest is on its way."""
@@ -267,6 +274,7 @@ class ReviewPage(QWidget):
         self.diff.show_patch(b"".join(parts))
 
     def _show_task(self, task: Task) -> None:
+        self.standing.show_task(task)
         self._title.show_text(task.card.title)
         words = [task.card.agent or "", *run_facts(task.card.run)]
         if task.card.rejection_count:
@@ -305,6 +313,10 @@ class ReviewPage(QWidget):
     def _go_to_file(self, number: int) -> None:
         self.diff.go_to_path(self.files.file(number).path)
         self.list.setCurrentIndex(self.files.index(number))
+
+    def _go_to_place(self, path: str, line: int) -> None:
+        self.diff.go_to_line(path, line)
+        self.focus_diff()
 
     def _show_viewed(self) -> None:
         self._viewed.show_text(

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
 
-from PySide6.QtCore import Qt, QTimer
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from agentpane.ui import figures
@@ -264,7 +264,12 @@ class LiveText(QWidget):
 
 
 class NoteLine(QWidget):
-    """One line about what happened. That of a try which is waited for counts down to it."""
+    """One line about what happened. That of a try which is waited for counts down to it.
+
+    That of a turn offers to set the worktree back to what the turn left.
+    """
+
+    set_back_requested = Signal(str, str)  # the snapshot, and the words of the line
 
     def __init__(self, block: Block) -> None:
         super().__init__()
@@ -276,6 +281,11 @@ class NoteLine(QWidget):
         line.setStretchFactor(self._words, 1)
         for part in (icon, clock):
             line.setAlignment(part, Qt.AlignmentFlag.AlignTop)
+        if block.left:
+            back = IconButton("undo", self.tr("Set the worktree back to here"), name="note.set_back")
+            back.describe(self.tr("Set the worktree back to {0}").format(block.text))
+            back.clicked.connect(lambda: self.set_back_requested.emit(block.left, block.text))
+            line.addWidget(back)
         self.setLayout(line)
         self._tick = QTimer(self)
         self._tick.setInterval(TICK_MS)

@@ -37,6 +37,10 @@ NOTES = {
     "afresh": ("retry", "muted", "Started afresh"),
     "merged": ("merge", "success", "Merged into {target} as {commit:.10}"),
     "undone": ("undo", "attention", "The merge into {target} was undone"),
+    "resolving": ("merge", "attention", "The conflict with {target} is in the worktree, to be resolved: {paths}"),
+    "resolved": ("merge", "success", "The conflict with {target} is resolved, on top of both"),
+    "resolution_abandoned": ("undo", "attention", "The resolution of the conflict with {target} was abandoned"),
+    "worktree_kept": ("branch", "muted", "What the worktree held beyond its branch is in the recovery bin"),
     "not_trusted": ("alert", "attention", "Left out until you trust it: {pending}"),
     "turn_limit_near": ("alert", "attention", "{turns} of {limit} turns are used"),
     "worktree_stays": ("alert", "attention", "The worktree could not be removed: {message}"),
@@ -68,6 +72,8 @@ def note_of(event: SessionEvent, tool: str = "") -> Note | None:
             made = data.get("state") == "created"
             words = tr("Worktree made on {branch}") if made else tr("Worktree made again on {branch}")
             return Note("branch", "muted", fill_in(words, data))
+        case EventKind.SNAPSHOT if "turn" in data:
+            return _turn(event.data, data)
         case EventKind.SNAPSHOT:
             return Note(
                 "commit", "success", fill_in(tr("Snapshot {sha:.10}: +{added} −{removed} in {files} files"), data)
@@ -107,6 +113,17 @@ def _state(given: JsonObject, data: dict[str, str]) -> Note | None:
         return Note("info", "muted", state.replace("_", " ").capitalize())
     icon, token, words = known
     return Note(icon, token, fill_in(tr(words), data))
+
+
+def _turn(given: JsonObject, data: dict[str, str]) -> Note:
+    """What a turn changed, and what of it is not kept."""
+    files = given.get("files")
+    count = files if isinstance(files, int) else 0
+    changed = figures.plural(count, tr("{0} file"), tr("{0} files"))
+    text = fill_in(tr("Turn {turn}: {files}, +{added} −{removed}"), {**data, "files": changed})
+    if data.get("left_out"):
+        text += ". " + tr("Not kept: {0}").format(data["left_out"])
+    return Note("commit", "muted", text)
 
 
 def _pause(reason: str, message: str) -> str:

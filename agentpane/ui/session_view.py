@@ -215,7 +215,7 @@ class SessionView(QWidget):
     def _append(self, blocks: list[Block]) -> None:
         for block in blocks:
             if not block.discarded:
-                widget = widget_of(block, self._whole)
+                widget = self._widget_of(block)
                 self._widgets[id(block)] = widget
                 self._blocks.addWidget(widget)
         if blocks:
@@ -230,11 +230,18 @@ class SessionView(QWidget):
         self._first = first
         self._earlier.show()
 
+    def _widget_of(self, block: Block) -> QWidget:
+        widget = widget_of(block, self._whole)
+        if isinstance(widget, NoteLine):
+            set_back = self._desk.acts.set_back_requested
+            widget.set_back_requested.connect(lambda sha, words: set_back.emit(self.task_id, sha, words))
+        return widget
+
     def _show_earlier(self) -> None:
         start = max(self._first - MOST_BLOCKS, 0)
         self._following = False
         for at, block in enumerate(self._transcript.blocks[start : self._first]):
-            widget = widget_of(block, self._whole)
+            widget = self._widget_of(block)
             self._widgets[id(block)] = widget
             self._blocks.insertWidget(at, widget)
         self._first = start

@@ -14,6 +14,7 @@ from agentpane.api import commands
 from agentpane.domain.agents import DetectedBackend, ModelChoice
 from agentpane.domain.engine import KeySource, Settings
 from agentpane.ui.agents_settings import AgentsSection, MachineSection
+from agentpane.ui.checks_settings import ChecksSection
 from agentpane.ui.controls import Button, Label, row
 from agentpane.ui.desk import Desk
 from agentpane.ui.fields import ChoiceBox
@@ -46,6 +47,7 @@ class SettingsPage(QWidget):
         self.merging = MergingSection(desk)
         self.machine, self.servers = MachineSection(self._detect), ServersSection(desk)
         self.project, self.agents = ProjectSection(desk), AgentsSection(desk)
+        self.checks = ChecksSection(desk)
         self.permissions, self.budgets = PermissionSection(desk), BudgetSection(desk)
         for section in (
             self.access,
@@ -56,6 +58,7 @@ class SettingsPage(QWidget):
             self.agents,
             self.permissions,
             self.budgets,
+            self.checks,
             self.project,
         ):
             section.setMaximumWidth(WIDEST)
@@ -77,7 +80,7 @@ class SettingsPage(QWidget):
         known = desk.known
         known.settings_changed.connect(self._from_settings)
         known.key_changed.connect(self.access.refresh)
-        for section in (self.project, self.permissions, self.budgets):
+        for section in (self.project, self.permissions, self.budgets, self.checks):
             known.current_changed.connect(section.refresh)
         known.current_changed.connect(self._project_changed)
         known.agents_changed.connect(self.agents.refresh)
@@ -85,7 +88,7 @@ class SettingsPage(QWidget):
     def refresh(self) -> None:
         """Fill every field from what is known, and read the models."""
         self._from_settings()
-        for section in (self.project, self.permissions, self.agents):
+        for section in (self.project, self.permissions, self.agents, self.checks):
             section.refresh()
         self.servers.repository.refresh()
         if not self._detected:

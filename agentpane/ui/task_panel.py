@@ -20,6 +20,7 @@ from agentpane.ui.description_tab import DescriptionTab
 from agentpane.ui.desk import Desk
 from agentpane.ui.overriding import override
 from agentpane.ui.session_view import SessionView
+from agentpane.ui.standing_lines import StandingLines
 from agentpane.ui.tabs import Tabs
 from agentpane.ui.task_parts import ChangesTab, RunsTab
 from agentpane.ui.theme import Look
@@ -180,6 +181,8 @@ class TaskPanel(QFrame):
         self._state_row.setLayout(state)
         self._state_row.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Maximum)
         head.box.addWidget(self._state_row)
+        self._standing = StandingLines()
+        head.box.addWidget(self._standing)
         return head
 
     def _foot(self) -> QWidget:
@@ -208,6 +211,7 @@ class TaskPanel(QFrame):
         if line is not None:
             self._state_icon.show_icon(line.icon, line.token)
             self._state.show_text(line.text)
+        self._standing.show_card(card)
         wanted = applicable(card)
         for action_id, button in self._buttons.items():
             button.setVisible(action_id in wanted)

@@ -65,6 +65,7 @@ class Block:
     part: SubAgent | None = None  # who carries the call out
     who: str = ""  # in whose place it was said; empty: the person said it
     until: datetime | None = None  # of a retry: when it is made, as long as it is waited for
+    left: str = ""  # of a turn: the snapshot of what it left, to which the worktree can be set back
 
 
 @dataclass(slots=True)
@@ -278,7 +279,10 @@ class Transcript:
         if call is not None and event.kind is EventKind.QUESTION:
             return None  # the call that asks shows it
         note = note_of(event, call.tool if call is not None else "")
-        return None if note is None else Block(BlockKind.NOTE, event.at, event.turn, note.text, note.icon, note.token)
+        if note is None:
+            return None
+        left = str(event.data.get("sha", "")) if event.kind is EventKind.SNAPSHOT and "turn" in event.data else ""
+        return Block(BlockKind.NOTE, event.at, event.turn, note.text, note.icon, note.token, left=left)
 
     def _plain(self, event: SessionEvent, kind: BlockKind, text: str) -> Block | None:
         return Block(kind, event.at, event.turn, text) if text.strip() else None

@@ -30,6 +30,7 @@ from agentpane.ui.rail import Rail
 from agentpane.ui.sheet import open_sheet
 from agentpane.ui.strips import Strips
 from agentpane.ui.theme import Look
+from agentpane.ui.worktree_words import found_words, wrong
 
 if TYPE_CHECKING:
     from agentpane.ui.flows import Flows
@@ -59,6 +60,7 @@ class MainWindow(QMainWindow):
         self._fold_wish: bool | None = None
         self._leaving = False
         self._place = ""
+        self._told: frozenset[str] = frozenset()  # findings of the doctor that were spoken of
         self._flows: Flows | None = None
         self._loading: asyncio.Task[object] | None = None
         self.jobs = Jobs(loop, self)
@@ -113,6 +115,7 @@ class MainWindow(QMainWindow):
         desk.known.current_changed.connect(self._name)
         desk.known.settings_changed.connect(lambda: Look.current().choose(desk.known.settings.theme))
         desk.known.card_moved.connect(self._moved)
+        desk.known.health_changed.connect(self._health_changed)
         self.jobs.failed.connect(lambda error, what: self.flows.show_error(error, what))
         self.connecting.again_requested.connect(desk.link.try_again)
         self.rail.project_requested.connect(self._show_project)
@@ -137,6 +140,7 @@ class MainWindow(QMainWindow):
         self._connect_flows()
         for action_id, act in (
             ("place.board", self.places.show_board),
+            ("place.worktrees", self.places.show_worktrees),
             ("place.costs", self.places.show_costs),
             ("place.settings", self.places.show_settings),
             ("rail", self._fold_or_unfold),
@@ -154,6 +158,8 @@ class MainWindow(QMainWindow):
         acts.edit_requested.connect(lambda task: self.flows.edit_task(task))
         acts.stop_requested.connect(lambda task: self.flows.stop(task))
         acts.delete_requested.connect(lambda task: self.flows.delete(task))
+        acts.afresh_requested.connect(lambda task: self.flows.afresh(task))
+        acts.set_back_requested.connect(lambda *asked: self.flows.set_back(*asked))
         actions.on("task.new", lambda: self.flows.new_task(Column.BACKLOG))
         actions.on("project.add", lambda: self.flows.add_project())
         actions.on("palette", lambda: self.flows.palette())
@@ -213,6 +219,15 @@ class MainWindow(QMainWindow):
             self.desk.toasts.say(words, "review", review, card.id)
         elif was is Column.WAITING_APPROVAL:
             self.desk.toasts.drop(card.id)
+
+    def _health_changed(self) -> None:
+        """Say that the doctor found something, once for each thing."""
+        health = self.desk.known.health
+        found = frozenset(one.id for one in wrong(health.findings)) if health is not None else frozenset()
+        if health is not None and found - self._told and self.places.worktrees_shown is None:
+            look = (self.tr("Look"), self.places.show_worktrees)
+            self.desk.toasts.say(f"{found_words(health.findings)}.", "note", look)
+        self._told |= found
 
     # Places
 

@@ -20,14 +20,19 @@ from agentpane.domain.agents import Agent, AgentConfig, BackendName, DetectedBac
 from agentpane.domain.approvals import Approval, ApprovalState
 from agentpane.domain.board import Column, check_drag
 from agentpane.domain.budgets import Standing
+from agentpane.domain.checks import CheckResult
 from agentpane.domain.costs import CostGroup, CostLine
 from agentpane.domain.demo import DemoReady
 from agentpane.domain.engine import EngineStatus, KeySource, KeyStatus, Settings
+from agentpane.domain.health import DoctorReport, RepairOutcome, WorktreeEntry
 from agentpane.domain.ids import AgentId, ApprovalId, ProjectId, RunId, SessionId, TaskId
 from agentpane.domain.json import JsonObject
 from agentpane.domain.limits import TASK_TITLE, check_labels, check_line
 from agentpane.domain.mcp import McpCheck, RepositoryServers
+from agentpane.domain.pool import PoolStatus
 from agentpane.domain.projects import Project, ProjectConfig, ProjectCounts
+from agentpane.domain.recoveries import RecoverySnapshot, RestoredWork
+from agentpane.domain.resolving import LaidPath, Layout, Resolver, Resolving, Stage
 from agentpane.domain.review import ApproveOutcome, ApproveResult, DiffSummary, FileDiff, PatchChunk
 from agentpane.domain.runs import ACTIVE, AgentStatus, AgentType, PauseReason, Run, RunStatus
 from agentpane.domain.sessions import EventKind, SessionEvent
@@ -48,6 +53,9 @@ class MemoryEngine:
         self.servers: dict[str, RepositoryServers] = {}  # of a project's repository
         self.checks: dict[str, McpCheck | asyncio.Future[McpCheck]] = {}
         self.secrets: dict[str, str] = {}
+        self.health: DoctorReport | None = None
+        self.worktrees: dict[str, WorktreeEntry] = {}
+        self.recoveries: dict[str, RecoverySnapshot] = {}
         self.projects: dict[str, Project] = {}
         self.agents: dict[str, Agent] = {}
         self.tasks: dict[str, Task] = {}
@@ -519,6 +527,65 @@ class MemoryBench:
 
     def _ReadOutput(self, command: c.ReadOutput) -> PatchChunk:
         return PatchChunk(b"the whole output\n" * 200, None)
+
+    def _HandOverConflict(self, command: c.HandOverConflict) -> Task:
+        return self._engine.start(command.task)
+
+    def _WriteConflict(self, command: c.WriteConflict) -> Task:
+        card = self._engine.tasks[command.task].card
+        laid = tuple(LaidPath(one.path, one.kind, Layout.MARKED, marked=True) for one in card.conflicts)
+        return self._engine.change(
+            command.task, conflicts=(), resolving=Resolving("main", Resolver.PERSON, Stage.WRITTEN, laid)
+        )
+
+    def _TakeResolution(self, command: c.TakeResolution) -> Task:
+        return self._engine.change(command.task, conflicts=(), resolving=None)
+
+    def _AbandonResolution(self, command: c.AbandonResolution) -> Task:
+        return self._engine.change(command.task, resolving=None)
+
+    def _RunChecks(self, command: c.RunChecks) -> tuple[CheckResult, ...]:
+        return self._engine.tasks[command.task].card.checks
+
+    def _StopChecks(self, command: c.StopChecks) -> Task:
+        return self._engine.tasks[command.task]
+
+    def _ResetWorktree(self, command: c.ResetWorktree) -> Task:
+        return self._engine.tasks[command.task]
+
+    def _GetHealth(self, command: c.GetHealth) -> DoctorReport | None:
+        return self._engine.health
+
+    def _Doctor(self, command: c.Doctor) -> DoctorReport:
+        return self._engine.health or DoctorReport(True, (), "A", {})
+
+    def _Repair(self, command: c.Repair) -> DoctorReport:
+        was = self._Doctor(c.Doctor())
+        left = tuple(one for one in was.findings if one.id not in command.findings)
+        done = tuple(RepairOutcome(one, True, "Mended.") for one in command.findings)
+        self._engine.health = replace(was, ok=not left, findings=left, repairs=done)
+        return self._engine.health
+
+    def _ListWorktrees(self, command: c.ListWorktrees) -> tuple[WorktreeEntry, ...]:
+        every = self._engine.worktrees.values()
+        return tuple(one for one in every if command.project in {None, one.project_id})
+
+    def _RemoveWorktree(self, command: c.RemoveWorktree) -> WorktreeEntry:
+        return self._engine.worktrees.pop(command.worktree)
+
+    def _ListRecoveries(self, command: c.ListRecoveries) -> tuple[RecoverySnapshot, ...]:
+        every = self._engine.recoveries.values()
+        return tuple(one for one in every if command.project in {None, one.project_id})
+
+    def _RestoreRecovery(self, command: c.RestoreRecovery) -> RestoredWork:
+        kept = self._engine.recoveries[command.recovery]
+        return RestoredWork(kept.id, f"/work/.worktrees/{kept.branch}", kept.branch, kept.task_id)
+
+    def _DeleteRecovery(self, command: c.DeleteRecovery) -> RecoverySnapshot:
+        return self._engine.recoveries.pop(command.recovery)
+
+    def _GetPool(self, command: c.GetPool) -> PoolStatus:
+        return PoolStatus(self._engine.projects[command.project].config.pool_size, 1, 12_000_000)
 
     def _GetSettings(self, command: c.GetSettings) -> Settings:
         return self._engine.settings

@@ -23,6 +23,7 @@ from PySide6.QtWidgets import (
 
 from agentpane.domain.board import Column
 from agentpane.domain.costs import CostGroup, CostLine
+from agentpane.domain.health import DoctorReport, Finding
 from agentpane.domain.sessions import EventKind
 from agentpane.ui.card_text import spoken
 from agentpane.ui.plain import plain_tip, shown
@@ -46,6 +47,8 @@ def populated(stage: Stage) -> None:
     stage.engine.say(running.card.id, EventKind.ANSWER, {"text": EVIL})
     stage.engine.ask(running.card.id, "Bash", {"command": EVIL}, EVIL)
     stage.engine.costs = {CostGroup.DAY: (CostLine("2026-01-02", EVIL, 1, 10, 10, 0, 0, 0.5, 0, 900),)}
+    finding = Finding("FOLDER_FOREIGN", EVIL, EVIL, EVIL, "f1", 5, True)
+    stage.engine.health = DoctorReport(False, (finding,), "A", {})
     stage.open()
 
 
@@ -62,11 +65,17 @@ def open_costs(stage: Stage) -> None:
     stage.until(lambda: stage.shown("costs.table"))
 
 
+def open_worktrees(stage: Stage) -> None:
+    stage.trigger("place.worktrees")
+    stage.until(lambda: stage.shown("finding.f1.mend"))
+
+
 PLACES: dict[str, Callable[[Stage], object]] = {
     "board": lambda stage: None,
     "panel": open_panel,
     "review": open_review,
     "settings": lambda stage: stage.trigger("place.settings"),
+    "worktrees": open_worktrees,
     "costs": open_costs,
     "new task": lambda stage: stage.trigger("task.new"),
     "palette": lambda stage: stage.trigger("palette"),

@@ -207,6 +207,26 @@ STATES: tuple[tuple[EventKind, JsonObject, str], ...] = (
     ),
     (
         EventKind.STATE,
+        {"state": "resolving", "target": "main", "commit": "0123", "by": "agent", "paths": ["a", "b"]},
+        "The conflict with main is in the worktree, to be resolved: a; b",
+    ),
+    (
+        EventKind.STATE,
+        {"state": "resolved", "target": "main", "commit": "0123"},
+        "The conflict with main is resolved, on top of both",
+    ),
+    (
+        EventKind.STATE,
+        {"state": "resolution_abandoned", "target": "main"},
+        "The resolution of the conflict with main was abandoned",
+    ),
+    (
+        EventKind.STATE,
+        {"state": "worktree_kept", "recovery": "refs/agentpane/recovery/x"},
+        "What the worktree held beyond its branch is in the recovery bin",
+    ),
+    (
+        EventKind.STATE,
         {"state": "host_refused", "host": "example.org:443"},
         "A command wanted to reach example.org:443, which this project does not allow",
     ),

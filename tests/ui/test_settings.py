@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QComboBox, QLineEdit, QSpinBox
 from agentpane.api import commands, events
 from agentpane.domain.agents import BackendName
 from agentpane.domain.budgets import Budget, Scope, Spent, Standing
+from agentpane.domain.checks import Check
 from agentpane.domain.engine import KeySource, Settings
 from agentpane.domain.limits import invalid
 from agentpane.domain.projects import DEFAULT_TOOLS
@@ -230,3 +231,44 @@ def test_a_run_whose_budget_is_used_up_goes_on_with_more(stage: Stage) -> None:
     stage.until(lambda: stage.done(commands.ResumeRun))
     (sent,) = stage.done(commands.ResumeRun)
     assert isinstance(sent, commands.ResumeRun) and sent.budget == Budget(usd=3.0)
+
+
+def project_checks(settings: Stage) -> list[Check]:
+    return list(next(iter(settings.engine.projects.values())).config.checks)
+
+
+def test_checks_are_added_moved_and_removed_with_the_keys_staying_on_them(settings: Stage) -> None:
+    for name, command in (("tests", "pytest -q"), ("lint", "ruff check .")):
+        settings.click("settings.check.add")
+        settings.sheet("check_sheet")
+        settings.write("check_sheet.name", name)
+        settings.write("check_sheet.command", command)
+        if name == "lint":
+            settings.find("check_sheet.required").click()  # type: ignore[attr-defined]
+        settings.click("check_sheet.act")
+        settings.until(lambda name=name: [one.name for one in project_checks(settings)][-1:] == [name])
+    assert project_checks(settings) == [Check("tests", "pytest -q"), Check("lint", "ruff check .", required=False)]
+    settings.until(lambda: settings.shown("settings.check.up.1"))
+    settings.find("settings.check.up.1").setFocus()
+    settings.press(Qt.Key.Key_Space)
+    settings.until(lambda: [one.name for one in project_checks(settings)] == ["lint", "tests"])
+    settings.until(lambda: not settings.find("settings.check.up.0").isEnabled())
+    settings.click("settings.check.remove.0")
+    settings.until(lambda: [one.name for one in project_checks(settings)] == ["tests"])
+
+
+def test_a_check_that_would_not_do_is_refused_where_it_is_typed(settings: Stage) -> None:
+    settings.click("settings.check.add")
+    settings.sheet("check_sheet")
+    settings.write("check_sheet.name", "tests")
+    settings.click("check_sheet.act")
+    assert settings.text("check_sheet.fault")
+    assert not project_checks(settings)
+
+
+def test_how_many_worktrees_are_made_ahead_is_set(settings: Stage) -> None:
+    box = settings.find("settings.project.pool")
+    assert isinstance(box, QSpinBox)
+    box.setValue(3)
+    settings.click("settings.project.save")
+    settings.until(lambda: next(iter(settings.engine.projects.values())).config.pool_size == 3)

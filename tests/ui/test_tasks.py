@@ -12,7 +12,9 @@ from agentpane.api import commands, events
 from agentpane.domain.agents import BackendName
 from agentpane.domain.board import Column
 from agentpane.domain.budgets import Budget, Scope, Spent, Standing
+from agentpane.domain.json import JsonObject
 from agentpane.domain.runs import PauseReason, RunStatus
+from agentpane.domain.sessions import EventKind
 from agentpane.domain.tasks import Todo, TodoState
 from agentpane.errors import AgentPaneError, ErrorCode
 from tests.ui.conftest import Stage
@@ -184,7 +186,31 @@ def test_a_run_that_changed_nothing_says_so_and_can_be_tried_again(stage: Stage)
     window = stage.open()
     window.desk.acts.open_requested.emit(task.card.id)
     assert stage.text("task.state") == "Finished without changing anything"
-    assert stage.shown("button.task.afresh")
+    stage.click("button.task.afresh")
+    stage.sheet("confirm_sheet")
+    stage.click("confirm_sheet.act")
+    stage.until(lambda: [command.afresh for command in stage.done(commands.ResumeRun)] == [True])  # type: ignore[attr-defined]
+
+
+def test_a_worktree_is_set_back_to_what_a_turn_left_unless_an_agent_works_there(stage: Stage) -> None:
+    project = stage.engine.add_project()
+    task = stage.engine.add_task(project.id, "One")
+    stage.engine.start(task.card.id)
+    told: JsonObject = {"turn": 1, "sha": "c" * 40, "files": 2, "added": 5, "removed": 1, "left_out": []}
+    stage.engine.say(task.card.id, EventKind.SNAPSHOT, told)
+    window = stage.open()
+    window.desk.acts.open_requested.emit(task.card.id)
+    stage.until(lambda: stage.shown("note.set_back"))
+    assert stage.text("note.set_back") == "Set the worktree back to Turn 1: 2 files, +5 −1"
+    stage.click("note.set_back")
+    stage.until(lambda: stage.shown("toast"))
+    assert stage.text("toast").startswith("Pause the run first")
+    stage.engine.start(task.card.id, RunStatus.PAUSED, pause_reason=PauseReason.PERSON)
+    stage.settle()
+    stage.click("note.set_back")
+    stage.sheet("confirm_sheet")
+    stage.click("confirm_sheet.act")
+    stage.until(lambda: stage.done(commands.ResetWorktree) == [commands.ResetWorktree(task.card.id, "c" * 40)])
 
 
 def test_what_the_engine_refuses_is_said_and_nothing_moves(stage: Stage) -> None:

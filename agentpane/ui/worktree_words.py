@@ -1,0 +1,112 @@
+"""What is said of worktrees, recovery snapshots and the doctor's findings. No Qt widget."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from PySide6.QtCore import QCoreApplication
+
+from agentpane.domain.health import Finding, StaleReason, WorktreeEntry
+from agentpane.domain.pool import PoolStatus
+from agentpane.domain.recoveries import RecoverySnapshot
+from agentpane.domain.worktrees import WorktreeStatus
+from agentpane.ui import figures
+from agentpane.ui.plain import one_line
+
+
+def tr(text: str) -> str:
+    return QCoreApplication.translate("worktrees", text)
+
+
+def entry_title(entry: WorktreeEntry) -> str:
+    """Whose worktree it is."""
+    if entry.title:
+        return one_line(entry.title)
+    if entry.status is WorktreeStatus.POOLED:
+        return tr("Ready for the next card")
+    return tr("No card")
+
+
+def entry_state(entry: WorktreeEntry) -> tuple[str, str]:
+    """One word about its state and the kind of its chip; empty where there is nothing to say."""
+    if entry.in_use:
+        return tr("In use"), "chip"
+    match entry.status:
+        case WorktreeStatus.CREATING:
+            return tr("Being made"), "chip"
+        case WorktreeStatus.MERGING:
+            return tr("Being merged"), "chip"
+        case WorktreeStatus.REMOVING:
+            return tr("Being removed"), "chip"
+        case WorktreeStatus.ERROR:
+            return tr("Broken"), "badge"
+    return "", ""
+
+
+def stale_words(reason: StaleReason) -> str:
+    """Why a worktree may go."""
+    return {
+        StaleReason.IDLE: tr("Idle for a week"),
+        StaleReason.BRANCH_GONE: tr("Branch is gone"),
+        StaleReason.VERIFIED: tr("Merged"),
+        StaleReason.ORPHANED: tr("Belongs to no card"),
+        StaleReason.OFF_BOARD: tr("Left the board"),
+    }[reason]
+
+
+def size_words(size: int | None) -> str:
+    return tr("not on the disk") if size is None else figures.size(size)
+
+
+def whole_size(entries: tuple[WorktreeEntry, ...], kept: tuple[RecoverySnapshot, ...]) -> str:
+    """The totals of the page in one line."""
+    there = figures.plural(len(entries), tr("{0} worktree"), tr("{0} worktrees"))
+    words = tr("{0}, {1}").format(there, figures.size(sum(entry.size_bytes or 0 for entry in entries)))
+    if not kept:
+        return words
+    bin_ = figures.plural(len(kept), tr("{0} in the recovery bin"), tr("{0} in the recovery bin"))
+    return f"{words}  ·  {bin_}, {figures.size(sum(one.size_bytes for one in kept))}"
+
+
+def pool_words(pool: PoolStatus) -> str:
+    """How many worktrees wait for the next cards."""
+    if pool.off:
+        return pool.off
+    if not pool.wanted:
+        return tr("No worktree is made in advance.")
+    words = tr("{0} of {1} made in advance, so that the next card starts at once: {2}")
+    return words.format(figures.count(pool.ready), figures.count(pool.wanted), figures.size(pool.size_bytes))
+
+
+def recovery_title(kept: RecoverySnapshot) -> str:
+    return one_line(kept.title) or one_line(kept.branch) or kept.id
+
+
+def recovery_reason(kept: RecoverySnapshot) -> str:
+    """What was about to be discarded."""
+    known = {
+        "cancel": tr("Kept when the card was stopped"),
+        "approve": tr("Kept when the card was merged"),
+        "remove": tr("Kept when the worktree was removed"),
+        "reset": tr("Kept when the worktree was set back"),
+        "retry afresh": tr("Kept when the agent began afresh"),
+        "project_remove": tr("Kept when the project was removed"),
+    }
+    return known.get(kept.reason, one_line(kept.reason))
+
+
+def recovery_facts(kept: RecoverySnapshot) -> str:
+    """How large and how old it is, and how long it stays."""
+    left = (kept.expires_at - datetime.now(UTC)).total_seconds()
+    goes = tr("goes in {0}").format(figures.rough(left)) if left > 0 else tr("goes today")
+    files = figures.plural(kept.files, tr("{0} file"), tr("{0} files"))
+    return "  ·  ".join((files, figures.size(kept.size_bytes), figures.ago(kept.created_at), goes))
+
+
+def wrong(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Those findings that are more than worth knowing."""
+    return tuple(finding for finding in findings if not finding.notice)
+
+
+def found_words(findings: tuple[Finding, ...]) -> str:
+    return figures.plural(len(wrong(findings)), tr("The doctor found {0} thing"), tr("The doctor found {0} things"))

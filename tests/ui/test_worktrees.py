@@ -1,0 +1,168 @@
+"""The page of worktrees: what the doctor found, what is there, what is kept; nothing goes without a word."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QApplication, QComboBox
+
+from agentpane.api import commands, events
+from agentpane.domain.health import DoctorReport, Finding, StaleReason, WorktreeEntry
+from agentpane.domain.ids import TaskId, WorktreeId
+from agentpane.domain.recoveries import RecoveryId, RecoverySnapshot
+from agentpane.domain.worktrees import WorktreeStatus
+from tests.ui.conftest import Stage
+
+NOW = datetime.now(UTC)
+LEFT = Finding(
+    "WORKTREE_STALE", "A worktree is left of a card that was merged.", "/work/.worktrees/old", "Remove it.",
+    "stale-1", 4_000_000, True,
+)  # fmt: skip
+FOREIGN = Finding(
+    "FOLDER_FOREIGN", "A folder that is not ours lies beside ours.", "/work/.worktrees/mine", "", "foreign-1"
+)
+EXPIRES = Finding(
+    "RECOVERY_EXPIRES", "A recovery snapshot goes in 2 days.", "refs/agentpane/recovery/r", "", "expires-1", notice=True
+)  # fmt: skip
+
+
+def report(*findings: Finding) -> DoctorReport:
+    return DoctorReport(all(one.notice for one in findings), findings, "A", {})
+
+
+def filled(stage: Stage, *findings: Finding) -> str:
+    """A window at the page, with a worktree in use, a stale one, a ready one and one thing in the bin."""
+    project = stage.engine.add_project("ledger")
+    task = stage.engine.add_task(project.id, "Fix the parser")
+    rows = (
+        ("w1", task.card.id, "Fix the parser", WorktreeStatus.ACTIVE, 5_200_000, True, ()),
+        ("w2", None, None, WorktreeStatus.ACTIVE, 40_000_000, False, (StaleReason.ORPHANED, StaleReason.IDLE)),
+        ("w3", None, None, WorktreeStatus.POOLED, 5_000_000, False, ()),
+    )
+    for at, (key, card, title, status, size, used, stale) in enumerate(rows):
+        stage.engine.worktrees[key] = WorktreeEntry(
+            WorktreeId(key), project.id, project.name, TaskId(card) if card else None, title,
+            f"/work/.worktrees/{key}", f"agentpane/{key}", status, size, NOW - timedelta(days=9 * at), used, stale,
+        )  # fmt: skip
+    stage.engine.recoveries["r1"] = RecoverySnapshot(
+        RecoveryId("r1"), project.id, task.card.id, "refs/agentpane/recovery/r1", "a" * 40, "cancel", 31_000,
+        NOW - timedelta(days=3, hours=1), NOW + timedelta(days=27, hours=1), 4, "Fix the parser", project.name,
+        branch="agentpane/w1",
+    )  # fmt: skip
+    stage.engine.health = report(*findings)
+    stage.open()
+    stage.trigger("place.worktrees")
+    stage.until(lambda: stage.shown("worktree.w1"))
+    return project.id
+
+
+def test_every_worktree_is_listed_with_its_size_and_why_it_may_go(stage: Stage) -> None:
+    filled(stage)
+    assert stage.text("worktrees.total") == "3 worktrees, 47.9 MB  ·  1 in the recovery bin, 30.3 kB"
+    assert "Fix the parser, In use, ledger  ·  5.0 MB" in stage.text("worktree.w1")
+    assert "No card, Belongs to no card, Idle for a week" in stage.text("worktree.w2")
+    assert "used 9 days ago" in stage.text("worktree.w2")
+    assert "Ready for the next card" in stage.text("worktree.w3")
+    kept = stage.text("recovery.r1")
+    assert kept.startswith("Fix the parser, Kept when the card was stopped, ledger  ·  4 files  ·  30.3 kB")
+    assert kept.endswith("3 days ago  ·  goes in 27 days")
+    assert not stage.find("worktree.w1.remove").isEnabled()
+
+
+def test_a_worktree_goes_only_after_a_word_and_the_keys_stay_on_the_page(stage: Stage) -> None:
+    filled(stage)
+    stage.find("worktree.w2.remove").setFocus()
+    stage.click("worktree.w2.remove")
+    sheet = stage.sheet("confirm_sheet")
+    sheet.dismiss()
+    stage.settle()
+    assert not stage.done(commands.RemoveWorktree)
+    stage.click("worktree.w2.remove")
+    stage.sheet("confirm_sheet")
+    stage.click("confirm_sheet.act")
+    stage.until(lambda: not stage.shown("worktree.w2"))
+    assert stage.done(commands.RemoveWorktree) == [commands.RemoveWorktree("w2")]
+    focused = QApplication.focusWidget()
+    assert focused is not None and stage.find("worktrees.list").isAncestorOf(focused)
+
+
+def test_what_the_bin_holds_is_restored_at_once_and_deleted_after_a_word(stage: Stage) -> None:
+    filled(stage)
+    stage.click("recovery.r1.restore")
+    stage.until(lambda: stage.shown("toast"))
+    assert stage.text("toast") == "Restored to /work/.worktrees/agentpane/w1, on agentpane/w1."
+    stage.click("recovery.r1.delete")
+    stage.sheet("confirm_sheet")
+    stage.click("confirm_sheet.act")
+    stage.until(lambda: not stage.shown("recovery.r1"))
+    assert "is empty" in stage.text("worktrees.kept.about")
+
+
+def test_the_doctor_is_heard_and_mends_only_what_he_is_told_to(stage: Stage) -> None:
+    filled(stage, LEFT, FOREIGN, EXPIRES)
+    assert stage.text("worktrees.findings.about") == "The doctor found 2 things."
+    assert stage.text("rail.worktrees") == "Worktrees, The doctor found 2 things"
+    assert not stage.shown("finding.foreign-1.mend") and not stage.shown("finding.expires-1.mend")
+    stage.click("finding.stale-1.mend")
+    stage.until(lambda: not stage.shown("finding.stale-1"))
+    assert stage.done(commands.Repair) == [commands.Repair(("stale-1",))]
+    stage.until(lambda: stage.text("toast") == "Mended.")
+
+
+def test_what_the_doctor_finds_by_himself_is_said_once_wherever_one_is(stage: Stage) -> None:
+    stage.engine.add_project("ledger")
+    stage.open()
+    assert not stage.shown("toast")
+    stage.engine.publish(events.HealthChanged(report(EXPIRES)))
+    stage.settle()
+    assert not stage.shown("toast")
+    for _ in range(2):
+        stage.engine.publish(events.HealthChanged(report(FOREIGN)))
+        stage.until(lambda: stage.text("rail.worktrees") == "Worktrees, The doctor found 1 thing")
+    stage.click("toast.action")
+    stage.until(lambda: stage.shown("finding.foreign-1"))
+    stage.engine.publish(events.HealthChanged(report()))
+    stage.until(lambda: stage.text("worktrees.findings.about") == "Nothing is wrong.")
+
+
+def test_one_project_alone_can_be_looked_at_with_what_it_keeps_ready(stage: Stage) -> None:
+    project = filled(stage)
+    box = stage.find("worktrees.project")
+    assert isinstance(box, QComboBox)
+    box.setCurrentIndex(1)
+    stage.until(lambda: stage.shown("worktrees.list.about"))
+    assert stage.done(commands.ListWorktrees)[-1] == commands.ListWorktrees(project)
+    assert stage.text("worktrees.list.about").startswith("1 of 1 made in advance")
+    assert "ledger" not in stage.text("worktree.w1")
+
+
+def test_a_long_bin_is_shown_in_part_and_whole_on_demand(stage: Stage) -> None:
+    filled(stage)
+    kept = stage.engine.recoveries["r1"]
+    for number in range(60):
+        key = RecoveryId(f"n{number}")
+        stage.engine.recoveries[key] = RecoverySnapshot(
+            key, kept.project_id, None, f"refs/agentpane/recovery/{key}", "b" * 40, "cancel", 1, NOW, NOW
+        )
+    stage.trigger("place.worktrees")
+    stage.until(lambda: stage.shown("worktrees.kept.all"))
+    assert not stage.shown("recovery.n50")
+    stage.find("worktrees.kept.all").setFocus()
+    stage.press(Qt.Key.Key_Space)
+    stage.settle()
+    assert stage.shown("recovery.n50") and not stage.shown("worktrees.kept.all")
+
+
+@pytest.mark.parametrize("width", [960, 1600])
+def test_nothing_on_the_page_is_wider_than_it(stage: Stage, width: int) -> None:
+    filled(stage, LEFT, FOREIGN, EXPIRES)
+    stage.window.resize(width, 800)
+    stage.settle()
+    page = stage.window.places.worktrees_shown
+    assert page is not None
+    for name in ("worktrees.look", "finding.stale-1.mend", "worktree.w2.remove", "recovery.r1.delete"):
+        widget = stage.find(name)
+        right = widget.mapTo(page, widget.rect().topRight()).x()
+        assert right < page.width(), name
