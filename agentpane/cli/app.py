@@ -36,6 +36,7 @@ HOMES: Mapping[str, str] = {
     "approve": "review",
     "reject": "review",
     "undo": "review",
+    "resolve": "resolve",
     "session": "session",
     "audit": "audit",
     "recovery": "recovery",

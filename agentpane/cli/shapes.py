@@ -19,6 +19,7 @@ from agentpane.domain.engine import EngineStatus
 from agentpane.domain.gitpaths import display_path
 from agentpane.domain.health import DoctorReport
 from agentpane.domain.projects import Project
+from agentpane.domain.resolving import Resolving
 from agentpane.domain.review import ApproveOutcome, DiffSummary, FileDiff
 from agentpane.domain.runs import Run, RunStatus
 from agentpane.domain.sessions import SessionEvent
@@ -124,8 +125,21 @@ def task(value: Task) -> Shape:
         "rejection_count": card.rejection_count,
         "merge_commit": value.merge_commit,
         "code": task_code(value),
+        "resolving": None if card.resolving is None else resolving(card.resolving),
         "session_id": value.session_id,
         "runs": [run(each) for each in value.runs],
+    }
+
+
+def resolving(value: Resolving) -> Shape:
+    return {
+        "target": value.target,
+        "by": value.by.value,
+        "stage": value.stage.value,
+        "paths": [
+            {**_path("path", laid.path), "kind": laid.kind, "layout": laid.layout.value, **_path("beside", laid.beside)}
+            for laid in value.paths
+        ],
     }
 
 

@@ -12,6 +12,7 @@ from agentpane.domain.board import COLUMN_TITLES, Column
 from agentpane.domain.json import JsonObject, JsonValue
 from agentpane.domain.projects import Project
 from agentpane.domain.queueing import places
+from agentpane.domain.resolving import Resolving
 from agentpane.domain.runs import PauseReason, Run, RunStatus
 from agentpane.domain.sessions import EventKind, SessionEvent
 from agentpane.domain.tasks import Task, TaskCard
@@ -84,6 +85,7 @@ def task(value: Task) -> str:
             "merged as": value.merge_commit,
             "rejections": card.rejection_count or None,
             "conflicts": ", ".join(card.conflict_paths),
+            "resolving": resolving(card.resolving),
             "code": task_code(value),
         }
     )
@@ -91,6 +93,14 @@ def task(value: Task) -> str:
     if value.description:
         parts.insert(1, "\n" + block(value.description) + "\n")
     return "\n".join(parts)
+
+
+def resolving(value: Resolving | None) -> str | None:
+    """Who resolves a card's conflict, and where."""
+    if value is None:
+        return None
+    who = "by hand, in the worktree" if value.by_hand else f"by its {value.by.value}"
+    return f"the conflict with {value.target}, {who}: {len(value.paths)} path(s)"
 
 
 def run(value: Run) -> str:

@@ -46,6 +46,7 @@ class LaidPath:
     kind: as git names it: contents, add/add, modify/delete, rename/rename, binary, submodule …
     beside: a file that was laid for this conflict only, and may not be left.
     marked: the file holds marker lines.
+    separators: how many lines of it look like the marker between the sides, and are the file's own.
     """
 
     path: str
@@ -53,6 +54,7 @@ class LaidPath:
     layout: Layout
     beside: str | None = None
     marked: bool = False
+    separators: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,11 @@ class Resolving:
     by: Resolver
     stage: Stage
     paths: tuple[LaidPath, ...]
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether a person is to work in the worktree."""
+        return self.by is Resolver.PERSON and self.stage is not Stage.ABANDONED
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,7 @@ def test_a_task() -> None:
         "rejection_count": 0,
         "merge_commit": None,
         "code": "BACKEND_UNAVAILABLE",
+        "resolving": None,
         "session_id": None,
         "runs": [
             {
