@@ -43,6 +43,7 @@ HOMES: Mapping[str, str] = {
     "costs": "costs",
     "budget": "budget",
     "doctor": "doctor",
+    "worktree": "worktree",
     "db": "db",
     "engine": "engine",
 }

@@ -293,10 +293,23 @@ def doctor(value: DoctorReport) -> Shape:
     return {
         "ok": value.ok,
         "findings": [
-            {"code": each.code, "what": each.what, "where": each.where, "fix": each.fix} for each in value.findings
+            {
+                "code": each.code,
+                "what": each.what,
+                "where": each.where,
+                "fix": each.fix,
+                "id": each.id,
+                "size_bytes": each.size_bytes,
+                "repairable": each.repairable,
+                "notice": each.notice,
+                "project_id": each.project_id,
+            }
+            for each in value.findings
         ],
         "sandbox_tier": value.sandbox_tier,
         "versions": dict(value.versions),
+        "repairs": [{"id": each.id, "done": each.done, "words": each.words} for each in value.repairs],
+        "recoveries": {"count": value.recoveries, "size_bytes": value.recoveries_bytes},
     }
 
 

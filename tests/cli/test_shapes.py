@@ -213,9 +213,23 @@ def test_a_project_an_event_a_verdict_a_report_a_status_and_an_error() -> None:
     }
     assert shapes.doctor(DoctorReport(False, (Finding("C", "w", "here", "f"),), "A", {"git": "2.39"})) == {
         "ok": False,
-        "findings": [{"code": "C", "what": "w", "where": "here", "fix": "f"}],
+        "findings": [
+            {
+                "code": "C",
+                "what": "w",
+                "where": "here",
+                "fix": "f",
+                "id": "",
+                "size_bytes": None,
+                "repairable": False,
+                "notice": False,
+                "project_id": None,
+            }
+        ],
         "sandbox_tier": "A",
         "versions": {"git": "2.39"},
+        "repairs": [],
+        "recoveries": {"count": 0, "size_bytes": 0},
     }
     assert shapes.engine_status(EngineStatus(True, 7, "1", 2, 3, "why")) == {
         "running": True,
