@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import timedelta
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
+from typing_extensions import override
+
 from agentpane.api import commands as c
+from agentpane.api.events import CatchUp, Published, RecoveriesExpiring, WindowRaised
 from agentpane.clock import SystemClock
-from agentpane.db import audit
+from agentpane.db import audit, recoveries, turns
 from agentpane.db.connection import Database
 from agentpane.domain.audit import KEEP_DAYS, AuditRecord, ToolStatus
 from agentpane.orchestrator.bus import EventBus
@@ -18,7 +22,8 @@ from agentpane.orchestrator.recovery_bin import RecoveryBin
 from agentpane.orchestrator.turn_snapshots import TurnSnapshots
 from agentpane.paths import DataFolder
 from agentpane.worktrees import Worktrees
-from tests.orchestrator.conftest import running
+from tests.backends.wire import say, use
+from tests.orchestrator.conftest import git, running, scripted
 
 
 async def test_audit_entries_past_their_time_go_and_the_rest_still_verifies(data: Path, repository: Path) -> None:
@@ -42,3 +47,62 @@ async def test_audit_entries_past_their_time_go_and_the_rest_still_verifies(data
     finally:
         await git.close()
         await database.close()
+
+
+@dataclass(frozen=True)
+class Later(SystemClock):
+    """The machine's clock, days ahead."""
+
+    days: float
+
+    @override
+    def now(self) -> datetime:
+        return super().now() + timedelta(self.days)
+
+
+async def test_what_is_kept_is_spoken_of_before_its_time_and_goes_with_its_refs_after_it(
+    data: Path, repository: Path
+) -> None:
+    with scripted([use("Write", file_path="new.txt", content="x")], [say("Done.")]) as server:
+        async with running(data, server.environment) as bench:
+            task = await bench.reviewed(await bench.start(await bench.card(await bench.project(repository))))
+            assert task.worktree is not None
+            (Path(task.worktree) / "mine").write_text("not committed")
+            await bench.engine.do(c.CancelTask(task.card.id, confirmed=True))
+            (kept,) = await bench.engine.do(c.ListRecoveries())
+    database, git_ = await Database.open(DataFolder(data)), Worktrees()
+    try:
+
+        def kept_at(days: float) -> Core:
+            return Core(DataFolder(data), database, EventBus(), git_, Later(days), "model")
+
+        for days, expected in ((26.9, []), (27.1, [RecoveriesExpiring((kept,))])):
+            core = kept_at(days)
+            news = core.bus.read(0)
+            assert await RecoveryBin(core).expire() == ()
+            assert await TurnSnapshots(core).tidy() == 0
+            core.bus.publish(WindowRaised())
+            heard = [item.event async for item in _until_raised(news)]
+            assert heard == expected
+        over = kept_at(30.1)
+        away = repository.rename(repository.with_name("away"))
+        assert await RecoveryBin(over).expire() == ()  # it waits for its repository
+        away.rename(repository)
+        assert git(repository, "for-each-ref", "--format=%(refname)").count("refs/agentpane/") == 3
+        assert await RecoveryBin(over).expire() == (kept.id,)
+        assert await TurnSnapshots(over).tidy() == 1
+        left = git(repository, "for-each-ref", "--format=%(refname)", "refs/agentpane/recovery", "refs/agentpane/turn")
+        assert (left, await database.read(recoveries.everything), await database.read(turns.everything)) == ("", (), ())
+        (entry,) = [each.record for each in await database.read(audit.read, kept.project_id, 0, 100)][-1:]
+        assert (entry.tool, entry.actor, entry.input["ref"]) == ("recovery.expire", "engine", kept.ref)
+        assert (await database.read(audit.verify)).ok
+    finally:
+        await git_.close()
+        await database.close()
+
+
+async def _until_raised(news: AsyncIterator[Published | CatchUp]) -> AsyncIterator[Published]:
+    async for item in news:
+        if not isinstance(item, Published) or isinstance(item.event, WindowRaised):
+            return
+        yield item

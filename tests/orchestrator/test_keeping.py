@@ -1,0 +1,198 @@
+"""Nothing that an agent left is lost: its turns are kept, and what is discarded can be taken out of the bin again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agentpane.api import commands as c
+from agentpane.domain.board import Column
+from agentpane.domain.projects import Project
+from agentpane.domain.recoveries import RecoverySnapshot
+from agentpane.domain.runs import PauseReason, RunStatus
+from agentpane.domain.sessions import EventKind
+from agentpane.domain.tasks import Task
+from agentpane.errors import AgentPaneError, ErrorCode
+from tests.backends.wire import say, use
+from tests.orchestrator.conftest import Bench, git, running, scripted
+
+ONE = [use("Write", file_path="one.txt", content="one\n")]
+TWO = [use("Write", file_path="two.txt", content="two\n"), use("Bash", command="rm one.txt && echo x >> a.txt")]
+THREE = [use("Write", file_path="three.txt", content="three\n")]
+DONE = [say("Done.")]
+
+
+async def limited(bench: Bench, repository: Path, turns: int) -> Project:
+    """A project whose runs pause after so many turns, and whose worktrees get an env file that only its user reads."""
+    (repository / ".env").write_text("KEY=secret\n")
+    (repository / ".env").chmod(0o600)
+    (repository / ".git" / "info" / "exclude").write_text(".env\n")
+    project = await bench.project(repository)
+    config = replace(project.config, max_turns=turns, env_file=".env", pool_size=0)
+    return await bench.engine.do(c.EditProject(project.id, config=config))
+
+
+async def paused(bench: Bench, repository: Path, turns: int) -> Task:
+    project = await limited(bench, repository, turns)
+    task = await bench.settled(await bench.start(await bench.card(project)))
+    assert (task.runs[-1].status, task.runs[-1].pause_reason) == (RunStatus.PAUSED, PauseReason.TURN_LIMIT)
+    return task
+
+
+def place(task: Task) -> Path:
+    assert task.worktree is not None
+    return Path(task.worktree)
+
+
+async def refusal(bench: Bench, command: object) -> ErrorCode:
+    with pytest.raises(AgentPaneError) as caught:
+        await bench.engine.do(command)  # type: ignore[call-overload]
+    return caught.value.code
+
+
+async def test_each_turn_that_changed_files_is_kept_and_the_worktree_can_be_set_back_to_it(
+    data: Path, repository: Path
+) -> None:
+    look = [use("Read", file_path="a.txt")]
+    with scripted(ONE, TWO, look, THREE, DONE) as server:
+        async with running(data, server.environment) as bench:
+            task = await paused(bench, repository, 3)
+            first, second = await bench.engine.do(c.ListTurns(task.card.id))
+            assert [(each.turn, each.files, each.added, each.removed) for each in (first, second)] == [
+                (1, 1, 1, 0),
+                (2, 3, 2, 1),
+            ]
+            events = await bench.session(task)
+            told = [event.data for event in events if event.kind is EventKind.SNAPSHOT]
+            assert [(each["turn"], each["sha"]) for each in told] == [(1, first.sha), (2, second.sha)]
+            assert task.branch is not None
+            assert git(repository, "rev-parse", task.branch) == task.base_sha  # no commit on the branch
+            assert ".env" not in git(repository, "ls-tree", "-r", "--name-only", second.sha)
+
+            assert await refusal(bench, c.ResetWorktree(task.card.id, "f" * 40)) is ErrorCode.VALIDATION_ERROR
+            (place(task) / "mine.txt").write_text("the person's\n")
+            await bench.engine.do(c.ResetWorktree(task.card.id, first.sha[:8]))
+            assert (place(task) / "one.txt").read_text() == "one\n"
+            assert (place(task) / "a.txt").read_text() == "one\ntwo\n"
+            assert (place(task) / ".env").read_text() == "KEY=secret\n"
+            assert not (place(task) / "two.txt").exists() and not (place(task) / "mine.txt").exists()
+            (kept,) = await bench.engine.do(c.ListRecoveries(task.card.project_id))
+            assert (kept.reason, kept.files, kept.title) == ("reset", 4, task.card.title)
+            assert kept.size_bytes == sum(map(len, ("one\ntwo\nx\n", "two\n", "the person's\n", "KEY=secret\n")))
+            assert git(repository, "show", f"{kept.ref}:mine.txt") == "the person's"
+
+            await bench.engine.do(c.ResumeRun(task.card.id, turns=9, environment=bench.environment))
+            done = await bench.until(task, lambda now: now.card.column is Column.WAITING_APPROVAL)
+            assert "set the worktree back to what your turn 1 left" in str(server.requests[3].messages)
+            third = (await bench.engine.do(c.ListTurns(task.card.id)))[-1]
+            assert (third.turn, third.files, third.added, third.removed) == (4, 1, 1, 0)  # since it was set back
+            diff = await bench.engine.do(c.GetDiff(task.card.id))
+            assert [file.path for file in diff.files] == ["one.txt", "three.txt"]
+            assert await refusal(bench, c.ResetWorktree(done.card.id, first.sha)) is ErrorCode.TASK_NOT_IN_COLUMN
+            assert (await bench.engine.do(c.VerifyAudit())).ok
+
+
+async def test_an_agent_that_begins_anew_finds_the_worktree_as_its_work_began(data: Path, repository: Path) -> None:
+    with scripted(ONE, THREE, DONE) as server:
+        async with running(data, server.environment) as bench:
+            task = await paused(bench, repository, 1)
+            (place(task) / "one.txt").chmod(0o755)
+            (place(task) / "cache.tmp").write_text("the person's\n")
+            (place(task) / "a.txt").unlink()
+            anew = c.ResumeRun(task.card.id, turns=9, afresh=True, environment=bench.environment)
+            await bench.engine.do(anew)
+            done = await bench.until(task, lambda now: now.card.column is Column.WAITING_APPROVAL)
+            assert (done.worktree, done.card.files_changed) == (task.worktree, 2)
+            diff = await bench.engine.do(c.GetDiff(task.card.id))
+            assert [(file.path, file.new_mode) for file in diff.files] == [
+                ("one.txt", "100644"),
+                ("three.txt", "100644"),
+            ]
+            assert (place(done) / ".env").read_text() == "KEY=secret\n"
+            (kept,) = await bench.engine.do(c.ListRecoveries())
+            assert kept.reason == "retry afresh"
+            assert git(repository, "show", f"{kept.ref}:one.txt") == "one"
+            assert git(repository, "show", f"{kept.ref}:cache.tmp") == "the person's"
+            (back,) = [event.data for event in await bench.session(task) if event.data.get("state") == "set_back"]
+            assert (back["sha"], back["recovery"], back["files"]) == (task.base_sha, kept.ref, 3)
+            assert server.requests[1].messages == server.requests[0].messages
+
+
+async def test_a_card_goes_on_with_what_was_restored_and_nothing_of_it_is_committed(
+    data: Path, repository: Path
+) -> None:
+    with scripted(ONE, THREE, DONE) as server:
+        async with running(data, server.environment) as bench:
+            task = await paused(bench, repository, 1)
+            (place(task) / ".env").write_text("KEY=changed by hand\n")
+            (place(task) / "tool").write_text("#!/bin/sh\n")
+            (place(task) / "tool").chmod(0o700)
+            (place(task) / "link").symlink_to("tool")
+            cancelled = await bench.engine.do(c.CancelTask(task.card.id))
+            assert cancelled.worktree is None and not place(task).exists()
+            (kept,) = await bench.engine.do(c.ListRecoveries())
+            assert (kept.reason, kept.project, kept.branch) == ("cancel", "repository", task.branch)
+
+            work = await bench.engine.do(c.RestoreRecovery(kept.id[:10]))
+            assert (work.task_id, work.path, work.branch) == (task.card.id, task.worktree, task.branch)
+            _check_restored(Path(work.path), repository, kept)
+            again = await bench.engine.do(c.RestoreRecovery(kept.id))  # its card has a worktree by now
+            assert again.task_id is None and again.branch.startswith("agentpane/recovered-change-a-txt-")
+            _check_restored(Path(again.path), repository, kept)
+            third = await bench.engine.do(c.RestoreRecovery(kept.id))
+            assert third.branch == f"{again.branch}-2" and Path(third.path) != Path(again.path)
+
+            (repository / ".env").write_text("KEY=another by now\n")
+            config = replace((await bench.engine.do(c.GetProject(task.card.project_id))).config, max_turns=9)
+            await bench.engine.do(c.EditProject(task.card.project_id, config=config))
+            done = await bench.reviewed(await bench.start(cancelled))
+            assert (done.worktree, done.branch) == (task.worktree, task.branch)
+            told = str(server.requests[1].messages)
+            assert "uncommitted work of an earlier attempt" in told and task.card.title in told
+            diff = await bench.engine.do(c.GetDiff(task.card.id))
+            assert [file.path for file in diff.files] == ["link", "one.txt", "three.txt", "tool"]
+            assert (place(done) / ".env").read_text() == "KEY=changed by hand\n"
+            assert await bench.engine.do(c.DeleteRecovery(kept.id)) == kept
+            assert await refusal(bench, c.RestoreRecovery(kept.id)) is ErrorCode.VALIDATION_ERROR
+            assert git(repository, "for-each-ref", "refs/agentpane/recovery") == ""
+            assert await bench.engine.do(c.ListRecoveries()) == ()
+
+
+def _check_restored(path: Path, repository: Path, kept: RecoverySnapshot) -> None:
+    assert git(path, "rev-parse", "HEAD") == kept.parent
+    assert (path / ".env").read_text() == "KEY=changed by hand\n"
+    assert [(path / name).stat().st_mode & 0o777 for name in (".env", "tool", "one.txt")] == [0o600, 0o700, 0o644]
+    assert (path / "link").readlink() == Path("tool")
+    assert set(git(path, "status", "--porcelain").split("\n")) == {"?? link", "?? one.txt", "?? tool"}
+
+
+async def test_a_removed_project_keeps_its_bin_and_what_cannot_be_restored_whole_leaves_nothing(
+    data: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with scripted(ONE, DONE) as server:
+        async with running(data, server.environment) as bench:
+            task = await paused(bench, repository, 1)
+            branch = f"{task.branch}"
+            await bench.engine.do(c.RemoveProject(task.card.project_id, purge=True))
+            (kept,) = await bench.engine.do(c.ListRecoveries())
+            assert (kept.title, kept.repository) == (task.card.title, str(repository))
+            assert git(repository, "show", f"{kept.ref}:one.txt") == "one"
+            assert await refusal(bench, c.RestoreRecovery(kept.id)) is ErrorCode.PROJECT_NOT_FOUND
+
+            await bench.project(repository)
+            before = git(repository, "worktree", "list"), git(repository, "for-each-ref")
+
+            async def fail(*given: object) -> None:
+                raise AgentPaneError(ErrorCode.STORE_FULL, "The disk is full.")
+
+            with monkeypatch.context() as broken:
+                broken.setattr("agentpane.worktrees.exact.lay_out", fail)
+                assert await refusal(bench, c.RestoreRecovery(kept.id)) is ErrorCode.STORE_FULL
+            assert (git(repository, "worktree", "list"), git(repository, "for-each-ref")) == before
+            work = await bench.engine.do(c.RestoreRecovery(kept.id))
+            assert work.task_id is None and work.branch != branch
+            assert (Path(work.path) / "one.txt").read_text() == "one\n"
+            git(repository, "update-ref", "-d", kept.ref)
+            assert await refusal(bench, c.RestoreRecovery(kept.id)) is ErrorCode.VALIDATION_ERROR
