@@ -103,8 +103,10 @@ def _line(file: Path) -> str | None:
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
-    with os.fdopen(descriptor, "rb") as opened:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return None
-        first = opened.read(_LONGEST).decode("utf-8", "surrogateescape").split("\n", 1)[0]
+        first = os.read(descriptor, _LONGEST).decode("utf-8", "surrogateescape").split("\n", 1)[0]
+    finally:
+        os.close(descriptor)
     return first or None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,8 +9,10 @@ import pytest
 
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.worktrees import Recovery, Worktree, Worktrees
+from agentpane.worktrees.identity import MARK
+from agentpane.worktrees.places import registered
 from agentpane.worktrees.remove import trash_folder
-from tests.worktrees.conftest import Bench, git
+from tests.worktrees.conftest import Bench, commit_all, git
 
 
 async def test_a_removed_worktree_is_gone_with_its_record_and_branch(bench: Bench) -> None:
@@ -69,6 +72,83 @@ async def test_what_is_no_worktree_of_the_repository_is_refused_and_kept(bench: 
         assert caught.value.code is ErrorCode.WORKTREE_REMOVAL_FAILED
     assert (tmp_path / "home" / "photo").exists() and (tmp_path / "b2" / "readme.md").exists()
     assert bench.path.exists()
+
+
+async def refused(bench: Bench) -> str:
+    """Why the worktree is not removed; everything at its path is as it was."""
+    before = sorted(os.listdir(bench.path)) if bench.path.is_dir() else None
+    with pytest.raises(AgentPaneError) as caught:
+        await bench.worktrees.remove_worktree(bench.repo, bench.made.worktree, bench.base)
+    assert caught.value.code is ErrorCode.WORKTREE_REMOVAL_FAILED
+    assert (sorted(os.listdir(bench.path)) if bench.path.is_dir() else None) == before
+    assert await bench.worktrees.branch_tip(bench.repo, bench.made.branch) == bench.base
+    return caught.value.message
+
+
+async def test_a_worktree_that_was_made_again_by_hand_at_the_same_path_is_not_ours(bench: Bench) -> None:
+    git(bench.repo.path, "worktree", "remove", "--force", str(bench.path))
+    git(bench.repo.path, "worktree", "add", "-q", str(bench.path), bench.made.branch)
+    assert dict(registered(bench.repo))[bench.made.git_dir] == bench.path
+    assert "was not made by AgentPane" in await refused(bench)
+
+
+async def test_another_repository_in_the_place_of_the_folder_is_not_ours(bench: Bench) -> None:
+    shutil.rmtree(bench.path)
+    git(bench.repo.path, "clone", "-q", ".", str(bench.path))
+    (bench.path / "thesis").write_text("precious")
+    assert "no .git file" in await refused(bench)
+    (bench.path / ".git").rename(bench.path / "git")
+    (bench.path / ".git").write_text(f"gitdir: {bench.path / 'git'}\n")
+    assert "belongs to" in await refused(bench)
+
+
+async def test_a_worktree_that_was_moved_with_git_is_found_and_stays(bench: Bench, tmp_path: Path) -> None:
+    git(bench.repo.path, "worktree", "move", str(bench.path), str(tmp_path / "elsewhere"))
+    assert str(tmp_path / "elsewhere") in await refused(bench)
+    assert await bench.worktrees.moved_to(bench.repo, bench.made.worktree) == tmp_path / "elsewhere"
+    followed = replace(bench.made.worktree, path=tmp_path / "elsewhere")
+    await bench.worktrees.remove_worktree(bench.repo, followed, bench.base)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+async def test_a_worktree_without_our_mark_is_never_removed(bench: Bench) -> None:
+    mark = bench.made.git_dir / MARK
+    mark.write_text("somebody else's\n")
+    assert "was not made by AgentPane" in await refused(bench)
+    mark.unlink()
+    mark.symlink_to(bench.path / "readme.md")
+    assert "was not made by AgentPane" in await refused(bench)
+    unmarked = replace(bench.made.worktree, mark="")
+    mark.unlink()
+    assert await bench.worktrees.why_not_ours(bench.repo, unmarked) is not None
+
+
+async def test_a_branch_that_is_checked_out_elsewhere_or_was_made_again_is_kept(bench: Bench, tmp_path: Path) -> None:
+    git(bench.repo.path, "worktree", "add", "-q", "--force", str(tmp_path / "theirs"), bench.made.branch)
+    with pytest.raises(AgentPaneError) as caught:
+        await bench.worktrees.remove_worktree(bench.repo, bench.made.worktree, bench.base)
+    assert str(tmp_path / "theirs") in caught.value.message and not bench.path.exists()
+    (tmp_path / "theirs" / "new").write_text("x")
+    mine = commit_all(tmp_path / "theirs")
+    git(bench.repo.path, "worktree", "remove", str(tmp_path / "theirs"))
+    with pytest.raises(AgentPaneError):
+        await bench.worktrees.delete_branch(bench.repo, bench.made.branch, bench.base)
+    assert await bench.worktrees.branch_tip(bench.repo, bench.made.branch) == mine
+
+
+async def test_a_folder_beside_ours_and_a_worktree_inside_of_it_are_seen(bench: Bench) -> None:
+    beside = bench.path.with_name("one-by-hand")
+    beside.mkdir()
+    (beside / "notes").write_text("mine")
+    git(bench.path, "worktree", "add", "-q", "-b", "inner", str(bench.path / "deep" / "inner"))
+    (inner,) = await bench.worktrees.worktrees_inside(bench.repo, bench.made.worktree)
+    assert (inner.path, inner.branch) == (bench.path / "deep" / "inner", "inner")
+    (inner.path / "draft").write_text("half a thought")
+    kept = await bench.worktrees.recovery_snapshot(bench.repo, inner, "r1")
+    assert kept is not None and "draft" in await bench.worktrees.list_tree(bench.repo, kept.sha, "")
+    await bench.worktrees.remove_worktree(bench.repo, bench.made.worktree, bench.base)
+    await bench.worktrees.close()
+    assert (beside / "notes").read_text() == "mine"
 
 
 async def test_links_are_not_followed(bench: Bench, tmp_path: Path) -> None:
