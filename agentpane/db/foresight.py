@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection as Connection
-from sqlalchemy import Text, case, or_, select, type_coerce
+from sqlalchemy import Text, case, func, or_, select, type_coerce
 
 from agentpane.db import tasks
 from agentpane.db.references import AnySelect
@@ -25,7 +25,8 @@ _AT_WORK = (Column.IN_PROGRESS, Column.WAITING_APPROVAL)
 class Standing:
     """A card, with the commit that stands for its work and the commit which that began from.
 
-    commit: the snapshot that waits for review, or what the newest turn of its worktree left; None without any.
+    commit: the snapshot that waits for review, or what the newest turn of its worktree left; None without any. While
+        a conflict is being resolved, the card's side of it.
     """
 
     task_id: TaskId
@@ -91,12 +92,17 @@ def _standing() -> AnySelect:
     )
     works = _T.column == Column.IN_PROGRESS
     waits = _T.column == Column.WAITING_APPROVAL
+    resolves = works & WorktreeTable.merging.is_not(None)  # what its turns leave holds the target's work as well
     return (
         select(
             _T.id,
             _T.title,
             _T.column,
-            case((works, newest_turn), (waits, _T.snapshot)),
+            case(
+                (resolves, func.json_extract(WorktreeTable.merging, "$.card")),
+                (works, newest_turn),
+                (waits, _T.snapshot),
+            ),
             case((works, WorktreeTable.base_sha), (waits, _T.base_sha)),
             _T.base_branch,
             _T.conflicts,

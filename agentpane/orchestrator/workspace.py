@@ -153,7 +153,7 @@ class Workspaces:
             output={"recovery": ref, "branch_deleted_at": delete_branch_at},
         )
         await self._core.audit(entry)
-        if row.merging is not None:
+        if row.merging is not None and leaves is WorktreeStatus.REMOVED:
             await self._resolutions.forget(row.merging, repository)
         return ref
 
