@@ -149,6 +149,7 @@ class Catalog:
                 await self.dispatcher.cancel(c.CancelTask(card.id, confirmed=True))
             await agent_homes.remove(self.core, card.id)
         await self.pool.empty(project)
+        await self.dispatcher.put_away(project)
         await self.core.audit(
             self.core.record("project.remove", project.id, input={"path": project.path, "purge": command.purge})
         )

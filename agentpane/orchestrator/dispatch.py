@@ -8,18 +8,20 @@ from pathlib import Path
 
 from agentpane.api import commands as c
 from agentpane.api.events import ApprovalChanged
-from agentpane.db import agents, approvals, audit, projects, runs, tasks
+from agentpane.db import agents, approvals, audit, projects, runs, tasks, worktrees
 from agentpane.domain import traces
 from agentpane.domain.agents import Agent
 from agentpane.domain.audit import AuditRecord
 from agentpane.domain.board import BoardEvent, Column, after, invalid_transition
-from agentpane.domain.ids import SessionId, TaskId
+from agentpane.domain.ids import ProjectId, SessionId, TaskId
 from agentpane.domain.json import JsonValue
 from agentpane.domain.limits import TASK_DESCRIPTION, check_text, invalid
 from agentpane.domain.policy import Policy
+from agentpane.domain.projects import Project
 from agentpane.domain.runs import ACTIVE, LIVE, RESUMABLE, PauseReason, Run, RunStatus, live_run
 from agentpane.domain.sessions import EventKind
 from agentpane.domain.tasks import Task
+from agentpane.domain.worktrees import WorktreeStatus
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator import agent_homes
 from agentpane.orchestrator.blobs import BlobStore
@@ -205,7 +207,7 @@ class Dispatcher:
             target = after(task.card.column, BoardEvent.CANCEL)
             if task.card.column is Column.WAITING_APPROVAL and not command.confirmed:
                 raise unconfirmed(task)
-            repository = await self._repository(task)
+            repository = await self._repository(task.card.project_id)
             # A branch with commits beyond its base holds somebody's work, and stays.
             tip = await self._core.git.branch_tip(repository, task.branch) if repository and task.branch else None
             unused = tip == task.base_sha
@@ -267,9 +269,19 @@ class Dispatcher:
         await recorder.close()
         return await self._core.task(task.card.id)
 
-    async def _repository(self, task: Task) -> Repository | None:
-        """The card's repository; None when its folder is gone or is no repository any more."""
-        project = await self._core.db.read(projects.get, task.card.project_id)
+    async def put_away(self, project: Project) -> None:
+        """Take away the worktrees that a project has beside those of its cards at work, each after a recovery snapshot.
+
+        Raises WORKTREE_REMOVAL_FAILED; those that could not be taken away are still there.
+        """
+        repository = await self._repository(project.id)
+        for row in await self._core.db.read(worktrees.all_for_project, project.id):
+            if row.status is not WorktreeStatus.REMOVED:
+                await self._workspaces.take_away(row, repository, "project remove")
+
+    async def _repository(self, project_id: ProjectId) -> Repository | None:
+        """The project's repository; None when its folder is gone or is no repository any more."""
+        project = await self._core.db.read(projects.get, project_id)
         try:
             return await self._core.git.open_repository(Path(project.path))
         except AgentPaneError as error:

@@ -194,5 +194,10 @@ async def test_a_removed_project_keeps_its_bin_and_what_cannot_be_restored_whole
             work = await bench.engine.do(c.RestoreRecovery(kept.id))
             assert work.task_id is None and work.branch != branch
             assert (Path(work.path) / "one.txt").read_text() == "one\n"
+            await bench.engine.do(c.RemoveProject(str(repository), purge=True))  # which no card has brought about
+            assert not Path(work.path).exists()
+            (again, _) = await bench.engine.do(c.ListRecoveries())
+            assert (again.reason, again.task_id, again.branch) == ("project remove", None, work.branch)
+            await bench.project(repository)
             git(repository, "update-ref", "-d", kept.ref)
             assert await refusal(bench, c.RestoreRecovery(kept.id)) is ErrorCode.VALIDATION_ERROR
