@@ -1,0 +1,174 @@
+"""A project keeps worktrees ready when nothing starts, and its next card has one of them at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agentpane.api import commands as c
+from agentpane.db import pool as rows
+from agentpane.db import worktrees
+from agentpane.domain.pool import PoolStatus
+from agentpane.domain.projects import Project
+from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
+from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.orchestrator import pool as pool_module
+from agentpane.worktrees import Worktree
+from tests.backends.wire import say, use
+from tests.orchestrator.conftest import BOUND, Bench, git, running, scripted
+
+DONE = [say("Done.")]
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "QUIET_S", 0.02)
+
+
+async def until(bench: Bench, project: Project, condition: Callable[[PoolStatus], bool]) -> PoolStatus:
+    found = None
+    async with asyncio.timeout(BOUND):
+        while found is None or not condition(found):
+            await asyncio.sleep(0.02)
+            found = await bench.engine.do(c.GetPool(project.id))
+    return found
+
+
+async def ready_rows(bench: Bench, project: Project) -> tuple[WorktreeRow, ...]:
+    return await bench.engine._core.db.read(worktrees.pooled, project.id)
+
+
+async def recorded_at(bench: Bench, project: Project, sha: str) -> WorktreeRow:
+    """The one ready worktree, when it has followed its base to this commit."""
+    async with asyncio.timeout(BOUND):
+        while True:
+            found = await ready_rows(bench, project)
+            if len(found) == 1 and found[0].base_sha == sha:
+                return found[0]
+            await asyncio.sleep(0.02)
+
+
+async def edit(bench: Bench, project: Project, **fields: object) -> Project:
+    config = replace(project.config, **fields)  # type: ignore[arg-type]
+    return await bench.engine.do(c.EditProject(project.id, config=config))
+
+
+async def test_the_next_card_has_a_ready_worktree_which_no_other_run_has_seen(data: Path, repository: Path) -> None:
+    (repository / ".gitignore").write_text(".env\n")
+    git(repository, "add", ".gitignore")
+    git(repository, "commit", "-q", "-m", "ignore")
+    (repository / ".env").write_text("KEY=1\n")
+    spoil = 'ls -a ..; for each in ../ready-*; do echo spoiled > "$each/a.txt"; done; true'
+    turns = (DONE, [use("Bash", command=spoil)], [use("Write", file_path="new.txt", content="x\n")], DONE)
+    with scripted(*turns) as server:
+        async with running(data, server.environment) as bench:
+            project = await edit(bench, await bench.project(repository), env_file=".env")
+            assert await bench.engine.do(c.GetPool(project.id)) == PoolStatus(1, 0, 0, pool_module.IDLE)
+            first = await bench.settled(await bench.start(await bench.card(project, "first")))
+            stands = await until(bench, project, lambda pool: pool.ready == 1)
+            assert stands.size_bytes > 0 and stands.off == ""
+            (ready,) = await ready_rows(bench, project)
+            assert first.worktree is not None and git(repository, "status", "--porcelain") == ""
+            # Another card's agent cannot write in it, nor does it see that it is there.
+            told = await bench.engine.do(c.Answer(first.card.id, "Go on.", environment=bench.environment))
+            await bench.reviewed(told)
+            results = [event.data for event in await bench.session(first) if event.kind == "tool_result"]
+            assert results and Path(ready.path).name not in str(results[0])
+            assert (Path(ready.path) / "a.txt").read_text() == "one\ntwo\n"
+
+            server.turns[:] = [[use("Write", file_path="b.txt", content="three\n")], DONE]
+            second = await bench.reviewed(await bench.start(await bench.card(project, "second")))
+            taken = await bench.engine._core.db.read(worktrees.for_task, second.card.id)
+            assert taken is not None and taken.id == ready.id and taken.git_dir == ready.git_dir
+            assert second.worktree == taken.path and Path(taken.path).name.startswith("second-")
+            assert (Path(taken.path) / ".env").read_text() == "KEY=1\n" and taken.env_copied
+            diff = await bench.engine.do(c.GetDiff(second.card.id))
+            assert [file.path for file in diff.files] == ["b.txt"]
+            await bench.engine.do(c.Approve(second.card.id))
+            assert not Path(taken.path).exists()
+
+            # The base has moved by that: the next ready one follows.
+            again = await recorded_at(bench, project, git(repository, "rev-parse", "main"))
+            assert again.id != ready.id and (Path(again.path) / "b.txt").read_text() == "three\n"
+            await bench.engine.do(c.RemoveProject(project.id))
+            assert not Path(again.path).exists() and not await ready_rows(bench, project)
+            assert (await bench.engine.do(c.VerifyAudit())).ok
+
+
+async def test_one_that_was_written_in_is_kept_in_the_bin_and_given_to_nobody(data: Path, repository: Path) -> None:
+    with scripted(DONE, DONE) as server:
+        async with running(data, server.environment) as bench:
+            project = await bench.project(repository)
+            await bench.settled(await bench.start(await bench.card(project, "first")))
+            await until(bench, project, lambda pool: pool.ready == 1)
+            (ready,) = await ready_rows(bench, project)
+            (Path(ready.path) / "a.txt").write_text("by a program that went through every folder\n")
+            second = await bench.settled(await bench.start(await bench.card(project, "second")))
+            assert second.worktree is not None and (Path(second.worktree) / "a.txt").read_text() == "one\ntwo\n"
+            found = await bench.engine._core.db.read(worktrees.get, ready.id)
+            assert found.status is WorktreeStatus.REMOVED and not Path(ready.path).exists()
+            (kept,) = await bench.engine.do(c.ListRecoveries(project.id))
+            assert git(repository, "show", f"{kept.sha}:a.txt") == "by a program that went through every folder"
+
+            await edit(bench, project, pool_size=0)
+            await until(bench, project, lambda pool: (pool.wanted, pool.ready) == (0, 0))
+            assert {path.name.split("-")[0] for path in (repository / ".worktrees").iterdir()} == {"first", "second"}
+            with pytest.raises(AgentPaneError) as caught:
+                await edit(bench, project, pool_size=9)
+            assert caught.value.code is ErrorCode.VALIDATION_ERROR and caught.value.details["field"] == "pool_size"
+
+
+async def test_what_was_being_made_when_the_engine_ended_is_ready_again_or_gone(
+    data: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with scripted(DONE) as server:
+        async with running(data, server.environment) as bench:
+            project = await bench.project(repository)
+            await bench.settled(await bench.start(await bench.card(project, "first")))
+            await edit(bench, project, pool_size=3)
+            await until(bench, project, lambda pool: pool.ready == 3)
+        monkeypatch.setattr(pool_module, "QUIET_S", 3600.0)
+        async with running(data, server.environment) as bench:
+            core, base = bench.engine._core, git(repository, "rev-parse", "main")
+            repo = await core.git.open_repository(repository)
+            untouched, moved, filled = await ready_rows(bench, project)
+            cards = [await bench.card(project, name) for name in ("untouched", "moved", "filled")]
+            for row, card in zip((untouched, moved), cards, strict=False):
+                path = repository / ".worktrees" / card.card.title
+                new = worktrees.NewWorktree(
+                    project.id, card.card.id, f"agentpane/{path.name}", "main", base, str(path)
+                )  # fmt: skip
+                claimed = await core.db.write(rows.claim, row.id, new, (), core.clock.now())
+                assert claimed is not None
+            there = repository / ".worktrees" / "moved"
+            given = worktrees_of(moved)
+            assert await core.git.ready.hand_over(repo, given, base, there, "agentpane/moved") is not None
+            await core.db.write(
+                lambda db: worktrees.set_fields(
+                    db, filled.id, core.clock.now(), status=WorktreeStatus.CREATING, git_dir=None
+                )
+            )  # fmt: skip
+        async with running(data, server.environment) as bench:
+            async with asyncio.timeout(BOUND):
+                while [row.id for row in await ready_rows(bench, project)] != [untouched.id]:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+                left = {row.status for row in await all_rows(bench, project) if row.id in {moved.id, filled.id}}
+                while left != {WorktreeStatus.REMOVED}:
+                    await asyncio.sleep(0.02)
+                    left = {row.status for row in await all_rows(bench, project) if row.id in {moved.id, filled.id}}
+            assert (await ready_rows(bench, project))[0].path == untouched.path and Path(untouched.path).is_dir()
+            assert not there.exists() and not Path(filled.path).exists()
+            assert git(repository, "branch", "--list", "agentpane/moved", "agentpane/untouched") == ""
+            assert await bench.engine.do(c.ListRecoveries(project.id)) == ()
+
+
+def worktrees_of(row: WorktreeRow) -> Worktree:
+    return Worktree(Path(row.path), Path(row.git_dir or ""), "", row.id)
+
+
+async def all_rows(bench: Bench, project: Project) -> tuple[WorktreeRow, ...]:
+    return await bench.engine._core.db.read(worktrees.all_for_project, project.id)
