@@ -59,12 +59,21 @@ def _common_dir(path: Path) -> Path | None:
 
 
 def _mark(ref: Path, packed: Path, tables: Path, branch: str) -> str | None:
+    """What the branch's file says, and when that was written: a branch that went away and back has moved too."""
     if (of_tables := _read(tables)) != "":
         return of_tables  # which of its refs has moved is not for us to read
     if (loose := _read(ref).strip()) != "":
-        return loose
+        return f"{loose} {_written(ref)}"
     name = f" refs/heads/{branch}"
-    return next((line for line in _read(packed).splitlines() if line.endswith(name) and line[0] != "#"), None)
+    line = next((line for line in _read(packed).splitlines() if line.endswith(name) and line[0] != "#"), None)
+    return None if line is None else f"{line} {_written(packed)}"
+
+
+def _written(file: Path) -> int:
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _between(folder: Path, file: Path) -> Iterator[Path]:
