@@ -41,6 +41,17 @@ from agentpane.domain.sessions import EventKind, SessionEvent
             {"state": "background_ended", "shells": ["bash_1", "bash_2"], "text": "long"},
             "= background commands ended with the run: bash_1; bash_2",
         ),
+        (EventKind.SNAPSHOT, {"sha": "a" * 40, "base": "b" * 40, "files": 1}, "= snapshot aaaaaaaaaa"),
+        (
+            EventKind.SNAPSHOT,
+            {"turn": 2, "sha": "a" * 40, "files": 3, "added": 4, "removed": 1, "left_out": ["big", "nested"]},
+            "= turn 2 left aaaaaaaaaa: 3 file(s), +4 −1, without big; nested",
+        ),
+        (
+            EventKind.WORKTREE,
+            {"state": "set_back", "turn": 1, "sha": "a" * 40, "recovery": "refs/x", "text": "long"},
+            "= worktree set back to aaaaaaaaaa; what it held is in the recovery bin: refs/x",
+        ),
         (EventKind.STATE, {"state": "paused", "reason": "approval"}, "= paused: it asks whether it may make a call"),
         (EventKind.STATE, {"state": "not_heard_of"}, "= not heard of"),
         (EventKind.APPROVAL_REQUESTED, {"tool": "ExitPlanMode", "summary": ""}, "? it proposes a plan"),

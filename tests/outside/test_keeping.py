@@ -1,0 +1,46 @@
+"""What is kept, from a terminal: the turns of a card, and the recovery bin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from agentpane.api.commands import CancelTask, ListRecoveries
+from tests.backends.wire import say, use
+from tests.cli.conftest import git
+from tests.outside.stage import Stage
+
+WORK = (
+    [use("Write", file_path="one.txt", content="one\n")],
+    [use("Write", file_path="two.txt", content="two\n"), use("Bash", command="rm one.txt")],
+    [say("Done.")],
+)
+
+
+def test_work_that_was_cancelled_is_listed_restored_and_gone_on_with(stage: Stage) -> None:
+    repo = stage.repository()
+    task = stage.task(repo)
+    first = stage.played(task, WORK)
+    turns = stage.pane.json("session", "turns", task)
+    assert [(each["turn"], each["files"], each["added"], each["removed"]) for each in turns] == [
+        (1, 1, 1, 0),
+        (2, 2, 1, 1),
+    ]
+    assert stage.pane("task", "reset", task, turns[0]["sha"], "--json").code == "TASK_NOT_IN_COLUMN"
+
+    (Path(first.worktree or "") / "mine.txt").write_text("not committed\n")
+    stage.do(CancelTask(task, confirmed=True))
+    (kept,) = stage.pane.json("recovery", "list", str(repo))
+    assert (kept["reason"], kept["task_id"], kept["files"], kept["size_bytes"]) == ("cancel", task, 1, 14)
+    (row,) = [line for line in stage.pane("recovery", "list").text.splitlines() if kept["id"] in line]
+    assert "14 B" in row and "29 day(s)" in row
+
+    work = stage.pane.json("recovery", "restore", kept["id"][:9])
+    assert (work["task_id"], work["branch"]) == (task, first.branch)
+    assert (Path(work["path"]) / "mine.txt").read_text() == "not committed\n"
+    assert git(Path(work["path"]), "status", "--porcelain").decode() == "?? mine.txt\n"
+    again = stage.played(task, WORK)
+    assert (again.card.column, again.worktree, again.card.files_changed) == ("waiting_approval", work["path"], 2)
+
+    assert stage.pane("recovery", "delete", kept["id"], "--json").status == 2
+    assert stage.pane.json("recovery", "delete", kept["id"], "--yes")["id"] == kept["id"]
+    assert kept["id"] not in {each.id for each in stage.do(ListRecoveries())}
