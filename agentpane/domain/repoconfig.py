@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from agentpane.domain.agent_files import AgentFile
+from agentpane.domain.checks import DEFAULT_TIMEOUT_S, Check, check_checks
 from agentpane.domain.engine import McpServer
 from agentpane.domain.limits import beginning
 from agentpane.domain.projects import ProjectConfig
@@ -40,6 +41,7 @@ class RepoConfig:
     servers: tuple[McpServer, ...] = ()
     agents: tuple[AgentFile, ...] = ()
     problems: tuple[tuple[str, str], ...] = ()
+    checks: tuple[Check, ...] = ()
 
     def needs_trust(self) -> tuple[str, ...]:
         """What can run a command, widen a grant or hand a private file to an agent, one line each."""
@@ -54,9 +56,15 @@ class RepoConfig:
             lines.append(f"env_file: {self.env_file}")
         if self.copy_files:
             lines.append(f"copy_files: {', '.join(self.copy_files)}")
+        lines += [_about_check(check) for check in self.checks]
         lines += [_about_server(server) for server in self.servers]
         lines += [agent.about() for agent in self.agents]
         return tuple(lines)
+
+
+def _about_check(check: Check) -> str:
+    kind = "check" if check.required else "optional check"
+    return f"{kind} {check.name}, at most {check.timeout_s} s: {check.command}"
 
 
 def _about_server(server: McpServer) -> str:
@@ -103,7 +111,28 @@ def parse(content: bytes) -> RepoConfig:
                 raise _invalid(f"“{key}” must be a list of strings")
             value = tuple(value)
         fields[name] = value
+    if "checks" in table:
+        fields["checks"] = _checks(table["checks"])
     return replace(RepoConfig(hashlib.sha256(content).hexdigest()), **fields)  # type: ignore[arg-type]
+
+
+def _checks(tables: object) -> tuple[Check, ...]:
+    """Each is a table with `name` and `run`; `required` is true and `timeout` ten minutes in seconds unless given."""
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise _invalid("“checks” must be tables, each under [[checks]]")
+    found: list[Check] = []
+    for table in tables:
+        name, command = table.get("name"), table.get("run")
+        required, timeout = table.get("required", True), table.get("timeout", DEFAULT_TIMEOUT_S)
+        if not isinstance(name, str) or not isinstance(command, str):
+            raise _invalid("each of “checks” needs a “name” and a “run”, both strings")
+        if not isinstance(required, bool) or type(timeout) is not int:
+            raise _invalid(f"of the check “{name}”, “required” must be true or false and “timeout” whole seconds")
+        found.append(Check(name, command, required, timeout))
+    try:
+        return check_checks(found)
+    except AgentPaneError as error:
+        raise _invalid(error.message.removesuffix(".")) from error
 
 
 def digest_of(files: Mapping[str, bytes]) -> str:
@@ -123,7 +152,7 @@ def merged(project: ProjectConfig, repository: RepoConfig | None, trusted: bool)
         return project
     default = ProjectConfig()
     changes: dict[str, object] = {}
-    for name in ("env_file", "copy_files", "install_command", "init_script", "allowed_tools"):
+    for name in ("env_file", "copy_files", "install_command", "init_script", "allowed_tools", "checks"):
         said = getattr(repository, name)
         if said and getattr(project, name) == getattr(default, name):
             changes[name] = said

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from agentpane.domain.agent_files import check
+from agentpane.domain.checks import Check
 from agentpane.domain.mcp import parse_servers
 from agentpane.domain.projects import ProjectConfig
 from agentpane.domain.repoconfig import merged, parse
@@ -19,7 +20,18 @@ install = "make deps"
 init_script = "make ready"
 copy_files = ["local.toml"]
 later = true
+
+[[checks]]
+name = "tests"
+run = "make test"
+
+[[checks]]
+name = "lint"
+run = "make lint"
+required = false
+timeout = 30
 """
+CHECKS = (Check("tests", "make test"), Check("lint", "make lint", required=False, timeout_s=30))
 
 
 def test_what_runs_a_command_or_hands_out_a_file_waits_for_trust() -> None:
@@ -29,22 +41,32 @@ def test_what_runs_a_command_or_hands_out_a_file_waits_for_trust() -> None:
         "init_script: make ready",
         "env_file: .env",
         "copy_files: local.toml",
+        "check tests, at most 600 s: make test",
+        "optional check lint, at most 30 s: make lint",
     )
     assert merged(ProjectConfig(), config, trusted=False) == ProjectConfig()
     trusted = merged(ProjectConfig(), config, trusted=True)
     assert (trusted.install_command, trusted.env_file, trusted.copy_files) == ("make deps", ".env", ("local.toml",))
+    assert trusted.checks == CHECKS
 
 
 def test_the_projects_own_configuration_wins() -> None:
-    own = ProjectConfig(install_command="npm ci")
-    assert merged(own, parse(CONTENT), trusted=True).install_command == "npm ci"
+    own = ProjectConfig(install_command="npm ci", checks=(Check("types", "mypy ."),))
+    both = merged(own, parse(CONTENT), trusted=True)
+    assert (both.install_command, both.checks) == ("npm ci", own.checks)
 
 
 def test_another_content_has_another_digest() -> None:
     assert parse(CONTENT).digest != parse(CONTENT + b"\n").digest
 
 
-@pytest.mark.parametrize("content", [b"install = 3", b"copy_files = 'x'", b"copy_files = [1]", b"=", b"\xff"])
+BAD = [b"install = 3", b"copy_files = 'x'", b"copy_files = [1]", b"=", b"\xff", b"checks = 'make test'"]
+BAD_CHECKS = ["name = 'a'", "run = 'a'", "name = 'a'\nrun = 3", "name = 'a'\nrun = ' '", "name = ''\nrun = 'a'"]
+BAD_CHECKS += [f"name = 'a'\nrun = 'b'\n{more}" for more in ("required = 1", "timeout = true", "timeout = 0")]
+BAD_CHECKS += ["name = 'a'\nrun = 'b'\n[[checks]]\nname = 'a'\nrun = 'c'", f"name = '{'a' * 101}'\nrun = 'a'"]
+
+
+@pytest.mark.parametrize("content", [*BAD, *(f"[[checks]]\n{check}".encode() for check in BAD_CHECKS)])
 def test_a_file_that_cannot_be_read_is_refused_by_name(content: bytes) -> None:
     with pytest.raises(AgentPaneError) as caught:
         parse(content)

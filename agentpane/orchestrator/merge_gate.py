@@ -1,0 +1,187 @@
+"""What a merge has to keep to: which checks hold at the base branch, and which tree they are about.
+
+Looks and changes nothing. The repository's own checks are read from the commit that is merged onto, so that no diff
+changes the checks that it has to pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from agentpane.db import projects
+from agentpane.domain.checks import UNDER_WAY, Check, CheckResult, CheckState, digest_of
+from agentpane.domain.projects import Project, ProjectConfig
+from agentpane.domain.reach import reach
+from agentpane.domain.repoconfig import CONFIG_PATH, merged
+from agentpane.domain.rules import parse_all
+from agentpane.domain.sandbox import Tier
+from agentpane.domain.tasks import Task
+from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.orchestrator import trust
+from agentpane.orchestrator.check_round import Subject
+from agentpane.orchestrator.core import Core
+from agentpane.worktrees import Conflicted, MergePlan, MergePreview, MergeRefused, MergeStrategy, Repository
+
+TRIES = 3
+END_SHOWN = 300  # characters of an output
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What was found for merging `snapshot` onto the commit `base`.
+
+    tree: the only one that may be merged; None: no check is set, or nothing can be merged.
+    untrusted: the repository has checks that wait for the person's trust, and were not run.
+    played: checks were run for it, and not only remembered.
+    problem: why nothing can be merged.
+    """
+
+    task_id: str
+    snapshot: str
+    base: str | None
+    checks: tuple[Check, ...] = ()
+    digests: tuple[str, ...] = ()
+    subject: Subject | None = None
+    results: tuple[CheckResult, ...] = ()
+    untrusted: bool = False
+    played: bool = False
+    problem: AgentPaneError | None = None
+
+    @property
+    def tree(self) -> str | None:
+        return self.subject.tree if self.subject is not None else None
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is nothing to run."""
+        return self.subject is None or not self.open_ended
+
+    @property
+    def open_ended(self) -> bool:
+        return any(result.state in UNDER_WAY for result in self.results)
+
+    @property
+    def blocking(self) -> tuple[CheckResult, ...]:
+        """The checks that keep the snapshot from being merged."""
+        return tuple(result for result in self.results if result.blocks)
+
+    @property
+    def notes(self) -> str:
+        """What a person should know of a merge that is not kept away."""
+        warned = [f"{result.name} {result.how}" for result in self.results if result.state is not CheckState.PASSED]
+        said = f" Checks that are not required: {', '.join(warned)}." if warned else ""
+        return said + (" The repository's own checks wait for trust and were not run." if self.untrusted else "")
+
+    def refusal(self) -> MergeRefused:
+        """What is said when checks keep the merge away: which ones, and the end of what the first of them wrote."""
+        first = self.blocking[0]
+        named = ", ".join(f"{result.name} {result.how}" for result in self.blocking)
+        lines = [line.strip() for line in first.output.splitlines() if line.strip()]
+        end = " ".join(lines)[-END_SHOWN:]
+        return MergeRefused(
+            ErrorCode.MERGE_CHECKS_FAILED,
+            f"Required checks keep this from being merged: {named}. Nothing has been changed."
+            + (f" {first.name} ended with: {end}" if end else ""),
+            "Their whole output is in the session. Reject the card with what they say, or run them again: "
+            f"agentpane check {self.task_id}",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    checks: tuple[Check, ...]
+    config: ProjectConfig
+    untrusted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Surveyor:
+    core: Core
+    tier: Tier
+
+    async def survey(self, task: Task, strategy: str = MergeStrategy.MERGE) -> Gate:
+        """The gate of a card that waits for approval, without any results."""
+        assert task.snapshot is not None
+        project, repository = await self._project(task)
+        for _ in range(TRIES):
+            base = await self.core.git.branch_tip(repository, task.base_branch or project.base_branch)
+            if base is None:
+                return Gate(task.card.id, task.snapshot, None)
+            wanted = await self._wanted(project, repository, base)
+            found = Gate(task.card.id, task.snapshot, base, wanted.checks, untrusted=wanted.untrusted)
+            if not wanted.checks:
+                return found
+            seen = await self.core.git.preview_merge(repository, _plan(task, project, strategy))
+            if not isinstance(seen, MergePreview):
+                return replace(found, problem=_problem(seen))
+            if seen.old == base:
+                subject = Subject(task, repository, wanted.config, base, task.snapshot, seen.tree)
+                surroundings = self._surroundings(wanted.config)
+                digests = tuple(digest_of(check, surroundings) for check in wanted.checks)
+                return replace(found, subject=subject, digests=digests)
+        raise AgentPaneError(
+            ErrorCode.MERGE_BASE_MOVED,
+            f"The base branch changed {TRIES} times while it was looked at. Nothing has been changed.",
+            hint="Try again when nothing else works on that branch.",
+        )
+
+    async def holds(self, gate: Gate, task: Task, base: str) -> bool:
+        """See `Checks.holds`."""
+        if base == gate.base:
+            return True
+        project, repository = await self._project(task)
+        wanted = await self._wanted(project, repository, base)
+        return not wanted.checks or (gate.tree is not None and wanted.checks == gate.checks)
+
+    async def _wanted(self, project: Project, repository: Repository, base: str) -> _Wanted:
+        """The checks that hold at `base`: the person's own, else what is trusted of the repository's.
+
+        A configuration that cannot be read is not trusted either.
+        """
+        none = _Wanted((), project.config, False)
+        if not project.config.checks:
+            content = await self.core.git.read_file(repository, base, CONFIG_PATH)
+            if content is None or b"checks" not in content:
+                return none
+        try:
+            stand = await trust.standing(self.core, project.id, repository, base)
+        except AgentPaneError as error:
+            if error.code is not ErrorCode.PROJECT_CONFIG_INVALID:
+                raise
+            return _Wanted(project.config.checks, project.config, not project.config.checks)
+        config = merged(project.config, stand.config, stand.trusted)
+        waiting = stand.config is not None and bool(stand.config.checks) and not stand.trusted
+        return _Wanted(config.checks, config, waiting and not config.checks)
+
+    def _surroundings(self, config: ProjectConfig) -> tuple[object, ...]:
+        network = reach(config.reach(), parse_all(config.rules))
+        set_up = (config.install_command, config.init_script, config.env_file, config.copy_files)
+        return (*set_up, str(network), self.tier.value)
+
+    async def _project(self, task: Task) -> tuple[Project, Repository]:
+        project = await self.core.db.read(projects.get, task.card.project_id)
+        return project, await self.core.git.open_repository(Path(project.path))
+
+
+def _plan(task: Task, project: Project, strategy: str) -> MergePlan:
+    """The merge of a card's snapshot into its base branch; its commit is not made, and needs no words."""
+    assert task.snapshot is not None
+    return MergePlan(
+        task.base_branch or project.base_branch, task.snapshot, task.runs[-1].id, strategy, "", task.base_sha
+    )
+
+
+def _problem(seen: object) -> AgentPaneError | None:
+    match seen:
+        case MergeRefused():
+            return AgentPaneError(seen.code, seen.message, seen.hint, {"paths": list(seen.paths)})
+        case Conflicted():
+            paths = [conflict.path for conflict in seen.paths]
+            return AgentPaneError(
+                ErrorCode.MERGE_CONFLICT,
+                f"{len(paths)} path(s) conflict with the base branch, so there is no merge to check.",
+                "Resolve the conflict first. Nothing has been changed.",
+                {"paths": paths},
+            )
+    return None  # merged by hand already
