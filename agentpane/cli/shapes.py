@@ -14,6 +14,7 @@ from agentpane.domain.agents import Agent, DetectedBackend
 from agentpane.domain.approvals import Approval
 from agentpane.domain.audit import AuditEntry, AuditVerdict
 from agentpane.domain.budgets import Budget
+from agentpane.domain.conflicts import Conflict, LineRange, Overlap
 from agentpane.domain.costs import CostLine
 from agentpane.domain.engine import EngineStatus
 from agentpane.domain.gitpaths import display_path
@@ -125,6 +126,8 @@ def task(value: Task) -> Shape:
         "rejection_count": card.rejection_count,
         "merge_commit": value.merge_commit,
         "code": task_code(value),
+        "conflicts": [conflict(each) for each in card.conflicts],
+        "overlaps": [overlap(each) for each in card.overlaps],
         "resolving": None if card.resolving is None else resolving(card.resolving),
         "session_id": value.session_id,
         "runs": [run(each) for each in value.runs],
@@ -141,6 +144,32 @@ def resolving(value: Resolving) -> Shape:
             for laid in value.paths
         ],
     }
+
+
+def conflict(value: Conflict) -> Shape:
+    """Lines as each side has them; a count of 0 is the place behind line `start`."""
+    return {
+        **_path("path", value.path),
+        "kind": value.kind,
+        "target_lines": [_lines(each) for each in value.target_lines],
+        "card_lines": [_lines(each) for each in value.card_lines],
+    }
+
+
+def overlap(value: Overlap) -> Shape:
+    """Another card at the same place, as this card has it; `clashes`: git cannot merge the two there by itself."""
+    return {
+        "task_id": value.task_id,
+        "title": value.title,
+        **_path("path", value.path),
+        "kind": value.kind.value,
+        "clashes": value.clashes,
+        "lines": [_lines(each) for each in value.lines],
+    }
+
+
+def _lines(value: LineRange) -> Shape:
+    return {"start": value.start, "count": value.count}
 
 
 def task_code(value: Task) -> str | None:

@@ -8,6 +8,7 @@ from datetime import datetime
 from agentpane.cli import notes
 from agentpane.cli.pane import block, line, pairs
 from agentpane.cli.shapes import task_code
+from agentpane.cli.standing import standing
 from agentpane.domain.board import COLUMN_TITLES, Column
 from agentpane.domain.json import JsonObject, JsonValue
 from agentpane.domain.projects import Project
@@ -84,12 +85,11 @@ def task(value: Task) -> str:
             "changes": counts(card),
             "merged as": value.merge_commit,
             "rejections": card.rejection_count or None,
-            "conflicts": ", ".join(card.conflict_paths),
             "resolving": resolving(card.resolving),
             "code": task_code(value),
         }
     )
-    parts = [shown, *(run(each) for each in value.runs)]
+    parts = [shown, *standing(value), *(run(each) for each in value.runs)]
     if value.description:
         parts.insert(1, "\n" + block(value.description) + "\n")
     return "\n".join(parts)

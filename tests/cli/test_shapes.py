@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from agentpane.cli import shapes, words
+from agentpane.cli.standing import standing
 from agentpane.domain.audit import AuditFault, AuditVerdict
 from agentpane.domain.board import Column
+from agentpane.domain.conflicts import Conflict, LineRange, Overlap, OverlapKind
 from agentpane.domain.engine import EngineStatus
 from agentpane.domain.health import DoctorReport, Finding
 from agentpane.domain.ids import AgentId, ProjectId, RunId, TaskId
@@ -114,6 +116,8 @@ def test_a_task() -> None:
         "rejection_count": 0,
         "merge_commit": None,
         "code": "BACKEND_UNAVAILABLE",
+        "conflicts": [],
+        "overlaps": [],
         "resolving": None,
         "session_id": None,
         "runs": [
@@ -132,6 +136,49 @@ def test_a_task() -> None:
             }
         ],
     }
+
+
+def test_what_stands_in_the_way_of_a_card_in_json_and_in_words() -> None:
+    conflicts = (
+        Conflict("a.py", "contents", (LineRange(5, 1),), (LineRange(4, 3), LineRange(9, 0))),
+        Conflict("odd\udcff\n", "modify/delete", (), (LineRange(0, 0), LineRange(2, 1))),
+        Conflict("x.png", "binary"),
+    )
+    overlaps = (
+        Overlap(TaskId("task2"), "Other\n\x1b", "a.py", (LineRange(4, 3),), clashes=True),
+        Overlap(TaskId("task3"), "Third", "gone", (), OverlapKind.DELETED),
+        *(Overlap(TaskId("task4"), "Many", f"f{number}", (LineRange(1, 1),)) for number in range(40)),
+    )
+    value = task(conflicts=conflicts, overlaps=overlaps)
+    shape = shapes.task(value)
+    assert shape["conflicts"][0] == {
+        "path": "a.py",
+        "kind": "contents",
+        "target_lines": [{"start": 5, "count": 1}],
+        "card_lines": [{"start": 4, "count": 3}, {"start": 9, "count": 0}],
+    }
+    assert (shape["conflicts"][1]["path"], shape["conflicts"][1]["path_b64"]) == ("odd\\xff\\n", "b2Rk/wo=")
+    assert shape["overlaps"][0] == {
+        "task_id": "task2",
+        "title": "Other\n\x1b",
+        "path": "a.py",
+        "kind": "lines",
+        "clashes": True,
+        "lines": [{"start": 4, "count": 3}],
+    }
+    assert len(shape["overlaps"]) == 42
+    assert standing(value) == [
+        "Conflicts with main as it is:",
+        "  a.py (contents): main has changed line 5, this card lines 4–6, behind 9",
+        "  odd\\xff\\n (modify/delete): this card lines before 1, 2",
+        "  x.png (binary)",
+        "Other cards at the same places:",
+        "  a.py, lines 4–6, is edited at the same place by “Other ␛” (task2); git cannot merge the two by itself",
+        "  gone is deleted by one card and edited by the other: “Third” (task3)",
+        *(f"  f{number}, line 1, is edited at the same place by “Many” (task4)" for number in range(38)),
+        "  and 2 more; --json has them all",
+    ]
+    assert all(row in words.task(value) for row in standing(value))
 
 
 def test_a_cards_own_code_goes_before_that_of_its_run() -> None:
