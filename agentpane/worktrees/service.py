@@ -70,10 +70,13 @@ class Worktrees:
         self._git_serves = False  # it is there and new enough
 
     async def close(self) -> None:
+        await self.settled()
+        self._git.close()
+
+    async def settled(self) -> None:
         """Wait for deletions that are under way."""
         if self._deletions:
             await asyncio.wait(self._deletions)
-        self._git.close()
 
     def _lock(self, repo: Repository) -> asyncio.Lock:
         return self._locks.setdefault(repo.common_dir, asyncio.Lock())
