@@ -246,7 +246,7 @@ def test_when_the_engine_is_killed_the_run_is_interrupted_and_can_be_resumed(pan
         assert pane.json("resume", task, env=server.environment)["column"] == "waiting_approval"
 
 
-def test_a_conflict_keeps_both_sides_and_names_the_paths(pane: Commands, repo: Path) -> None:
+def test_a_conflict_keeps_both_sides_names_the_paths_and_is_resolved_by_hand(pane: Commands, repo: Path) -> None:
     task = add_task(pane, repo)
     with ScriptedServer(change("a.txt", "theirs\n")) as server:
         pane.json("run", task, env=server.environment)
@@ -259,6 +259,16 @@ def test_a_conflict_keeps_both_sides_and_names_the_paths(pane: Commands, repo: P
     }  # fmt: skip
     assert git(repo, "rev-parse", "main") == tip
     assert (repo / "a.txt").read_text() == "ours\n"
+    written = pane("resolve", task, "--by-hand")
+    assert written.status == 0 and "a.txt (contents): both sides are between markers" in written.text, written
+    refused = pane.json("resolve", task, "--done", status=5)["error"]
+    assert (refused["code"], refused["details"]["paths"]) == ("MERGE_CONFLICT", ["a.txt"])
+    shown = pane.json("task", "show", task)
+    assert (shown["resolving"]["by"], shown["column"]) == ("person", "waiting_approval")
+    assert [each["path"] for each in shown["resolving"]["paths"]] == ["a.txt"]
+    Path(shown["worktree"], "a.txt").write_text("both\n")
+    assert pane.json("resolve", task, "--done")["resolving"] is None
+    assert pane.json("approve", task)["result"] == "merged" and (repo / "a.txt").read_text() == "both\n"
 
 
 def test_a_dirty_checkout_is_refused_and_kept(pane: Commands, repo: Path) -> None:

@@ -23,6 +23,7 @@ MISTAKES = [
     ["run", "t", "--policy", "maybe"],
     ["approve", "t", "--strategy", "octopus"],
     ["reject", "t"],
+    ["resolve", "t", "--by-hand", "--done"],
     ["session", "export", "t", "--format", "pdf"],
     ["session", "show", "t", "--from", "0"],
     ["session", "show", "t", "--follow"],

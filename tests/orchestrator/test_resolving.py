@@ -61,7 +61,10 @@ def refs(repository: Path) -> str:
     return git(repository, "for-each-ref", "--format=%(refname)", "refs/agentpane/run/*/merging")
 
 
-@pytest.mark.parametrize("strategy", list(MergeStrategy))
+@pytest.mark.parametrize(
+    "strategy",
+    [MergeStrategy.MERGE, *(pytest.param(other, marks=pytest.mark.long) for other in ("squash", "ff"))],
+)
 async def test_the_agent_resolves_what_is_handed_to_it_and_the_result_merges_cleanly(
     data: Path, repository: Path, strategy: MergeStrategy
 ) -> None:
@@ -74,7 +77,7 @@ async def test_the_agent_resolves_what_is_handed_to_it_and_the_result_merges_cle
             assert handed.card.resolving is not None and handed.card.resolving.by is Resolver.AGENT
             assert [laid.path for laid in handed.card.resolving.paths] == ["a.txt", "bin"]
             again = await bench.reviewed(handed)
-            asked = json.dumps(server.bodies[2]["messages"])
+            asked = json.dumps(server.requests[2].body)
             assert "a.txt (contents): both sides are between markers" in asked
             assert "bin (binary): it is this card's; bin~main is main's" in asked
             assert parents(repository, again.snapshot) == [task.snapshot, target]
@@ -110,7 +113,7 @@ async def test_what_the_agent_leaves_undecided_comes_back_to_it_with_its_lines(d
             assert locked.value.code is ErrorCode.RESOURCE_LOCKED
             resumed = c.ResumeRun(task.card.id, environment=server.environment)
             again = await bench.reviewed(await bench.engine.do(resumed))
-            assert "a.txt:1,3,5,7" in json.dumps(server.bodies[-2]["messages"])
+            assert "a.txt:1,3,5,7" in json.dumps(server.requests[-2].body)
             assert (await bench.engine.do(c.Approve(again.card.id))).result is ApproveResult.MERGED
             assert (repository / "a.txt").read_text() == "both\n"
 
@@ -173,7 +176,7 @@ async def test_a_resolution_by_hand_that_is_abandoned_leaves_the_card_as_it_was(
             for none in (c.WriteConflict(task.card.id), c.HandOverConflict(task.card.id, server.environment)):
                 with pytest.raises(AgentPaneError) as clean:
                     await bench.engine.do(none)
-                assert clean.value.code is ErrorCode.TASK_INVALID_TRANSITION
+                assert clean.value.code is ErrorCode.TASK_INVALID_TRANSITION and refs(repository) == ""
             assert (await bench.engine.do(c.Approve(task.card.id))).result is ApproveResult.MERGED
 
 
@@ -195,17 +198,29 @@ async def test_rejecting_while_a_person_resolves_gives_the_agent_what_was_review
             assert git(repository, "show", f"{ref}:a.txt") == "half"
 
 
-async def test_cancelling_a_resolution_keeps_it_in_the_bin(data: Path, repository: Path) -> None:
+@pytest.mark.parametrize("act", ["cancel", pytest.param("approve", marks=pytest.mark.long)])
+async def test_what_ends_a_card_that_is_being_resolved_keeps_the_resolution_in_the_bin(
+    data: Path, repository: Path, act: str
+) -> None:
     with scripted(CARD, DONE) as server:
         async with running(data, server.environment) as bench:
             task = await conflicted(bench, repository)
             await bench.engine.do(c.WriteConflict(task.card.id))
             (place(task) / "a.txt").write_text("half\n")
-            cancelled = await bench.engine.do(c.CancelTask(task.card.id, confirmed=True))
-            assert (cancelled.card.column, cancelled.card.resolving) == (Column.BACKLOG, None)
+            if act == "approve":
+                git(repository, "reset", "-q", "--hard", "HEAD~1")
+                assert (await bench.engine.do(c.Approve(task.card.id))).result is ApproveResult.MERGED
+                ended = await bench.engine.do(c.GetTask(task.card.id))
+            else:
+                with pytest.raises(AgentPaneError) as no_key:
+                    await bench.engine.do(c.HandOverConflict(task.card.id, {}))
+                assert no_key.value.code is ErrorCode.BACKEND_AUTH
+                ended = await bench.engine.do(c.CancelTask(task.card.id, confirmed=True))
+            assert (ended.card.resolving, ended.worktree) == (None, None)
             ref = (await bench.engine.do(c.ListRecoveries(None)))[0].ref
             assert git(repository, "show", f"{ref}:a.txt") == "half" and refs(repository) == ""
-            assert git(repository, "rev-parse", str(task.branch)) == task.snapshot
+            if act == "cancel":
+                assert git(repository, "rev-parse", str(task.branch)) == task.snapshot
 
 
 async def test_what_a_person_began_is_handed_over_as_it_lies_and_taken_back(data: Path, repository: Path) -> None:
@@ -218,6 +233,9 @@ async def test_what_a_person_began_is_handed_over_as_it_lies_and_taken_back(data
             handed = await bench.engine.do(c.HandOverConflict(task.card.id, server.environment))
             paused = await bench.until(handed, lambda now: now.runs[-1].status is RunStatus.PAUSED)
             assert (place(paused) / "a.txt").read_text() == "half\n" and len(paused.runs) == 2
+            with pytest.raises(AgentPaneError) as undecided:
+                await bench.engine.do(c.ResumeRun(task.card.id, finish=True, environment=server.environment))
+            assert undecided.value.details["paths"] == ["bin~main"]
             with pytest.raises(AgentPaneError) as not_here:
                 await bench.engine.do(c.WriteConflict(task.card.id))
             assert not_here.value.code is ErrorCode.TASK_NOT_WAITING_APPROVAL
@@ -235,7 +253,29 @@ async def test_what_a_person_began_is_handed_over_as_it_lies_and_taken_back(data
             assert (await bench.engine.do(c.Approve(task.card.id))).result is ApproveResult.MERGED
 
 
-@pytest.mark.parametrize("moment", ["before the files", "while they are written", "while it is set back"])
+async def test_when_the_agent_takes_the_targets_side_alone_nothing_is_left_and_the_card_can_come_back(
+    data: Path, repository: Path
+) -> None:
+    theirs = [use("Bash", command="printf 'main\\ntwo\\n' > a.txt; mv bin~main bin")]
+    with scripted(CARD, DONE, theirs, DONE) as server:
+        async with running(data, server.environment) as bench:
+            task = await conflicted(bench, repository)
+            handed = await bench.engine.do(c.HandOverConflict(task.card.id, server.environment))
+            nothing = await bench.until(handed, lambda now: now.card.code == ErrorCode.TASK_NO_DIFF)
+            assert nothing.card.resolving is not None and nothing.card.column is Column.IN_PROGRESS
+            back = await bench.engine.do(c.AbandonResolution(task.card.id))
+            assert (back.card.column, back.snapshot) == (Column.WAITING_APPROVAL, task.snapshot)
+            assert (place(back) / "a.txt").read_text() == "card\ntwo\n"
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param("before the files", marks=pytest.mark.long),
+        "while they are written",
+        "while it is set back",
+    ],
+)
 async def test_an_engine_that_ends_on_the_way_leaves_what_the_next_one_finishes(
     data: Path, repository: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
