@@ -5,14 +5,13 @@ Their own filters and line endings are in force here; hooks are not.
 
 from __future__ import annotations
 
-import asyncio
-import os
 from pathlib import Path
 
-from agentpane.domain.diff import decode_path, display_path, parse_raw, split_z
+from agentpane.domain.diff import display_path
 from agentpane.errors import ErrorCode
 from agentpane.worktrees.git import LONG_TIMEOUT, GitOutput, GitRunner, Place
-from agentpane.worktrees.places import Checkout, head_branch, hold_common_dir, objects_of
+from agentpane.worktrees.obstacles import deleted, in_the_way
+from agentpane.worktrees.places import Checkout, head_branch, hold_common_dir
 from agentpane.worktrees.values import MergeIntent, MergeRefused, Repository
 
 
@@ -39,6 +38,9 @@ async def fast_forward(
         return locked(checkout)
     if head_branch(checkout.git_dir) != intent.target:
         return None
+    brought_back = await deleted(git, repo, place, intent.old, intent.new)
+    if brought_back:
+        return _refused(checkout, intent, brought_back, GitOutput(1, b"", b""))
     # --no-overwrite-ignore: git would silently replace a file of the person's that it ignores.
     forward = await git.run(
         place, "merge", "--ff-only", "--no-overwrite-ignore", "--no-stat", "--quiet", "--no-autostash",
@@ -51,10 +53,10 @@ async def fast_forward(
         return CutShort()
     if lock_of(checkout.git_dir).exists():
         return locked(checkout)
-    in_the_way = await _in_the_way(git, repo, place, intent)
-    if not in_the_way and b"fast-forward" in forward.stderr:
+    blocked = await in_the_way(git, repo, place, intent.old, intent.new)
+    if not blocked and b"fast-forward" in forward.stderr:
         return None
-    return _refused(checkout, intent, in_the_way, forward)
+    return _refused(checkout, intent, blocked, forward)
 
 
 async def step_back(
@@ -66,9 +68,13 @@ async def step_back(
         return locked(checkout)
     if head_branch(checkout.git_dir) != intent.target:
         return None
-    in_the_way = await _in_the_way(git, repo, place, intent)
-    if in_the_way:
-        return _refused(checkout, intent, in_the_way, GitOutput(1, b"", b""))
+    # A file that was only touched is no edit, and git is told so, as `git merge` tells itself.
+    refreshed = await git.run(place, "update-index", "-q", "--refresh", ok=range(-64, 256), timeout=LONG_TIMEOUT)
+    if refreshed.exit_code < 0:
+        return CutShort()
+    blocked = await in_the_way(git, repo, place, intent.old, intent.new)
+    if blocked:
+        return _refused(checkout, intent, blocked, GitOutput(1, b"", b""))
     back = await _switch(git, place, intent.old, intent.new)
     if back.exit_code < 0:
         return CutShort()
@@ -115,33 +121,3 @@ def _refused(checkout: Checkout, intent: MergeIntent, paths: tuple[str, ...], sa
         f"Git would not move the checkout {checkout.path} forward: {reason} Nothing has been changed.",
         "Finish what is under way there, then approve again.",
     )
-
-
-async def _in_the_way(git: GitRunner, repo: Repository, place: Place, intent: MergeIntent) -> tuple[str, ...]:
-    """Files of the person's that the merge would write over: edited, staged, or in the place of a new file."""
-    objects = objects_of(repo)
-    listed = await git.run(
-        objects, "diff-tree", "-r", "--raw", "-z", "--no-abbrev", "--no-renames", intent.old, intent.new
-    )
-    changes = parse_raw(listed.stdout)
-    unstaged, staged = await asyncio.gather(
-        git.run(place, "diff-files", "--name-only", "-z", "--no-ext-diff", "--ignore-submodules=all"),
-        git.run(place, "diff-index", "--cached", "--name-only", "-z", "--no-ext-diff", "HEAD", "--"),
-    )
-    edited = {decode_path(name) for output in (unstaged, staged) for name in split_z(output.stdout)}
-    return await asyncio.to_thread(
-        lambda: tuple(
-            change.path
-            for change in changes
-            if change.path in edited or (change.status == "A" and _blocks(place.work_tree, change.path))
-        )
-    )
-
-
-def _blocks(root: Path | None, path: str) -> bool:
-    """Whether something of the person's lies where a new file would go, be it a file in the place of a folder."""
-    assert root is not None
-    if os.path.lexists(root / path):
-        return True
-    parents = Path(path).parents
-    return any(os.path.lexists(root / parent) and not os.path.isdir(root / parent) for parent in parents)

@@ -145,6 +145,15 @@ async def test_a_dirty_checkout_that_overlaps_is_refused_and_kept_byte_for_byte(
     assert (bench.repo.path / "new").read_bytes() == b"my own, untracked"
 
 
+async def test_a_file_that_the_person_has_deleted_is_not_brought_back(bench: Bench) -> None:
+    plan = await reviewed(bench)
+    (bench.repo.path / "src/app.py").unlink()
+    outcome = await bench.worktrees.merge(bench.repo, plan, Journal())
+    assert isinstance(outcome, MergeRefused)
+    assert (outcome.code, outcome.paths) == (ErrorCode.MERGE_CHECKOUT_DIRTY, ("src/app.py",))
+    assert git(bench.repo.path, "status", "--porcelain") == " D src/app.py"
+
+
 async def test_edits_that_do_not_overlap_are_kept_through_the_merge(bench: Bench) -> None:
     plan = await reviewed(bench)
     (bench.repo.path / "readme.md").write_text("mine\n")

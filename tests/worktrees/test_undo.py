@@ -54,6 +54,13 @@ async def test_a_merge_that_nothing_came_after_is_taken_back_exactly(
     assert isinstance(again, Merged) and again.commit != bench.base
 
 
+async def test_a_file_that_was_only_touched_stops_no_undo(bench: Bench) -> None:
+    plan = await merged(bench)
+    (bench.repo.path / "src/app.py").touch()
+    outcome = await bench.worktrees.undo(bench.repo, plan, Journal())
+    assert isinstance(outcome, Undone) and git(bench.repo.path, "status", "--porcelain") == ""
+
+
 async def test_edits_beside_it_stay_and_files_that_the_merge_deleted_come_back(bench: Bench) -> None:
     plan, home = await merged_with_a_deletion(bench), bench.repo.path
     (home / "readme.md").write_text("edited, not committed\n")
