@@ -63,7 +63,10 @@ def refs(repository: Path) -> str:
 
 @pytest.mark.parametrize(
     "strategy",
-    [MergeStrategy.MERGE, *(pytest.param(other, marks=pytest.mark.long) for other in ("squash", "ff"))],
+    [
+        MergeStrategy.MERGE,
+        *(pytest.param(other, marks=pytest.mark.long) for other in (MergeStrategy.SQUASH, MergeStrategy.FF)),
+    ],
 )
 async def test_the_agent_resolves_what_is_handed_to_it_and_the_result_merges_cleanly(
     data: Path, repository: Path, strategy: MergeStrategy
