@@ -22,7 +22,7 @@ from typing import Any
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.temporary import TemporaryFolder
 from agentpane.worktrees.child import GRACE, Child
-from agentpane.worktrees.config import ConfigCache, Pins
+from agentpane.worktrees.config import Config, ConfigCache, Pins
 from agentpane.worktrees.git_errors import EndlessError as EndlessError
 from agentpane.worktrees.git_errors import GitError as GitError
 from agentpane.worktrees.gitfiles import endless, endless_anywhere
@@ -172,11 +172,15 @@ class GitRunner:
 
     async def configuration(self, place: Place) -> Mapping[str, str]:
         """The configuration in force, the last value of each key."""
-        return (await self._pins(place)).values
+        return (await self._settings(place)).values()
 
     async def _pins(self, place: Place | None) -> Pins:
         if place is None:
             return Pins()
+        config = await self._settings(place)
+        return config.pins(place.own_filters, place.allowed_filters, (place.common_dir, place.work_tree))
+
+    async def _settings(self, place: Place) -> Config:
         git_dir, common_dir = self._folders(place)
         config = self._config.get(git_dir)
         if config is None:
@@ -189,7 +193,7 @@ class GitRunner:
         named = config.first_endless()
         if named is not None:
             raise EndlessError(named)
-        return config.pins(place.own_filters, place.allowed_filters, (place.common_dir, place.work_tree))
+        return config
 
     def _folders(self, place: Place) -> tuple[Path, Path]:
         """The git folder and the common folder that git is told of."""

@@ -10,7 +10,7 @@ import os
 import stat
 from pathlib import Path
 
-from agentpane.worktrees.places import head_branch, registered
+from agentpane.worktrees.places import head_branch, recorded_path, registered
 from agentpane.worktrees.values import Repository, Worktree
 
 MARK = "agentpane-mark"  # git keeps to itself what it does not know in a worktree's record
@@ -42,7 +42,7 @@ def why_no_record_of_ours(repo: Repository, worktree: Worktree) -> str | None:
     """The same for git's record alone."""
     if worktree.path == repo.path:
         return "it is the repository itself"
-    known = dict(registered(repo)).get(worktree.git_dir)
+    known = recorded_path(repo, worktree.git_dir)
     if known is None or worktree.git_dir.is_symlink():
         return f"it is not a worktree that {repo.path} has a record of"
     if known != worktree.path:
@@ -54,7 +54,7 @@ def why_no_record_of_ours(repo: Repository, worktree: Worktree) -> str | None:
 
 def moved_to(repo: Repository, worktree: Worktree) -> Path | None:
     """Where a worktree of ours is, when somebody has moved it with git."""
-    known = dict(registered(repo)).get(worktree.git_dir)
+    known = recorded_path(repo, worktree.git_dir)
     if known is None or known == worktree.path or not worktree.mark or mark_of(worktree.git_dir) != worktree.mark:
         return None
     there = Worktree(known, worktree.git_dir, worktree.branch, worktree.mark)

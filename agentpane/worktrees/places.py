@@ -122,6 +122,14 @@ def registered(repo: Repository) -> Iterator[tuple[Path, Path]]:
             yield folder / name, Path(os.path.normpath(folder / name / pointer)).parent
 
 
+def recorded_path(repo: Repository, git_dir: Path) -> Path | None:
+    """The path that the repository's record of a linked worktree leads to; None where that is no such record."""
+    if git_dir.parent != repo.common_dir / "worktrees":
+        return None
+    pointer = read_line(git_dir / "gitdir")
+    return Path(os.path.normpath(git_dir / pointer)).parent if pointer else None
+
+
 def registered_git_dir(repo: Repository, path: Path) -> Path | None:
     """The git folder of the linked worktree at exactly this path."""
     return next((git_dir for git_dir, known in registered(repo) if known == path), None)

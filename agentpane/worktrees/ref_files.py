@@ -7,6 +7,7 @@ kept out by the lock, and is never written over.
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -62,10 +63,9 @@ def are_files(repo: Repository, values: Mapping[str, str]) -> bool:
 def branches_beside(repo: Repository, branch: str) -> list[str]:
     """Every branch that may be in the way of `branch`, or of that name with a number: packed, and loose around it."""
     names = list(_packed(repo.common_dir, branch))
-    heads = repo.common_dir / "refs" / "heads"
-    for folder in (heads, (heads / branch).parent):
-        with suppress(OSError), os.scandir(folder) as entries:
-            prefix = os.path.relpath(folder, heads) + "/" if folder != heads else ""
+    heads = f"{repo.common_dir}/{HEADS}"
+    for prefix in {"", branch[: branch.rfind("/") + 1]}:
+        with suppress(OSError), os.scandir(heads + prefix) as entries:
             for entry in entries:
                 inside = "/*" if entry.is_dir(follow_symlinks=False) else ""
                 names.append(f"{prefix}{entry.name.removesuffix('.lock')}{inside}")
@@ -90,15 +90,15 @@ def _packed(common_dir: Path, branch: str) -> Iterator[str]:
 
 def make_branch(repo: Repository, branch: str, sha: str, by: Signature, message: str) -> None:
     """Make `branch` at `sha`. Raises RefTakenError, and OSError where it cannot be written; it is not there then."""
-    ref = repo.common_dir / "refs" / "heads" / branch
-    _make_folder(repo.common_dir, ref.parent)
+    top = os.fspath(repo.common_dir)
+    ref = f"{top}/{HEADS}{branch}"
+    _make_folders(top, f"{HEADS}{branch}")
     with _Lock(ref) as lock:
         if os.path.lexists(ref) or _in_the_way(repo.common_dir, branch):
             raise RefTakenError(branch)
         if by.logged:
-            log = repo.common_dir / "logs" / HEADS / branch
-            _make_folder(repo.common_dir, log.parent)
-            _append(log, by.line("0" * len(sha), sha, message))
+            _make_folders(top, f"logs/{HEADS}{branch}")
+            _append(f"{top}/logs/{HEADS}{branch}", by.line("0" * len(sha), sha, message))
         lock.write(f"{sha}\n")
 
 
@@ -113,26 +113,24 @@ def _in_the_way(common_dir: Path, branch: str) -> bool:
 
 def point_head(git_dir: Path, branch: str, sha: str, by: Signature) -> None:
     """Let a HEAD that is detached at `sha` name `branch`, which is there too."""
-    log = git_dir / "logs" / "HEAD"
-    with _Lock(git_dir / "HEAD") as lock:
-        if by.logged or log.exists():
-            log.parent.mkdir(exist_ok=True)
-            _append(log, by.line(sha, sha, f"checkout: moving from {sha} to {branch}"))
+    with _Lock(f"{git_dir}/HEAD") as lock:
+        if by.logged:
+            _make_folders(os.fspath(git_dir), "logs/HEAD")
+            _append(f"{git_dir}/logs/HEAD", by.line(sha, sha, f"checkout: moving from {sha} to {branch}"))
         lock.write(f"ref: {HEADS}{branch}\n")
 
 
 def detach_head(git_dir: Path, sha: str) -> None:
     """Take back what `point_head` did."""
-    with _Lock(git_dir / "HEAD") as lock:
+    with _Lock(f"{git_dir}/HEAD") as lock:
         lock.write(f"{sha}\n")
 
 
 class _Lock:
     """Git's lock on a file: its name with `.lock`, made new, which takes the file's place when it is written."""
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._lock = file.with_name(f"{file.name}.lock")
+    def __init__(self, file: str) -> None:
+        self._file, self._lock = file, f"{file}.lock"
         self._descriptor = -1
 
     def __enter__(self) -> _Lock:
@@ -151,14 +149,22 @@ class _Lock:
                 os.unlink(self._lock)
 
 
-def _make_folder(top: Path, folder: Path) -> None:
-    """Make a folder below `top` where it is missing. Raises NotADirectoryError when a link leads to it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if os.path.realpath(folder) != os.path.join(os.path.realpath(top), os.path.relpath(folder, top)):
-        raise NotADirectoryError(folder)
+def _make_folders(top: str, file: str) -> None:
+    """Make the folders between `top` and `file` where they are missing. Raises NotADirectoryError for a link."""
+    folder = top
+    for part in file.split("/")[:-1]:
+        folder = f"{folder}/{part}"
+        try:
+            kind = os.lstat(folder).st_mode
+        except FileNotFoundError:
+            with suppress(FileExistsError):
+                os.mkdir(folder)
+            kind = os.lstat(folder).st_mode
+        if not stat.S_ISDIR(kind):
+            raise NotADirectoryError(folder)
 
 
-def _append(log: Path, line: bytes) -> None:
+def _append(log: str, line: bytes) -> None:
     descriptor = os.open(log, _APPEND, 0o666)
     try:
         os.write(descriptor, line)
