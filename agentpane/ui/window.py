@@ -30,7 +30,7 @@ from agentpane.ui.rail import Rail
 from agentpane.ui.sheet import open_sheet
 from agentpane.ui.strips import Strips
 from agentpane.ui.theme import Look
-from agentpane.ui.worktree_words import found_words, wrong
+from agentpane.ui.worktree_words import expiring_words, found_words, wrong
 
 if TYPE_CHECKING:
     from agentpane.ui.flows import Flows
@@ -204,6 +204,9 @@ class MainWindow(QMainWindow):
     def _event(self, event: object) -> None:
         if isinstance(event, events.WindowRaised):
             self.come_to_front()
+        elif isinstance(event, events.RecoveriesExpiring):
+            look = (self.tr("Look"), self.places.show_worktrees)
+            self.desk.toasts.say(expiring_words(event.recoveries), "note", look)
 
     def come_to_front(self) -> None:
         self.setWindowState(self.windowState() & ~Qt.WindowState.WindowMinimized)

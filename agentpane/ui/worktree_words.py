@@ -103,6 +103,14 @@ def recovery_facts(kept: RecoverySnapshot) -> str:
     return "  ·  ".join((files, figures.size(kept.size_bytes), figures.ago(kept.created_at), goes))
 
 
+def expiring_words(kept: tuple[RecoverySnapshot, ...]) -> str:
+    """That the recovery bin is about to let go of something."""
+    first = min((one.expires_at for one in kept), default=datetime.now(UTC))
+    left = figures.rough((first - datetime.now(UTC)).total_seconds())
+    words = tr("{0} recovery snapshot goes in {1}."), tr("{0} recovery snapshots go, the first in {1}.")
+    return words[len(kept) != 1].format(figures.count(len(kept)), left)
+
+
 def wrong(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
     """Those findings that are more than worth knowing."""
     return tuple(finding for finding in findings if not finding.notice)

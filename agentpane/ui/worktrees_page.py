@@ -182,7 +182,8 @@ class WorktreesPage(QWidget):
         self.findings.act.setVisible(len(_mendable(report.findings)) > 1)
 
     def _event(self, event: object) -> None:
-        if isinstance(event, events.TaskChanged | events.TaskRemoved) and self.isVisible():
+        changes = events.TaskChanged | events.TaskRemoved | events.RecoveriesChanged
+        if isinstance(event, changes) and self.isVisible():
             self._later.ask_if_idle()
 
     def _fill_projects(self) -> None:

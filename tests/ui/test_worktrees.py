@@ -166,3 +166,14 @@ def test_nothing_on_the_page_is_wider_than_it(stage: Stage, width: int) -> None:
         widget = stage.find(name)
         right = widget.mapTo(page, widget.rect().topRight()).x()
         assert right < page.width(), name
+
+
+def test_what_leaves_the_bin_soon_is_said_and_the_page_follows_the_bin(stage: Stage) -> None:
+    filled(stage)
+    kept = stage.engine.recoveries["r1"]
+    stage.engine.publish(events.RecoveriesExpiring((kept,)))
+    stage.until(lambda: stage.shown("toast"))
+    assert stage.text("toast") == "1 recovery snapshot goes in 27 days."
+    del stage.engine.recoveries["r1"]
+    stage.engine.publish(events.RecoveriesChanged(kept.project_id))
+    stage.until(lambda: not stage.shown("recovery.r1"))
