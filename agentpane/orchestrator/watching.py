@@ -41,6 +41,7 @@ class Watching:
         self._watched: dict[ProjectId, Watched] = {}
         self._marks: dict[tuple[ProjectId, Watched], str | None] = {}  # where each branch was at the last look
         self._watch: _Watch | None = None
+        self._missed = False  # a folder was gone at the last try
 
     def subscribe(self, listener: Listener) -> None:
         """Call `listener`, on the loop, whenever a project's base branch may have moved. It may not raise or wait."""
@@ -83,23 +84,41 @@ class Watching:
         while True:
             await self._news.wait()
             self._news.clear()
-            wanted = await self._look()
-            if self._watch is not None and self._watch.serves(wanted):
-                continue
-            self._stop()
-            if not wanted:
-                continue
-            watch = _Watch(wanted, asyncio.get_running_loop(), self._news.set)
-            problem = await watch.started()
+            try:
+                problem = await self._catch_up()
+            except Exception as bug:
+                # What is only watched for foresight's sake may not take the runs down with it.
+                log.exception("the watching of base branches failed")
+                problem = bug
             if problem is None:
-                self._watch = watch
-                self._news.set()  # what happened before it watched
                 continue
             log.warning("base branches cannot be watched for now: %s", problem)
             with suppress(TimeoutError):
-                async with asyncio.timeout(1.0 if isinstance(problem, FileNotFoundError) else RETRY_S):
+                async with asyncio.timeout(RETRY_S):
                     await self._news.wait()
             self._news.set()
+
+    async def _catch_up(self) -> Exception | None:
+        """Look at every branch, and let the system watch what there is to watch. Returns why it does not."""
+        wanted = await self._look()
+        watch = self._watch
+        if watch is not None and watch.serves(wanted):
+            return None
+        self._stop()
+        if watch is not None and watch.problem is not None:
+            return watch.problem
+        if not wanted:
+            return None
+        watch = _Watch(wanted, asyncio.get_running_loop(), self._news.set)
+        problem = await watch.started()
+        at_once = isinstance(problem, FileNotFoundError) and not self._missed  # a folder has gone since the look
+        self._missed = at_once
+        if problem is None:
+            self._watch = watch
+        if problem is None or at_once:
+            self._news.set()  # look at what happened before it watched
+            return None
+        return problem
 
     async def _look(self) -> Mapping[ProjectId, BranchPlaces]:
         """Say which branches have moved since the last look, and what there is to watch now."""
@@ -142,6 +161,7 @@ class _Watch:
         self._loop = loop
         self._changed = changed
         self._end = threading.Event()
+        self.problem: Exception | None = None  # why it has stopped by itself
         self._broken = False  # one of the folders is gone, and what is there in its place is not watched
         self._start: asyncio.Future[Exception | None] = loop.create_future()
         # Not a daemon: the interpreter waits for it, and no thread is left inside of foreign code at its end.
@@ -168,7 +188,7 @@ class _Watch:
 
         try:
             notifier = RustNotify(sorted(self._paths), False, False, 0, False, True)
-        except (OSError, RuntimeError) as problem:
+        except (OSError, RuntimeError, ValueError) as problem:  # the last: a name that is not UTF-8
             self._tell(self._started, problem)
             return
         self._tell(self._started, None)
@@ -177,7 +197,7 @@ class _Watch:
                 try:
                     changes = notifier.watch(GATHER_MS, STEP_MS, 0, self._end)
                 except (OSError, RuntimeError) as problem:
-                    log.warning("the watching of base branches begins anew: %s", problem)
+                    self.problem = problem
                     self._broken = True
                     self._tell(self._changed)
                     return
