@@ -153,7 +153,7 @@ async def _merged_tree(
     try:
         settled = await _settled_by_history(git, repo, plan, old)
     finally:
-        await asyncio.wait({trees})
+        await asyncio.gather(trees, return_exceptions=True)
     if settled is not None:
         return settled
     merged = trees.result()

@@ -47,10 +47,7 @@ async def open_repository(git: GitRunner, path: Path, allowed_filters: frozenset
             ErrorCode.PROJECT_PATH_INVALID, f"{path} {what}.", "Give the path of a folder that is a git repository."
         )
     whole = Path(os.path.realpath(path))
-    for folder in (whole, whole / ".git"):  # a bare repository, or its checkout
-        found = endless(folder, folder, None)
-        if found is not None:
-            raise EndlessError(found)
+    _refuse_endless(whole)
     root, git_dir, common_dir, bare = await asyncio.to_thread(_locate, whole)
     place = Place(git_dir, common_dir, None if bare else root)
     try:
@@ -74,12 +71,29 @@ async def open_repository(git: GitRunner, path: Path, allowed_filters: frozenset
     return repo
 
 
+def _refuse_endless(path: Path) -> None:
+    """Raises EndlessError for a pipe among what is read to open a repository: a bare one, a checkout, a worktree."""
+    linked = path / read_line(path / ".git").removeprefix("gitdir: ")
+    for folder in (path, path / ".git", linked, linked / read_line(linked / "commondir")):
+        found = endless(folder, folder, None)
+        if found is not None:
+            raise EndlessError(found)
+
+
 def _locate(path: Path) -> tuple[Path, Path, Path, bool]:
     # Half a second of imports that a window without a new project never needs.
-    from git import InvalidGitRepositoryError, NoSuchPathError, Repo
+    from git import GitConfigParser, InvalidGitRepositoryError, NoSuchPathError, Repo
+    from git.types import PathLike
+
+    class WithoutIncludes(Repo):
+        """Reads the repository's own configuration alone: an included file may be anything, a pipe among it."""
+
+        def _config_reader(self, config_level: object = None, git_dir: PathLike | None = None) -> GitConfigParser:
+            file = self._get_config_path("repository", git_dir)
+            return GitConfigParser(file, read_only=True, merge_includes=False)
 
     try:
-        with Repo(path, expand_vars=False) as found:
+        with WithoutIncludes(path, expand_vars=False) as found:
             git_dir, common_dir = Path(os.path.realpath(found.git_dir)), Path(os.path.realpath(found.common_dir))
             bare = found.bare
             root = git_dir if bare or found.working_tree_dir is None else Path(os.path.realpath(found.working_tree_dir))

@@ -84,4 +84,12 @@ def test_gitpython_is_used_for_opening_alone() -> None:
                 used.setdefault(str(path), set()).update(name.name for name in node.names)
             if isinstance(node, ast.Import) and any(name.name.split(".")[0] in {"git", "gitdb"} for name in node.names):
                 used.setdefault(str(path), set()).add("*")
-    assert used == {"worktrees/repository.py": {"InvalidGitRepositoryError", "NoSuchPathError", "Repo"}}
+    assert used == {
+        "worktrees/repository.py": {
+            "GitConfigParser",
+            "InvalidGitRepositoryError",
+            "NoSuchPathError",
+            "PathLike",
+            "Repo",
+        }
+    }
