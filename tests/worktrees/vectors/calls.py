@@ -1,0 +1,198 @@
+"""Everything that the engine does with git, each answered in a form that is the same wherever nothing is planted."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from agentpane.worktrees import (
+    CreatedWorktree,
+    Merged,
+    MergeIntent,
+    MergePlan,
+    MergeRefused,
+    Recovery,
+    Repository,
+    Snapshot,
+    UndoPlan,
+    WorktreePlan,
+    Worktrees,
+)
+
+from .scene import BRANCH, Scene
+
+FILES = ("readme.md", "src/app.py", "notes.txt", "new.txt", "late.txt")  # what answers are about
+Answer = object
+
+
+class Refused(Exception):
+    """The engine answered that it would not; its words are for the person."""
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """Where a call is made."""
+
+    scene: Scene
+    git: Worktrees
+
+    @property
+    def repo(self) -> Repository:
+        return self.scene.repository
+
+    async def contents(self, commit: str) -> dict[str, bytes | None]:
+        return {path: await self.git.read_file(self.repo, commit, path) for path in FILES}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    name: str
+    make: Callable[[At], Awaitable[Answer]]
+
+
+async def _no_journal(intent: MergeIntent) -> None:
+    return None
+
+
+def _on_disk(root: Path) -> dict[str, bytes | None]:
+    return {path: (root / path).read_bytes() if (root / path).is_file() else None for path in FILES}
+
+
+async def _open(at: At) -> Answer:
+    opened = await at.git.open_repository(at.scene.repo)
+    return opened == at.repo, (await at.git.base_branch(opened, "release")).sha == at.scene.first
+
+
+async def _read(at: At) -> Answer:
+    tree = await at.git.list_tree(at.repo, at.scene.reviewed, "")
+    base = await at.git.merge_base(at.repo, "main", at.scene.reviewed)
+    return tree, base, await at.contents(at.scene.reviewed), await at.git.branch_tip(at.repo, "release")
+
+
+async def _differences(at: At) -> Answer:
+    between = at.repo, at.scene.first, at.scene.reviewed
+    files = [(one.path, one.status, one.binary, one.added) for one in await at.git.diff_files(*between)]
+    patch = b"".join([chunk async for chunk in at.git.diff_patch(*between)])
+    return files, await at.git.diff_stat(*between), patch
+
+
+async def _list(at: At) -> Answer:
+    listed = await at.git.list_worktrees(at.repo)
+    found = await at.git.find_worktree(at.repo, at.scene.tree)
+    return found.git_dir == at.scene.git_dir, [one.path for one in listed][:1] == [at.scene.repo]
+
+
+async def _snapshot(at: At) -> Answer:
+    (at.scene.tree / "late.txt").write_text("late\n")
+    made = await at.git.snapshot(at.repo, at.scene.worktree, at.scene.first, "run1", "Snapshot", (".env",))
+    assert isinstance(made, Snapshot), made
+    between = at.repo, at.scene.first, made.sha
+    shown = [one.path for one in await at.git.diff_files(*between) if one.path in FILES]
+    on_branch = await at.git.branch_tip(at.repo, BRANCH) == made.sha
+    return shown, await at.contents(made.sha), on_branch, await at.git.branch_tip(at.repo, "main") == made.sha
+
+
+async def _recovery(at: At) -> Answer:
+    (at.scene.tree / "late.txt").write_text("kept\n")
+    kept = await at.git.recovery_snapshot(at.repo, at.scene.worktree, "r1", (".env",))
+    assert isinstance(kept, Recovery), kept
+    return await at.contents(kept.sha)
+
+
+async def _created(at: At, made: CreatedWorktree) -> Answer:
+    on_disk = _on_disk(made.path)
+    copied = (made.path / ".env").is_file()
+    await at.git.remove_worktree(at.repo, made.worktree, at.scene.first)
+    return on_disk, copied, made.path.exists(), await at.git.branch_tip(at.repo, made.branch)
+
+
+async def _create(at: At) -> Answer:
+    plan = WorktreePlan(at.scene.tree.with_name("two"), "agentpane/two-abc123", at.scene.first, (".env",))
+    return await _created(at, await at.git.create_worktree(at.repo, plan))
+
+
+async def _attach(at: At) -> Answer:
+    await at.git.restore_branch(at.repo, "attached", at.scene.first)
+    path = at.scene.tree.with_name("three")
+    return await _created(at, await at.git.attach_worktree(at.repo, path, "attached", (), "mark-of-three"))
+
+
+async def _remove(at: At) -> Answer:
+    await at.git.remove_worktree(at.repo, at.scene.worktree)
+    await at.git.empty_trash(at.repo)
+    return at.scene.tree.exists(), at.scene.git_dir.exists()
+
+
+def _merge(target: str, strategy: str) -> Callable[[At], Awaitable[Answer]]:
+    async def make(at: At) -> Answer:
+        plan = MergePlan(target, at.scene.reviewed, target, strategy, "Merge", at.scene.first)
+        outcome = await at.git.merge(at.repo, plan, _no_journal)
+        if isinstance(outcome, MergeRefused):
+            raise Refused(outcome.message)
+        tip = await at.git.branch_tip(at.repo, target)
+        return type(outcome).__name__, tip == getattr(outcome, "commit", ""), await at.contents(str(tip))
+
+    return make
+
+
+def _undo(target: str) -> Callable[[At], Awaitable[Answer]]:
+    async def make(at: At) -> Answer:
+        plan = UndoPlan(target, at.scene.first, at.scene.merged, at.scene.reviewed, target, "Undo")
+        undone = await at.git.undo(at.repo, plan, _no_journal)
+        if isinstance(undone, MergeRefused):
+            raise Refused(undone.message)
+        return undone.exact, await at.contents(str(await at.git.branch_tip(at.repo, target)))
+
+    return make
+
+
+async def _undo_checkout(at: At) -> Answer:
+    """A merge into the person's checkout, and back."""
+    plan = MergePlan("main", at.scene.reviewed, "main", "merge", "Merge", at.scene.first)
+    merged = await at.git.merge(at.repo, plan, _no_journal)
+    if not isinstance(merged, Merged):
+        raise Refused(getattr(merged, "message", "conflicts"))
+    there, old = _on_disk(at.scene.repo), merged.old_target
+    back = UndoPlan("main", old, merged.commit, at.scene.reviewed, "main", "Undo")
+    undone = await at.git.undo(at.repo, back, _no_journal)
+    if isinstance(undone, MergeRefused):
+        raise Refused(undone.message)
+    return type(undone).__name__, there, _on_disk(at.scene.repo), await at.git.branch_tip(at.repo, "main") == old
+
+
+async def _recover_merge(at: At) -> Answer:
+    """A merge into the person's checkout of which only the first file had been written."""
+    scene = at.scene
+    intent = MergeIntent("parked", "parked", scene.first, scene.merged, scene.reviewed, None, None)
+    nothing = await at.git.recover_merge(at.repo, intent)
+    (scene.repo / "new.txt").write_text("ne")
+    checked_out = MergeIntent("main", "main", scene.person, scene.ready, scene.reviewed, scene.repo, scene.common)
+    begun = await at.git.recover_merge(at.repo, checked_out)
+    return nothing.outcome, begun.outcome, _on_disk(at.scene.repo)
+
+
+async def _make_repository(at: At) -> Answer:
+    made = await at.git.make_repository(at.scene.root / "sample", {"a.txt": b"a\n"}, "First")
+    return await at.git.list_tree(made, "main", ""), made.bare
+
+
+CALLS = (
+    Call("opening the repository", _open),
+    Call("reading commits and their files", _read),
+    Call("showing what differs", _differences),
+    Call("listing worktrees", _list),
+    Call("the snapshot for review", _snapshot),
+    Call("the recovery snapshot", _recovery),
+    Call("making a worktree and taking it away", _create),
+    Call("a worktree for a branch that exists", _attach),
+    Call("merging into another branch", _merge("release", "merge")),
+    Call("merging as one commit", _merge("squash", "squash")),
+    Call("fast-forwarding", _merge("forward", "ff")),
+    Call("undoing exactly", _undo("done")),
+    Call("undoing by a commit", _undo("gone-on")),
+    Call("merging into the person's checkout, and undoing that", _undo_checkout),
+    Call("settling a merge that was cut short", _recover_merge),
+    Call("making a repository", _make_repository),
+    Call("taking the agent's worktree away", _remove),
+)

@@ -1,0 +1,1 @@
+"""The vectors, a module for each kind of thing that is planted."""
