@@ -107,6 +107,7 @@ class Restoring:
         """Make the worktree and lay the work out; what cannot be done whole is taken back."""
         git = self.core.git
         made: CreatedWorktree | None = None
+        new_branch = await git.branch_tip(repository, row.branch) is None
         try:
             if task is None:
                 plan = WorktreePlan(Path(row.path), row.branch, kept.parent, (), row.id)
@@ -117,7 +118,7 @@ class Restoring:
             await git.lay_out_recovery(repository, made.worktree, kept.parent, kept.sha)
         except BaseException as error:
             if made is not None:
-                await git.remove_worktree(repository, made.worktree, kept.parent if task is None else None)
+                await git.remove_worktree(repository, made.worktree, kept.parent if new_branch else None)
             words = error.message if isinstance(error, AgentPaneError) else "It was stopped while it was restored."
             now = self.core.clock.now()
             gone = {"status": WorktreeStatus.REMOVED, "removed_at": now, "last_error": words}

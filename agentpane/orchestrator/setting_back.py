@@ -72,6 +72,9 @@ class SettingBack:
         project = await self.core.db.read(projects.get, task.card.project_id)
         repository = await self.core.git.open_repository(Path(project.path))
         worktree = as_worktree(row)
+        if await self.core.git.branch_tip(repository, row.branch) is None and row.base_sha is not None:
+            # A worktree whose branch is gone has no HEAD to compare with.
+            await self.core.git.restore_branch(repository, row.branch, row.base_sha)
         kept: list[str | None] = []
 
         async def keep(also: tuple[str, ...]) -> None:

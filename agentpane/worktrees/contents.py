@@ -32,6 +32,7 @@ class Listing:
     paths: tuple[str, ...]  # files that were changed, added or removed
     nested: tuple[str, ...]  # repositories inside the worktree, which git would record as bare pointers
     special: tuple[str, ...] = ()  # pipes and the like in the place of files, which git cannot store
+    closed: bool = False  # there are folders that git may not look into
 
     def without(self, excluded: Iterable[str]) -> Listing:
         """The same without these files and what lies in these folders."""
@@ -44,6 +45,7 @@ class Listing:
             tuple(path for path in self.paths if path not in files and not path.startswith(folders)),
             tuple(path for path in self.nested if path not in files and not f"{path}/".startswith(folders)),
             tuple(path for path in self.special if path not in files and not path.startswith(folders)),
+            self.closed,
         )
 
 
@@ -96,7 +98,8 @@ async def list_changes(git: GitRunner, place: Place, index: Path) -> Listing:
     names = [decode_path(name) for name in split_z(others.stdout)]
     paths.update(name for name in names if not name.endswith("/"))
     nested = sorted(name.rstrip("/") for name in names if name.endswith("/"))
-    return Listing(tuple(sorted(paths - special)), tuple(nested), tuple(sorted(special)))
+    closed = b"could not open directory" in others.stderr
+    return Listing(tuple(sorted(paths - special)), tuple(nested), tuple(sorted(special)), closed)
 
 
 def _special(root: Path | None, paths: Iterable[str]) -> set[str]:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from agentpane.domain.diff import FileChange, parse_raw
+from agentpane.domain.diff import FileChange, decode_path, parse_raw, split_z
 from agentpane.domain.gitpaths import MalformedGitOutputError
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.worktrees import contents, exact
@@ -33,9 +33,10 @@ async def recovery_snapshot(
 ) -> Recovery | None:
     """Commit tracked, untracked and the listed ignored files byte for byte under a ref of their own, on top of HEAD.
 
-    Neither the worktree nor its index nor its branch changes. A repository that the agent made inside is
-    kept as files, without its own history. None when nothing differs from HEAD, and its branch holds HEAD.
-    Raises WORKTREE_NOT_FOUND, or WORKTREE_REMOVAL_FAILED for a file that cannot be read.
+    Neither the worktree nor its index nor its branch changes. A repository that the agent made inside, and a
+    submodule that is checked out, are kept as files, without their own history.
+    None when nothing differs from HEAD, and its branch holds HEAD.
+    Raises WORKTREE_NOT_FOUND, or WORKTREE_REMOVAL_FAILED for a file or a folder that cannot be read.
     """
     known = worktree if isinstance(worktree, Worktree) else await asyncio.to_thread(find_worktree, repo, worktree)
     place = inside(repo, known)
@@ -55,7 +56,10 @@ async def _taken(
         await contents.start_index(git, place, index, head)
         await contents.refresh(git, place, index)
         listing = await contents.list_changes(git, place, index)
-        extra = await asyncio.to_thread(_files, known.path, (*listing.nested, *listed))
+        if listing.closed:
+            raise _closed(known)
+        within = (*listing.nested, *await _submodules(git, place, index), *listed)
+        extra = await asyncio.to_thread(_files, known.path, within)
         paths = sorted({*listing.paths, *extra})
         modes = await exact.store(git, place, index, folder, paths, "0" * len(head))
         tree = await contents.write_tree(git, place, index)
@@ -69,6 +73,28 @@ async def _taken(
     changes = await changes_of(git, repo, head, commit)
     found = await exact.sizes(git, objects_of(repo), exact.blobs_of(changes))
     return Recovery(ref, commit, head, len(changes), sum(found.values()))
+
+
+def _closed(worktree: Worktree) -> AgentPaneError:
+    return AgentPaneError(
+        ErrorCode.WORKTREE_REMOVAL_FAILED,
+        "There are folders in the worktree that cannot be looked into, so what they hold cannot be kept in the "
+        "recovery bin. Nothing was discarded.",
+        f"Make them readable: chmod -R u+rX {worktree.path}. Then try again.",
+        {"path": str(worktree.path)},
+    )
+
+
+async def _submodules(git: GitRunner, place: Place, index: Path) -> list[str]:
+    """Submodules that somebody has checked out here: what they hold is kept as files, too."""
+    assert place.work_tree is not None
+    staged = await git.run(place, "ls-files", "--stage", "-z", index=index)
+    entries = (record.partition(b"\t") for record in split_z(staged.stdout) if record.startswith(b"160000 "))
+    return [
+        path
+        for path in (decode_path(name) for _, _, name in entries)
+        if os.path.lexists(place.work_tree / path / ".git")
+    ]
 
 
 async def changes_of(git: GitRunner, repo: Repository, parent: str, commit: str) -> tuple[FileChange, ...]:

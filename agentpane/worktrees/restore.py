@@ -37,7 +37,7 @@ async def set_back(
         await contents.refresh(git, place, index)
         listing = (await contents.list_changes(git, place, index)).without(stays)
         known = await _known(git, repo, worktree, index)
-        wanted = [path for path in listing.paths if path in known]
+        wanted = [path for path in (*listing.paths, *listing.special) if path in known]
         surplus = [path for path in listing.paths if path not in known]
         await keep(await asyncio.to_thread(_in_the_way, worktree.path, wanted))
         names = b"".join(encode_path(path) + b"\0" for path in wanted)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from agentpane.api import commands as c
+from agentpane.domain.agents import AgentConfig, BackendName
 from agentpane.domain.board import Column
 from agentpane.domain.projects import Project
 from agentpane.domain.recoveries import RecoverySnapshot
@@ -92,6 +93,19 @@ async def test_each_turn_that_changed_files_is_kept_and_the_worktree_can_be_set_
             assert [file.path for file in diff.files] == ["one.txt", "three.txt"]
             assert await refusal(bench, c.ResetWorktree(done.card.id, first.sha)) is ErrorCode.TASK_NOT_IN_COLUMN
             assert (await bench.engine.do(c.VerifyAudit())).ok
+
+
+async def test_what_a_plain_command_leaves_is_kept_without_files_that_are_too_large(
+    data: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agentpane.worktrees.turns.LARGEST_FILE", 50)
+    async with running(data, {}) as bench:
+        project = await limited(bench, repository, 9)
+        config = AgentConfig(command="echo x > made.txt; head -c 60 /dev/zero > big")
+        await bench.engine.do(c.AddAgent(project.id, "Plain", BackendName.COMMAND, config=config))
+        task = await bench.reviewed(await bench.start(await bench.card(project), agent="Plain"))
+        (kept,) = await bench.engine.do(c.ListTurns(task.card.id))
+        assert (kept.turn, kept.files, kept.added, kept.left_out) == (1, 1, 1, ("big",))
 
 
 async def test_an_agent_that_begins_anew_finds_the_worktree_as_its_work_began(data: Path, repository: Path) -> None:

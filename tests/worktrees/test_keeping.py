@@ -107,6 +107,46 @@ async def test_what_was_kept_is_laid_out_byte_for_byte_with_modes_and_links_and_
     assert kept.size == sum(map(len, contents))  # each content counted once
 
 
+async def test_what_a_checked_out_submodule_holds_is_kept_as_files(
+    worktrees: Worktrees, repo: Repository, tmp_path: Path
+) -> None:
+    library = await worktrees.make_repository(tmp_path / "library", {"lib.c": b"int x;\n"}, "First\n")
+    allowed = ("-c", "protocol.file.allow=always")
+    git(repo.path, *allowed, "submodule", "--quiet", "add", str(library.path), "vendor/lib")
+    git(repo.path, "commit", "-q", "-m", "A submodule")
+    bench = await bench_of(worktrees, repo)
+    assert await worktrees.recovery_snapshot(repo, bench.made.worktree, "none") is None  # it is not checked out
+    git(bench.path, *allowed, "submodule", "--quiet", "update", "--init")
+    (bench.path / "vendor" / "lib" / "lib.c").write_text("int changed;\n")
+    (bench.path / "vendor" / "lib" / "new.c").write_text("int y;\n")
+    path = await laid_out(bench, await keep(bench))
+    assert (path / "vendor" / "lib" / "lib.c").read_text() == "int changed;\n"
+    assert (path / "vendor" / "lib" / "new.c").read_text() == "int y;\n"
+
+
+async def test_a_folder_that_cannot_be_looked_into_stops_whoever_wanted_to_discard_it(
+    repo: Repository, tmp_path: Path
+) -> None:
+    """A git without the rights of root, which a folder of mode 000 keeps out as it does any other user's."""
+    plain = tmp_path / "git"
+    drop = "setpriv --inh-caps=-all --bounding-set=-dac_override,-dac_read_search " if os.geteuid() == 0 else ""
+    plain.write_text(f'#!/bin/sh\nexec {drop}git "$@"\n')
+    plain.chmod(0o755)
+    worktrees = Worktrees(str(plain))
+    try:
+        bench = await bench_of(worktrees, repo)
+        (bench.path / "closed").mkdir()
+        (bench.path / "closed" / "work").write_text("precious")
+        (bench.path / "closed").chmod(0)
+        with pytest.raises(AgentPaneError) as caught:
+            await keep(bench)
+        assert caught.value.code is ErrorCode.WORKTREE_REMOVAL_FAILED
+        (bench.path / "closed").chmod(0o700)
+        assert git(repo.path, "show", f"{(await keep(bench)).sha}:closed/work") == "precious"
+    finally:
+        await worktrees.close()
+
+
 async def test_a_large_file_comes_back_in_pieces(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agentpane.worktrees.exact.AT_ONCE", 1_000)
     for name, size in (("a", 900), ("b", 900), ("large", 300_000), ("z", 10)):
