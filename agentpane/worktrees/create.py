@@ -18,7 +18,7 @@ from agentpane.worktrees import exclude
 from agentpane.worktrees.ageing import age_files
 from agentpane.worktrees.copying import copy_listed
 from agentpane.worktrees.git import LONG_TIMEOUT, GitError, GitRunner
-from agentpane.worktrees.identity import leave_mark, points_to
+from agentpane.worktrees.identity import leave_mark, mark_of, points_to
 from agentpane.worktrees.places import inside, objects_of, registered_git_dir
 from agentpane.worktrees.values import CreatedWorktree, Repository, Worktree, WorktreePlan
 
@@ -61,6 +61,7 @@ async def attach_worktree(
     """Make a worktree for a branch that exists. Raises WORKTREE_CREATION_FAILED; the branch is never touched."""
     async with lock:
         path, parents = await asyncio.to_thread(_prepare, path)
+        await asyncio.to_thread(_check_record, repo, path, mark)
         try:
             # Twice: a record of a folder that was deleted may still be there, and may be locked.
             await _add(git, repo, "--force", "--force", "--", str(path), branch)
@@ -99,6 +100,17 @@ async def set_to(git: GitRunner, repo: Repository, worktree: Worktree, commit: s
     await git.run(inside(repo, worktree), *reset, config=config, timeout=LONG_TIMEOUT, gently=gently)
     hash_size = 20 if repo.object_format == "sha1" else 32
     await asyncio.to_thread(age_files, worktree.path, worktree.git_dir / "index", hash_size, careful=gently)
+
+
+def _check_record(repo: Repository, path: Path, mark: str) -> None:
+    """Somebody else's worktree may be known at this path while its disk is away."""
+    known = registered_git_dir(repo, path)
+    if known is not None and mark_of(known) != mark:
+        raise AgentPaneError(
+            ErrorCode.WORKTREE_CREATION_FAILED,
+            f"Git has a record of another worktree at {path}, which AgentPane did not make.",
+            "If that worktree is gone for good, `git worktree prune` forgets it; then try again.",
+        )
 
 
 async def _branches(git: GitRunner, repo: Repository) -> list[str]:

@@ -18,7 +18,7 @@ from agentpane.domain.diff import decode_path
 from agentpane.worktrees import identity
 from agentpane.worktrees.git import GitRunner
 from agentpane.worktrees.places import head_branch, objects_of, registered
-from agentpane.worktrees.remove import empty, trash_folder
+from agentpane.worktrees.remove import empty, left_in_trash
 from agentpane.worktrees.values import Repository, Worktree
 
 OURS = "refs/agentpane/"
@@ -140,8 +140,7 @@ def _locks(repo: Repository, git_dirs: tuple[Path, ...]) -> Iterator[Path]:
 
 
 def _trash(repo: Repository, root: Path) -> Iterator[Path]:
-    with suppress(OSError):
-        yield from sorted(trash_folder(repo).iterdir())
+    yield from left_in_trash(repo)
     with suppress(OSError):
         for folder in sorted(root.iterdir()):
             if _BESIDE.fullmatch(folder.name) and not folder.is_symlink():

@@ -6,7 +6,9 @@ Only what `identity` finds to be ours is ever touched.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import re
 import secrets
 import shutil
 from contextlib import suppress
@@ -19,6 +21,8 @@ from agentpane.worktrees.identity import why_not_its_folder, why_not_ours
 from agentpane.worktrees.places import checkouts, objects_of
 from agentpane.worktrees.repository import branch_tip
 from agentpane.worktrees.values import ListedWorktree, Repository, Worktree
+
+_NAME = re.compile(r"[0-9a-f]{16}")
 
 
 async def remove_worktree(
@@ -48,7 +52,7 @@ def _set_aside(repo: Repository, worktree: Worktree) -> tuple[Path, ...]:
     folder = _to_trash(repo, worktree)
     record = trash_folder(repo) / secrets.token_hex(8)
     try:
-        record.parent.mkdir(parents=True, exist_ok=True)
+        _make_trash(repo)
         os.rename(worktree.git_dir, record)
     except OSError as error:
         if folder is not None:
@@ -78,7 +82,7 @@ def _renamed(repo: Repository, path: Path) -> Path | None:
     name = secrets.token_hex(8)
     bin_ = trash_folder(repo)
     try:
-        bin_.mkdir(parents=True, exist_ok=True)
+        _make_trash(repo)
         os.rename(path, bin_ / name)
         return bin_ / name
     except OSError:
@@ -94,9 +98,31 @@ def trash_folder(repo: Repository) -> Path:
     return repo.common_dir / "agentpane" / "trash"
 
 
+def _make_trash(repo: Repository) -> None:
+    trash_folder(repo).mkdir(parents=True, exist_ok=True)
+    if not _is_own(trash_folder(repo)):
+        raise OSError(errno.ELOOP, "a link leads to the repository's trash")
+
+
+def _is_own(folder: Path) -> bool:
+    return os.path.realpath(folder) == str(folder)
+
+
+def left_in_trash(repo: Repository) -> tuple[Path, ...]:
+    """The folders that were put into the trash; none where a link leads there, and none by another name."""
+    if not _is_own(trash_folder(repo)):
+        return ()
+    try:
+        with os.scandir(trash_folder(repo)) as entries:
+            ours = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    except OSError:
+        return ()
+    return tuple(trash_folder(repo) / name for name in ours if _NAME.fullmatch(name))
+
+
 def empty(folder: Path) -> None:
     """Delete a folder that was put into the trash, also where its own modes forbid that; follows no link."""
-    for _ in range(2):
+    for _ in range(0 if folder.is_symlink() else 2):
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
             return

@@ -268,10 +268,8 @@ class Worktrees:
 
     async def empty_trash(self, repo: Repository) -> None:
         """Delete what an engine that was killed had still to delete."""
-        folder = remove.trash_folder(repo)
-        if folder.is_dir():
-            for left in await asyncio.to_thread(lambda: list(folder.iterdir())):
-                self._delete_later(left)
+        for left in await asyncio.to_thread(remove.left_in_trash, repo):
+            self._delete_later(left)
 
     @property
     def inspection(self) -> Inspection:

@@ -169,7 +169,7 @@ async def test_a_worktree_whose_folder_was_deleted_can_be_attached_again(worktre
     os.rename(bench.path, bench.path.with_name("moved-away"))
     listed = await worktrees.list_worktrees(bench.repo)
     assert [one.prunable for one in listed] == [False, True]
-    again = await worktrees.attach_worktree(bench.repo, bench.path, bench.made.branch)
+    again = await worktrees.attach_worktree(bench.repo, bench.path, bench.made.branch, (), bench.made.mark)
     assert (again.path / "readme.md").is_file()
 
 

@@ -174,12 +174,39 @@ async def test_a_link_in_the_place_of_the_worktree_is_refused(bench: Bench, tmp_
 
 
 async def test_trash_that_a_killed_engine_left_is_emptied(bench: Bench) -> None:
-    left = trash_folder(bench.repo) / "deadbeef"
+    left = trash_folder(bench.repo) / "deadbeefdeadbeef"
     left.mkdir(parents=True)
     (left / "file").write_text("x")
     await bench.worktrees.empty_trash(bench.repo)
     await bench.worktrees.close()
     assert not left.exists()
+
+
+async def test_a_planted_trash_leads_nowhere(bench: Bench, tmp_path: Path) -> None:
+    precious = tmp_path / "precious" / "0123456789abcdef"
+    precious.mkdir(parents=True)
+    (precious / "photo").write_text("x")
+    (trash_folder(bench.repo) / "by-hand").mkdir(parents=True)
+    (trash_folder(bench.repo) / "fedcba9876543210").symlink_to(precious)
+    await bench.worktrees.empty_trash(bench.repo)
+    shutil.rmtree(trash_folder(bench.repo))
+    trash_folder(bench.repo).symlink_to(tmp_path / "precious")
+    await bench.worktrees.empty_trash(bench.repo)
+    assert await bench.worktrees.inspection.trash(bench.repo, bench.path.parent) == ()
+    assert "link leads" in await refused(bench)
+    await bench.worktrees.close()
+    assert (precious / "photo").exists() and os.listdir(tmp_path / "precious") == ["0123456789abcdef"]
+
+
+async def test_a_record_of_somebody_elses_worktree_is_not_taken_over(bench: Bench) -> None:
+    git(bench.repo.path, "worktree", "remove", "--force", str(bench.path))
+    git(bench.repo.path, "worktree", "add", "-q", "-b", "theirs", str(bench.path))
+    os.rename(bench.path, bench.path.with_name("on-a-stick"))
+    with pytest.raises(AgentPaneError) as caught:
+        await bench.worktrees.attach_worktree(bench.repo, bench.path, bench.made.branch, (), bench.made.mark)
+    assert caught.value.code is ErrorCode.WORKTREE_CREATION_FAILED
+    os.rename(bench.path.with_name("on-a-stick"), bench.path)
+    assert git(bench.path, "branch", "--show-current") == "theirs"
 
 
 async def test_recovery_keeps_tracked_untracked_and_listed_ignored_files(bench: Bench) -> None:
