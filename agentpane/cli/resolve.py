@@ -66,6 +66,8 @@ def _to_do(task: Task) -> str:
     if resolving is None or not resolving.by_hand:
         return ""
     todo = "\n".join(f"  {line(what_to_do(laid, resolving.target))}" for laid in resolving.paths)
+    if resolving.more:
+        todo += f"\n  and {resolving.more} more"
     name = task.card.id
     return (
         f"{line(resolving.target)} is merged into {line(task.worktree or '')}. Left to decide:\n{todo}\n"

@@ -10,6 +10,7 @@ from agentpane.cli.pane import block, line, pairs
 from agentpane.cli.shapes import task_code
 from agentpane.cli.standing import standing
 from agentpane.domain.board import COLUMN_TITLES, Column
+from agentpane.domain.checks import progress as progress_of_checks
 from agentpane.domain.json import JsonObject, JsonValue
 from agentpane.domain.projects import Project
 from agentpane.domain.queueing import places
@@ -86,6 +87,7 @@ def task(value: Task) -> str:
             "merged as": value.merge_commit,
             "rejections": card.rejection_count or None,
             "resolving": resolving(card.resolving),
+            "checks": progress_of_checks(card.checks),
             "code": task_code(value),
         }
     )
@@ -100,7 +102,7 @@ def resolving(value: Resolving | None) -> str | None:
     if value is None:
         return None
     who = "by hand, in the worktree" if value.by_hand else f"by its {value.by.value}"
-    return f"the conflict with {value.target}, {who}: {len(value.paths)} path(s)"
+    return f"the conflict with {value.target}, {who}: {value.count} path(s)"
 
 
 def run(value: Run) -> str:

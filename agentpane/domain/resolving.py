@@ -14,6 +14,7 @@ from agentpane.domain.gitpaths import display_path
 # What stands behind the markers, whatever the branches are called.
 CARD_LABEL = "this card"
 BASE_LABEL = "before both"
+MOST_SHOWN = 200  # conflicted paths that a card shows
 
 
 class Stage(StrEnum):
@@ -64,7 +65,12 @@ class Resolving:
     target: str
     by: Resolver
     stage: Stage
-    paths: tuple[LaidPath, ...]
+    paths: tuple[LaidPath, ...]  # at most MOST_SHOWN of them
+    more: int = 0  # how many paths there are besides
+
+    @property
+    def count(self) -> int:
+        return len(self.paths) + self.more
 
     @property
     def by_hand(self) -> bool:
@@ -93,7 +99,7 @@ class Merging:
 
     @property
     def shown(self) -> Resolving:
-        return Resolving(self.target, self.by, self.stage, self.paths)
+        return Resolving(self.target, self.by, self.stage, self.paths[:MOST_SHOWN], len(self.paths[MOST_SHOWN:]))
 
 
 @dataclass(frozen=True, slots=True)

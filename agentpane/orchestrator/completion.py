@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from agentpane.db import audit, runs, tasks, worktrees
 from agentpane.domain.board import BoardEvent, Column, after
 from agentpane.domain.projects import Project
+from agentpane.domain.resolving import Stage
 from agentpane.domain.runs import RunStatus
 from agentpane.domain.sessions import EventKind
 from agentpane.domain.tasks import Task
@@ -14,7 +15,7 @@ from agentpane.domain.worktrees import WorktreeRow
 from agentpane.errors import ErrorCode
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.credentials import Credentials
-from agentpane.orchestrator.resolutions import Resolutions, resolved
+from agentpane.orchestrator.resolutions import Resolutions, not_written, resolved
 from agentpane.orchestrator.sessions import Recorder
 from agentpane.worktrees import DiffStat, NothingChanged, Repository, Snapshot, Worktree
 
@@ -65,6 +66,8 @@ class Completion:
         row = await self._core.db.read(worktrees.for_task, task.card.id)
         assert row is not None and row.base_sha is not None
         merging = row.merging
+        if merging is not None and merging.stage is not Stage.WRITTEN:
+            raise not_written(merging)
         merges = "" if merging is None else f"Merges: {merging.target} {merging.sha}\n"
         message = f"{task.card.title}\n\nTask: {task.card.id}\nAgent: {run.agent}\nRun: {run.id}\n{merges}"
         taken = await self._core.git.snapshot(repository, worktree, row.base_sha, run.id, message, row.copied, merging)

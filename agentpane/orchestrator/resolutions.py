@@ -11,9 +11,11 @@ from datetime import datetime
 from functools import partial
 
 from agentpane.db import worktrees
+from agentpane.domain.gitpaths import display_path
 from agentpane.domain.json import JsonObject
 from agentpane.domain.resolving import Merging, Stage
 from agentpane.domain.worktrees import WorktreeRow
+from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.recovery_bin import RecoveryBin
 from agentpane.worktrees import Repository, Worktree, merging_ref
@@ -76,6 +78,16 @@ class Resolutions:
 
 def _store(connection: worktrees.Connection, *, row: WorktreeRow, merging: Merging | None, at: datetime) -> WorktreeRow:
     return worktrees.set_fields(connection, row.id, at, merging=merging)
+
+
+def not_written(merging: Merging) -> AgentPaneError:
+    """Nothing is decided yet in a worktree that the conflict does not lie in."""
+    return AgentPaneError(
+        ErrorCode.MERGE_CONFLICT,
+        f"The conflict with {display_path(merging.target)} is not in the worktree yet.",
+        hint="Resume the run: it is written there first. Nothing has changed.",
+        details={"paths": [laid.path for laid in merging.paths], "undecided": []},
+    )
 
 
 def resolved(merging: Merging) -> JsonObject:

@@ -134,6 +134,8 @@ class Resolving:
             await self.dispatcher.stop(task)
         async with self.core.task_locks.of(task.card.id):
             task = await self.core.task(task.card.id)
+            if task.card.column is Column.IN_PROGRESS:
+                await self.dispatcher.call_off(task)
             row = await self._row(task)
             if row.merging is None:
                 raise _none_under_way(task)
@@ -225,7 +227,6 @@ class Resolving:
 
     async def _take_back(self, task: Task, row: WorktreeRow, merging: Merging, repository: Repository) -> None:
         """Let the card wait for approval as it did before its conflict was handed over."""
-        await self.dispatcher.call_off(task)
         target = after(task.card.column, BoardEvent.TAKE_BACK)
         tip = await self.core.git.branch_tip(repository, merging.target)
         base = await self.core.git.merge_base(repository, tip or merging.sha, merging.snapshot)

@@ -5,8 +5,10 @@ Works on objects alone; what is laid out reaches a worktree by `restore.set_back
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,10 +70,9 @@ async def lay_out(
         index = folder / "index"
         await git.run(place, "read-tree", merged_tree, index=index)
         listed = await git.run(place, "ls-files", "--stage", "-z", index=index)
-        table = _Table(entries(listed.stdout), card, target, name)
+        table = _Table(await asyncio.to_thread(entries, listed.stdout), card, target, name)
         table.texts.update(await _marked_texts(git, place, conflicts, table))
-        for path, kind in kinds:
-            table.lay(path, conflicts[path], kind)
+        await asyncio.to_thread(table.lay_all, kinds, conflicts)
         await _store(git, place, index, folder, table)
         tree = (await git.run(place, "write-tree", index=index)).line
     words = f"The conflict with {name}, laid out\n".encode("utf-8", "replace")
@@ -85,12 +86,13 @@ def _sides(stages: Stages) -> Sides:
 
 
 def entries(output: bytes) -> dict[str, Entry]:
-    entries: dict[str, Entry] = {}
+    """Read what `git ls-files --stage -z` prints of an index without conflicts: `MODE SHA 0\\tPATH\\0` a file."""
+    found: dict[str, Entry] = {}
     for record in output.split(b"\0")[:-1]:
         about, _, path = record.partition(b"\t")
         mode, sha, _stage = about.decode("ascii").split(" ")
-        entries[decode_path(path)] = Entry(mode, sha)
-    return entries
+        found[decode_path(path)] = Entry(mode, sha)
+    return found
 
 
 async def _marked_texts(
@@ -99,12 +101,8 @@ async def _marked_texts(
     """The files of the merge that hold git's markers, with the sides named for a person."""
     wanted = [path for path, sides in conflicts.items() if table.has_text(path, sides)]
     found = await read_blobs(git, place, [table.entries[path].sha for path in wanted])
-    texts: dict[str, bytes] = {}
-    for path, text in zip(wanted, found, strict=True):
-        named = name_sides(text, table.card, table.target, table.name)
-        if named is not None:
-            texts[path] = named
-    return texts
+    named = await asyncio.to_thread(lambda: [name_sides(text, table.card, table.target, table.name) for text in found])
+    return {path: text for path, text in zip(wanted, named, strict=True) if text is not None}
 
 
 async def read_blobs(git: GitRunner, place: Place, shas: list[str]) -> list[bytes]:
@@ -163,6 +161,14 @@ class _Table:
     gone: set[str] = field(default_factory=set)
     added: dict[str, Entry | bytes] = field(default_factory=dict)
     modes: dict[str, str] = field(default_factory=dict)  # of the texts that are added, where they are not plain
+    folders: set[str] = field(default_factory=set)
+
+    def lay_all(self, kinds: Iterable[tuple[str, str]], conflicts: Mapping[str, Sides]) -> None:
+        for path in self.entries:
+            while (path := path.rpartition("/")[0]) and path not in self.folders:
+                self.folders.add(path)
+        for path, kind in kinds:
+            self.lay(path, conflicts[path], kind)
 
     def has_text(self, path: str, sides: Sides) -> bool:
         entry = self.entries.get(path)
@@ -201,8 +207,8 @@ class _Table:
 
     def _point(self, path: str, meant: str, sides: Sides) -> None:
         """A submodule's commit is in no file: the sides are written into one beside it."""
-        taken = self.entries.keys() - self.gone | self.added.keys()
-        place = meant if meant == path or meant not in taken else path
+        free = meant not in self.added and (meant in self.gone or meant not in self.entries)
+        place = meant if meant == path or free else path
         beside = self._free(place, "submodule")
         parts = [f"<<<<<<< {CARD_LABEL}\n".encode()]
         for side, marker in ((CARD, f"||||||| {BASE_LABEL}\n"), (BASE, "=======\n"), (TARGET, "")):
@@ -234,14 +240,12 @@ class _Table:
 
     def _free(self, path: str, side: str) -> str:
         """`path~side`, or the like of it that no file and no folder of the merge has."""
-        names = self.entries.keys() | self.added.keys()
         suffix = "~" + side.replace("/", "_")
-        number = 0
-        while True:
+        for number in itertools.count():
             name = _fitted(path, suffix + (f"_{number}" if number else ""))
-            if name not in names and not any(other.startswith(f"{name}/") for other in names):
+            if name not in self.entries and name not in self.added and name not in self.folders:
                 return name
-            number += 1
+        raise AssertionError("there is always a next number")
 
 
 def _fitted(path: str, suffix: str) -> str:

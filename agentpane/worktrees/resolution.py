@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
 from pathlib import Path
 
-from agentpane.domain.diff import display_path, encode_path, parse_raw
+from agentpane.domain.diff import decode_path, display_path, encode_path, parse_raw, split_z
 from agentpane.domain.filemodes import LINK, SUBMODULE
 from agentpane.domain.resolving import BASE_LABEL, CARD_LABEL, LaidPath, Layout, Merging, Undecided, open_words
 from agentpane.errors import AgentPaneError, ErrorCode
@@ -17,7 +18,7 @@ from agentpane.worktrees.git import GitRunner, Place
 from agentpane.worktrees.places import inside
 from agentpane.worktrees.values import Repository, Worktree
 
-LARGEST = 50 * 1024 * 1024  # a larger file was not laid out with markers
+LARGEST = 50 * 1024 * 1024  # of a file that was laid out whole, in which markers are looked for
 _SHA = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
@@ -36,12 +37,12 @@ async def decide(git: GitRunner, place: Place, index: Path, tree: str, merging: 
     """The tree of a resolution whose worktree gave `tree`, which `index` holds.
 
     merged: a commit with both parents is there already, and what was decided about submodules is in it.
-
     Raises MERGE_CONFLICT with the paths, and the lines of their markers, while something is undecided; nothing has
     changed then.
     """
+    await _check_still_there(git, place, tree, merging)
     listed = await git.run(place, "ls-files", "--stage", "-z", index=index)
-    held = entries(listed.stdout)
+    held = await asyncio.to_thread(entries, listed.stdout)
     left = [Undecided(laid.beside) for laid in merging.paths if laid.beside in held and laid.layout != Layout.POINTER]
     left += await _marked(git, place, tree, merging, held)
     pointers = [laid for laid in merging.paths if laid.layout == Layout.POINTER]
@@ -80,17 +81,39 @@ async def _marked(git: GitRunner, place: Place, tree: str, merging: Merging, hel
     since = await git.run(
         place, "diff-tree", "-r", "--raw", "-z", "--no-abbrev", "--no-renames", f"{merging.laid}^{{tree}}", tree
     )
-    wanted = {change.path for change in parse_raw(since.stdout)}
-    wanted |= {path for laid in merging.paths if laid.marked for path in (laid.path, laid.beside) if path is not None}
+    own = {path: laid.separators for laid in merging.paths if laid.marked for path in (laid.path, laid.beside)}
+    wanted = {change.path for change in parse_raw(since.stdout)} | {path for path in own if path is not None}
     wanted -= {laid.beside or "" for laid in merging.paths if laid.layout == Layout.POINTER}
     files = sorted(path for path in wanted if path in held and held[path].mode not in {LINK, SUBMODULE})
     known = await sizes(git, place, [held[path].sha for path in files])
-    files = [path for path in files if known[held[path].sha] <= LARGEST]
+    files = [path for path in files if path in own or known[held[path].sha] <= LARGEST]
     texts = await read_blobs(git, place, [held[path].sha for path in files])
     marks = _marks(merging.target)
-    own = {path: laid.separators for laid in merging.paths if laid.marked for path in (laid.path, laid.beside)}
-    found = [Undecided(path, _lines(text, marks, own.get(path))) for path, text in zip(files, texts, strict=True)]
-    return [each for each in found if each.lines]
+    lines = await asyncio.to_thread(
+        lambda: [_lines(text, marks, own.get(path)) for path, text in zip(files, texts, strict=True)]
+    )
+    return [Undecided(path, found) for path, found in zip(files, lines, strict=True) if found]
+
+
+async def _check_still_there(git: GitRunner, place: Place, tree: str, merging: Merging) -> None:
+    """A worktree that was set to the card's files holds nothing of the target's, and all of it would seem decided.
+
+    Raises MERGE_CONFLICT when what merged by itself is gone like that.
+    """
+    card = await git.run(place, "rev-parse", "--verify", f"{merging.card}^{{tree}}")
+    if card.line != tree:
+        return
+    brought = await git.run(place, "diff-tree", "-r", "--name-only", "-z", "--no-renames", merging.card, merging.laid)
+    conflicted = {path for laid in merging.paths for path in (laid.path, laid.beside)}
+    gone = sorted({decode_path(name) for name in split_z(brought.stdout)} - conflicted)
+    if gone:
+        raise AgentPaneError(
+            ErrorCode.MERGE_CONFLICT,
+            f"Nothing of {display_path(merging.target)} is in the worktree any more: somebody has set it to the card's "
+            f"own files. {len(gone)} file(s) that had merged by themselves would be taken back.",
+            "Abandon the resolution, then begin it anew. Nothing was lost.",
+            {"paths": gone[:100], "undecided": []},
+        )
 
 
 def _marks(target: str) -> re.Pattern[bytes]:

@@ -284,6 +284,17 @@ async def test_a_resolution_that_takes_the_targets_side_alone_leaves_nothing_to_
     assert isinstance(taken, Snapshot) and taken.stat.files == 1
 
 
+async def test_a_worktree_that_was_set_to_the_cards_files_decides_nothing(
+    worktrees: Worktrees, repo: Repository
+) -> None:
+    here = await stand(worktrees, repo, {"a": b"1\n"}, {"a": b"2\n"}, {"a": b"3\n", "b": b"of main\n"})
+    git(here.path, "checkout", "-q", "--", ".")
+    (here.path / "b").unlink()
+    with pytest.raises(AgentPaneError) as caught:
+        await here.take()
+    assert caught.value.code is ErrorCode.MERGE_CONFLICT and caught.value.details["paths"] == ["b"]
+
+
 async def test_names_in_the_way_separators_and_odd_names_are_respected(worktrees: Worktrees, repo: Repository) -> None:
     odd = b"caf\xe9\nname".decode("utf-8", "surrogateescape")
     long = "x" * 253
