@@ -1,4 +1,4 @@
-"""Row 1: a new worktree of 10,000 files and its first clean status, over git's own `worktree add -b` and its first status.
+"""Row 1: a new worktree of 10,000 files and its first clean status, over git's `worktree add -b` and its first status.
 
 Ours is `Worktrees.create_worktree` as a card's run calls it where none is ready, and then a plain `git status` in it.
 """

@@ -57,12 +57,15 @@ def inside(repo: Repository, worktree: Worktree) -> Place:
 
 def point_back(git_dir: Path, folder: Path) -> None:
     """Let git's record of a worktree lead to where its folder is, in the way in which it says so already."""
-    pointer = git_dir / "gitdir"
-    text = str(folder / ".git")
-    if not os.path.isabs(read_line(pointer)):
+    pointer, text = f"{git_dir}/gitdir", f"{folder}/.git"
+    if not os.path.isabs(read_line(Path(pointer))):
         text = os.path.relpath(text, git_dir)
-    right = git_dir / f"gitdir.agentpane-{os.getpid()}"
-    right.write_text(f"{text}\n", "utf-8", "surrogateescape")
+    right = f"{pointer}.agentpane-{os.getpid()}"
+    descriptor = os.open(right, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    try:
+        os.write(descriptor, os.fsencode(f"{text}\n"))
+    finally:
+        os.close(descriptor)
     os.replace(right, pointer)
 
 

@@ -16,7 +16,7 @@ from agentpane.worktrees import create, ref_files
 from agentpane.worktrees.copying import copy_listed
 from agentpane.worktrees.git import GitRunner
 from agentpane.worktrees.identity import leave_mark, mark_of, points_to, why_not_its_folder, why_not_ours
-from agentpane.worktrees.places import head_branch, inside, objects_of, point_back, registered_git_dir
+from agentpane.worktrees.places import head_branch, inside, objects_of, point_back, recorded_path, registered_git_dir
 from agentpane.worktrees.ref_files import RefTakenError, Signature
 from agentpane.worktrees.remove import delete_branch
 from agentpane.worktrees.repository import branch_tip
@@ -56,7 +56,8 @@ class Ready:
         values = await self._git.configuration(objects_of(repo))
         if not ref_files.are_files(repo, values):
             return None
-        return free_branch(wanted, await asyncio.to_thread(ref_files.branches_beside, repo, wanted))
+        # Two folders are listed, which is done before a thread would have begun.
+        return free_branch(wanted, ref_files.branches_beside(repo, wanted))
 
     async def hand_over(
         self, repo: Repository, ready: Worktree, base_sha: str, path: Path, branch: str
@@ -78,7 +79,8 @@ class Ready:
             folder = await asyncio.to_thread(_folder, card)
             if folder is None:
                 return None
-            await asyncio.to_thread(point_back, card.git_dir, folder)
+            if recorded_path(repo, card.git_dir) != folder:
+                await asyncio.to_thread(point_back, card.git_dir, folder)
             if folder == card.path:
                 await asyncio.to_thread(break_seal, card.git_dir)
                 return None
@@ -111,10 +113,11 @@ def pooled_path(card_path: Path, git_dir: Path) -> Path:
 def _hand_over(
     repo: Repository, ready: Worktree, base_sha: str, path: Path, branch: str, by: Signature
 ) -> Worktree | None:
-    whole = Path(os.path.realpath(path.parent)) / path.name
+    beside = path.parent == ready.path.parent
+    whole = path if beside else Path(os.path.realpath(path.parent)) / path.name
     if whole.parent != ready.path.parent or ready.path.name != ready.git_dir.name or os.path.lexists(whole):
         return None
-    if why_not_ours(repo, ready) is not None or not is_sealed(ready, base_sha):
+    if ready.git_dir.parent != repo.common_dir / "worktrees" or not is_sealed(ready, base_sha):
         return None
     try:
         ref_files.make_branch(repo, branch, base_sha, by, f"branch: Created from {base_sha}")
