@@ -35,6 +35,7 @@ HOMES: Mapping[str, str] = {
     "diff": "review",
     "approve": "review",
     "reject": "review",
+    "check": "check",
     "undo": "review",
     "resolve": "resolve",
     "session": "session",

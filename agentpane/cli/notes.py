@@ -33,6 +33,9 @@ STATES: Mapping[str, str] = {
     "host_refused": "the network refused {host}",
     "command_ended": "a command took too much. {message}",
     "decision_used": "the same call again: the earlier decision holds for it",
+    "checks_started": "checks are run on what the merge would make: {checks}",
+    "checks_finished": "{message}",
+    "checks_not_run": "no check could be run: {message}",
     "background_ended": "background commands ended with the run: {shells}",
 }
 WORKTREES: Mapping[str, str] = {

@@ -9,7 +9,7 @@ import typer
 
 from agentpane.api.client import Client
 from agentpane.api.commands import AddProject, GetProject, ListProjects, RemoveProject, TrustProject
-from agentpane.cli import commands, policies, shapes
+from agentpane.cli import commands, policies, project_checks, shapes
 from agentpane.cli.pane import Pane, absolute, line, pairs, project_ref, table
 from agentpane.domain.projects import Project
 from agentpane.errors import AgentPaneError, ErrorCode
@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
     commands.add(noun, "trust", trust_, "project trust shop", "project trust shop --yes --digest 3f2a9c1d0b7e")
     commands.add(noun, "remove", remove, "project remove shop")
     policies.register(noun)
+    project_checks.register(noun)
 
 
 def add(

@@ -32,6 +32,7 @@ REFUSALS = frozenset(
         ErrorCode.MERGE_BASE_MOVED,
         ErrorCode.MERGE_CHECKOUT_DIRTY,
         ErrorCode.MERGE_REVIEW_STALE,
+        ErrorCode.MERGE_CHECKS_FAILED,
     }
 )
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from agentpane.cli import check_shapes
 from agentpane.domain.agents import Agent, DetectedBackend
 from agentpane.domain.approvals import Approval
 from agentpane.domain.audit import AuditEntry, AuditVerdict
@@ -131,6 +132,7 @@ def task(value: Task) -> Shape:
         "overlaps": [overlap(each) for each in card.overlaps],
         "resolving": None if card.resolving is None else resolving(card.resolving),
         "checks": [check_result(each) for each in card.checks],
+        "checks": [check_shapes.result(each) for each in card.checks],
         "session_id": value.session_id,
         "runs": [run(each) for each in value.runs],
     }

@@ -49,6 +49,9 @@ NOTES = {
     "host_refused": ("shield", "attention", "A command wanted to reach {host}, which this project does not allow"),
     "command_ended": ("stop", "attention", "A command took too much of this machine. {message}"),
     "decision_used": ("check", "muted", "The same call again: your earlier decision holds for it"),
+    "checks_started": ("play", "muted", "Checks are run on what the merge would make: {checks}"),
+    "checks_finished": ("check", "muted", "{message}"),
+    "checks_not_run": ("alert", "attention", "No check could be run: {message}"),
     "background_ended": ("stop", "attention", "Background commands ended with the run: {shells}"),
 }
 # States that other blocks show.
@@ -58,6 +61,7 @@ REFUSALS = {
     "MERGE_CONFLICT": "Not merged: it conflicts with the target branch",
     "MERGE_BASE_MOVED": "Not merged: the target branch has moved meanwhile",
     "MERGE_CHECKOUT_DIRTY": "Not merged: the target branch is checked out with edits that it would overwrite",
+    "MERGE_CHECKS_FAILED": "Not merged: required checks did not pass",
     "MERGE_REVIEW_STALE": "Not merged: what was reviewed is not the newest snapshot",
 }
 

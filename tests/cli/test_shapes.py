@@ -119,6 +119,7 @@ def test_a_task() -> None:
         "conflicts": [],
         "overlaps": [],
         "resolving": None,
+        "checks": [],
         "session_id": None,
         "runs": [
             {

@@ -41,6 +41,12 @@ from agentpane.domain.sessions import EventKind, SessionEvent
             {"state": "background_ended", "shells": ["bash_1", "bash_2"], "text": "long"},
             "= background commands ended with the run: bash_1; bash_2",
         ),
+        (
+            EventKind.STATE,
+            {"state": "checks_started", "checks": ["tests", "lint"], "tree": "a" * 40},
+            "= checks are run on what the merge would make: tests; lint",
+        ),
+        (EventKind.STATE, {"state": "checks_finished", "message": "checks passed"}, "= checks passed"),
         (EventKind.SNAPSHOT, {"sha": "a" * 40, "base": "b" * 40, "files": 1}, "= snapshot aaaaaaaaaa"),
         (
             EventKind.SNAPSHOT,
