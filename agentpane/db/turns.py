@@ -10,7 +10,7 @@ from sqlalchemy import Connection as Connection
 from sqlalchemy import delete, insert, literal_column, or_, select, tuple_
 
 from agentpane.db.references import AnySelect
-from agentpane.db.schema import TaskTable, TurnTable
+from agentpane.db.schema import RunTable, TaskTable, TurnTable
 from agentpane.domain.board import Column
 from agentpane.domain.ids import RunId, TaskId
 from agentpane.domain.turns import TurnSnapshot
@@ -68,6 +68,15 @@ def over(connection: Connection, before: datetime) -> tuple[TurnRow, ...]:
     last = select(TaskTable.updated_at).where(TaskTable.id == _T.task_id).correlate(_T).scalar_subquery()
     rested = stand.not_in(_AT_WORK) & (last <= before) & (_T.created_at <= before)
     return _found(connection, _rows().where(or_(stand.is_(None), rested)))
+
+
+def without_row(connection: Connection, named: Sequence[tuple[str, int]]) -> tuple[tuple[TaskId, str, int], ...]:
+    """Of these runs and turns those that have no row, though the run is known; each with its card."""
+    known = {(row.run_id, row.turn) for row in connection.execute(select(_T.run_id, _T.turn))}
+    missing = [name for name in named if name not in known]
+    asked = select(RunTable.id, RunTable.task_id).where(RunTable.id.in_({run_id for run_id, _ in missing}))
+    cards = {row.id: row.task_id for row in connection.execute(asked) if row.task_id is not None}
+    return tuple((TaskId(cards[run_id]), run_id, turn) for run_id, turn in missing if run_id in cards)
 
 
 def remove(connection: Connection, gone: Sequence[TurnRow]) -> None:

@@ -51,4 +51,6 @@ class Housekeeping:
         gone = await self.core.db.write(audit.prune, project.id, KEEP_DAYS, KEEP_ENTRIES, self.core.clock.now())
         if gone:
             log.info("%d audit entries of %s were past their time", gone, project.name)
-        await self.core.git.empty_trash(await self.core.git.open_repository(Path(project.path)))
+        repository = await self.core.git.open_repository(Path(project.path))
+        await self.core.git.empty_trash(repository)
+        await self.turns.sweep(repository)

@@ -116,6 +116,18 @@ class TurnSnapshots:
                 log.info("the turns kept in %s stay: %s", path, error.message)
         return len(over)
 
+    async def sweep(self, repository: Repository) -> int:
+        """Delete the refs that an engine which died has left without a row; those of another data folder stay."""
+        refs = await self.core.git.inspection.refs(repository)
+        named = {(run, int(turn)) for run, turn in map(_named, refs) if turn.isdecimal()}
+        strays = await self.core.db.read(turns.without_row, tuple(named))
+        for task_id, run_id, turn in strays:
+            async with self.core.task_locks.of(f"turns:{task_id}"):
+                if await self.core.db.read(turns.without_row, ((run_id, turn),)):
+                    ref = turn_ref(run_id, turn)
+                    await self.core.git.delete_refs(repository, {ref: refs[ref]})
+        return len(strays)
+
     async def _thin_out(self, repository: Repository, task_id: TaskId) -> None:
         surplus = too_many(await self.core.db.read(turns.of_task, task_id))
         if surplus:
@@ -125,6 +137,13 @@ class TurnSnapshots:
         """The refs go first: a row without its ref promises nothing that could be missed, a ref without a row would."""
         await self.core.git.delete_refs(repository, {turn_ref(row.run_id, row.turn): row.sha for row in rows})
         await self.core.db.write(turns.remove, rows)
+
+
+def _named(ref: str) -> tuple[str, str]:
+    """The run and the turn that a ref of a turn names; empty for any other."""
+    folder, _, turn = ref.rpartition("/")
+    start, _, run = folder.rpartition("/")
+    return (run, turn) if start == "refs/agentpane/turn" else ("", "")
 
 
 class TurnKeeper:

@@ -12,7 +12,7 @@ from typing_extensions import override
 from agentpane.api import commands as c
 from agentpane.api.events import CatchUp, Published, RecoveriesExpiring, WindowRaised
 from agentpane.clock import SystemClock
-from agentpane.db import audit, recoveries, turns
+from agentpane.db import audit, projects, recoveries, turns
 from agentpane.db.connection import Database
 from agentpane.domain.audit import KEEP_DAYS, AuditRecord, ToolStatus
 from agentpane.orchestrator.bus import EventBus
@@ -21,7 +21,7 @@ from agentpane.orchestrator.housekeeping import Housekeeping
 from agentpane.orchestrator.recovery_bin import RecoveryBin
 from agentpane.orchestrator.turn_snapshots import TurnSnapshots
 from agentpane.paths import DataFolder
-from agentpane.worktrees import Worktrees
+from agentpane.worktrees import Worktrees, turn_ref
 from tests.backends.wire import say, use
 from tests.orchestrator.conftest import git, running, scripted
 
@@ -85,6 +85,16 @@ async def test_what_is_kept_is_spoken_of_before_its_time_and_goes_with_its_refs_
             heard = [item.event async for item in _until_raised(news)]
             assert heard == expected
         over = kept_at(30.1)
+        (row,) = await database.read(turns.everything)
+        stray, foreign = turn_ref(row.run_id, 7), turn_ref("another", 1)
+        for ref in (stray, foreign, "refs/agentpane/turn/odd"):
+            git(repository, "update-ref", ref, "HEAD")
+        project = await database.read(projects.get, task.card.project_id)
+        await Housekeeping(over, RecoveryBin(over), TurnSnapshots(over)).tidy(project)
+        listed = git(repository, "for-each-ref", "--format=%(refname)", "refs/agentpane/turn").split()
+        assert set(listed) == {foreign, "refs/agentpane/turn/odd", turn_ref(row.run_id, row.turn)}
+        for ref in (foreign, "refs/agentpane/turn/odd"):
+            git(repository, "update-ref", "-d", ref)
         away = repository.rename(repository.with_name("away"))
         assert await RecoveryBin(over).expire() == ()  # it waits for its repository
         away.rename(repository)
