@@ -1,6 +1,6 @@
-"""A new branch, and a HEAD that names it, written as git itself writes them: through a lock file, without a process.
+"""A branch made or deleted, and a HEAD that names it, as git itself does it: under its lock files, without a process.
 
-Only for a repository that keeps its refs as files. A branch that git or a person makes at the same moment is
+Only for a repository that keeps its refs as files. A branch that git or a person makes or moves at the same moment is
 kept out by the lock, and is never written over.
 """
 
@@ -92,14 +92,36 @@ def make_branch(repo: Repository, branch: str, sha: str, by: Signature, message:
     """Make `branch` at `sha`. Raises RefTakenError, and OSError where it cannot be written; it is not there then."""
     top = os.fspath(repo.common_dir)
     ref = f"{top}/{HEADS}{branch}"
-    _make_folders(top, f"{HEADS}{branch}")
-    with _Lock(ref) as lock:
+    with _Lock(top, f"{HEADS}{branch}") as lock:
         if os.path.lexists(ref) or _in_the_way(repo.common_dir, branch):
             raise RefTakenError(branch)
         if by.logged:
             _make_folders(top, f"logs/{HEADS}{branch}")
             _append(f"{top}/logs/{HEADS}{branch}", by.line("0" * len(sha), sha, message))
         lock.write(f"{sha}\n")
+
+
+def delete_branch(repo: Repository, branch: str, expected: str) -> bool:
+    """Delete a branch that is kept in a file of its own and names `expected`, with its log; else leave it to git."""
+    top = os.fspath(repo.common_dir)
+    ref = f"{top}/{HEADS}{branch}"
+    try:
+        # Both locks, as git holds them: whoever packs refs at this moment would bring the branch back.
+        with _Lock(top, f"{HEADS}{branch}"), _Lock(top, "packed-refs"):
+            with open(ref, "rb") as file:
+                named = file.read().strip() == expected.encode()
+            if not named or any(each.casefold() == branch.casefold() for each in _packed(repo.common_dir, branch)):
+                return False
+            with suppress(FileNotFoundError):
+                os.unlink(f"{top}/logs/{HEADS}{branch}")
+            os.unlink(ref)
+    except OSError:
+        return False
+    folder = os.path.dirname(branch)
+    for kept in (f"{top}/logs/{HEADS}{folder}", f"{top}/{HEADS}{folder}") if folder else ():
+        with suppress(OSError):
+            os.rmdir(kept)
+    return True
 
 
 def _in_the_way(common_dir: Path, branch: str) -> bool:
@@ -113,7 +135,7 @@ def _in_the_way(common_dir: Path, branch: str) -> bool:
 
 def point_head(git_dir: Path, branch: str, sha: str, by: Signature) -> None:
     """Let a HEAD that is detached at `sha` name `branch`, which is there too."""
-    with _Lock(f"{git_dir}/HEAD") as lock:
+    with _Lock(os.fspath(git_dir), "HEAD") as lock:
         if by.logged:
             _make_folders(os.fspath(git_dir), "logs/HEAD")
             _append(f"{git_dir}/logs/HEAD", by.line(sha, sha, f"checkout: moving from {sha} to {branch}"))
@@ -122,29 +144,38 @@ def point_head(git_dir: Path, branch: str, sha: str, by: Signature) -> None:
 
 def detach_head(git_dir: Path, sha: str) -> None:
     """Take back what `point_head` did."""
-    with _Lock(f"{git_dir}/HEAD") as lock:
+    with _Lock(os.fspath(git_dir), "HEAD") as lock:
         lock.write(f"{sha}\n")
 
 
 class _Lock:
-    """Git's lock on a file: its name with `.lock`, made new, which takes the file's place when it is written."""
+    """Git's lock on a file: its name with `.lock`, made new, which takes the file's place if it is written."""
 
-    def __init__(self, file: str) -> None:
-        self._file, self._lock = file, f"{file}.lock"
-        self._descriptor = -1
+    def __init__(self, top: str, name: str) -> None:
+        self._top, self._name = top, name
+        self._file, self._lock = f"{top}/{name}", f"{top}/{name}.lock"
+        self._descriptor, self._written = -1, False
 
     def __enter__(self) -> _Lock:
-        self._descriptor = os.open(self._lock, _LOCK, 0o666)
+        for last in (False, False, True):
+            _make_folders(self._top, self._name)
+            try:
+                self._descriptor = os.open(self._lock, _LOCK, 0o666)
+                break
+            except FileNotFoundError:  # git has just removed a folder that was empty
+                if last:
+                    raise
         return self
 
     def write(self, text: str) -> None:
         os.write(self._descriptor, text.encode("utf-8", "surrogateescape"))
         os.fsync(self._descriptor)
         os.rename(self._lock, self._file)
+        self._written = True
 
-    def __exit__(self, kind: object, *_: object) -> None:
+    def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)
-        if kind is not None:
+        if not self._written:
             with suppress(OSError):
                 os.unlink(self._lock)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from agentpane.domain.diff import decode_path, split_z
 from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.worktrees import ref_files
 from agentpane.worktrees.git import GitError, GitRunner
 from agentpane.worktrees.identity import why_not_its_folder, why_not_ours
 from agentpane.worktrees.places import checkouts, objects_of
@@ -146,6 +147,9 @@ async def delete_branch(git: GitRunner, repo: Repository, branch: str, expected:
             f"The worktree is gone, but its branch {branch} is checked out in {held[0].path} and was kept.",
             "Delete the branch with git when nothing needs it there.",
         )
+    files = ref_files.are_files(repo, await git.configuration(objects_of(repo)))
+    if files and await asyncio.to_thread(ref_files.delete_branch, repo, branch, expected):
+        return
     try:
         await git.run(objects_of(repo), "update-ref", "-d", f"refs/heads/{branch}", expected)
     except GitError as error:
