@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -29,6 +30,15 @@ from tests.backends.wire import say, use
 from tests.orchestrator.conftest import BOUND, Bench, git, running, scripted
 
 OLD = timedelta(days=8)
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A temporary folder of our own: others leave things in the system's."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
 
 
 @dataclass(slots=True)
@@ -190,7 +200,9 @@ async def test_a_finding_that_has_changed_meanwhile_is_left_alone(data: Path, re
         assert "Nothing was done" in report.repairs[0].words and report.ok
 
 
-async def test_recoveries_locks_trash_and_outputs_are_compared_too(data: Path, repository: Path) -> None:
+async def test_recoveries_locks_trash_and_outputs_are_compared_too(
+    data: Path, repository: Path, temporary: Path
+) -> None:
     async with running(data, {}) as bench:
         home = await house(bench, repository)
         core = bench.engine._core
@@ -212,19 +224,23 @@ async def test_recoveries_locks_trash_and_outputs_are_compared_too(data: Path, r
         trash.mkdir(parents=True)
         (trash / "file").write_bytes(b"x" * 10_000)
         unused, used = (data / "blobs" / (letter * 64) for letter in "ab")
-        for file in (lock, unused, used):
+        left = temporary / "agentpane-git-0abc"
+        left.mkdir()
+        for file in (lock, unused, used, left / "index"):
             file.write_text("x")
-            os.utime(file, (long_ago, long_ago))
+        for path in (lock, unused, used, left):
+            os.utime(path, (long_ago, long_ago))
         await home.put(row, last_error=f"see {'b' * 64}")
         report = await home.report()
         found = {each.code: each for each in report.findings}
         assert set(found) == {
-            HealthCode.RECOVERY_GONE, HealthCode.LOCK_LEFT, HealthCode.TRASH_LEFT, HealthCode.BLOBS_UNUSED
+            HealthCode.RECOVERY_GONE, HealthCode.LOCK_LEFT, HealthCode.TRASH_LEFT, HealthCode.BLOBS_UNUSED,
+            HealthCode.TEMPORARY_LEFT,
         }  # fmt: skip
         assert (found[HealthCode.TRASH_LEFT].size_bytes or 0) >= 10_000
         await home.mend(*found.values())
         assert git(repository, "rev-parse", kept[0].ref) == kept[0].sha
-        assert not lock.exists() and not trash.exists() and not unused.exists() and used.exists()
+        assert not lock.exists() and not trash.exists() and not left.exists() and not unused.exists() and used.exists()
 
 
 async def test_what_outlived_its_engine_is_ended_and_a_persons_program_goes_on(data: Path, repository: Path) -> None:
