@@ -81,6 +81,8 @@ def _refuse_endless(path: Path) -> None:
 
 
 def _locate(path: Path) -> tuple[Path, Path, Path, bool]:
+    # GitPython would start a git of its own, with nothing pinned, to see whether there is one.
+    os.environ.update(GIT_PYTHON_GIT_EXECUTABLE=os.devnull, GIT_PYTHON_REFRESH="quiet")
     # Half a second of imports that a window without a new project never needs.
     from git import GitConfigParser, InvalidGitRepositoryError, NoSuchPathError, Repo
     from git.types import PathLike

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from agentpane.worktrees import (
     Merged,
     MergeIntent,
     MergePlan,
+    MergePreview,
     MergeRefused,
     Recovery,
     Repository,
@@ -100,6 +102,78 @@ async def _recovery(at: At) -> Answer:
     return await at.contents(kept.sha)
 
 
+async def _turn(at: At) -> Answer:
+    (at.scene.tree / "late.txt").write_text("after the turn\n")
+    taken = await at.git.turn_tree(at.repo, at.scene.worktree, at.scene.first, (".env",))
+    kept = await at.git.keep_turn(at.repo, at.scene.first, at.scene.first, taken.tree, "refs/agentpane/turn/x/1")
+    answer = await at.contents(kept.sha)
+    await at.git.delete_refs(at.repo, {"refs/agentpane/turn/x/1": kept.sha})
+    return answer, await at.git.ref_tip(at.repo, "refs/agentpane/turn/x/1")
+
+
+async def _set_back(at: At) -> Answer:
+    async def keep(ignored: tuple[str, ...]) -> None:
+        return None
+
+    (at.scene.tree / "readme.md").write_text("to be taken back\n")
+    await at.git.set_back(at.repo, at.scene.worktree, at.scene.reviewed, (".env",), keep)
+    on_disk = _on_disk(at.scene.tree)
+    return {name: on_disk[name] for name in ("readme.md", "src/app.py", "new.txt")}
+
+
+async def _foresee(at: At) -> Answer:
+    clashing, reviewed = at.scene.clashing, at.scene.reviewed
+    found = await at.git.conflicts(at.repo, at.scene.person, clashing)
+    edits = await at.git.edits(at.repo, at.scene.first, reviewed)
+    return found, await at.git.clashes(at.repo, reviewed, at.scene.person), edits
+
+
+async def _lay_out(at: At) -> Answer:
+    laid = await at.git.lay_out_conflict(at.repo, at.scene.clashing, at.scene.person, "main", "main")
+    assert laid is not None
+    # With a driver named for the file git says nothing of where it conflicts, and both sides are laid out whole.
+    return [one.path for one in laid.paths], (await at.contents(laid.laid))["src/app.py"] is not None
+
+
+async def _check(at: At) -> Answer:
+    plan = MergePlan("release", at.scene.reviewed, "release", "merge", "Merge", at.scene.first)
+    preview = await at.git.preview_merge(at.repo, plan)
+    if not isinstance(preview, MergePreview):
+        raise Refused(f"{preview}")
+    folder = at.scene.root / "scratch"
+    folder.mkdir()
+    made = await at.git.make_scratch(at.repo, folder, preview.tree, (at.scene.first,), (".env",))
+    on_disk = _on_disk(made.tree)
+    shutil.rmtree(folder)
+    return preview.tree, on_disk
+
+
+async def _ready(at: At) -> Answer:
+    """One that is made ahead, advanced, and becomes a card's."""
+    trees = at.scene.tree.parent
+    ready = await at.git.ready.make(at.repo, trees / "ready", at.scene.first, "mark-of-ready")
+    moved = await at.git.ready.advance(at.repo, ready, at.scene.reviewed)
+    branch = await at.git.ready.free_branch(at.repo, "agentpane/ready")
+    sealed = await at.git.ready.is_sealed(ready, at.scene.reviewed)
+    card = await at.git.ready.hand_over(at.repo, ready, at.scene.reviewed, trees / "four", branch or "")
+    if card is None:
+        raise Refused("it cannot be handed over")
+    on_disk = _on_disk(card.path)
+    await at.git.remove_worktree(at.repo, card, at.scene.reviewed)
+    return moved, sealed, branch, on_disk
+
+
+async def _examine(at: At) -> Answer:
+    """What the doctor reads."""
+    look = at.git.inspection
+    refs = await look.refs(at.repo)
+    kept = await look.message(at.repo, at.scene.reviewed), await look.parent(at.repo, at.scene.reviewed)
+    ours = await at.git.why_not_ours(at.repo, at.scene.worktree)
+    last = await look.last_head(at.repo, at.scene.git_dir)
+    await look.locks(at.repo, (at.scene.git_dir,))
+    return kept, ours, last is None, refs.get("refs/heads/parked")
+
+
 async def _created(at: At, made: CreatedWorktree) -> Answer:
     on_disk = _on_disk(made.path)
     copied = (made.path / ".env").is_file()
@@ -184,6 +258,13 @@ CALLS = (
     Call("listing worktrees", _list),
     Call("the snapshot for review", _snapshot),
     Call("the recovery snapshot", _recovery),
+    Call("the snapshot of a turn", _turn),
+    Call("setting the worktree back", _set_back),
+    Call("foreseeing conflicts", _foresee),
+    Call("laying a conflict out", _lay_out),
+    Call("laying out what is to be checked", _check),
+    Call("what the doctor reads", _examine),
+    Call("a worktree made ahead", _ready),
     Call("making a worktree and taking it away", _create),
     Call("a worktree for a branch that exists", _attach),
     Call("merging into another branch", _merge("release", "merge")),

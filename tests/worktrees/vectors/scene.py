@@ -27,7 +27,8 @@ _CONFIG = "[user]\n\tname = Ada\n\temail = ada@example.org\n[init]\n\tdefaultBra
 @dataclass(frozen=True, slots=True)
 class Scene:
     """root: everything. The others are commits: the one that all others come from, the agent's work, its merge and one
-    after that; the tip of main, which a person has gone on to, and its merge with the agent's work.
+    after that; the tip of main, which a person has gone on to, its merge with the agent's work, and work that clashes
+    with it.
     """
 
     root: Path
@@ -37,6 +38,7 @@ class Scene:
     later: str
     person: str
     ready: str
+    clashing: str
 
     @property
     def home(self) -> Path:
@@ -76,7 +78,9 @@ class Scene:
         """A program that leaves a mark of this name, and passes on what it reads unless it is `silent`."""
         script = self.root / "traps" / name
         script.parent.mkdir(exist_ok=True)
-        script.write_text(f"#!/bin/sh\n: > '{self.root}/marks/{name}'\n{'exit 1' if silent else 'exec cat 2>/dev/null'}\n")
+        script.write_text(
+            f"#!/bin/sh\n: > '{self.root}/marks/{name}'\n{'exit 1' if silent else 'exec cat 2>/dev/null'}\n"
+        )
         script.chmod(0o755)
         return script
 
@@ -191,7 +195,7 @@ class Stage:
 
 
 def _build(root: Path) -> Scene:
-    scene = Scene(root, "", "", "", "", "", "")
+    scene = Scene(root, *[""] * 7)
     for folder in (scene.home, scene.outside, root / "marks"):
         folder.mkdir(parents=True)
     (scene.home / ".gitconfig").write_text(_CONFIG)
@@ -213,6 +217,7 @@ def _build(root: Path) -> Scene:
     commit("Before", readme_md=b"# Sample\n")
     first = commit("First", src__app_py=LINES, notes_txt=b"notes\n", _gitignore=b".env\n/.worktrees/\n")
     git("checkout", "-q", "-b", "reviewed")
+    (scene.repo / "module").mkdir()
     git("update-index", "--add", "--cacheinfo", f"160000,{first},module")
     reviewed = commit("Work", src__app_py=LINES + b"agent\n", new_txt=b"new\n")
     merged = git("commit-tree", f"{reviewed}^{{tree}}", "-p", first, "-p", reviewed, "-m", "Merged")
@@ -222,6 +227,8 @@ def _build(root: Path) -> Scene:
         git("branch", name, at)
     for run in (*WAITING, "done", "gone-on"):
         git("update-ref", f"refs/agentpane/run/{run}/reviewed", reviewed)
+    git("checkout", "-q", "-b", "clashing", "main")
+    clashing = commit("Clash", src__app_py=b"clashing\n" + LINES)
     git("checkout", "-q", "main")
     person = commit("Person", src__app_py=b"person\n" + LINES)
     ready = git("commit-tree", git("merge-tree", "--write-tree", "main", reviewed), "-p", person, "-p", reviewed, "-mx")
@@ -233,4 +240,4 @@ def _build(root: Path) -> Scene:
     (scene.tree / "src" / "app.py").write_bytes(LINES + b"agent\n")
     (scene.tree / "new.txt").write_text("new\n")
     os.utime(scene.tree / "notes.txt", (1_000_000_000, 1_000_000_000))  # older than any index
-    return Scene(root, first, reviewed, merged, later, person, ready)
+    return Scene(root, first, reviewed, merged, later, person, ready, clashing)

@@ -49,7 +49,7 @@ COMMIT = ("add -A", "commit -q -m x")
 
 
 def plain(scene: Scene, *lines: str) -> None:
-    """Run command lines of git in the worktree, whatever comes of it; `@` at the beginning: in the person's checkout."""
+    """Run command lines of git in the worktree, whatever comes of it; `@` before one: in the person's checkout."""
     for line in lines:
         scene.git(*line.removeprefix("@").split(), where=scene.repo if line.startswith("@") else None)
 

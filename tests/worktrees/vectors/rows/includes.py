@@ -88,7 +88,13 @@ VECTORS: tuple[Vector, ...] = (
         place=Place.TREE,
         alone=True,
     ),
-    runs("a filter of such a file", _filter_by_the_person, "checkout -q reviewed -- new.txt", place=Place.TREE, alone=True),
+    runs(
+        "a filter of such a file",
+        _filter_by_the_person,
+        "checkout -q reviewed -- new.txt",
+        place=Place.TREE,
+        alone=True,
+    ),
     runs(
         "a template folder of such a file",
         _template_by_the_person,

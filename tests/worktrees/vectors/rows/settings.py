@@ -39,7 +39,10 @@ def _hidden(*options: str) -> Plain:
 
 
 def _pointer_hidden(scene: Scene) -> bool:
-    return "module" not in (scene.git("diff", "--name-only", scene.first, scene.reviewed, where=scene.repo) or "module")
+    command = ("diff", "--name-only", scene.first, scene.reviewed)
+    shown = scene.git(*command, where=scene.repo, check=True) or ""
+    there = scene.git(*command, "--ignore-submodules=none", where=scene.repo, check=True) or ""
+    return "module" in there and "module" not in shown
 
 
 def _binary_driver(scene: Scene) -> None:
@@ -174,30 +177,145 @@ def _encoding(scene: Scene) -> None:
 _REPOSITORY = Place.REPOSITORY
 VECTORS: tuple[Vector, ...] = (
     Vector("core.bigFileThreshold", _REPOSITORY, _HIDES, _set(("core.bigFileThreshold", "1")), _hidden(), never),
-    Vector("diff.ignoreSubmodules", _REPOSITORY, _HIDES, _set(("diff.ignoreSubmodules", "all")), _pointer_hidden, never),
     Vector(
-        "submodule.<name>.ignore in .gitmodules", Place.BOTH, _HIDES,
-        lambda scene: scene.both(".gitmodules", '[submodule "m"]\n\tpath = module\n\tignore = all\n'),
-        _pointer_hidden, never, alone=True,
+        "diff.ignoreSubmodules", _REPOSITORY, _HIDES, _set(("diff.ignoreSubmodules", "all")), _pointer_hidden, never
     ),
-    Vector("-diff in info/attributes", _REPOSITORY, _HIDES, lambda s: _info(s, "* -diff\n"), _hidden(), never, alone=True),
+    Vector(
+        "submodule.<name>.ignore in .gitmodules",
+        Place.BOTH,
+        _HIDES,
+        lambda scene: scene.both(".gitmodules", '[submodule "m"]\n\tpath = module\n\tignore = all\n'),
+        _pointer_hidden,
+        never,
+        alone=True,
+    ),
+    Vector(
+        "-diff in info/attributes", _REPOSITORY, _HIDES, lambda s: _info(s, "* -diff\n"), _hidden(), never, alone=True
+    ),
     Vector("diff.<name>.binary", Place.BOTH, _HIDES, _binary_driver, _hidden(), never, alone=True),
     Vector("-diff by core.attributesFile", _REPOSITORY, _HIDES, _far_attributes, _hidden(), never, alone=True),
-    Vector("a forged commit graph", _REPOSITORY, "another change is shown", _forged_graph, _hidden(), never, alone=True),
+    Vector(
+        "a forged commit graph", _REPOSITORY, "another change is shown", _forged_graph, _hidden(), never, alone=True
+    ),
     Vector("a replaced commit", _REPOSITORY, "another change is shown", _replaced, _hidden(), never, alone=True),
     Vector("info/grafts", _REPOSITORY, "another history is shown", _grafts, _other_history, never, alone=True),
-    Vector("the shallow file", _REPOSITORY, "another history is shown", _shallow, _other_history, never, alone=True, refused=True),
-    Vector("core.trustCtime", _REPOSITORY, _OVERLOOKS, _set(("core.trustCtime", "false")), _overlooked, never, alone=True, innocent=edit),
-    Vector("core.checkStat", _REPOSITORY, _OVERLOOKS, _set(("core.checkStat", "minimal")), _overlooked, never, alone=True, innocent=edit),
-    Vector("the mark assume-unchanged", _REPOSITORY, _OVERLOOKS, _mark("--assume-unchanged"), _overlooked, never, alone=True, innocent=edit),
-    Vector("the mark skip-worktree", _REPOSITORY, _OVERLOOKS, _mark("--skip-worktree"), _overlooked, never, alone=True, innocent=edit),
-    Vector("core.ignoreCase", _REPOSITORY, "a new file is overlooked", _set(("core.ignoreCase", "true")), _case_hidden, never, alone=True, innocent=_other_case),
-    Vector("a split index without its half", _REPOSITORY, "nothing can be committed", _split_index, _nothing_added, never, alone=True),
-    Vector("a sparse checkout of one worktree", _REPOSITORY, "files are taken away", _sparse, _thinned, never, alone=True),
+    Vector(
+        "the shallow file",
+        _REPOSITORY,
+        "another history is shown",
+        _shallow,
+        _other_history,
+        never,
+        alone=True,
+        refused=True,
+    ),
+    Vector(
+        "core.trustCtime",
+        _REPOSITORY,
+        _OVERLOOKS,
+        _set(("core.trustCtime", "false")),
+        _overlooked,
+        never,
+        alone=True,
+        innocent=edit,
+    ),
+    Vector(
+        "core.checkStat",
+        _REPOSITORY,
+        _OVERLOOKS,
+        _set(("core.checkStat", "minimal")),
+        _overlooked,
+        never,
+        alone=True,
+        innocent=edit,
+    ),
+    Vector(
+        "the mark assume-unchanged",
+        _REPOSITORY,
+        _OVERLOOKS,
+        _mark("--assume-unchanged"),
+        _overlooked,
+        never,
+        alone=True,
+        innocent=edit,
+    ),
+    Vector(
+        "the mark skip-worktree",
+        _REPOSITORY,
+        _OVERLOOKS,
+        _mark("--skip-worktree"),
+        _overlooked,
+        never,
+        alone=True,
+        innocent=edit,
+    ),
+    Vector(
+        "core.ignoreCase",
+        _REPOSITORY,
+        "a new file is overlooked",
+        _set(("core.ignoreCase", "true")),
+        _case_hidden,
+        never,
+        alone=True,
+        innocent=_other_case,
+    ),
+    Vector(
+        "a split index without its half",
+        _REPOSITORY,
+        "nothing can be committed",
+        _split_index,
+        _nothing_added,
+        never,
+        alone=True,
+    ),
+    Vector(
+        "a sparse checkout of one worktree", _REPOSITORY, "files are taken away", _sparse, _thinned, never, alone=True
+    ),
     Vector("pull.twohead", _REPOSITORY, _DROPS, _ready(("pull.twohead", "ours")), _not_brought, never, alone=True),
-    Vector("branch.<name>.mergeOptions with a strategy", _REPOSITORY, _DROPS, _ready(("branch.main.mergeOptions", "-s ours")), _not_brought, never, alone=True),
-    Vector("branch.<name>.mergeOptions with --squash", _REPOSITORY, _DROPS, _ready(("branch.main.mergeOptions", "--squash")), _not_brought, never, alone=True),
-    Vector("core.protectNTFS", _REPOSITORY, "a file for the .git of another system is committed", _odd_name("git~1", ("core.protectNTFS", "false")), _committed("git~1/config"), _on_branch("git~1/config"), alone=True),
-    Vector("a .git that a Mac reads as such", Place.TREE, "a file for the .git of another system is committed", _odd_name(".g\u200cit"), _committed(".g\u200cit/config"), _on_branch(".g\u200cit/config"), alone=True),
-    Vector("working-tree-encoding of what is none", Place.TREE, "nothing can be committed", _encoding, _nothing_added, never, alone=True, refused=True),
-)  # fmt: skip
+    Vector(
+        "branch.<name>.mergeOptions with a strategy",
+        _REPOSITORY,
+        _DROPS,
+        _ready(("branch.main.mergeOptions", "-s ours")),
+        _not_brought,
+        never,
+        alone=True,
+    ),
+    Vector(
+        "branch.<name>.mergeOptions with --squash",
+        _REPOSITORY,
+        _DROPS,
+        _ready(("branch.main.mergeOptions", "--squash")),
+        _not_brought,
+        never,
+        alone=True,
+    ),
+    Vector(
+        "core.protectNTFS",
+        _REPOSITORY,
+        "a file for the .git of another system is committed",
+        _odd_name("git~1", ("core.protectNTFS", "false")),
+        _committed("git~1/config"),
+        _on_branch("git~1/config"),
+        alone=True,
+    ),
+    Vector(
+        "a .git that a Mac reads as such",
+        Place.TREE,
+        "a file for the .git of another system is committed",
+        _odd_name(".g\u200cit"),
+        _committed(".g\u200cit/config"),
+        _on_branch(".g\u200cit/config"),
+        alone=True,
+    ),
+    Vector(
+        "working-tree-encoding of what is none",
+        Place.TREE,
+        "nothing can be committed",
+        _encoding,
+        _nothing_added,
+        never,
+        alone=True,
+        refused=True,
+    ),
+)
