@@ -51,6 +51,7 @@ from agentpane.orchestrator.housekeeping import Housekeeping
 from agentpane.orchestrator.keys import KeyChain
 from agentpane.orchestrator.mcp.registry import OWN_CHAIN, Registry
 from agentpane.orchestrator.mcp.servers import Servers
+from agentpane.orchestrator.mending import Mending
 from agentpane.orchestrator.patches import Patches
 from agentpane.orchestrator.pool import Pool
 from agentpane.orchestrator.preferences import Preferences
@@ -148,6 +149,7 @@ class Engine:
         self._catalog = Catalog(self._core, self._backends, dispatcher, self._pool)
         self._checks = Checks(self._core, self._blobs, sandbox, self._runs_changed)
         self._review = Review(self._core, self._blobs, dispatcher, workspaces, self._patches, self._checks)
+        self._mending = Mending(self._core, workspaces, self._review)
         self._board = Board(self._core, dispatcher)
         self._dispatcher = dispatcher
         self._sample = Sample(self._core, self._catalog)
@@ -190,6 +192,7 @@ class Engine:
         """Mend what the last engine left, then play runs until cancelled."""
         await self._recovery.run()
         await self._unfinished.run()
+        await self._mending.run()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._housekeeping.run(), name="housekeeping")
             group.create_task(self._pool.run(), name="pool")

@@ -244,11 +244,11 @@ class Review:
         renumbered = await self.core.db.write(store)
         await self._said(task, {"state": "merged", "commit": commit, "target": task.base_branch, "strategy": strategy})
         await self.core.announce_task(task.card.id, renumbered)
-        await self._tidy(task, repository)
+        await self.tidy(task, repository)
         message = f"Merged into {task.base_branch} as {commit[:10]}."
         return ApproveOutcome(task.card.id, ApproveResult.MERGED, commit, (), None, message, "")
 
-    async def _tidy(self, task: Task, repository: Repository) -> None:
+    async def tidy(self, task: Task, repository: Repository) -> None:
         # The merge stands; a worktree that cannot be removed is listed and reported, and takes nothing back.
         try:
             await self.workspaces.discard(task, repository, "approve", delete_branch_at=task.snapshot)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,13 +14,12 @@ from agentpane.domain.ids import RunId, TaskId
 from agentpane.domain.json import JsonObject
 from agentpane.domain.projects import Project, ProjectConfig
 from agentpane.domain.reach import reach
-from agentpane.domain.resolving import Stage
 from agentpane.domain.rules import parse_all
 from agentpane.domain.sessions import EventKind
 from agentpane.domain.tasks import Task
 from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.orchestrator import prompts
+from agentpane.orchestrator import prompts, relaying
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.handover import Handover
 from agentpane.orchestrator.recovery_bin import RecoveryBin
@@ -61,7 +59,7 @@ class Workspaces:
         Raises AgentPaneError with a WORKTREE_ code; what was half made is recorded as `error`.
         """
         row = await self._core.db.read(worktrees.for_task, task.card.id)
-        if row is not None and row.status in {WorktreeStatus.ACTIVE, WorktreeStatus.AWAY}:
+        if row is not None and await relaying.is_its_own(self._core, task, row, repository):
             row, worktree = await self._found(row, repository, recorder)
         else:
             row, worktree = await self._made(task, project, config, repository, recorder)
@@ -141,6 +139,7 @@ class Workspaces:
         except AgentPaneError as error:
             stays = WorktreeStatus.ACTIVE if worktree.path.is_dir() else WorktreeStatus.ERROR
             await self._core.db.write(worktrees.set_fields, row.id, now(), status=stays, last_error=error.message)
+            await self._core.git.empty_trash(repository)  # the folder may have gone, and the branch not
             raise
         await self._core.db.write(worktrees.set_fields, row.id, now(), status=leaves, removed_at=now())
         entry = self._core.record(
@@ -167,19 +166,21 @@ class Workspaces:
         A worktree that cannot be made now is made when a run needs it.
         """
         row = await self._core.db.read(worktrees.for_task, task.card.id)
+        if row is not None and row.status is WorktreeStatus.ACTIVE:
+            if await self._core.git.branch_tip(repository, row.branch) == commit:
+                return
+            # It has outlived its approval, and holds what was approved then.
+            await self.discard(task, repository, "undo", delete_branch_at=task.snapshot)
+            row = await self._core.db.read(worktrees.get, row.id)
         if row is None or row.status is not WorktreeStatus.REMOVED:
             return
-        now = self._core.clock.now
         if await self._core.git.branch_tip(repository, row.branch) is None:
             await self._core.git.restore_branch(repository, row.branch, commit)
-        fields: dict[str, object] = {"status": WorktreeStatus.ACTIVE, "removed_at": None, "base_sha": base}
-        fields |= {"deps_installed": False, "init_script_run": False}
+        row = await self._core.db.write(worktrees.set_fields, row.id, self._core.clock.now(), base_sha=base)
         try:
-            made = await self._core.git.attach_worktree(repository, Path(row.path), row.branch, row.copied, row.id)
-            fields |= {"path": str(made.path), "git_dir": str(made.git_dir), "env_copied": bool(made.copied)}
+            await self.make_again(row, repository)
         except AgentPaneError as error:
             log.warning("the worktree of task %s is made later: %s", task.card.id, error.message)
-        await self._core.db.write(partial(worktrees.set_fields, worktree_id=row.id, at=now(), **fields))
 
     async def _restore_branch(self, task: Task | None, row: WorktreeRow, repository: Repository) -> None:
         """A worktree without its branch has no commit to compare with: put a deleted branch back where it was."""
@@ -218,15 +219,8 @@ class Workspaces:
         return row, again.worktree
 
     async def make_again(self, row: WorktreeRow, repository: Repository) -> tuple[WorktreeRow, CreatedWorktree]:
-        """Lay a worktree whose folder is gone out again from its branch, to be set up anew."""
-        again = await self._core.git.attach_worktree(repository, Path(row.path), row.branch, row.copied, row.id)
-        fields: dict[str, object] = {"status": WorktreeStatus.ACTIVE, "deps_installed": False, "init_script_run": False}
-        fields |= {"path": str(again.path), "git_dir": str(again.git_dir), "env_copied": bool(again.copied)}
-        if row.merging is not None and row.merging.stage is Stage.WRITTEN:
-            fields |= {"merging": replace(row.merging, stage=Stage.PLANNED)}  # it went with the folder
-        now = self._core.clock.now()
-        stored = await self._core.db.write(partial(worktrees.set_fields, worktree_id=row.id, at=now, **fields))
-        return stored, again
+        """See `relaying.lay_again`."""
+        return await relaying.lay_again(self._core, row, repository)
 
     async def _made(
         self, task: Task, project: Project, config: ProjectConfig, repository: Repository, recorder: Recorder

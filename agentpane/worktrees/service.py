@@ -20,6 +20,7 @@ from agentpane.worktrees import (
     foresight,
     identity,
     merge_recovery,
+    putting_back,
     recovery,
     remove,
     repository,
@@ -265,6 +266,11 @@ class Worktrees:
         """Take a worktree away; its files are deleted in the background. See `remove.remove_worktree`."""
         for left in await remove.remove_worktree(self._git, self._lock(repo), repo, worktree, delete_branch_at):
             self._delete_later(left)
+
+    async def put_back(self, repo: Repository, worktree: Worktree) -> bool:
+        """Take a removal back that was cut off; see `putting_back.put_back`."""
+        async with self._lock(repo):
+            return await asyncio.to_thread(putting_back.put_back, repo, worktree)
 
     async def empty_trash(self, repo: Repository) -> None:
         """Delete what an engine that was killed had still to delete."""

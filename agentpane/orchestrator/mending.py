@@ -1,0 +1,68 @@
+"""Worktrees that were being removed, or were to come back, when the last engine ended: what the card says is done.
+
+A removal that was cut off half-way is taken back first, so that whatever lies in the folder goes through the recovery
+bin like everything else.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from agentpane.db import projects, unsettled, worktrees
+from agentpane.domain.board import Column
+from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
+from agentpane.errors import AgentPaneError
+from agentpane.orchestrator.core import Core
+from agentpane.orchestrator.review import Review
+from agentpane.orchestrator.workspace import Workspaces, as_worktree
+from agentpane.worktrees import Repository
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Mending:
+    core: Core
+    workspaces: Workspaces
+    review: Review
+
+    async def run(self) -> None:
+        """Settle each, before a run starts. What cannot be looked at waits for the doctor, and the log says so."""
+        for row in await self.core.db.read(unsettled.cut_off):
+            try:
+                await self._settle(row)
+            except AgentPaneError as error:
+                log.warning("the worktree %s stays as it is: %s", row.path, error.message)
+
+    async def _settle(self, row: WorktreeRow) -> None:
+        project = await self.core.db.read(projects.get, row.project_id)
+        repository = await self.core.git.open_repository(Path(project.path))
+        if row.status is WorktreeStatus.REMOVING:
+            row = await self._whole_or_gone(row, repository)
+        if row.task_id is None:
+            if row.status is WorktreeStatus.ACTIVE:
+                await self.workspaces.take_away(row, repository, "its removal was cut off")
+            return
+        task = await self.core.task(row.task_id)
+        if task.card.column is Column.VERIFIED and row.status is WorktreeStatus.ACTIVE:
+            await self.review.tidy(task, repository)
+        elif task.card.column is Column.WAITING_APPROVAL and row.status is WorktreeStatus.REMOVED:
+            await self.workspaces.bring_back(task, repository, task.snapshot or "", task.base_sha or "")
+        await self.core.announce_task(task.card.id, counts=False)
+
+    async def _whole_or_gone(self, row: WorktreeRow, repository: Repository) -> WorktreeRow:
+        """The row of a removal that was cut off: the worktree is whole again, or nothing of it was left to remove."""
+        now = self.core.clock.now()
+        if await self.core.git.put_back(repository, as_worktree(row)):
+            return await self.core.db.write(worktrees.set_fields, row.id, now, status=WorktreeStatus.ACTIVE)
+        gone = await self.core.db.write(
+            worktrees.set_fields, row.id, now, status=WorktreeStatus.REMOVED, removed_at=now
+        )
+        told = {"path": row.path, "branch": row.branch, "reason": "its removal was cut off"}
+        entry = self.core.record(
+            "worktree.remove", row.project_id, actor="engine", task_id=row.task_id, input=dict(told)
+        )
+        await self.core.audit(entry)
+        return gone
