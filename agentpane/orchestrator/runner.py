@@ -181,23 +181,22 @@ class Runner:
         brief = await self._briefing.of(cast, worktree, conversation, traces.files_seen(events), shells, telling)
         self._endpoints[cast.run.id] = brief.endpoint
         stint = Stint(cast.run, cast.repository, worktree, recorder)
-        keeper = TurnKeeper(self._turns, stint, conversation.next_turn - 1 if cast.run.turns else 0)
+        keeping = TurnKeeper(self._turns, stint, conversation.next_turn - 1 if cast.run.turns else 0)
         result = ""
         left: tuple[str, ...] = ()
-        try:
-            async with aclosing(self._backends.get(cast.agent.backend).play(brief, gate)) as playing:
-                async for event in playing:
-                    await keeper.see(event)
-                    result = await narrator.take(event) or result
-            left = background.running(shells)
-        except asyncio.CancelledError:
-            await keeper.leave()
-            await narrator.cut_off()
-            raise
-        finally:
-            await shells.close()
-            await keeper.close()
-            await narrator.settle()
+        async with keeping as keeper:
+            try:
+                async with aclosing(self._backends.get(cast.agent.backend).play(brief, gate)) as playing:
+                    async for event in playing:
+                        await keeper.see(event)
+                        result = await narrator.take(event) or result
+                left = background.running(shells)
+            except asyncio.CancelledError:
+                await narrator.cut_off()
+                raise
+            finally:
+                await shells.close()
+                await narrator.settle()
         await recorder.flush()
         unread = await gate.unread()
         if left and not unread:  # else it is told at once, when it goes on

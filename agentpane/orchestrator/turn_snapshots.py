@@ -147,9 +147,10 @@ def _named(ref: str) -> tuple[str, str]:
 
 
 class TurnKeeper:
-    """Follows one agent's part in a run, and has each of its turns kept. Use it from one job; `close` or `leave` it.
+    """Follows one agent's part in a run, as long as its block lasts, and has each of its turns kept.
 
     last: the turn with which an earlier part of the run has ended; 0 for none.
+    When the run is stopped nothing more is taken: what its last turn left is kept by whoever discards it.
     """
 
     def __init__(self, snapshots: TurnSnapshots, stint: Stint, last: int) -> None:
@@ -157,7 +158,22 @@ class TurnKeeper:
         self._stint = stint
         self._turn = last
         self._before: str | None = None  # the tree that the turn began with
-        self._job: asyncio.Task[None] | None = asyncio.create_task(self._begin(last), name="turn-begin")
+        self._job: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> TurnKeeper:
+        self._job = asyncio.create_task(self._begin(self._turn), name="turn-begin")
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        """Keep what the last turn left, unless the run was stopped."""
+        try:
+            if kind is None or issubclass(kind, Exception):
+                await self._settled()
+                await self._take(self._turn)
+        finally:
+            if self._job is not None:
+                self._job.cancel()
+                await asyncio.wait([self._job])
 
     async def see(self, event: base.BackendEvent) -> None:
         """Returns when what follows the event may have its effect."""
@@ -172,20 +188,6 @@ class TurnKeeper:
             case _:
                 pass
 
-    async def close(self) -> None:
-        """Keep what the last turn left."""
-        await self._settled()
-        if self._turn:
-            await self._take(self._turn)
-
-    async def leave(self) -> None:
-        """The run was stopped: end what is under way. What the last turn left is kept by whoever discards it."""
-        self._turn = 0
-        job, self._job = self._job, None
-        if job is not None:
-            job.cancel()
-            await asyncio.wait([job])
-
     async def _settled(self) -> None:
         if self._job is not None:
             await asyncio.wait([self._job])
@@ -194,18 +196,19 @@ class TurnKeeper:
     async def _begin(self, last: int) -> None:
         try:
             self._before = await self._snapshots.begin(self._stint, last)
-        except AgentPaneError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the agent goes on
             self._not_kept(last, error)
 
     async def _take(self, turn: int) -> None:
         """A snapshot that cannot be made is told of, and does not hold up the agent."""
-        if self._before is None:
+        if self._before is None or turn == 0:
             return
         try:
             self._before = await self._snapshots.take(self._stint, turn, self._before)
-        except AgentPaneError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the agent goes on
             self._not_kept(turn, error)
 
-    def _not_kept(self, turn: int, error: AgentPaneError) -> None:
-        log.warning("what turn %d of run %s left was not kept: %s", turn, self._stint.run.id, error.message)
-        self._stint.recorder.add(EventKind.STATE, {"state": NOT_KEPT, "message": error.message}, turn)
+    def _not_kept(self, turn: int, error: Exception) -> None:
+        log.warning("what turn %d of run %s left was not kept", turn, self._stint.run.id, exc_info=error)
+        words = error.message if isinstance(error, AgentPaneError) else f"{type(error).__name__}: {error}"
+        self._stint.recorder.add(EventKind.STATE, {"state": NOT_KEPT, "message": words}, turn)

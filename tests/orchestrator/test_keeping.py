@@ -95,7 +95,7 @@ async def test_each_turn_that_changed_files_is_kept_and_the_worktree_can_be_set_
             assert (await bench.engine.do(c.VerifyAudit())).ok
 
 
-async def test_what_a_plain_command_leaves_is_kept_without_files_that_are_too_large(
+async def test_what_a_plain_command_leaves_is_kept_without_large_files_and_what_cannot_be_kept_stops_nobody(
     data: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agentpane.worktrees.turns.LARGEST_FILE", 50)
@@ -106,6 +106,15 @@ async def test_what_a_plain_command_leaves_is_kept_without_files_that_are_too_la
         task = await bench.reviewed(await bench.start(await bench.card(project), agent="Plain"))
         (kept,) = await bench.engine.do(c.ListTurns(task.card.id))
         assert (kept.turn, kept.files, kept.added, kept.left_out) == (1, 1, 1, ("big",))
+
+        async def full(*given: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("agentpane.worktrees.turns.keep_turn", full)
+        again = await bench.reviewed(await bench.start(await bench.card(project), agent="Plain"))
+        assert await bench.engine.do(c.ListTurns(again.card.id)) == ()
+        told = [event.data for event in await bench.session(again) if event.data.get("state") == "turn_not_kept"]
+        assert len(told) == 2 and all("No space left" in str(each["message"]) for each in told)
 
 
 async def test_an_agent_that_begins_anew_finds_the_worktree_as_its_work_began(data: Path, repository: Path) -> None:
