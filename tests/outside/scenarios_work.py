@@ -126,6 +126,15 @@ def _(stage: Stage) -> Act:
     return approval(stage, task, "--sha", "0123456789")
 
 
+@provokes(ErrorCode.MERGE_CHECKS_FAILED, 3)
+def _(stage: Stage) -> Act:
+    """What the repository wants of every merge does not hold for this one."""
+    red = '[[checks]]\nname = "tests"\nrun = "echo they are red; exit 2"\n'
+    task = stage.task(stage.repository({"a.txt": "one\n", ".agentpane/config.toml": red}), trust=True)
+    stage.played(task)
+    return approval(stage, task)
+
+
 @provokes(ErrorCode.RESOURCE_LOCKED, 3)
 def _(stage: Stage) -> Act:
     """Another git command is at work in the person's checkout."""
