@@ -26,7 +26,7 @@ from agentpane.orchestrator.resolutions import Resolutions, resolved, staged
 from agentpane.orchestrator.review import reviewable
 from agentpane.orchestrator.sessions import note
 from agentpane.orchestrator.workspace import Workspaces
-from agentpane.worktrees import NothingChanged, Repository, Snapshot
+from agentpane.worktrees import NothingChanged, Repository, Snapshot, reviewed_ref
 
 log = logging.getLogger(__name__)
 
@@ -111,19 +111,21 @@ class Resolving:
             row = await self._settled(task, await self._row(task), repository)
             if row.merging is None:
                 raise _none_under_way(task)
-            worktree = await self.workspaces.existing(task)
-            message = (
-                f"{task.card.title}\n\nTask: {task.card.id}\nRun: {task.runs[-1].id}\n"
-                f"Merges: {row.merging.target} {row.merging.sha}\n"
-            )
-            taken = await self.core.git.snapshot(
-                repository, worktree, row.merging.card, task.runs[-1].id, message, row.copied, row.merging
-            )
-            if isinstance(taken, NothingChanged):
-                raise _nothing_left(row.merging)
-            await self._store_taken(task, row, row.merging, repository, taken)
+            await self._take(task, row, row.merging, repository)
         await self.core.announce_task(task.card.id)
         return await self.core.task(task.card.id)
+
+    async def _take(self, task: Task, row: WorktreeRow, merging: Merging, repository: Repository) -> None:
+        worktree = await self.workspaces.existing(task)
+        run_id = task.runs[-1].id
+        message = f"{task.card.title}\n\nTask: {task.card.id}\nRun: {run_id}\nMerges: {merging.target} {merging.sha}\n"
+        async with self.core.task_locks.of(f"run:{task.card.id}"):
+            taken = await self.core.git.snapshot(
+                repository, worktree, merging.card, run_id, message, row.copied, merging
+            )
+        if isinstance(taken, NothingChanged):
+            raise _nothing_left(merging)
+        await self._store_taken(task, row, merging, repository, taken)
 
     async def abandon(self, command: c.AbandonResolution) -> Task:
         """See `commands.AbandonResolution`."""
@@ -144,6 +146,7 @@ class Resolving:
                 await self._take_back(task, row, row.merging, repository)
             else:
                 _check_waiting(task)
+                await self._back_to_review(task, row, row.merging, repository)
                 await self.core.db.write(self._store_abandoned, task, row)
             await self._said(task, {"state": "resolution_abandoned", "target": row.merging.target})
             row = await self.core.db.read(worktrees.get, row.id)
@@ -165,7 +168,11 @@ class Resolving:
         async with self.core.task_locks.of(task_id):
             task = await self.core.task(task_id)
             if task.card.column is Column.WAITING_APPROVAL:
-                await self._settled(task, await self._row(task), await self._repository(task))
+                repository = await self._repository(task)
+                row = await self._settled(task, await self._row(task), repository)
+                pinned = await self.core.git.ref_tip(repository, reviewed_ref(task.runs[-1].id))
+                if row.merging is not None and pinned != task.snapshot:  # it was committed, and never written down
+                    await self._take(task, row, row.merging, repository)
         await self.core.announce_task(task_id, counts=False)
 
     async def _plan(
@@ -200,7 +207,8 @@ class Resolving:
         if row.status is not WorktreeStatus.ACTIVE or not Path(row.path).is_dir():
             row, _ = await self.workspaces.make_again(row, repository)
         notes: list[JsonObject] = []
-        row = await self.workspaces.settle(row, repository, notes.append)
+        async with self.core.task_locks.of(f"run:{task.card.id}"):
+            row = await self.workspaces.settle(row, repository, notes.append)
         for data in notes:
             await self._said(task, data)
         return row
@@ -231,7 +239,7 @@ class Resolving:
         tip = await self.core.git.branch_tip(repository, merging.target)
         base = await self.core.git.merge_base(repository, tip or merging.sha, merging.snapshot)
         stat = await self.core.git.diff_stat(repository, base, merging.snapshot)
-        await self.core.git.pin_reviewed(repository, task.runs[-1].id, merging.snapshot)
+        await self._back_to_review(task, row, merging, repository)
 
         def store(connection: tasks.Connection) -> tuple[tuple[str, int], ...]:
             now = self.core.clock.now()
@@ -251,6 +259,10 @@ class Resolving:
 
         renumbered = await self.core.db.write(store)
         await self.core.announce_task(task.card.id, renumbered)
+
+    async def _back_to_review(self, task: Task, row: WorktreeRow, merging: Merging, repository: Repository) -> None:
+        run_id = task.runs[-1].id
+        await self.core.git.back_to_review(repository, row.branch, run_id, merging.card, merging.snapshot)
 
     def _store_abandoned(self, connection: tasks.Connection, task: Task, row: WorktreeRow) -> None:
         entry = self.core.record("conflict.abandon", task.card.project_id, task=task.card, input={"path": row.path})

@@ -161,9 +161,9 @@ class Worktrees:
         """Whether a worktree holds anything else than a commit; see `resolution.differs`."""
         return await resolution.differs(self._git, repo, worktree, commit, excluded)
 
-    async def pin_reviewed(self, repo: Repository, run_id: str, commit: str) -> None:
-        """Name a commit as what may be merged for a run."""
-        await snapshots.pin_reviewed(self._git, repo, run_id, commit)
+    async def back_to_review(self, repo: Repository, branch: str, run_id: str, commit: str, reviewed: str) -> None:
+        """Let `reviewed` be what may be merged for a run once more; see `snapshot.back_to_review`."""
+        await snapshots.back_to_review(self._git, repo, branch, run_id, commit, reviewed)
 
     async def lay_out_conflict(
         self, repo: Repository, card: str, target: str, name: str, run_id: str

@@ -15,7 +15,7 @@ from agentpane.worktrees import contents
 from agentpane.worktrees.diffs import diff_stat
 from agentpane.worktrees.git import GitError, GitRunner, Place
 from agentpane.worktrees.places import head_branch, inside, objects_of
-from agentpane.worktrees.repository import branch_tip, commit_tree, is_ancestor, merge_base
+from agentpane.worktrees.repository import branch_tip, commit_tree, is_ancestor, merge_base, ref_tip
 from agentpane.worktrees.resolution import decide
 from agentpane.worktrees.values import NothingChanged, Repository, Snapshot, Worktree
 
@@ -27,9 +27,21 @@ def reviewed_ref(run_id: str) -> str:
     return f"refs/agentpane/run/{run_id}/reviewed"
 
 
-async def pin_reviewed(git: GitRunner, repo: Repository, run_id: str, commit: str) -> None:
-    """Name a commit as what may be merged for a run."""
-    await git.run(objects_of(repo), "update-ref", reviewed_ref(run_id), commit)
+async def back_to_review(
+    git: GitRunner, repo: Repository, branch: str, run_id: str, commit: str, reviewed: str
+) -> None:
+    """Let `reviewed` be what may be merged for a run once more.
+
+    A commit on the branch that was made for the run's review goes from it, back to `commit`; it is kept under
+    `refs/agentpane/run/<run_id>/commits`. Whatever else is on the branch stays.
+    """
+    pinned = await ref_tip(git, repo, reviewed_ref(run_id))
+    tip = await branch_tip(git, repo, branch)
+    updates: list[tuple[str, str, str | None]] = [(reviewed_ref(run_id), reviewed, None)]
+    if tip is not None and tip == pinned and tip not in {commit, reviewed}:
+        updates.append((f"refs/heads/{branch}", commit, tip))
+        updates.append((f"refs/agentpane/run/{run_id}/commits", tip, None))
+    await _move_refs(git, objects_of(repo), updates)
 
 
 async def snapshot(

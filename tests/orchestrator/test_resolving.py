@@ -315,6 +315,47 @@ async def test_an_engine_that_ends_on_the_way_leaves_what_the_next_one_finishes(
             assert [git(repository, "show", f"{each.ref}:a.txt") for each in kept] == (["half"] if over else [])
 
 
+async def test_a_resolution_that_was_committed_and_never_written_down_is_found_by_the_next_engine(
+    data: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Worktrees.snapshot
+
+    async def cut_off(*given: object) -> object:
+        await whole(*given)  # type: ignore[arg-type]
+        raise KeyError("the engine ends here")
+
+    with scripted(CARD, DONE, SOLVE, DONE) as server:
+        async with running(data, server.environment) as bench:
+            task = await conflicted(bench, repository)
+            target = git(repository, "rev-parse", "main")
+            await bench.engine.do(c.WriteConflict(task.card.id))
+            (place(task) / "a.txt").write_text("mine\n")
+            (place(task) / "bin~main").unlink()
+            monkeypatch.setattr(Worktrees, "snapshot", cut_off)
+            with pytest.raises(Exception, match="engine"):
+                await bench.engine.do(c.TakeResolution(task.card.id))
+            monkeypatch.undo()
+        async with running(data, server.environment) as bench:
+            taken = await bench.until(task, lambda now: now.card.resolving is None)
+            assert parents(repository, taken.snapshot) == [task.snapshot, target]
+            assert taken.card.lines_added == 1 and refs(repository) == ""
+            move_on(repository, "main, once more")
+            monkeypatch.setattr(Worktrees, "snapshot", cut_off)
+            handed = await bench.engine.do(c.HandOverConflict(task.card.id, server.environment))
+            failed = await bench.settled(handed)
+            monkeypatch.undo()
+            assert failed.runs[-1].status is RunStatus.ERROR
+            unseen = git(repository, "rev-parse", str(task.branch))
+            back = await bench.engine.do(c.AbandonResolution(task.card.id))
+            assert (back.card.column, back.snapshot) == (Column.WAITING_APPROVAL, taken.snapshot)
+            assert git(repository, "rev-parse", str(task.branch)) == taken.snapshot != unseen
+            assert git(place(back), "diff", "--name-only", str(taken.snapshot)) == ""
+            kept = git(repository, "rev-parse", f"refs/agentpane/run/{back.runs[-1].id}/commits")
+            assert kept == unseen and parents(repository, unseen)[0] == taken.snapshot
+            git(repository, "reset", "-q", "--hard", "HEAD~1")
+            assert (await bench.engine.do(c.Approve(task.card.id))).result is ApproveResult.MERGED
+
+
 async def test_a_worktree_that_is_gone_is_made_again_with_the_conflict_in_it(data: Path, repository: Path) -> None:
     with scripted(CARD, DONE, SOLVE, DONE) as server:
         async with running(data, server.environment) as bench:
