@@ -125,11 +125,11 @@ class Workspaces:
         if why is not None:
             await self._let_go(row, why)
             return None
-        ref = None
+        ref, inside = None, await self._core.git.worktrees_inside(repository, worktree)
         if worktree.path.is_dir():
             if row.branch:
                 await self._restore_branch(task, row, repository)
-            for inner in await self._core.git.worktrees_inside(repository, worktree):
+            for inner in inside:
                 where = f"{reason} (a worktree inside, {inner.path.relative_to(worktree.path)})"
                 await self._bin.keep(row.task_id, row, inner, repository, where)
             ref = await self._bin.keep(row.task_id, row, worktree, repository, reason)
@@ -149,7 +149,11 @@ class Workspaces:
             task=task.card if task else None,
             task_id=row.task_id,
             input={"path": row.path, "branch": row.branch, "reason": reason},
-            output={"recovery": ref, "branch_deleted_at": delete_branch_at},
+            output={
+                "recovery": ref,
+                "branch_deleted_at": delete_branch_at,
+                "worktrees_inside": [str(inner.path) for inner in inside],
+            },
         )
         await self._core.audit(entry)
         if row.merging is not None and leaves is WorktreeStatus.REMOVED:

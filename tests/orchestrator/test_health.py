@@ -295,6 +295,12 @@ async def test_a_worktree_that_nobody_used_may_go_and_what_it_held_is_kept(data:
         held = {each.reason: git(repository, "ls-tree", "-r", "--name-only", each.sha) for each in kept}
         assert any("inner" in reason and "idea.txt" in names for reason, names in held.items())
         assert any("new.txt" in names for names in held.values())
+        (gone,) = [
+            entry.record.output
+            for entry in await bench.engine.do(c.ListAudit(home.project.id))
+            if entry.record.tool == "worktree.remove"
+        ]
+        assert gone is not None and gone["worktrees_inside"] == [f"{row.path}/inner"]
         assert git(repository, "branch", "--list", row.branch) != ""
 
 
