@@ -494,6 +494,7 @@ INDEXES = (
     "CREATE INDEX agents_status_idx ON agents (project_id, status)",
     "CREATE INDEX tasks_agent_idx ON tasks (agent_id)",
     "CREATE INDEX tasks_branch_idx ON tasks (branch)",
+    "CREATE INDEX tasks_overlaps_idx ON tasks (id) WHERE overlaps != '[]'",
     'CREATE INDEX tasks_column_idx ON tasks (project_id, "column")',
     'CREATE INDEX tasks_position_idx ON tasks (project_id, "column", position)',
     "CREATE INDEX tasks_project_idx ON tasks (project_id)",

@@ -88,3 +88,14 @@ def test_a_card_that_has_left_is_found_as_long_as_it_shows_an_overlap(connection
     assert (left.column, left.commit, left.base) == (Column.BACKLOG, None, None)
     assert foresight.store(connection, [Foreseen(left, None, ())], LATER) == (world.task.card.id,)
     assert foresight.standing(connection, world.project.id) == ()
+
+
+def test_cards_at_rest_are_not_gone_through(connection: Connection, world: World) -> None:
+    searches: list[str] = []
+    raw = connection.connection.driver_connection
+    assert raw is not None
+    raw.set_trace_callback(searches.append)
+    foresight.standing(connection, world.project.id)
+    raw.set_trace_callback(None)
+    plan = [str(row[3]) for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {searches[-1]}")]
+    assert not [step for step in plan if "tasks_project_idx" in step or step == "SCAN tasks"], plan

@@ -2,7 +2,7 @@
 
 from agentpane.db.schema.audit import AuditHeadTable, AuditTable, SettingTable
 from agentpane.db.schema.base import Base
-from agentpane.db.schema.board import AgentTable, ProjectTable, TaskTable
+from agentpane.db.schema.board import SHOWS_OVERLAPS, AgentTable, ProjectTable, TaskTable
 from agentpane.db.schema.changes import (
     CheckTable,
     MergeTable,
@@ -16,6 +16,7 @@ from agentpane.db.schema.github import InstallationTable, RepositoryConfigTable
 from agentpane.db.schema.running import ApprovalTable, EventTable, ModelCallTable, RunTable, SessionTable
 
 __all__ = [
+    "SHOWS_OVERLAPS",
     "AgentTable",
     "ApprovalTable",
     "AuditHeadTable",

@@ -19,6 +19,8 @@ from agentpane.domain.projects import ProjectConfig
 from agentpane.domain.runs import AgentStatus, AgentType
 from agentpane.domain.tasks import Todo
 
+# The index of cards that show an overlap serves only a search that says so in the same words.
+SHOWS_OVERLAPS = "overlaps != '[]'"
 PROJECT_CONFIG_DEFAULT = asdict(ProjectConfig())
 AGENT_CONFIG_DEFAULT = asdict(AgentConfig())
 
@@ -122,6 +124,7 @@ class TaskTable(Times, Base):
         Index("tasks_agent_idx", "agent_id"),
         Index("tasks_position_idx", "project_id", "column", "position"),
         Index("tasks_branch_idx", "branch"),
+        Index("tasks_overlaps_idx", "id", sqlite_where=text(SHOWS_OVERLAPS)),
     )
 
 
