@@ -14,7 +14,7 @@ from pathlib import Path
 from agentpane.domain.branches import free_branch
 from agentpane.domain.diff import decode_path
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.worktrees import exclude
+from agentpane.worktrees import exclude, ref_files
 from agentpane.worktrees.ageing import age_files
 from agentpane.worktrees.copying import copy_listed
 from agentpane.worktrees.git import LONG_TIMEOUT, GitError, GitRunner
@@ -33,7 +33,7 @@ async def create_worktree(git: GitRunner, lock: asyncio.Lock, repo: Repository, 
     Raises WORKTREE_CREATION_FAILED or WORKTREE_ENV_COPY_FAILED; nothing is left behind then.
     """
     async with lock:
-        branch = free_branch(plan.branch, await _branches(git, repo))
+        branch = free_branch(plan.branch, await _branches(git, repo, plan.branch))
         path, parents = await asyncio.to_thread(_prepare, plan.path)
         try:
             await _add(git, repo, "-b", branch, "--no-track", "--", str(path), plan.base_sha)
@@ -113,7 +113,10 @@ def _check_record(repo: Repository, path: Path, mark: str) -> None:
         )
 
 
-async def _branches(git: GitRunner, repo: Repository) -> list[str]:
+async def _branches(git: GitRunner, repo: Repository, branch: str) -> list[str]:
+    """The branches that may be in the way of this one: all of them, where git has to be asked."""
+    if ref_files.are_files(repo, await git.configuration(objects_of(repo))):
+        return await asyncio.to_thread(ref_files.branches_beside, repo, branch)
     listed = await git.run(objects_of(repo), "for-each-ref", "--format=%(refname)", "refs/heads/")
     return [decode_path(line).removeprefix("refs/heads/") for line in listed.stdout.splitlines()]
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 from agentpane.domain.diff import display_path
 from agentpane.errors import ErrorCode
+from agentpane.worktrees.commits import make_commit
 from agentpane.worktrees.git import LONG_TIMEOUT, GitRunner
+from agentpane.worktrees.history import tree_of_holder
 from agentpane.worktrees.merge_tree import parse_merge_tree
 from agentpane.worktrees.moving import Journal as Journal
 from agentpane.worktrees.moving import move
@@ -135,9 +137,8 @@ async def _prepare(
         return TreeChanged(tree)
     if plan.strategy == MergeStrategy.FF:
         return _Ready(old, plan.reviewed, tree)
-    parents = ["-p", old] if plan.strategy == MergeStrategy.SQUASH else ["-p", old, "-p", plan.reviewed]
-    text = plan.message.encode("utf-8", "replace")
-    return _Ready(old, (await git.run(objects_of(repo), "commit-tree", tree, *parents, stdin=text)).line, tree)
+    parents = [old] if plan.strategy == MergeStrategy.SQUASH else [old, plan.reviewed]
+    return _Ready(old, await make_commit(git, repo, tree, parents, plan.message), tree)
 
 
 async def _merged_tree(
@@ -151,16 +152,28 @@ async def _merged_tree(
     # The question about history and the merge of the trees need nothing of each other.
     trees = asyncio.ensure_future(git.run(place, *shape, ok=(0, 1), timeout=LONG_TIMEOUT))
     try:
-        settled = await _settled_by_history(git, repo, plan, old)
+        before = await _tree_before(repo, plan, old)
+        settled = None if before is not None else await _settled_by_history(git, repo, plan, old)
     finally:
         await asyncio.gather(trees, return_exceptions=True)
     if settled is not None:
         return settled
     merged = trees.result()
     tree, conflicts = parse_merge_tree(merged.stdout)
+    if tree == before:  # a target that holds the commit already is not changed by it, nor by one that changes nothing
+        settled = await _settled_by_history(git, repo, plan, old)
+        if settled is not None:
+            return settled
     if merged.exit_code == 1:
         return Conflicted(tuple(ConflictPath(path, kind) for path, kind in conflicts), old)
     return tree
+
+
+async def _tree_before(repo: Repository, plan: MergePlan, old: str) -> str | None:
+    """The target's tree, where its recent commits alone show that it was not rewound."""
+    if plan.base_sha is None or plan.base_sha == old:
+        return None
+    return await asyncio.to_thread(tree_of_holder, repo, old, plan.base_sha)
 
 
 async def _forward(git: GitRunner, repo: Repository, plan: MergePlan, old: str) -> str | MergeRefused:

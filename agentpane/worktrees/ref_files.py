@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import stat
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from agentpane.worktrees.config import FALLBACK_EMAIL, FALLBACK_NAME
+from agentpane.worktrees.idents import clock, ident
 from agentpane.worktrees.values import Repository
 
 HEADS = "refs/heads/"
@@ -32,32 +32,28 @@ class RefTakenError(Exception):
 class Signature:
     """Who a line in a log of refs is by; `logged`: whether such logs are kept."""
 
-    name: str
-    email: str
+    by: str
     logged: bool
 
     def line(self, old: str, new: str, message: str) -> bytes:
-        clock = f"{int(time.time())} {time.strftime('%z')}"
-        return f"{old} {new} {self.name} <{self.email}> {clock}\t{message}\n".encode("utf-8", "surrogateescape")
+        return f"{old} {new} {self.by} {clock()}\t{message}\n".encode()
 
 
 def signature(values: Mapping[str, str], bare: bool) -> Signature:
     """Whoever git would name, by the configuration in force."""
-    name = values.get("committer.name") or values.get("user.name") or FALLBACK_NAME
-    email = values.get("committer.email") or values.get("user.email") or FALLBACK_EMAIL
     logged = values.get("core.logallrefupdates", "false" if bare else "true").lower() not in _FALSE
-    return Signature(_plain(name), _plain(email), logged)
-
-
-def _plain(text: str) -> str:
-    return "".join(character for character in text if character not in "<>\n\0").strip(" .,:;\"\\'")
+    return Signature(ident(values, "committer") or f"{FALLBACK_NAME} <{FALLBACK_EMAIL}>", logged)
 
 
 def are_files(repo: Repository, values: Mapping[str, str]) -> bool:
     """Whether refs are kept as files, which nobody but their owner has to be able to write."""
     kept = values.get("extensions.refstorage", "files")
-    shared = values.get("core.sharedrepository", "").lower()
-    return kept == "files" and shared in _OWNERS_ONLY and not os.path.lexists(repo.common_dir / "reftable")
+    return kept == "files" and are_owners_alone(values) and not os.path.lexists(repo.common_dir / "reftable")
+
+
+def are_owners_alone(values: Mapping[str, str]) -> bool:
+    """Whether what is made in the repository has the modes that anything has which its owner makes."""
+    return values.get("core.sharedrepository", "").lower() in _OWNERS_ONLY
 
 
 def branches_beside(repo: Repository, branch: str) -> list[str]:

@@ -13,7 +13,7 @@ from agentpane.worktrees import Repository, Worktrees, ref_files
 from agentpane.worktrees.ref_files import RefTakenError, Signature
 from tests.worktrees.conftest import Bench, git
 
-ADA = Signature("Ada", "ada@example.org", logged=True)
+ADA = Signature("Ada <ada@example.org>", logged=True)
 BRANCH = "agentpane/x-1"
 
 
