@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from agentpane.domain.sessions import EventKind
 from agentpane.domain.tasks import Task
 from agentpane.errors import AgentPaneError, ErrorCode
 from tests.backends.wire import say, use
-from tests.orchestrator.conftest import Bench, git, running, scripted
+from tests.orchestrator.conftest import BOUND, Bench, git, running, scripted
+from tests.orchestrator.test_programs import agent_in, asked
 
 ONE = [use("Write", file_path="one.txt", content="one\n")]
 TWO = [use("Write", file_path="two.txt", content="two\n"), use("Bash", command="rm one.txt && echo x >> a.txt")]
@@ -115,6 +117,31 @@ async def test_what_a_plain_command_leaves_is_kept_without_large_files_and_what_
         assert await bench.engine.do(c.ListTurns(again.card.id)) == ()
         told = [event.data for event in await bench.session(again) if event.data.get("state") == "turn_not_kept"]
         assert len(told) == 2 and all("No space left" in str(each["message"]) for each in told)
+
+
+async def test_a_program_that_waits_for_a_decision_is_ended_before_its_worktree_is_set_back(
+    data: Path, repository: Path
+) -> None:
+    edits = [["call", name, "edit", f"Write {name}", {"path": name, "content": "x\n"}, "allow_once"] for name in "bc"]
+    config = agent_in(repository, [["say", "First."], edits[0], ["say", "Now the other."], edits[1]])
+    async with running(data, {}) as bench:
+        project = await bench.project(repository)
+        await bench.engine.do(c.AddAgent(project.id, "Own", BackendName.ACP, config=config))
+        task = await bench.start(await bench.card(project, agent="Own"))
+        first = await asked(bench, task)
+        await bench.engine.do(c.DecideApproval(first.id, allow=True))
+        waiting = await bench.until(task, lambda now: now.card.approvals_pending == 1 and (place(now) / "b").exists())
+        second = await asked(bench, task)
+        async with asyncio.timeout(BOUND):
+            while not (turns := await bench.engine.do(c.ListTurns(task.card.id))):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        (place(waiting) / "b").write_text("by hand\n")
+        back = await bench.engine.do(c.ResetWorktree(task.card.id, turns[0].sha))
+        assert (place(back) / "b").read_text() == "x\n"
+        assert (back.runs[-1].status, back.card.approvals_pending) == (RunStatus.PAUSED, 1)
+        await bench.engine.do(c.DecideApproval(second.id, allow=True))  # the run goes on, from what is stored of it
+        await bench.until(task, lambda now: now.card.approvals_pending == 1)
+        assert (await asked(bench, task)).id != second.id
 
 
 async def test_an_agent_that_begins_anew_finds_the_worktree_as_its_work_began(data: Path, repository: Path) -> None:
