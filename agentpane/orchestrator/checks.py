@@ -15,11 +15,12 @@ from dataclasses import replace
 from functools import partial
 
 from agentpane.api import commands as c
-from agentpane.api.events import CatchUp, Published, TaskChanged, TaskRemoved
+from agentpane.api.events import CatchUp, ProjectChanged, Published, TaskChanged, TaskRemoved
 from agentpane.db import checks, tasks
 from agentpane.domain.board import Column
 from agentpane.domain.checks import UNDER_WAY, Check, CheckResult, CheckState, may_run_unasked, progress
-from agentpane.domain.ids import TaskId
+from agentpane.domain.ids import ProjectId, TaskId
+from agentpane.domain.projects import ProjectConfig
 from agentpane.domain.sessions import EventKind
 from agentpane.domain.tasks import Task, TaskCard
 from agentpane.errors import AgentPaneError, ErrorCode
@@ -50,6 +51,10 @@ class Checks:
         self._turns = Locks()
         self._places = asyncio.Semaphore(max(1, (os.cpu_count() or 1) // 2))  # runs need the others
         self._removals: set[asyncio.Future[None]] = set()
+        self._marked: set[ProjectId] = set()  # projects whose cards may have outdated checks
+        self._news = asyncio.Event()
+        self._outdated: set[TaskId] = set()  # of those the ones whose round is still under way
+        self._configs: dict[ProjectId, tuple[ProjectConfig, bool]] = {}
         self._closing = False
 
     @property
@@ -58,7 +63,17 @@ class Checks:
         return len(self._jobs)
 
     async def serve(self) -> None:
-        """Run checks by themselves, until cancelled."""
+        """Run checks by themselves, and say which are outdated, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow(), name="checks-news")
+            group.create_task(self._look_again(), name="checks-outdated")
+
+    def base_moved(self, project_id: ProjectId) -> None:
+        """What was checked may not be what would be merged any more; it is run again when it is wanted."""
+        self._marked.add(project_id)
+        self._news.set()
+
+    async def _follow(self) -> None:
         await asyncio.to_thread(sweep, 0.0, self._core.folder.scratch)
         for task_id in await self._core.db.read(checks.unfinished):
             await self._consider(task_id)
@@ -68,9 +83,35 @@ class Checks:
                     await self._heard(card)
                 case Published(event=TaskRemoved(task_id=gone)):
                     self._forget(TaskId(gone))
+                case Published(event=ProjectChanged(project=project)):
+                    told = (project.config, project.trusted)
+                    if self._configs.setdefault(project.id, told) != told:
+                        self._configs[project.id] = told
+                        self.base_moved(project.id)
                 case CatchUp():
                     for known in {*self._jobs, *self._looked}:
                         await self._consider(known)
+
+    async def _look_again(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            while self._marked:
+                project_id = self._marked.pop()
+                try:
+                    await self._show_outdated(project_id)
+                except AgentPaneError as error:
+                    log.info("the checks of project %s are not looked at: %s", project_id, error.message)
+
+    async def _show_outdated(self, project_id: ProjectId) -> None:
+        """Look at each card that waits, and run nothing."""
+        cards = await self._core.db.read(tasks.cards, project_id, Column.WAITING_APPROVAL)
+        any_set = bool(cards) and await self._surveyor.any_set(project_id)
+        for card in cards:
+            if card.id in self._jobs:
+                self._outdated.add(card.id)
+            elif (any_set or card.checks) and not self._closing:
+                self._start(card.id, anew=False, asked=False, play=False)
 
     async def close(self) -> None:
         """End what is under way; it is taken up again when the next engine starts."""
@@ -128,8 +169,9 @@ class Checks:
             raise _stopped()
         return await _outcome(self._start(task_id, anew=anew, asked=True))
 
-    def _start(self, task_id: TaskId, *, anew: bool, asked: bool) -> asyncio.Task[Gate]:
-        job = asyncio.create_task(self._play(task_id, anew, asked), name=f"checks-{task_id}")
+    def _start(self, task_id: TaskId, *, anew: bool, asked: bool, play: bool = True) -> asyncio.Task[Gate]:
+        """play: run what is not known; else only find out what that is."""
+        job = asyncio.create_task(self._play(task_id, anew, asked, play), name=f"checks-{task_id}")
         self._jobs[task_id] = job
         job.add_done_callback(partial(self._ended, task_id))
         self._on_change()
@@ -143,6 +185,10 @@ class Checks:
             log.info("the checks of task %s were not run: %s", task_id, failure.message)
         elif failure is not None:
             log.error("the checks of task %s ended with a failure", task_id, exc_info=failure)
+        if task_id in self._outdated:
+            self._outdated.discard(task_id)
+            if not self._closing:
+                self._start(task_id, anew=False, asked=False, play=False)
         self._on_change()
 
     async def _heard(self, card: TaskCard) -> None:
@@ -174,11 +220,11 @@ class Checks:
             if task_id not in self._jobs:
                 self._start(task_id, anew=False, asked=False)
 
-    async def _play(self, task_id: TaskId, anew: bool, asked: bool) -> Gate:
+    async def _play(self, task_id: TaskId, anew: bool, asked: bool, play: bool) -> Gate:
         task = await self._core.task(task_id)
         _check_waits(task)
         gate = await self._begin(task, await self._surveyor.survey(task), anew)
-        if gate.complete or not (asked or self._may_run_unasked(gate)):
+        if gate.complete or not play or not (asked or self._may_run_unasked(gate)):
             return gate
         assert gate.subject is not None
         try:
@@ -203,6 +249,8 @@ class Checks:
         task_id, tree = task.card.id, gate.tree
 
         def store(connection: checks.Connection) -> tuple[CheckResult, ...]:
+            if tasks.card(connection, task_id).column is not Column.WAITING_APPROVAL:
+                return checks.of_task(connection, task_id)  # it has left meanwhile, and shows what it left with
             if tree is None:
                 checks.clear(connection, task_id)
                 return ()

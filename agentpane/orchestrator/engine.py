@@ -160,6 +160,7 @@ class Engine:
         self._watching = Watching(self._core)
         self._foresight = Foresight(self._core)
         self._watching.subscribe(self._foresight.base_moved)
+        self._watching.subscribe(self._checks.base_moved)
         self._watching.subscribe(self._pool.look_at)
         self._housekeeping = Housekeeping(self._core, self._bin, self._turns)
         self._doctor = HouseDoctor.of(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from agentpane.db import projects
 from agentpane.domain.checks import UNDER_WAY, Check, CheckResult, CheckState, digest_of
+from agentpane.domain.ids import ProjectId
 from agentpane.domain.projects import Project, ProjectConfig
 from agentpane.domain.reach import reach
 from agentpane.domain.repoconfig import CONFIG_PATH, merged
@@ -133,6 +134,13 @@ class Surveyor:
         project, repository = await self._project(task)
         wanted = await self._wanted(project, repository, base)
         return not wanted.checks or (gate.tree is not None and wanted.checks == gate.checks)
+
+    async def any_set(self, project_id: ProjectId) -> bool:
+        """Whether any check holds at the project's base branch."""
+        project = await self.core.db.read(projects.get, project_id)
+        repository = await self.core.git.open_repository(Path(project.path))
+        base = await self.core.git.branch_tip(repository, project.base_branch)
+        return base is not None and bool((await self._wanted(project, repository, base)).checks)
 
     async def _wanted(self, project: Project, repository: Repository, base: str) -> _Wanted:
         """The checks that hold at `base`: the person's own, else what is trusted of the repository's.

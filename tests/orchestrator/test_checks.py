@@ -141,7 +141,7 @@ async def test_checks_run_by_themselves_on_the_merged_tree_and_an_approval_rests
         told = await stage.bench.engine.do(c.ListAudit(stage.project.id))
         assert [entry.record.input["name"] for entry in told if entry.record.tool == "check"] == ["look", "log"]
         assert await stage.shown() == [("look", PASSED), ("log", PASSED)]
-    assert git(repository, "worktree", "list").count("\n") == 0
+    assert str(data) not in git(repository, "worktree", "list", "--porcelain")
     assert list((data / "scratch").iterdir()) == []
 
 
@@ -180,6 +180,8 @@ async def test_a_merge_makes_the_tree_that_was_checked_however_the_base_moves(
     async with waiting(data, repository, Check("tests", "test ! -e theirs.txt"), sandbox=BareSandbox()) as stage:
         await stage.until_shown(lambda shown: shown == [("tests", PASSED)])
         stage.commit("theirs.txt", "x\n")
+        await stage.until_shown(lambda shown: shown == [("tests", CheckState.PENDING)])
+        assert len(await stage.outputs(data)) == 1  # another tree is not checked before anybody wants it
         assert (await stage.approve())[1] == ErrorCode.MERGE_CHECKS_FAILED
 
         # A conflict is not checked.
