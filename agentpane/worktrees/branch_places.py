@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+SYMBOLIC_DEPTH = 5  # how often a branch may be another name of a branch, as for git
+
 Folder = tuple[str, int, int]  # its path, device and inode: a folder made anew at the same path is another one
 
 
@@ -34,12 +36,16 @@ def branch_places(path: Path, branch: str) -> BranchPlaces:
     common = _common_dir(path)
     if common is None:
         return BranchPlaces(_folders((_nearest(path), _nearest(path.parent))), _up_to(path / ".git"), None)
+    named = common / "refs" / "heads" / branch
+    branch = _followed(common, branch)
     ref = common / "refs" / "heads" / branch
     tables, packed = common / "reftable", common / "packed-refs"
-    inside = [folder for folder in (common, *_between(common, ref), tables) if folder.is_dir()]
+    inside = [
+        folder for folder in (common, *_between(common, named), *_between(common, ref), tables) if folder.is_dir()
+    ]
     # The folder above tells when the repository itself is moved away or comes back.
     above = {_nearest(path.parent), _nearest((common.parent if common.name == ".git" else common).parent)}
-    telling = _up_to(ref) | _up_to(path) | {str(packed), str(tables), str(tables / "tables.list")}
+    telling = _up_to(ref) | _up_to(named) | _up_to(path) | {str(packed), str(tables), str(tables / "tables.list")}
     return BranchPlaces(_folders((*inside, *above)), telling, _mark(ref, packed, tables / "tables.list", branch))
 
 
@@ -56,6 +62,16 @@ def _common_dir(path: Path) -> Path | None:
         return None
     common = Path(os.path.realpath(git_dir / _read(git_dir / "commondir").strip()))
     return common if (common / "HEAD").is_file() else None
+
+
+def _followed(common: Path, branch: str) -> str:
+    """The branch that this one is another name of, if it is one."""
+    for _ in range(SYMBOLIC_DEPTH):
+        said = _read(common / "refs" / "heads" / branch)
+        if not said.startswith("ref: refs/heads/"):
+            break
+        branch = said.removeprefix("ref: refs/heads/").strip()
+    return branch
 
 
 def _mark(ref: Path, packed: Path, tables: Path, branch: str) -> str | None:
@@ -105,7 +121,10 @@ def _folders(paths: Iterable[Path]) -> frozenset[Folder]:
 
 
 def _read(path: Path) -> str:
+    """The text of a regular file; empty where there is none. A pipe that was put in its place is not waited for."""
     try:
-        return path.read_text("utf-8", "surrogateescape")
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            return file.read().decode("utf-8", "surrogateescape") if regular else ""
     except OSError:
         return ""

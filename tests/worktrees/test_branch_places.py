@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,26 @@ def test_a_branch_is_marked_anew_however_it_moves_and_kept_apart_from_others(rep
     assert None not in seen and len(set(seen)) == len(seen)
     git(repo.path, "branch", "-D", "release/1")
     assert mark(repo.path, "release/1") is None
+
+
+def test_a_branch_that_is_another_name_of_one_moves_with_it(repo: Repository) -> None:
+    git(repo.path, "branch", "real/trunk")
+    git(repo.path, "symbolic-ref", "refs/heads/alias", "refs/heads/real/trunk")
+    before = mark(repo.path, "alias")
+    assert str(repo.common_dir / "refs/heads/real") in names(repo.path, "alias")
+    head = commit_all_with(repo.path, "more")
+    git(repo.path, "update-ref", "refs/heads/real/trunk", head)
+    moved = mark(repo.path, "alias")
+    assert None not in (before, moved) and before != moved
+    git(repo.path, "symbolic-ref", "refs/heads/alias", "refs/heads/alias")
+    assert mark(repo.path, "alias") is not None  # git refuses to read it, and nothing here goes round for ever
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(repo: Repository) -> None:
+    for name in ("packed-refs", "refs/heads/main"):
+        (repo.common_dir / name).unlink(missing_ok=True)
+        os.mkfifo(repo.common_dir / name)
+    assert mark(repo.path) is None
 
 
 def commit_all_with(where: Path, name: str) -> str:
