@@ -57,12 +57,13 @@ def sweep(fresh_s: float = FRESH_S, where: Path | None = None) -> None:
                     _when_unheld(folder / name, fresh_s, delete)
 
 
-def left(fresh_s: float = FRESH_S) -> tuple[Path, ...]:
-    """The folders that `sweep` would remove from the system's temporary one. Blocks."""
+def left(fresh_s: float = FRESH_S, where: Path | None = None) -> tuple[Path, ...]:
+    """The folders that `sweep` would remove. Blocks."""
+    folder = where or Path(tempfile.gettempdir())
     found = []
     with contextlib.suppress(OSError):
-        for name in sorted(os.listdir(tempfile.gettempdir())):
-            path = Path(tempfile.gettempdir()) / name
+        for name in sorted(os.listdir(folder)):
+            path = folder / name
             with contextlib.suppress(OSError):
                 if NAME.fullmatch(name) and _when_unheld(path, fresh_s, lambda _: None):
                     found.append(path)

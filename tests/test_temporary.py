@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from agentpane.temporary import TemporaryFolder, sweep
+from agentpane.temporary import left as left_behind
 
 KILLED = """
 import os, signal
@@ -51,6 +52,7 @@ def test_what_a_killed_process_left_is_swept_and_what_is_held_is_not(temporary: 
     left = left_by_a_killed_process()
     assert left.parent == temporary and (left / "tmp" / "file").exists()
     with TemporaryFolder("command") as held:
+        assert left_behind() == () and left_behind(fresh_s=0) == (left,)
         sweep(fresh_s=0)
         assert held.exists() and not left.exists()
 

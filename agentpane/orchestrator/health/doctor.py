@@ -66,6 +66,8 @@ class HouseDoctor:
                 self._tell(await self._examination.report(found))
         except AgentPaneError as error:
             log.info("the doctor could not look: %s", error.message)
+        except Exception:  # a look that nobody asked for ends no engine
+            log.exception("the doctor's own look failed")
 
     async def report(self, command: c.Doctor) -> DoctorReport:
         async with self._one:

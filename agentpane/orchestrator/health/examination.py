@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import platform
 import sqlite3
 from collections.abc import AsyncIterator, Collection, Sequence
@@ -101,7 +102,7 @@ class Examination:
         on_board = await self.core.db.read(projects.list_all)
         off_board = await self.core.db.read(health.off_board)
         every = [*on_board, *off_board]
-        roots = frozenset(str(worktree_root(project, project.config)) for project in every)
+        roots = frozenset(str(_root(project)) for project in every)
         for project in every if only is None else [each for each in every if each.id in only]:
             ward = await self._ward(project, project in on_board, roots)
             if isinstance(ward, Ailment):
@@ -124,8 +125,8 @@ class Examination:
             try:
                 async for each in look(ward):
                     yield each
-            except AgentPaneError as error:
-                log.info("%s is not looked at whole: %s", ward.project.path, error.message)
+            except (AgentPaneError, OSError) as error:
+                log.info("%s is not looked at whole: %s", ward.project.path, error)
             await asyncio.sleep(0)
 
     async def _ward(self, project: Project, on_board: bool, roots: frozenset[str]) -> Ward | Ailment:
@@ -141,8 +142,7 @@ class Examination:
         everywhere = {row.path for row in await self.core.db.read(worktrees.live)}
         elsewhere = frozenset(everywhere | roots | {project.path})
         rows = await self.core.db.read(worktrees.all_for_project, project.id)
-        root = worktree_root(project, project.config)
-        return Ward(project, on_board, repository, root, listed, rows, refs, needs, elsewhere)
+        return Ward(project, on_board, repository, _root(project), listed, rows, refs, needs, elsewhere)
 
     def _trust(self, project: Project) -> Ailment:
         text = "The repository's configuration waits for trust: " + "; ".join(project.trust_pending)
@@ -179,3 +179,7 @@ class Examination:
 
     def _of_file(self, finding: Finding) -> Ailment:
         return ailment(finding.code, finding.what, finding.where, finding.fix, about=(finding.what,))
+
+
+def _root(project: Project) -> Path:
+    return Path(os.path.realpath(worktree_root(project, project.config)))

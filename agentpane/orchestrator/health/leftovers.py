@@ -86,14 +86,15 @@ class Leftovers:
         return "The lock was removed."
 
     async def temporary_folders(self) -> AsyncIterator[Ailment]:
-        folders = await asyncio.to_thread(temporary.left)
+        scratch = self.core.folder.scratch
+        folders = [*await asyncio.to_thread(temporary.left), *await asyncio.to_thread(temporary.left, where=scratch)]
         if folders:
             size = sum([await self.sizes.of(folder) or 0 for folder in folders])
             text = f"{len(folders)} temporary folder(s) of programs that were killed."
             about = tuple(str(folder) for folder in folders)
             yield ailment(
                 HealthCode.TEMPORARY_LEFT, text, str(folders[0].parent), "Delete them.", about=about, size=size,
-                notice=True, mend=_sweep,
+                notice=True, mend=partial(_sweep, scratch),
             )  # fmt: skip
 
     async def outputs(self) -> AsyncIterator[Ailment]:
@@ -125,14 +126,17 @@ class Leftovers:
         return f"{len(still)} were deleted."
 
 
-async def _sweep() -> str:
+async def _sweep(scratch: Path) -> str:
     await asyncio.to_thread(temporary.sweep)
+    await asyncio.to_thread(temporary.sweep, where=scratch)
     return "They were deleted."
 
 
 def _old_blobs(folder: Path) -> dict[str, int]:
     """Outputs that have been there for a while, with their sizes; what else lies in the folder is not ours."""
-    found = {}
+    found: dict[str, int] = {}
+    if not folder.is_dir():
+        return found
     with os.scandir(folder) as entries:
         for entry in entries:
             about = entry.stat(follow_symlinks=False)
