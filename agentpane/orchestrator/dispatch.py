@@ -276,8 +276,10 @@ class Dispatcher:
         """
         repository = await self._repository(project.id)
         for row in await self._core.db.read(worktrees.all_for_project, project.id):
-            if row.status is not WorktreeStatus.REMOVED:
-                await self._workspaces.take_away(row, repository, "project remove")
+            async with self._core.task_locks.of(row.task_id or row.id):  # a merge may be taking it away
+                row = await self._core.db.read(worktrees.get, row.id)
+                if row.status is not WorktreeStatus.REMOVED:
+                    await self._workspaces.take_away(row, repository, "project remove")
 
     async def _repository(self, project_id: ProjectId) -> Repository | None:
         """The project's repository; None when its folder is gone or is no repository any more."""

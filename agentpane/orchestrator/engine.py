@@ -191,6 +191,7 @@ class Engine:
 
     async def serve(self) -> None:
         """Mend what the last engine left, then play runs until cancelled."""
+        await self._mending.unlock()
         await self._recovery.run()
         await self._unfinished.run()
         await self._mending.run()

@@ -6,6 +6,7 @@ bin like everything else.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,12 @@ from agentpane.domain.board import Column
 from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
 from agentpane.errors import AgentPaneError
 from agentpane.orchestrator.core import Core
+from agentpane.orchestrator.health.processes import git_at_work
 from agentpane.orchestrator.review import Review
 from agentpane.orchestrator.workspace import Workspaces, as_worktree
 from agentpane.worktrees import Repository
+
+LOOKS, PAUSE_S = 25, 0.2  # a git that the last engine started may still be at work
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +39,28 @@ class Mending:
                 await self._settle(row)
             except AgentPaneError as error:
                 log.warning("the worktree %s stays as it is: %s", row.path, error.message)
+
+    async def unlock(self) -> None:
+        """Remove the locks that a git of the last engine left on refs and worktrees of ours, once no git is at work."""
+        for project in await self.core.db.read(projects.list_all):
+            try:
+                repository = await self.core.git.open_repository(Path(project.path))
+                rows = await self.core.db.read(worktrees.all_for_project, project.id)
+                git_dirs = [
+                    Path(row.git_dir) for row in rows if row.git_dir and row.status is not WorktreeStatus.REMOVED
+                ]
+                for lock in await self.core.git.inspection.locks(repository, git_dirs):
+                    await self._unlock(lock, repository)
+            except (AgentPaneError, OSError) as error:
+                log.info("the locks of %s are not looked at: %s", project.path, error)
+
+    async def _unlock(self, lock: Path, repository: Repository) -> None:
+        for _ in range(LOOKS):
+            if not await asyncio.to_thread(git_at_work, repository.common_dir):
+                lock.unlink(missing_ok=True)
+                log.info("a lock that the last engine left was removed: %s", lock)
+                return
+            await self.core.clock.sleep(PAUSE_S)
 
     async def _settle(self, row: WorktreeRow) -> None:
         project = await self.core.db.read(projects.get, row.project_id)

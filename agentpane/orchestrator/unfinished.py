@@ -41,7 +41,9 @@ class Unfinished:
             row = await self._found(row, repository)
         elif row.task_id is not None and await self.handover.settle(row, repository):
             return
-        base = row.base_sha if row.branch else None
+        # A branch that was laid out again has commits of its own.
+        unused = row.branch and await self.core.git.branch_tip(repository, row.branch) == row.base_sha
+        base = row.base_sha if unused else None
         await self.workspaces.take_away(row, repository, "cut off while it was being made", delete_branch_at=base)
 
     async def _found(self, row: WorktreeRow, repository: Repository) -> WorktreeRow:

@@ -170,8 +170,9 @@ class Workspaces:
         A worktree that cannot be made now is made when a run needs it.
         """
         row = await self._core.db.read(worktrees.for_task, task.card.id)
-        if row is not None and row.status is WorktreeStatus.ACTIVE:
-            if await self._core.git.branch_tip(repository, row.branch) == commit:
+        if row is not None and row.status is not WorktreeStatus.REMOVED:
+            at = await self._core.git.branch_tip(repository, row.branch)
+            if row.status is WorktreeStatus.ACTIVE and at == commit:
                 return
             # It has outlived its approval, and holds what was approved then.
             await self.discard(task, repository, "undo", delete_branch_at=task.snapshot)
