@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated
 
 import typer
 
 from agentpane.api.client import Client
-from agentpane.api.commands import AddProject, GetProject, ListProjects, RemoveProject, TrustProject
-from agentpane.cli import commands, policies, project_checks, shapes
+from agentpane.api.commands import AddProject, GetPool, GetProject, ListProjects, RemoveProject, TrustProject
+from agentpane.cli import commands, policies, pool, project_checks, shapes
 from agentpane.cli.pane import Pane, absolute, line, pairs, project_ref, table
+from agentpane.domain.pool import PoolStatus
 from agentpane.domain.projects import Project
 from agentpane.errors import AgentPaneError, ErrorCode
 
@@ -27,6 +29,7 @@ def register(app: typer.Typer) -> None:
     commands.add(noun, "trust", trust_, "project trust shop", "project trust shop --yes --digest 3f2a9c1d0b7e")
     commands.add(noun, "remove", remove, "project remove shop")
     policies.register(noun)
+    pool.register(noun)
     project_checks.register(noun)
 
 
@@ -65,8 +68,14 @@ def list_(ctx: typer.Context) -> None:
 def show(ctx: typer.Context, project: Ref) -> None:
     """Show a project."""
     pane: Pane = ctx.obj
-    found = pane.call(lambda client: client.do(GetProject(project_ref(project))))
-    pane.result(shapes.project(found), _told(found))
+
+    async def look(client: Client) -> tuple[Project, PoolStatus]:
+        found = await client.do(GetProject(project_ref(project)))
+        return found, await client.do(GetPool(found.id))
+
+    found, ready = pane.call(look)
+    shown = {**shapes.project(found), "pool": pool.shape(ready)}
+    pane.result(shown, _told(found, {"ready worktrees": pool.told(ready)}))
 
 
 def trust_(
@@ -138,7 +147,7 @@ def _trust_told(value: Project) -> str:
     return f"Waits for trust, on {line(value.base_branch)}:\n{pending}\nRead it there, then: {how}"
 
 
-def _told(value: Project) -> str:
+def _told(value: Project, more: Mapping[str, str] | None = None) -> str:
     return pairs(
         {
             "id": value.id,
@@ -146,5 +155,6 @@ def _told(value: Project) -> str:
             "path": value.path,
             "base branch": value.base_branch,
             "trusted": "yes" if value.trusted else "no",
+            **(more or {}),
         }
     )
