@@ -132,14 +132,30 @@ class Runner:
         )
         recorder.add(EventKind.STATE, {"state": "running", "sandbox_tier": tier.value})
         await self._core.announce_task(row.task_id)
+        result = await self._work(cast, worktree, recorder)
+        try:
+            await self._complete(cast, worktree, result, recorder)
+        except AgentPaneError as error:
+            if error.code is not ErrorCode.MERGE_CONFLICT or cast.agent.backend is BackendName.COMMAND:
+                raise
+            # Most of what is left of a conflict was overlooked, and is put right when it is named; once.
+            text = prompts.go_on(RunError(error.code.value, error.message, error.hint))
+            recorder.add(EventKind.USER_MESSAGE, {"text": text, "from": "engine"})
+            await self._complete(cast, worktree, await self._work(cast, worktree, recorder), recorder)
+        await recorder.close()
+
+    async def _work(self, cast: Cast, worktree: Worktree, recorder: Recorder) -> str:
+        """Let the agent work until it is done, and nothing is left that it has not read. Returns its last words."""
         result, unread = "", True
         async with self._servers.of_run(await self._wanted(cast, worktree), partial(_note, recorder)) as extra:
             cast = replace(cast, extra=extra)
             while unread:  # what a person says during the last turn is read before the work counts as done
                 result, unread = await self._converse(cast, worktree, recorder)
         await recorder.flush()
+        return result
+
+    async def _complete(self, cast: Cast, worktree: Worktree, result: str, recorder: Recorder) -> None:
         await self._completion.complete(cast.run, cast.task, cast.project, cast.repository, worktree, result, recorder)
-        await recorder.close()
 
     async def _converse(
         self, cast: Cast, worktree: Worktree, recorder: Recorder, wish: Wish | None = None

@@ -103,12 +103,14 @@ async def test_the_agent_resolves_what_is_handed_to_it_and_the_result_merges_cle
 
 async def test_what_the_agent_leaves_undecided_comes_back_to_it_with_its_lines(data: Path, repository: Path) -> None:
     half = [use("Bash", command="cat a.txt; rm bin~main")]
-    with scripted(CARD, DONE, half, DONE, [use("Bash", command="echo both > a.txt")], DONE) as server:
+    rest = [use("Bash", command="echo both > a.txt")]
+    with scripted(CARD, DONE, half, DONE, DONE, rest, DONE) as server:
         async with running(data, server.environment) as bench:
             task = await conflicted(bench, repository)
             failed = await bench.settled(await bench.engine.do(c.HandOverConflict(task.card.id, server.environment)))
             error = failed.runs[-1].error
             assert failed.runs[-1].status is RunStatus.ERROR and error is not None
+            assert "a.txt:1,3,5,7" in json.dumps(server.requests[-1].messages[-1])  # it was told once, at once
             assert (error.code, failed.card.column) == (ErrorCode.MERGE_CONFLICT.value, Column.IN_PROGRESS)
             assert "a.txt:1,3,5,7" in error.message and "bin" not in error.message
             assert failed.card.resolving is not None and (place(failed) / "a.txt").read_text() == MARKED
