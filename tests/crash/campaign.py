@@ -1,0 +1,193 @@
+"""Many stories, one after the other: first some without a death, to learn the steps; then each step is died at in turn.
+
+`python -m tests.crash.campaign --points 500` prints the histogram. A seed gives the same stories and the same choice
+among the steps; when exactly git is hit depends on the machine as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from agentpane.domain.review import MergeStrategy
+from tests.crash.ground import ELSEWHERE, HERE, NOWHERE, Ground
+from tests.crash.host import Host
+from tests.crash.sequences import ADVANCE, ENTRIES, STORIES
+from tests.crash.steps import Point, chosen
+from tests.crash.story import Story, ViolatedError
+
+STORIES_A_FOLDER = 8  # the next data folder is new: nothing grows for ever
+LEAST = 10
+Kind = tuple[str, str, int]  # of story, where the target is, number of the act
+Step = tuple[str, str]
+
+
+@dataclass(slots=True)
+class Known:
+    """How often a step occurs in an act of a kind, and how long it takes at most."""
+
+    times: int = 0
+    longest_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Campaign:
+    """hits: the points of each step that were hit. violations: what was found, in words."""
+
+    place: Path
+    seed: int
+    hits: Counter[Step] = field(default_factory=Counter)
+    violations: list[str] = field(default_factory=list)
+    said: Callable[[str], object] = lambda line: None
+    known: dict[Kind, dict[Step, Known]] = field(default_factory=dict)
+    number: int = 0
+    _host: Host | None = None
+    _played: int = 0
+
+    @property
+    def points(self) -> int:
+        return self.hits.total()
+
+    @property
+    def least(self) -> int:
+        """Of all steps that were ever seen, how often the rarest was died at."""
+        seen = {step for steps in self.known.values() for step in steps}
+        return min((self.hits[step] for step in seen), default=0)
+
+    async def learn(self, kinds: Sequence[tuple[str, str]]) -> None:
+        """Play stories in which nobody dies."""
+        for name, where in kinds:
+            await self._play(name, where, learning=True)
+
+    async def go_on(self, name: str, where: str) -> None:
+        """Play one story with as many deaths as it has sequences."""
+        await self._play(name, where, learning=False)
+
+    async def close(self) -> None:
+        if self._host is not None:
+            host, self._host = self._host, None
+            await host.stop()
+
+    async def _play(self, name: str, where: str, learning: bool) -> None:
+        rng = random.Random(f"{self.seed}-{self.number}")
+        self.number += 1
+        host = await self._ready()
+        ground = Ground(host.folder.root.parent / f"r{self.number}", where, rng, f"token-{self.seed}-{self.number}")
+        acts = STORIES[name]
+        points = {} if learning else {at: self._choose(rng, (name, where, at)) for at in range(len(acts))}
+        first_moves = ADVANCE in acts and acts.index(ADVANCE) < 2
+        strategies = [each for each in MergeStrategy if not (first_moves and each is MergeStrategy.FF)]
+        story = Story(host, ground, acts, rng.choice(strategies), points)
+        began = time.monotonic()
+        try:
+            await story.play()
+        except ViolatedError as violated:
+            self.said(f"{self.number}: {violated}")
+            self.violations.append(f"story {self.number} of seed {self.seed}, {name}:\n{violated}")
+            await self.close()  # what follows begins on clean ground
+        self.said(
+            f"story {self.number}: {name}, target {where}: {len(story.hits)} deaths, {time.monotonic() - began:.1f} s"
+        )
+        for point in story.hits:
+            self.hits[point.sequence, point.step] += 1
+        self._remember(name, where, story)
+
+    async def _ready(self) -> Host:
+        if self._played >= STORIES_A_FOLDER:
+            await self.close()
+        if self._host is None:
+            folder = Path(tempfile.mkdtemp(prefix="c", dir=self.place))
+            self._host, self._played = Host(folder, ENTRIES), 0
+            await self._host.start()
+        self._played += 1
+        return self._host
+
+    def _choose(self, rng: random.Random, kind: Kind) -> dict[str, Point]:
+        """For each sequence of an act the step that was died at least so far."""
+        points: dict[str, Point] = {}
+        steps = self.known.get(kind, {})
+        for sequence in dict.fromkeys(sequence for sequence, _ in steps):
+            rarest = min(self.hits[step] for step in steps if step[0] == sequence)
+            step = rng.choice(sorted(step for step in steps if step[0] == sequence and self.hits[step] == rarest))
+            known = steps[step]
+            points[sequence] = chosen(rng, *step, known.times, known.longest_s)
+        return points
+
+    def _remember(self, name: str, where: str, story: Story) -> None:
+        for at, lines in story.lines.items():
+            steps = self.known.setdefault((name, where, at), {})
+            seen: Counter[Step] = Counter()
+            for number, (sequence, step, hit, began) in enumerate(lines):
+                if hit:
+                    continue
+                seen[sequence, step] += 1
+                known = steps.setdefault((sequence, step), Known())
+                after = lines[number + 1] if number + 1 < len(lines) else None
+                if not story.hits and after is not None and not after[2]:
+                    known.longest_s = max(known.longest_s, min(after[3] - began, 0.05))
+            if not story.hits:
+                for step_, count in seen.items():
+                    steps[step_].times = max(steps[step_].times, count)
+
+    def histogram(self) -> str:
+        seen = sorted({step for steps in self.known.values() for step in steps})
+        lines = [f"{self.hits[step]:5}  {step[0]:9} {step[1]}" for step in seen]
+        return "\n".join([*lines, f"{self.points:5}  points, {len(self.violations)} violations, {self.number} stories"])
+
+
+KINDS = tuple((name, where) for name in STORIES for where in (HERE, NOWHERE, ELSEWHERE))
+
+
+async def run(
+    place: Path,
+    seed: int,
+    points: int,
+    least: int,
+    learn: Sequence[tuple[str, str]] = KINDS,
+    said: Callable[[str], object] = lambda line: None,
+) -> Campaign:
+    """Die at `points` points or more, until each known step was died at `least` times."""
+    campaign = Campaign(place, seed, said=said)
+    try:
+        await campaign.learn(learn)
+        at = 0
+        while (campaign.points < points or campaign.least < least) and len(campaign.violations) < 20:
+            await campaign.go_on(*learn[at % len(learn)])
+            at += 1
+            if at > 40 + points:
+                break
+    finally:
+        await campaign.close()
+    return campaign
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--points", type=int, default=500)
+    parser.add_argument("--least", type=int, default=LEAST)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kinds", type=int, default=len(KINDS), help="of how many kinds of story")
+    wanted = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="ap-crash-", ignore_cleanup_errors=True) as place:
+        done = asyncio.run(
+            run(
+                Path(place), wanted.seed, wanted.points, wanted.least, KINDS[: wanted.kinds], partial(print, flush=True)
+            )
+        )
+    print(done.histogram())
+    for violation in done.violations:
+        print(f"\n{violation}")
+    return 1 if done.violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,285 @@
+"""The repository of a person who was at work in it: what they have not committed, and whether all of it is still there.
+
+Every edit is one that a merge must leave alone: tracked files edited, staged, both, deleted, made executable or turned
+into links, files that git does not know, and files that it ignores.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import stat
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+FILES = 36  # of which an agent changes the first 24, and the person the others
+LINES = 240
+LINK, PROGRAM, PLAIN = "120000", "100755", "100644"
+WORK = """\
+set -e
+for n in $(seq 0 15); do sed -i "s/^line/changed/" src/f$n.txt; done
+rm -f src/f16.txt src/f17.txt
+mv src/f18.txt moved.txt 2>/dev/null || test -f moved.txt
+chmod +x src/f19.txt
+ln -sfn src/f1.txt link
+mkdir -p new/deep
+for n in 1 2 3 4; do seq $n 400 > new/deep/g$n.txt; done
+printf '%s\\n' TOKEN > work.txt
+rm -f tool && ln -s work.txt tool
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file or a link: git's mode, and its content or target."""
+
+    mode: str
+    data: bytes
+
+
+Files = dict[str, Entry]
+
+
+def git(folder: Path, *words: str | bytes, stdin: bytes = b"") -> bytes:
+    """Plain git, as a person would run it. Raises CalledProcessError."""
+    return subprocess.run(["git", *words], cwd=folder, input=stdin, capture_output=True, check=True).stdout
+
+
+def line(folder: Path, *words: str) -> str:
+    return git(folder, *words).decode("utf-8", "surrogateescape").strip()
+
+
+@dataclass(slots=True)
+class Checkout:
+    """A checkout of the person's. edits: their files, None for one that they deleted; staged: the same in the index."""
+
+    folder: Path
+    branch: str
+    edits: dict[str, Entry | None] = field(default_factory=dict)
+    staged: dict[str, Entry | None] = field(default_factory=dict)
+
+    def edit(self, rng: random.Random) -> None:
+        """Work in it, and commit nothing."""
+        mine = [f"src/f{number}.txt" for number in range(24, FILES)]
+        rng.shuffle(mine)
+        text = b"mine \0 and not committed %d\r\n" % rng.randrange(10**9)
+        head = self._tracked()
+        self._put(mine[0], head[mine[0]].data + text)
+        self._put(mine[1], b"staged " + text, add=True)
+        self._put(mine[2], b"first " + text, add=True)
+        self._put(mine[2], b"then " + text)
+        self._take(mine[3])
+        self._take(mine[4], add=True)
+        self._put(mine[5], head[mine[5]].data, PROGRAM)
+        self._put(mine[6], b"../.gitignore", LINK)
+        self._put("added.txt", b"new and staged " + text, add=True)
+        self._put("notes/todo.txt", b"untracked " + text)
+        self._put("new/mine.txt", b"in a folder that the agent makes too " + text)
+        self._put("notes/link", b"nowhere/at/all", LINK)
+        self._put(".env", b"KEY=of the person %d\n" % rng.randrange(10**9))
+        self._put("build/out.log", b"ignored " + text, PROGRAM)
+        git(self.folder, "status", "--porcelain")  # the person looks, and the index knows their files' times
+
+    def _put(self, path: str, data: bytes, mode: str = PLAIN, add: bool = False) -> None:
+        self.edits[path] = Entry(mode, data)
+        write(self.folder, path, self.edits[path])  # type: ignore[arg-type]
+        if add:
+            self.staged[path] = self.edits[path]
+            git(self.folder, "add", "--", path)
+
+    def _take(self, path: str, add: bool = False) -> None:
+        self.edits[path] = None
+        (self.folder / path).unlink()
+        if add:
+            self.staged[path] = None
+            git(self.folder, "rm", "-q", "--cached", "--", path)
+
+    def _tracked(self) -> Files:
+        return tree_of(self.folder, "HEAD")
+
+    def commit(self, path: str, data: bytes) -> None:
+        """Commit one more file, and nothing else of what was edited."""
+        write(self.folder, path, Entry(PLAIN, data))
+        git(self.folder, "add", "--", path)
+        git(self.folder, "commit", "-q", "-m", f"Add {path}", "--", path)
+
+    def faults(self) -> list[str]:
+        """In what this checkout is not HEAD plus the person's own edits, byte for byte."""
+        name = self.folder.name
+        if line(self.folder, "symbolic-ref", "HEAD") != f"refs/heads/{self.branch}":
+            return [f"{name}: HEAD names another branch"]
+        head = self._tracked()
+        found = differences(f"{name}: file", overlaid(head, self.edits), on_disk(self.folder))
+        index = tree_of(self.folder, None)
+        return found + differences(f"{name}: index", overlaid(head, self.staged), index)
+
+
+def overlaid(head: Mapping[str, Entry], edits: Mapping[str, Entry | None]) -> Files:
+    return {path: entry for path, entry in {**head, **edits}.items() if entry is not None}
+
+
+def differences(what: str, expected: Files, actual: Files) -> list[str]:
+    paths = sorted(path for path in expected.keys() | actual.keys() if expected.get(path) != actual.get(path))
+    return [
+        f"{what} {path!r}: {_shown(expected.get(path))} expected, {_shown(actual.get(path))} found" for path in paths
+    ]
+
+
+def _shown(entry: Entry | None) -> str:
+    return "nothing" if entry is None else f"{entry.mode} {entry.data[:24]!r} ({len(entry.data)} bytes)"
+
+
+def write(folder: Path, path: str, entry: Entry) -> None:
+    file = folder / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if os.path.lexists(file):
+        file.unlink()
+    if entry.mode == LINK:
+        os.symlink(os.fsdecode(entry.data), file)
+    else:
+        file.write_bytes(entry.data)
+        file.chmod(0o755 if entry.mode == PROGRAM else 0o644)
+
+
+def on_disk(folder: Path) -> Files:
+    """Every file of a checkout, git's own and our worktrees' aside."""
+    return dict(_walk(folder, ""))
+
+
+def _walk(root: Path, inside: str) -> Iterator[tuple[str, Entry]]:
+    with os.scandir(root / inside) as found:
+        for each in found:
+            path = f"{inside}{each.name}"
+            if path in {".git", ".worktrees"}:
+                continue
+            if each.is_symlink():
+                yield path, Entry(LINK, os.fsencode(os.readlink(each.path)))
+            elif each.is_dir():
+                yield from _walk(root, f"{path}/")
+            else:
+                executable = each.stat(follow_symlinks=False).st_mode & stat.S_IXUSR
+                yield path, Entry(PROGRAM if executable else PLAIN, Path(each.path).read_bytes())
+
+
+def tree_of(folder: Path, commit: str | None) -> Files:
+    """What a commit holds, or the index."""
+    if commit is None:
+        listed = git(folder, "ls-files", "--stage", "-z").split(b"\0")[:-1]
+        records = [
+            (about.split()[0], about.split()[1], path) for about, path in (one.split(b"\t", 1) for one in listed)
+        ]
+    else:
+        listed = git(folder, "ls-tree", "-r", "-z", "--full-tree", commit).split(b"\0")[:-1]
+        records = [
+            (about.split()[0], about.split()[2], path) for about, path in (one.split(b"\t", 1) for one in listed)
+        ]
+    contents = blobs(folder, [sha for _, sha, _ in records])
+    return {
+        os.fsdecode(path): Entry(mode.decode(), data) for (mode, _, path), data in zip(records, contents, strict=True)
+    }
+
+
+def blobs(folder: Path, names: Sequence[bytes]) -> list[bytes]:
+    output = git(folder, "cat-file", "--batch", stdin=b"\n".join([*names, b""]))
+    found, at = [], 0
+    for _ in names:
+        end = output.index(b"\n", at)
+        size = int(output[at:end].split()[2])
+        found.append(output[end + 1 : end + 1 + size])
+        at = end + 2 + size
+    return found
+
+
+HERE, NOWHERE, ELSEWHERE = "in the repository", "nowhere", "in another worktree of the person's"
+
+
+@dataclass(slots=True)
+class Ground:
+    """A repository with a target branch `main`, checked out or not, and the person's edits in every checkout."""
+
+    path: Path
+    where: str
+    rng: random.Random
+    token: str
+    checkouts: list[Checkout] = field(default_factory=list)
+    commits: int = 0
+
+    def make(self) -> None:
+        self.path.mkdir()
+        git(self.path, "init", "-q", "-b", "main")
+        for number in range(FILES):
+            text = b"".join(b"line %d of %d\n" % (at, number) for at in range(self.rng.randint(20, LINES)))
+            write(self.path, f"src/f{number}.txt", Entry(PLAIN, text))
+        write(self.path, "link", Entry(LINK, b"src/f0.txt"))
+        write(self.path, "run.sh", Entry(PROGRAM, b"#!/bin/sh\n"))
+        write(self.path, ".gitignore", Entry(PLAIN, b".env\nbuild/\n"))
+        write(self.path, "work.sh", Entry(PLAIN, WORK.replace("TOKEN", self.token).encode()))
+        git(self.path, "add", "-A")
+        git(self.path, "commit", "-q", "-m", "first")
+        self.checkouts.append(Checkout(self.path, "main"))
+        if self.where != HERE:
+            git(self.path, "checkout", "-q", "-b", "own")
+            self.checkouts[0].branch = "own"
+        if self.where == ELSEWHERE:
+            beside = self.path.with_name(f"{self.path.name}-beside")
+            git(self.path, "worktree", "add", "-q", str(beside), "main")
+            self.checkouts.append(Checkout(beside, "main"))
+        for checkout in self.checkouts:
+            checkout.edit(self.rng)
+
+    def tip(self) -> str:
+        return line(self.path, "rev-parse", "--verify", "refs/heads/main")
+
+    def advance(self) -> None:
+        """The person commits something on the target."""
+        self.commits += 1
+        name, text = f"later-{self.commits}.txt", b"later\n" * self.commits
+        holder = next((checkout for checkout in self.checkouts if checkout.branch == "main"), None)
+        if holder is not None:
+            holder.commit(name, text)
+            return
+        blob = git(self.path, "hash-object", "-w", "--stdin", stdin=text).strip()
+        listed = git(self.path, "ls-tree", "-z", "main") + b"100644 blob " + blob + b"\t" + name.encode() + b"\0"
+        tree = git(self.path, "mktree", "-z", stdin=listed).decode().strip()
+        commit = line(self.path, "commit-tree", tree, "-p", "main", "-m", f"Add {name}")
+        git(self.path, "update-ref", "refs/heads/main", commit)
+
+    def faults(self) -> list[str]:
+        """What of the person's is not as they left it, and what would stop their next git command."""
+        found = [fault for checkout in self.checkouts for fault in checkout.faults()]
+        locks = list((self.path / ".git").rglob("*.lock"))
+        return found + [f"a lock was left: {path.relative_to(self.path)}" for path in locks]
+
+    def branches(self) -> list[str]:
+        return self._refs("refs/heads/agentpane*", "refs/heads/agentpane/")
+
+    def own_refs(self) -> list[str]:
+        return self._refs("refs/agentpane/")
+
+    def _refs(self, *patterns: str) -> list[str]:
+        return line(self.path, "for-each-ref", "--format=%(refname)", *patterns).split()
+
+    def worktrees(self) -> set[str]:
+        """Every worktree of ours: those that git lists, and the folders that are there."""
+        listed = [
+            record.removeprefix("worktree ")
+            for record in git(self.path, "worktree", "list", "--porcelain", "-z").decode().split("\0")
+            if record.startswith("worktree ")
+        ]
+        theirs = {str(checkout.folder) for checkout in self.checkouts}
+        folder = self.path / ".worktrees"
+        there = [str(each) for each in folder.iterdir()] if folder.is_dir() else []
+        return {*listed, *there} - theirs
+
+    def holds_work(self) -> bool:
+        """Whether what the agent made is anywhere: in a worktree, or in a commit that a ref names."""
+        kept = f"{self.token}\n".encode()
+        if any((Path(path) / "work.txt").exists() for path in self.worktrees()):
+            return True
+        for ref in self._refs():
+            found = subprocess.run(["git", "cat-file", "blob", f"{ref}:work.txt"], cwd=self.path, capture_output=True)
+            if found.returncode == 0 and found.stdout == kept:
+                return True
+        return False
