@@ -34,6 +34,7 @@ class HealthCode(StrEnum):
     LOCK_LEFT = "LOCK_LEFT"
     PROCESS_LEFT = "PROCESS_LEFT"
     PROCESS_FOREIGN = "PROCESS_FOREIGN"
+    DATABASE_SHARED = "DATABASE_SHARED"
 
 
 @dataclass(frozen=True, slots=True)

@@ -186,6 +186,10 @@ async def test_what_is_not_ours_is_told_and_never_touched(data: Path, repository
         assert (Path(ours.path) / "thesis").read_text() == "precious"
         assert (root / "by-hand" / "notes").exists() and (root / "theirs" / "a.txt").exists()
         assert git(repository, "for-each-ref") == refs
+        await bench.engine.do(c.RemoveProject(home.project.id))
+        assert (Path(ours.path) / "thesis").read_text() == "precious"
+        assert (await home.row(ours)).status is WorktreeStatus.REMOVED
+        assert (root / "by-hand" / "notes").exists() and git(repository, "for-each-ref") == refs
 
 
 async def test_a_finding_that_has_changed_meanwhile_is_left_alone(data: Path, repository: Path) -> None:
@@ -243,25 +247,36 @@ async def test_recoveries_locks_trash_and_outputs_are_compared_too(
         assert not lock.exists() and not trash.exists() and not left.exists() and not unused.exists() and used.exists()
 
 
+START = """
+import subprocess, sys
+held = open(sys.argv[2], "rb")
+print(subprocess.Popen(["sleep", "60"], cwd=sys.argv[1], stdin=held, stdout=-3, stderr=-3).pid)
+"""
+
+
+def orphan(place: Path, holding: Path, **environment: str) -> int:
+    """A program at work in `place` with a file open, whose parent has ended, so that it descends from nobody here."""
+    command = [sys.executable, "-c", START, place, holding]
+    done = subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, check=True, timeout=BOUND
+    )  # fmt: skip
+    return int(done.stdout)
+
+
 async def test_what_outlived_its_engine_is_ended_and_a_persons_program_goes_on(data: Path, repository: Path) -> None:
-    start = (
-        "import subprocess, sys; print(subprocess.Popen(['sleep', '60'], cwd=sys.argv[1], stdout=-3, stderr=-3).pid)"
-    )
     pids = []
     async with running(data, {}) as bench:
         home = await house(bench, repository)
         row = await home.worktree("a card")
         try:
-            for mark in ({COMMAND_MARK: "of-a-dead-engine"}, {}):
-                # Its parent ends at once, so that it descends from nobody here.
-                command = [sys.executable, "-c", start, row.path]
-                done = await asyncio.to_thread(
-                    subprocess.run, command, env={**os.environ, **mark}, capture_output=True, check=True, timeout=BOUND
-                )
-                pids.append(int(done.stdout))
+            marked = {COMMAND_MARK: "of-a-dead-engine"}
+            pids.append(await asyncio.to_thread(orphan, Path(row.path), repository / "a.txt", **marked))
+            pids.append(await asyncio.to_thread(orphan, Path(row.path), data / "agentpane.db"))
             left = await home.finding(HealthCode.PROCESS_LEFT)
             theirs = await home.finding(HealthCode.PROCESS_FOREIGN)
+            shared = await home.finding(HealthCode.DATABASE_SHARED)
             assert str(pids[0]) in left.what and str(pids[1]) in theirs.what and not theirs.repairable
+            assert f"process {pids[1]}." in shared.what and shared.notice and not shared.repairable
             await home.mend(left)
             assert not psutil.pid_exists(pids[0]) and psutil.pid_exists(pids[1])
         finally:

@@ -61,6 +61,7 @@ class Examination:
         found: list[Ailment] = []
         if deep:
             found += [each async for each in surroundings.database(self.core)]
+            found += [each async for each in Processes().on_database(self.core.folder.database)]
         found += [each async for each in surroundings.confinement(self.sandbox)]
         if await self._git(found):
             found += [each async for each in self._projects(only)]

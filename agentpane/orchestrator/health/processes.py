@@ -56,6 +56,14 @@ class Processes:
                     HealthCode.PROCESS_FOREIGN, text, path, about=_about(others), notice=True, project=ward.project.id
                 )
 
+    async def on_database(self, database: Path) -> AsyncIterator[Ailment]:
+        """Another engine that has lost its lock, or whatever else has the database open."""
+        for name, pid, engine in await asyncio.to_thread(_holders, database):
+            what = "Another engine" if engine else f"{name} ({pid})"
+            fix = f"Two engines on one database lose what they write. End process {pid}." if engine else "Close it."
+            text = f"{what} has the database open, process {pid}."
+            yield ailment(HealthCode.DATABASE_SHARED, text, str(database), fix, about=(str(pid),), notice=not engine)
+
     async def _end(self, strays: Sequence[Stray]) -> str:
         alive = await asyncio.to_thread(_end_all, strays)
         if alive:
@@ -63,6 +71,19 @@ class Processes:
                 ErrorCode.RESOURCE_LOCKED, f"{len(alive)} of them did not end: {_named(alive)}.", "End them by hand."
             )
         return f"Ended: {_named(strays)}."
+
+
+def _holders(database: Path) -> tuple[tuple[str, int, bool], ...]:
+    """Which other processes of this user have the database open: name, number, and whether it is an engine. Blocks."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid == os.getpid() or process.uids().real != os.getuid():
+                continue
+            if any(file.path == str(database) for file in process.open_files()):
+                engine = any("agentpane" in word for word in process.cmdline())
+                found.append((process.name(), process.pid, engine))
+    return tuple(found)
 
 
 def _strays(paths: Sequence[str]) -> tuple[Stray, ...]:
