@@ -105,13 +105,13 @@ class Foresight:
 
     async def _look(self, project_id: ProjectId, anew: bool) -> None:
         cards = await self._core.db.read(foresight.standing, project_id)
-        stand = tuple((card.task_id, card.title, card.stands_for) for card in cards)
-        if not anew and self._seen.get(project_id, ()) == stand:
+        if not anew and self._seen.get(project_id, ()) == _stand(cards):
             return
         found = await self._foreseen(project_id, cards)
         for task_id in await self._core.db.write(foresight.store, found, self._core.clock.now()):
             await self._core.announce_task(task_id, counts=False)
-        self._seen[project_id] = stand
+        told = {each.seen.task_id: each for each in found}
+        self._seen[project_id] = _stand([_as_told(card, told.get(card.task_id)) for card in cards])
 
     async def _foreseen(self, project_id: ProjectId, cards: Sequence[Standing]) -> list[Foreseen]:
         at_work = [card for card in cards if card.commit is not None and card.base is not None]
@@ -173,6 +173,18 @@ class Foresight:
             except AgentPaneError as error:
                 log.info("two cards cannot be merged with each other to see: %s", error.message)
         return clashing
+
+
+def _stand(cards: Sequence[Standing]) -> tuple[object, ...]:
+    """How cards stand, and what they show: one that shows something else than was found is looked at again."""
+    return tuple((card.task_id, card.title, card.stands_for, card.conflicts, card.overlaps) for card in cards)
+
+
+def _as_told(card: Standing, found: Foreseen | None) -> Standing:
+    if found is None:
+        return card
+    conflicts = card.conflicts if found.conflicts is None else found.conflicts
+    return replace(card, conflicts=conflicts, overlaps=found.overlaps)
 
 
 def _told(card: TaskId, of_card: Sequence[Overlap], clashing: Mapping[frozenset[str], frozenset[str]]) -> list[Overlap]:

@@ -6,12 +6,14 @@ import asyncio
 import itertools
 import threading
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agentpane.api import commands as c
+from agentpane.db import tasks
 from agentpane.domain.board import Column
 from agentpane.domain.conflicts import Conflict, LineRange, Overlap, OverlapKind
 from agentpane.domain.projects import Project
@@ -149,7 +151,13 @@ async def test_an_engine_that_starts_finds_what_has_moved_while_none_ran(data: P
             task = await waiting(bench, await bench.project(repository))
         commit(repository, {"a.txt": TEN.replace("line 2\n", "two\n")})
         async with running(data, server.environment) as bench:
-            await shows(bench, task, Conflict("a.txt", "contents", (LineRange(1, 2),), (LineRange(1, 1),)))
+            conflict = Conflict("a.txt", "contents", (LineRange(1, 2),), (LineRange(1, 1),))
+            await shows(bench, task, conflict)
+            # An approval that is refused for another reason clears what it did not look at.
+            core = bench.engine._core
+            await core.db.write(partial(tasks.set_fields, task_id=task.card.id, at=core.clock.now(), conflicts=()))
+            await core.announce_task(task.card.id)
+            await shows(bench, task, conflict)
 
 
 async def test_with_twenty_worktrees_and_nothing_changing_no_git_is_started(
