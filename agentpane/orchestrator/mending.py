@@ -36,7 +36,9 @@ class Mending:
         """Settle each, before a run starts. What cannot be looked at waits for the doctor, and the log says so."""
         for row in await self.core.db.read(unsettled.cut_off):
             try:
-                await self._settle(row)
+                async with self.core.task_locks.of(row.task_id or row.id):  # a person may be acting already
+                    if await self.core.db.read(worktrees.get, row.id) == row:
+                        await self._settle(row)
             except AgentPaneError as error:
                 log.warning("the worktree %s stays as it is: %s", row.path, error.message)
 

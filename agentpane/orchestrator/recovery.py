@@ -39,7 +39,10 @@ class Recovery:
             await self.core.announce_agent(run.agent_id)
         for merge in await self.core.db.read(merges.unfinished):
             try:
-                await self._merge(merge)
+                async with self.core.task_locks.of(merge.task_id or merge.id):  # a person may be acting already
+                    merge = await self.core.db.read(merges.get, merge.id)
+                    if merge.state is MergeState.INTENT:
+                        await self._merge(merge)
             except AgentPaneError as error:
                 log.warning("the merge of task %s waits: %s", merge.task_id, error.message)
         await self.resolving.settle_left()
