@@ -31,6 +31,7 @@ from agentpane.orchestrator.merge_gate import Gate, Surveyor
 from agentpane.orchestrator.sessions import Recorder
 from agentpane.sandbox import Sandbox
 from agentpane.temporary import TemporaryFolder, sweep
+from agentpane.worktrees import Repository
 
 log = logging.getLogger(__name__)
 
@@ -144,12 +145,12 @@ class Checks:
             await asyncio.wait({job})
         return await self._core.task(task.card.id)
 
-    async def gate(self, task: Task, strategy: str) -> Gate:
+    async def gate(self, task: Task, repository: Repository, strategy: str) -> Gate:
         """What a merge of the card's snapshot has to keep to; runs the checks of which nothing is known yet.
 
         Raises AgentPaneError with MERGE_CHECKS_FAILED when they were stopped.
         """
-        found = await self._surveyor.survey(task, strategy)
+        found = await self._surveyor.survey(task, repository, strategy)
         if found.tree is None:
             return found
         return await self._asked(task.card.id, anew=False)

@@ -101,10 +101,16 @@ class Surveyor:
     core: Core
     tier: Tier
 
-    async def survey(self, task: Task, strategy: str = MergeStrategy.MERGE) -> Gate:
-        """The gate of a card that waits for approval, without any results."""
+    async def survey(
+        self, task: Task, repository: Repository | None = None, strategy: str = MergeStrategy.MERGE
+    ) -> Gate:
+        """The gate of a card that waits for approval, without any results.
+
+        repository: the card's, if it has been opened already.
+        """
         assert task.snapshot is not None
-        project, repository = await self._project(task)
+        project = await self.core.db.read(projects.get, task.card.project_id)
+        repository = repository or await self._repository(project)
         for _ in range(TRIES):
             base = await self.core.git.branch_tip(repository, task.base_branch or project.base_branch)
             if base is None:
@@ -131,14 +137,14 @@ class Surveyor:
         """See `Checks.holds`."""
         if base == gate.base:
             return True
-        project, repository = await self._project(task)
-        wanted = await self._wanted(project, repository, base)
+        project = await self.core.db.read(projects.get, task.card.project_id)
+        wanted = await self._wanted(project, await self._repository(project), base)
         return not wanted.checks or (gate.tree is not None and wanted.checks == gate.checks)
 
     async def any_set(self, project_id: ProjectId) -> bool:
         """Whether any check holds at the project's base branch."""
         project = await self.core.db.read(projects.get, project_id)
-        repository = await self.core.git.open_repository(Path(project.path))
+        repository = await self._repository(project)
         base = await self.core.git.branch_tip(repository, project.base_branch)
         return base is not None and bool((await self._wanted(project, repository, base)).checks)
 
@@ -167,9 +173,8 @@ class Surveyor:
         set_up = (config.install_command, config.init_script, config.env_file, config.copy_files)
         return (*set_up, str(network), self.tier.value)
 
-    async def _project(self, task: Task) -> tuple[Project, Repository]:
-        project = await self.core.db.read(projects.get, task.card.project_id)
-        return project, await self.core.git.open_repository(Path(project.path))
+    async def _repository(self, project: Project) -> Repository:
+        return await self.core.git.open_repository(Path(project.path))
 
 
 def _plan(task: Task, project: Project, strategy: str) -> MergePlan:

@@ -74,23 +74,27 @@ class Review:
         for _ in range(TRIES):
             try:
                 self._approvable(task, command.sha)
-                gate = await self.checks.gate(task, how)  # this may take long, and the card is not held meanwhile
+                repository = await self._repository(task)
+                gate = await self.checks.gate(task, repository, how)  # may take long; the card is not held meanwhile
             except AgentPaneError as error:
+                if error.code is ErrorCode.INTERNAL:
+                    raise
                 return _outcome(task, ApproveResult.REFUSED, error.code, error.message, error.hint)
             async with self.core.task_locks.of(task.card.id):
                 task = await self.core.task(task.card.id)
-                outcome = await self._approve(task, command.sha, how, gate)
+                outcome = await self._approve(task, repository, command.sha, how, gate)
             if outcome is not None:
                 return outcome
         message = f"The base branch changed {TRIES} times while the merge was being checked. Nothing has been changed."
         hint = "Approve again when nothing else works on that branch."
         return _outcome(task, ApproveResult.REFUSED, ErrorCode.MERGE_BASE_MOVED, message, hint)
 
-    async def _approve(self, task: Task, sha: str | None, how: MergeStrategy, gate: Gate) -> ApproveOutcome | None:
+    async def _approve(
+        self, task: Task, repository: Repository, sha: str | None, how: MergeStrategy, gate: Gate
+    ) -> ApproveOutcome | None:
         """None: what the gate was found for has changed meanwhile."""
         try:
             _, snapshot = self._approvable(task, sha)
-            repository = await self._repository(task)
         except AgentPaneError as error:
             return _outcome(task, ApproveResult.REFUSED, error.code, error.message, error.hint)
         if gate.snapshot != snapshot:

@@ -15,11 +15,12 @@ from agentpane.domain.board import Column
 from agentpane.domain.checks import Check, CheckResult, CheckState
 from agentpane.domain.projects import Project
 from agentpane.domain.review import ApproveOutcome, ApproveResult
+from agentpane.domain.sandbox import Tier
 from agentpane.domain.sessions import EventKind
 from agentpane.domain.tasks import Task, TaskCard
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.blobs import BlobStore
-from agentpane.sandbox import BareSandbox, Sandbox
+from agentpane.sandbox import BareSandbox, Sandbox, detect
 from tests.backends.wire import say, use
 from tests.orchestrator.conftest import Bench, git, running, scripted
 
@@ -146,7 +147,7 @@ async def test_checks_run_by_themselves_on_the_merged_tree_and_an_approval_rests
 
 
 async def test_a_required_check_that_fails_keeps_the_merge_away_until_it_passes(data: Path, repository: Path) -> None:
-    async with waiting(data, repository) as stage:
+    async with waiting(data, repository, sandbox=detect(Tier.LANDLOCK)) as stage:
         lint = Check("lint", "exit 1", required=False)
         await stage.configure(Check("tests", "echo some words; echo the last line; exit 3"), lint)
         result, code, message = await stage.approve()
