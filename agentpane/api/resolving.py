@@ -27,8 +27,8 @@ class HandOverConflict(Command[Task]):
 class WriteConflict(Command[Task]):
     """Write the conflicted merge into the card's worktree, for a person to resolve there.
 
-    What the worktree held beyond its branch goes into the recovery bin first. Raises TASK_INVALID_TRANSITION where
-    nothing conflicts or a resolution is under way, MERGE_BASE_MOVED.
+    What the worktree held beyond its branch goes into the recovery bin first. Where it is written already, it stays as
+    it lies. Raises TASK_NOT_WAITING_APPROVAL, TASK_INVALID_TRANSITION where nothing conflicts, MERGE_BASE_MOVED.
     """
 
     task: str
@@ -39,7 +39,7 @@ class TakeResolution(Command[Task]):
     """Take what a person has made of the conflict: a commit with both parents, which waits for approval.
 
     Raises MERGE_CONFLICT with `paths` and `undecided` in its details while something is undecided, TASK_NO_DIFF when
-    nothing of the card is left, TASK_INVALID_TRANSITION when no resolution by hand is under way.
+    nothing of the card is left, TASK_NOT_WAITING_APPROVAL, TASK_INVALID_TRANSITION when nothing is being resolved.
     """
 
     task: str

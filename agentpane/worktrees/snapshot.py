@@ -70,12 +70,8 @@ async def snapshot(
     merged = merging is None or await is_ancestor(git, repo, merging.sha, parent)
     with git.scratch() as folder:
         index = folder / "index"
-        await contents.start_index(git, place, index, parent if merging is None or merged else merging.laid)
-        if merging is not None:
-            await contents.refresh(git, place, index)  # what the target brought is no change of anybody's here
-        listing = (await contents.list_changes(git, place, index)).without(excluded)
-        _refuse(worktree.path, listing)
-        await contents.add(git, place, index, listing.paths)
+        start = parent if merging is None or merged else merging.laid
+        await _gather(git, place, index, start, worktree.path, excluded, seen=merging is None)
         leaked = () if parent == base else await _leaked(git, repo, base, parent, excluded)
         if leaked:
             await _restore(git, place, index, base if merging is None else merging.laid, leaked)
@@ -97,6 +93,21 @@ async def snapshot(
 
 async def _base(git: GitRunner, repo: Repository, base_sha: str, parent: str) -> str:
     return base_sha if parent == base_sha else await merge_base(git, repo, base_sha, parent)
+
+
+async def _gather(
+    git: GitRunner, place: Place, index: Path, start: str, root: Path, excluded: tuple[str, ...], seen: bool
+) -> None:
+    """Fill the index with what the worktree holds. start: what git ignores, and what is excluded, is as it has it.
+
+    seen: the worktree's own index knows the files of `start`; else each that is not known would count as changed.
+    """
+    await contents.start_index(git, place, index, start)
+    if not seen:
+        await contents.refresh(git, place, index)
+    listing = (await contents.list_changes(git, place, index)).without(excluded)
+    _refuse(root, listing)
+    await contents.add(git, place, index, listing.paths)
 
 
 async def _parent(git: GitRunner, repo: Repository, place: Place, tip: str | None, base_sha: str) -> str:
