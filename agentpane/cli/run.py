@@ -16,6 +16,7 @@ from agentpane.cli.task import Ref
 from agentpane.cli.waiting import start_and_wait
 from agentpane.domain.board import Column
 from agentpane.domain.budgets import Budget
+from agentpane.domain.limits import invalid
 from agentpane.domain.policy import Policy
 from agentpane.domain.tasks import Task
 
@@ -73,10 +74,15 @@ def resume(
     budget: Annotated[float | None, typer.Option(help="How many more dollars it may use.", metavar="USD")] = None,
     tokens: Annotated[int | None, typer.Option(help="How many more tokens it may use.")] = None,
     finish: Annotated[bool, typer.Option("--finish", help="Take what is there as the result.")] = False,
+    afresh: Annotated[
+        bool, typer.Option("--afresh", help="Begin anew, in the worktree as it was; the recovery bin gets what is there.")
+    ] = False,
 ) -> None:
     """Go on with a paused, failed or interrupted run."""
+    if afresh and finish:
+        raise invalid("afresh", "What is there is either the result, or begun anew.", "Give --afresh or --finish.")
     more = None if budget is None and tokens is None else Budget(budget, tokens)
-    start_and_wait(ctx.obj, ResumeRun(task, turns, finish, environment=model_environment(), budget=more))
+    start_and_wait(ctx.obj, ResumeRun(task, turns, finish, afresh, environment=model_environment(), budget=more))
 
 
 def cancel(

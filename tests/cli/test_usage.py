@@ -21,6 +21,7 @@ MISTAKES = [
     ["agent", "add", "p", "n"],
     ["agent", "add", "p", "n", "--backend", "abacus"],
     ["run", "t", "--policy", "maybe"],
+    ["resume", "t", "--afresh", "--finish"],
     ["approve", "t", "--strategy", "octopus"],
     ["reject", "t"],
     ["resolve", "t", "--by-hand", "--done"],
