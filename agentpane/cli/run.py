@@ -75,7 +75,8 @@ def resume(
     tokens: Annotated[int | None, typer.Option(help="How many more tokens it may use.")] = None,
     finish: Annotated[bool, typer.Option("--finish", help="Take what is there as the result.")] = False,
     afresh: Annotated[
-        bool, typer.Option("--afresh", help="Begin anew, in the worktree as it was; the recovery bin gets what is there.")
+        bool,
+        typer.Option("--afresh", help="Begin anew, in the worktree as it was; the recovery bin gets what is there."),
     ] = False,
 ) -> None:
     """Go on with a paused, failed or interrupted run."""
