@@ -47,6 +47,7 @@ class Mending:
         for project in await self.core.db.read(projects.list_all):
             try:
                 repository = await self.core.git.open_repository(Path(project.path))
+                await self.core.git.inspection.break_own_lock(repository)
                 rows = await self.core.db.read(worktrees.all_for_project, project.id)
                 git_dirs = [
                     Path(row.git_dir) for row in rows if row.git_dir and row.status is not WorktreeStatus.REMOVED

@@ -14,8 +14,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from agentpane.domain.diff import decode_path
-from agentpane.worktrees import identity
+from agentpane.worktrees import identity, ref_files
 from agentpane.worktrees.git import GitRunner
 from agentpane.worktrees.places import head_branch, objects_of, registered
 from agentpane.worktrees.remove import empty, left_in_trash
@@ -90,6 +92,10 @@ class Inspection:
     async def locks(self, repo: Repository, git_dirs: Iterable[Path]) -> tuple[Path, ...]:
         """Lock files of ours: in the records of these worktrees, of branches under agentpane/, and of our refs."""
         return await asyncio.to_thread(lambda: tuple(_locks(repo, tuple(git_dirs))))
+
+    async def break_own_lock(self, repo: Repository) -> bool:
+        """Remove a lock on packed refs that an engine that is gone has left; see `ref_files.break_lock`."""
+        return await asyncio.to_thread(ref_files.break_lock, repo, psutil.pid_exists)
 
     async def others_locks(self, repo: Repository) -> tuple[Path, ...]:
         """Lock files that hold up the person's own repository."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +103,7 @@ def delete_branch(repo: Repository, branch: str, expected: str) -> bool:
     ref = f"{top}/{HEADS}{branch}"
     try:
         # Both locks, as git holds them: whoever packs refs at this moment would bring the branch back.
-        with _Lock(top, f"{HEADS}{branch}"), _Lock(top, "packed-refs"):
+        with _Lock(top, f"{HEADS}{branch}"), _Lock(top, "packed-refs", _holder(os.getpid())):
             with open(ref, "rb") as file:
                 named = file.read().strip() == expected.encode()
             if not named or any(each.casefold() == branch.casefold() for each in _packed(repo.common_dir, branch)):
@@ -118,6 +118,22 @@ def delete_branch(repo: Repository, branch: str, expected: str) -> bool:
         with suppress(OSError):
             os.rmdir(kept)
     return True
+
+
+def break_lock(repo: Repository, lives: Callable[[int], bool]) -> bool:
+    """Remove the lock on packed refs if a process of ours that is gone has left it: git leaves it empty. Whether so."""
+    lock = repo.common_dir / "packed-refs.lock"
+    with suppress(OSError, ValueError):
+        content = lock.read_bytes()
+        number = int(content.rpartition(b" ")[2] or b"0")
+        if content == _holder(number) and not lives(number):
+            lock.unlink()
+            return True
+    return False
+
+
+def _holder(pid: int) -> bytes:
+    return b"agentpane %d" % pid
 
 
 def _in_the_way(common_dir: Path, branch: str) -> bool:
@@ -147,8 +163,8 @@ def detach_head(git_dir: Path, sha: str) -> None:
 class _Lock:
     """Git's lock on a file: its name with `.lock`, made new, which takes the file's place if it is written."""
 
-    def __init__(self, top: str, name: str) -> None:
-        self._top, self._name = top, name
+    def __init__(self, top: str, name: str, holder: bytes = b"") -> None:
+        self._top, self._name, self._holder = top, name, holder
         self._file, self._lock = f"{top}/{name}", f"{top}/{name}.lock"
         self._descriptor, self._written = -1, False
 
@@ -157,6 +173,7 @@ class _Lock:
             _make_folders(self._top, self._name)
             try:
                 self._descriptor = os.open(self._lock, _LOCK, 0o666)
+                os.write(self._descriptor, self._holder)
                 break
             except FileNotFoundError:  # git has just removed a folder that was empty
                 if last:
