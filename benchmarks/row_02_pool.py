@@ -8,8 +8,9 @@ third figure has it, over git making the worktree.
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
-from collections.abc import Callable
+import time
 from pathlib import Path
 
 from agentpane.worktrees import Repository, Worktree, Worktrees
@@ -92,9 +93,14 @@ class _Project:
             assert await self._worktrees.ready.put_back(self._repository, moved, self._base) is not None
             assert await self._worktrees.ready.advance(self._repository, self._ready, self._base)
 
-        taken = milliseconds(self._wait_for(give))()
-        self._wait_for(take_back)()
-        return taken
+        async def timed() -> float:
+            gc.collect()
+            gc.disable()
+            start = time.perf_counter()
+            await give()
+            taken = (time.perf_counter() - start) * 1_000
+            gc.enable()
+            await take_back()
+            return taken
 
-    def _wait_for(self, act: Callable[[], object]) -> Callable[[], object]:
-        return lambda: asyncio.run_coroutine_threadsafe(act(), self._loop).result()  # type: ignore[arg-type]
+        return asyncio.run_coroutine_threadsafe(timed(), self._loop).result()

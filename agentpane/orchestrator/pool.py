@@ -30,7 +30,7 @@ from agentpane.worktrees import BranchTip, Repository
 
 log = logging.getLogger(__name__)
 
-QUIET_S = 5.0  # how long nothing may have started before a worktree is made for later
+QUIET_S = 10.0  # how long nothing may have started before a worktree is made for later
 IDLE = "Nothing was worked on in it for 14 days, so none is kept ready."
 
 

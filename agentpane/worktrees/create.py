@@ -24,7 +24,9 @@ from agentpane.worktrees.values import CreatedWorktree, Repository, Worktree, Wo
 
 # A worktree of ours holds every file of its branch, whatever the person's own checkout leaves out.
 WHOLE = {"core.sparseCheckout": "false"}
-GENTLY = {"checkout.workers": "1"}
+# Several at once write the files sooner where a core is free, and take more time in all where none is.
+ALONE = {"checkout.workers": "1"}
+BUSY = 1.5  # programs that want to run, for each core
 
 
 async def create_worktree(git: GitRunner, lock: asyncio.Lock, repo: Repository, plan: WorktreePlan) -> CreatedWorktree:
@@ -95,7 +97,8 @@ async def create_detached(
 
 async def set_to(git: GitRunner, repo: Repository, worktree: Worktree, commit: str, gently: bool) -> None:
     """Give the worktree the files of a commit, and let them look as if they had long been there."""
-    config = {**WHOLE, **GENTLY} if gently else WHOLE
+    busy = gently or os.getloadavg()[0] > BUSY * (os.cpu_count() or 1)
+    config = {**WHOLE, **ALONE} if busy else WHOLE
     reset = ("reset", "--hard", "--quiet", commit)
     await git.run(inside(repo, worktree), *reset, config=config, timeout=LONG_TIMEOUT, gently=gently)
     hash_size = 20 if repo.object_format == "sha1" else 32

@@ -1,0 +1,81 @@
+"""Files of a fresh worktree look older, on disk and in the index alike, and nothing else about them changes."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from agentpane.worktrees.ageing import AGE_S, age_files
+from tests.worktrees.conftest import commit_all, git
+
+
+@pytest.fixture(params=["sha1", "sha256"])
+def tree(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    git(tmp_path, "init", "-q", "-b", "main", f"--object-format={request.param}")
+    for name in ("a", "deep/er/b", "run.sh"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / "run.sh").chmod(0o755)
+    (tmp_path / "link").symlink_to("a")
+    commit_all(tmp_path)
+    return tmp_path
+
+
+def size_of_names(tree: Path) -> int:
+    return len(git(tree, "rev-parse", "HEAD")) // 2
+
+
+def times_agree(tree: Path) -> bool:
+    """Whether each entry of the index has the times of its file."""
+    shown = git(tree, "ls-files", "--debug").splitlines()  # six lines an entry
+    for at in range(0, len(shown), 6):
+        about = (tree / shown[at]).lstat()
+        times = {"ctime": divmod(about.st_ctime_ns, 10**9), "mtime": divmod(about.st_mtime_ns, 10**9)}
+        if shown[at + 1 : at + 3] != [f"  {name}: {seconds}:{rest}" for name, (seconds, rest) in times.items()]:
+            return False
+    return True
+
+
+@pytest.mark.parametrize("careful", [True, False])
+def test_all_files_age_together_with_their_entries(tree: Path, careful: bool) -> None:
+    before, staged = (tree / "link").lstat(), git(tree, "ls-files", "-s")
+    written = (tree / ".git/index").stat().st_mtime_ns // 10**9
+    assert age_files(tree, tree / ".git/index", size_of_names(tree), careful)
+    assert {(tree / name).stat().st_mtime for name in ("a", "deep/er/b", "run.sh")} == {written - AGE_S}
+    assert (tree / "link").lstat() == before and git(tree, "ls-files", "-s") == staged
+    assert times_agree(tree) is careful  # without a look at each file, its nanoseconds are not known
+    assert git(tree, "diff-files", "--name-only") == "" == git(tree, "status", "--porcelain")
+    assert not (tree / ".git/index.aged").exists()
+
+
+def test_what_somebody_has_edited_meanwhile_keeps_its_time(tree: Path) -> None:
+    (tree / "a").write_text("b")
+    os.utime(tree / "a", ns=(1, time.time_ns() + 1))
+    edited = (tree / "a").stat().st_mtime_ns
+    assert age_files(tree, tree / ".git/index", size_of_names(tree))
+    assert (tree / "a").stat().st_mtime_ns == edited and git(tree, "status", "--porcelain") == " M a"
+
+
+def test_only_what_is_young_is_aged_again(tree: Path) -> None:
+    index = tree / ".git/index"
+    assert age_files(tree, index, size_of_names(tree))
+    kept = (tree / "a").stat()
+    (tree / "new").write_text("new")
+    git(tree, "add", "new")
+    assert age_files(tree, index, size_of_names(tree))
+    assert (tree / "a").stat() == kept and (tree / "new").stat().st_mtime < time.time() - AGE_S + 1
+    assert git(tree, "status", "--porcelain") == "A  new"
+
+
+def test_an_index_of_another_form_is_left_as_it_is(tree: Path) -> None:
+    index = tree / ".git/index"
+    git(tree, "update-index", "--index-version", "4")
+    whole = index.read_bytes()
+    assert not age_files(tree, index, size_of_names(tree)) and index.read_bytes() == whole
+    git(tree, "update-index", "--index-version", "2")
+    torn = index.read_bytes()[:-1] + b"\0"
+    index.write_bytes(torn)
+    assert not age_files(tree, index, size_of_names(tree)) and index.read_bytes() == torn
