@@ -172,6 +172,7 @@ class GitRunner:
 
     async def configuration(self, place: Place) -> Mapping[str, str]:
         """The configuration in force, the last value of each key."""
+        _refuse_endless(place)
         return (await self._settings(place)).values()
 
     async def _pins(self, place: Place | None) -> Pins:

@@ -19,6 +19,7 @@ import psutil
 from agentpane.domain.diff import decode_path
 from agentpane.worktrees import identity, ref_files
 from agentpane.worktrees.git import GitRunner
+from agentpane.worktrees.gitfiles import open_regular
 from agentpane.worktrees.places import head_branch, objects_of, registered
 from agentpane.worktrees.remove import empty, left_in_trash
 from agentpane.worktrees.values import Repository, Worktree
@@ -114,7 +115,7 @@ class Inspection:
 
 def _last_line(file: Path) -> str:
     try:
-        with open(file, "rb") as opened:
+        with open_regular(file) as opened:
             opened.seek(max(0, os.fstat(opened.fileno()).st_size - 4_096))
             lines = opened.read().splitlines()
     except OSError:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentpane.worktrees.config import FALLBACK_EMAIL, FALLBACK_NAME
+from agentpane.worktrees.gitfiles import open_regular
 from agentpane.worktrees.idents import clock, ident
 from agentpane.worktrees.values import Repository
 
@@ -71,7 +72,8 @@ def branches_beside(repo: Repository, branch: str) -> list[str]:
 def _packed(common_dir: Path, branch: str) -> Iterator[str]:
     """The branches in `packed-refs` that begin as `branch` does up to its first slash, in whatever case."""
     try:
-        content = (common_dir / "packed-refs").read_bytes()
+        with open_regular(common_dir / "packed-refs") as file:
+            content = file.read()
     except FileNotFoundError:
         return
     beginning = b" refs/heads/" + branch.partition("/")[0].encode().lower()
@@ -104,7 +106,7 @@ def delete_branch(repo: Repository, branch: str, expected: str) -> bool:
     try:
         # Both locks, as git holds them: whoever packs refs at this moment would bring the branch back.
         with _Lock(top, f"{HEADS}{branch}"), _Lock(top, "packed-refs", _holder(os.getpid())):
-            with open(ref, "rb") as file:
+            with open_regular(ref) as file:
                 named = file.read().strip() == expected.encode()
             if not named or any(each.casefold() == branch.casefold() for each in _packed(repo.common_dir, branch)):
                 return False
@@ -124,7 +126,8 @@ def break_lock(repo: Repository, lives: Callable[[int], bool]) -> bool:
     """Remove the lock on packed refs if a process of ours that is gone has left it: git leaves it empty. Whether so."""
     lock = repo.common_dir / "packed-refs.lock"
     with suppress(OSError, ValueError):
-        content = lock.read_bytes()
+        with open_regular(lock) as file:
+            content = file.read()
         number = int(content.rpartition(b" ")[2] or b"0")
         if content == _holder(number) and not lives(number):
             lock.unlink()

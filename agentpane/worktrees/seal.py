@@ -11,6 +11,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from agentpane.worktrees.gitfiles import open_regular
 from agentpane.worktrees.values import Worktree
 
 SEAL = "agentpane-ready"
@@ -30,7 +31,7 @@ def is_sealed(worktree: Worktree, base: str) -> bool:
     """Whether the seal is whole, for this very commit, and nobody is at work on the index."""
     git_dir = os.fspath(worktree.git_dir)
     try:
-        with open(f"{git_dir}/{SEAL}", "rb") as seal, open(f"{git_dir}/HEAD", "rb") as head:
+        with open_regular(f"{git_dir}/{SEAL}") as seal, open_regular(f"{git_dir}/HEAD") as head:
             whole = seal.read() == _look(worktree, base) and head.read().strip() == base.encode()
     except OSError:
         return False

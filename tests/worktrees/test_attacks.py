@@ -1,17 +1,15 @@
-"""What an agent can plant: each is shown to run under plain git, and not to run under ours."""
+"""What is done with what was planted, beyond that it does not run; `vectors` shows that for each."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from agentpane.worktrees import Conflicted, GitError, Merged, MergePlan, Snapshot, WorktreePlan
+from agentpane.worktrees import Conflicted, Merged, MergePlan
 from tests.worktrees.conftest import Bench, Journal, commit_all, git
 
 
@@ -35,83 +33,10 @@ def trap(tmp_path: Path) -> Trap:
     return made
 
 
-def hook(bench: Bench, trap: Trap) -> None:
-    for name in (
-        "pre-commit",
-        "post-commit",
-        "post-checkout",
-        "post-merge",
-        "reference-transaction",
-        "post-index-change",
-    ):
-        file = bench.repo.common_dir / "hooks" / name
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(f"#!/bin/sh\nexec {trap.script} </dev/null\n")
-        file.chmod(0o755)
-
-
-def hooks_path(bench: Bench, trap: Trap) -> None:
-    """The repository uses a relative core.hooksPath already, so that a file in the worktree is enough."""
-    git(bench.repo.path, "config", "core.hooksPath", "tools/hooks")
-    for root in (bench.path, bench.repo.path):
-        (root / "tools" / "hooks").mkdir(parents=True)
-        for name in ("pre-commit", "post-checkout", "post-merge", "reference-transaction"):
-            (root / "tools" / "hooks" / name).write_text(f"#!/bin/sh\nexec {trap.script} </dev/null\n")
-            (root / "tools" / "hooks" / name).chmod(0o755)
-
-
-def fsmonitor(bench: Bench, trap: Trap) -> None:
-    git(bench.repo.path, "config", "core.fsmonitor", str(trap.script))
-
-
-def included(bench: Bench, trap: Trap) -> None:
-    """The repository includes a tracked file, so that an edit in the worktree is enough."""
-    (bench.repo.path / "shared.gitconfig").write_text(f"[core]\n\tfsmonitor = {trap.script}\n")
-    git(bench.repo.path, "config", "include.path", str(bench.repo.path / "shared.gitconfig"))
-
-
-def worktree_config(bench: Bench, trap: Trap) -> None:
-    git(bench.repo.path, "config", "extensions.worktreeConfig", "true")
-    (bench.made.git_dir / "config.worktree").write_text(f"[core]\n\tfsmonitor = {trap.script}\n")
-
-
-def filters(bench: Bench, trap: Trap) -> None:
-    for root in (bench.path, bench.repo.path):
-        (root / ".gitattributes").write_text("* filter=ev.il=x\n")
-    for key in ("clean", "smudge"):
-        git(bench.repo.path, "config", f"filter.ev.il=x.{key}", str(trap.script))
-
-
-def process_filter(bench: Bench, trap: Trap) -> None:
-    (bench.path / ".gitattributes").write_text("* filter=evil\n")
-    git(bench.repo.path, "config", "filter.evil.process", str(trap.script))
-
-
-def external_diff(bench: Bench, trap: Trap) -> None:
-    git(bench.repo.path, "config", "diff.external", str(trap.script))
-
-
-def diff_driver(bench: Bench, trap: Trap) -> None:
-    for root in (bench.path, bench.repo.path):
-        (root / ".gitattributes").write_text("* diff=evil\n")
-    git(bench.repo.path, "config", "diff.evil.command", str(trap.script))
-
-
-def textconv(bench: Bench, trap: Trap) -> None:
-    for root in (bench.path, bench.repo.path):
-        (root / ".gitattributes").write_text("* diff=evil\n")
-    git(bench.repo.path, "config", "diff.evil.textconv", str(trap.script))
-
-
 def merge_driver(bench: Bench, trap: Trap) -> None:
     (bench.repo.common_dir / "info").mkdir(exist_ok=True)
     (bench.repo.common_dir / "info" / "attributes").write_text("* merge=evil\n")
     git(bench.repo.path, "config", "merge.evil.driver", f"{trap.script} %A")
-
-
-def signing(bench: Bench, trap: Trap) -> None:
-    git(bench.repo.path, "config", "commit.gpgsign", "true")
-    git(bench.repo.path, "config", "gpg.program", str(trap.script))
 
 
 def replaced_git_file(bench: Bench, trap: Trap) -> None:
@@ -121,93 +46,6 @@ def replaced_git_file(bench: Bench, trap: Trap) -> None:
     git(own, "config", "core.fsmonitor", str(trap.script))
     git(own, "config", "user.name", "Mallory")
     (bench.path / ".git").write_text(f"gitdir: {own / '.git'}\n")
-
-
-def rewritten_commondir(bench: Bench, trap: Trap) -> None:
-    own = bench.path.parent / "own"
-    subprocess.run(["git", "clone", "-q", "--no-local", str(bench.repo.path), str(own)], check=True)
-    git(own, "config", "core.fsmonitor", str(trap.script))
-    git(own, "update-ref", f"refs/heads/{bench.made.branch}", "HEAD")
-    (bench.made.git_dir / "commondir").write_text(f"{own / '.git'}\n")
-
-
-def nested_repository(bench: Bench, trap: Trap) -> None:
-    """A tracked submodule whose own configuration runs something when git looks into it."""
-    sub = bench.path / "sub"
-    subprocess.run(["git", "init", "-q", str(sub)], check=True)
-    (sub / "f").write_text("1")
-    commit_all(sub)
-    git(bench.path, "add", "sub")
-    git(bench.path, "commit", "-q", "-m", "sub")
-    (sub / "f").write_text("2")
-    git(sub, "config", "core.fsmonitor", str(trap.script))
-
-
-PLANTS: dict[str, Callable[[Bench, Trap], None]] = {
-    plant.__name__: plant
-    for plant in (
-        hook, hooks_path, fsmonitor, included, worktree_config, filters, process_filter, external_diff, diff_driver,
-        textconv, merge_driver, signing, replaced_git_file, rewritten_commondir, nested_repository,
-    )
-}  # fmt: skip
-
-
-def both_sides(bench: Bench) -> None:
-    (bench.path / "src/app.py").write_text((bench.path / "src/app.py").read_text() + "agent\n")
-    (bench.repo.path / "src/app.py").write_text("person\n" + (bench.repo.path / "src/app.py").read_text())
-
-
-@pytest.mark.parametrize("plant", PLANTS)
-async def test_plain_git_runs_what_was_planted(bench: Bench, trap: Trap, plant: str) -> None:
-    both_sides(bench)
-    commit_all(bench.repo.path)
-    PLANTS[plant](bench, trap)
-    for command in ("status", "diff", "diff HEAD", "add -A", "commit -q -m x", "merge -q --no-edit main"):
-        git(bench.path, *command.split(), check=False)
-    assert trap.sprung
-
-
-@pytest.mark.parametrize("plant", PLANTS)
-async def test_nothing_that_was_planted_runs_from_snapshot_to_merge_and_removal(
-    bench: Bench, trap: Trap, plant: str
-) -> None:
-    both_sides(bench)
-    commit_all(bench.repo.path)
-    PLANTS[plant](bench, trap)
-    trap.mark.unlink(missing_ok=True)  # planting is done with plain git
-    worktrees, repo = bench.worktrees, bench.repo
-    await worktrees.open_repository(repo.path)
-    made = await worktrees.snapshot(repo, bench.made.worktree, bench.base, "run1", "m")
-    assert isinstance(made, Snapshot)
-    await worktrees.diff_files(repo, bench.base, made.sha)
-    await worktrees.diff_stat(repo, bench.base, made.sha)
-    patch = b"".join([chunk async for chunk in worktrees.diff_patch(repo, bench.base, made.sha)])
-    assert b"+agent" in patch
-    for name in (".gitattributes", "shared.gitconfig"):
-        (repo.path / name).unlink(missing_ok=True)
-    shutil.rmtree(repo.path / "tools", ignore_errors=True)
-    outcome = await worktrees.merge(repo, MergePlan("main", made.sha, "run1", "merge", "m", bench.base), Journal())
-    assert isinstance(outcome, Merged), outcome
-    assert (await worktrees.read_file(repo, outcome.commit, "src/app.py") or b"").startswith(b"person\nline 0")
-    (bench.path / "late").write_text("x")
-    await worktrees.recovery_snapshot(repo, bench.made.worktree, "r1")
-    # A folder that does not lead back to git's record of it may be somebody else's, and stays.
-    if await worktrees.why_not_ours(repo, bench.made.worktree) is None:
-        await worktrees.remove_worktree(repo, bench.made.worktree, made.sha)
-    else:
-        assert plant.__name__ == "replaced_git_file"
-    assert not trap.sprung, trap.mark.read_text()
-
-
-@pytest.mark.parametrize("plant", PLANTS)
-async def test_nothing_that_was_planted_runs_when_the_next_worktree_is_made(
-    bench: Bench, trap: Trap, plant: str
-) -> None:
-    PLANTS[plant](bench, trap)
-    trap.mark.unlink(missing_ok=True)
-    plan = WorktreePlan(bench.path.with_name("two"), "agentpane/two-abc123", bench.base)
-    assert ((await bench.worktrees.create_worktree(bench.repo, plan)).path / "readme.md").is_file()
-    assert not trap.sprung, trap.mark.read_text()
 
 
 async def test_a_merge_driver_is_replaced_by_gits_own_merge_and_still_finds_conflicts(bench: Bench, trap: Trap) -> None:
@@ -267,28 +105,3 @@ async def test_no_variable_of_the_environment_redirects_git(
         monkeypatch.delenv(name)
     assert git(bench.path, "log", "-1", "--format=%an") == "Ada"
     assert not trap.sprung and not (tmp_path / "trace").exists()
-
-
-async def test_a_replaced_object_cannot_show_another_commit_than_is_merged(bench: Bench) -> None:
-    (bench.path / "new").write_text("evil\n")
-    made = await bench.snap()
-    harmless = git(bench.path, "commit-tree", f"{bench.base}^{{tree}}", "-p", bench.base, "-m", "harmless")
-    git(bench.path, "replace", made.sha, harmless)
-    assert [change.path for change in await bench.worktrees.diff_files(bench.repo, bench.base, made.sha)] == ["new"]
-
-
-async def test_a_promised_object_is_never_fetched(bench: Bench, trap: Trap) -> None:
-    trap.script.write_text(f"#!/bin/sh\ntouch {trap.mark}\nexit 1\n")
-    git(bench.repo.path, "config", "remote.origin.url", f"ext::{trap.script}")
-    git(bench.repo.path, "config", "remote.origin.promisor", "true")
-    git(bench.repo.path, "config", "protocol.ext.allow", "always")
-    git(bench.repo.path, "config", "extensions.partialClone", "origin")
-    git(bench.repo.path, "config", "core.repositoryFormatVersion", "1")
-    blob = git(bench.repo.path, "rev-parse", "HEAD:readme.md")
-    (bench.repo.common_dir / "objects" / blob[:2] / blob[2:]).unlink()
-    git(bench.repo.path, "cat-file", "-p", blob, check=False)
-    assert trap.sprung
-    trap.mark.unlink()
-    with pytest.raises(GitError):
-        await bench.worktrees.read_file(bench.repo, "main", "readme.md")
-    assert not trap.sprung

@@ -108,7 +108,9 @@ async def _turn(at: At) -> Answer:
     kept = await at.git.keep_turn(at.repo, at.scene.first, at.scene.first, taken.tree, "refs/agentpane/turn/x/1")
     answer = await at.contents(kept.sha)
     await at.git.delete_refs(at.repo, {"refs/agentpane/turn/x/1": kept.sha})
-    return answer, await at.git.ref_tip(at.repo, "refs/agentpane/turn/x/1")
+    if await at.git.ref_tip(at.repo, "refs/agentpane/turn/x/1") is not None:
+        raise Refused("the ref stays")
+    return answer
 
 
 async def _set_back(at: At) -> Answer:
@@ -169,9 +171,11 @@ async def _examine(at: At) -> Answer:
     refs = await look.refs(at.repo)
     kept = await look.message(at.repo, at.scene.reviewed), await look.parent(at.repo, at.scene.reviewed)
     ours = await at.git.why_not_ours(at.repo, at.scene.worktree)
+    if ours is not None:
+        raise Refused(ours)
     last = await look.last_head(at.repo, at.scene.git_dir)
     await look.locks(at.repo, (at.scene.git_dir,))
-    return kept, ours, last is None, refs.get("refs/heads/parked")
+    return kept, last is None, refs.get("refs/heads/parked")
 
 
 async def _created(at: At, made: CreatedWorktree) -> Answer:

@@ -62,7 +62,7 @@ def _forged_graph(scene: Scene) -> None:
     data = bytearray(file.read_bytes())
     trees = [bytes.fromhex(scene.git("rev-parse", f"{one}^{{tree}}") or "") for one in (scene.reviewed, scene.first)]
     assert data.count(trees[0]) >= 1  # also the tree of the commits that merged it
-    data = data.replace(*trees)
+    data = data.replace(trees[0], trees[1])
     data[-20:] = hashlib.sha1(data[:-20], usedforsecurity=False).digest()
     file.chmod(0o644)
     file.write_bytes(data)
@@ -101,7 +101,10 @@ def _overlooked(scene: Scene) -> bool:
 
 
 def _mark(mark: str) -> Callable[[Scene], None]:
-    return lambda scene: scene.git("update-index", mark, "notes.txt", check=True)
+    def plant(scene: Scene) -> None:
+        scene.git("update-index", mark, "notes.txt", check=True)
+
+    return plant
 
 
 def _other_case(scene: Scene) -> None:
