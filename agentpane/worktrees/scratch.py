@@ -90,9 +90,9 @@ def _make_git_dir(
     (git_dir / "packed-refs").write_bytes(refs)
     for name in _INFO:
         if (repo.common_dir / "info" / name).is_file():
-            shutil.copyfile(repo.common_dir / "info" / name, git_dir / "info" / name)
+            shutil.copyfile(repo.common_dir / "info" / name, git_dir / "info" / name, follow_symlinks=False)
     if (repo.common_dir / "shallow").is_file():
-        shutil.copyfile(repo.common_dir / "shallow", git_dir / "shallow")
+        shutil.copyfile(repo.common_dir / "shallow", git_dir / "shallow", follow_symlinks=False)
     head = _write_commit(git_dir, repo.object_format, tree, parents)
     (git_dir / "HEAD").write_text(f"{head}\n")
     (files / ".git").write_bytes(b"gitdir: " + os.fsencode(git_dir) + b"\n")
