@@ -31,7 +31,10 @@ class TurnSnapshot:
 
 
 def too_many(turns: Sequence[T], most: int = MOST_TURNS_KEPT) -> tuple[T, ...]:
-    """Which of a card's snapshots, oldest first, make room: every second one of the older half, never the first. most: 3 or more."""
+    """Which of a card's snapshots, oldest first, make room: every second one of the older half, never the first.
+
+    most: 3 or more.
+    """
     if len(turns) <= most:
         return ()
     return tuple(turns[1 : len(turns) // 2 : 2])
