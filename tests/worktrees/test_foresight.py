@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from agentpane.domain.conflicts import Conflict, LineRange
-from agentpane.domain.overlaps import FileEdit
+from agentpane.domain.ids import TaskId
+from agentpane.domain.overlaps import FileEdit, Work, overlaps
 from agentpane.worktrees import Repository, Worktrees, foresight
 from tests.worktrees.conftest import commit_all, git
 
@@ -221,3 +222,34 @@ async def test_the_edits_between_two_commits_say_what_they_do_to_each_file(
     assert found["new"] == FileEdit("new", None, whole=True)
     assert found["picture"] == FileEdit("picture", "picture", whole=True)
     assert found["mode"] == FileEdit("mode", "mode")
+
+
+async def test_cards_that_git_cannot_merge_with_each_other_overlap_though_they_began_at_different_commits(
+    worktrees: Worktrees, repo: Repository
+) -> None:
+    """One card began before the base branch went on, the other after; a file stands for each of many cases."""
+    source = random.Random(7)
+    cases = []
+    for _ in range(300):
+        first = [b"%d\n" % source.randint(0, 9) for _ in range(source.randint(4, 16))]
+        moved = scrambled(source, first)
+        cases.append((first, moved, scrambled(source, first), scrambled(source, moved)))
+    first, moved, early, late = ({b"%03d" % n: b"".join(c[k]) for n, c in enumerate(cases)} for k in range(4))
+    tip, one = fork(repo.path, first, dict(moved), dict(early))
+    git(repo.path, "checkout", "-q", "-b", "late")
+    write(repo.path, dict(late))
+    other = commit_all(repo.path)
+    start = git(repo.path, "merge-base", tip, one)
+    upstream = {edit.path: edit for edit in await worktrees.edits(repo, start, tip)}
+    works = [
+        Work(TaskId("early"), "Early", await worktrees.edits(repo, start, one), upstream),
+        Work(TaskId("late"), "Late", await worktrees.edits(repo, tip, other), {}),
+    ]
+    overlapping = {each.path for each in overlaps(works)[TaskId("early")]}
+    with_base = {conflict.path for conflict in await worktrees.conflicts(repo, tip, one)}
+    tree = git(repo.path, "merge-tree", "--write-tree", tip, one, check=False).split("\n")[0]
+    merged = git(repo.path, "commit-tree", "-p", tip, "-m", "The first card, merged", tree)
+    clashing = await worktrees.clashes(repo, merged, other) - with_base
+    assert clashing <= overlapping and len(clashing) > 30
+    # Both made the same of the lines that they share.
+    assert len(overlapping - with_base - clashing) <= 3
