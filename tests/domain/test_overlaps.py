@@ -147,10 +147,11 @@ def test_cards_that_began_at_different_commits_are_compared_on_the_branch_as_it_
     """Ten lines were put in at the top, and the file was renamed, after the first card had begun."""
     between = {"f": FileEdit("moved/f", "f", hunks=(hunk(0, 0, 1, 10),))}
     old = work("old", edit("f", hunk(5, 1, 5, 1)), upstream=between)
-    assert overlaps([old, work("same", edit("moved/f", hunk(15, 1, 15, 1)))])["old"] == (
+    name = TaskId("old")
+    assert overlaps([old, work("same", edit("moved/f", hunk(15, 1, 15, 1)))])[name] == (
         Overlap(TaskId("same"), "SAME", "f", (LineRange(5, 1),)),
     )
-    assert overlaps([old, work("apart", edit("moved/f", hunk(5, 1, 5, 1)))])["old"] == ()
+    assert overlaps([old, work("apart", edit("moved/f", hunk(5, 1, 5, 1)))])[name] == ()
 
 
 def test_a_file_that_one_deletes_and_another_edits_or_that_both_make_overlaps_as_a_whole() -> None:

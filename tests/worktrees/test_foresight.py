@@ -177,7 +177,7 @@ def scrambled(source: random.Random, base: list[bytes]) -> list[bytes]:
 async def test_a_file_conflicts_by_lines_exactly_where_git_leaves_marks(worktrees: Worktrees, repo: Repository) -> None:
     source = random.Random(4)
     texts = []
-    for _ in range(400):
+    for _ in range(200):
         base = [b"%d\n" % source.randint(0, 9) for _ in range(source.randint(0, 12))]
         texts.append((base, scrambled(source, base), scrambled(source, base)))
     sides = [{b"%03d" % n: b"".join(text[side]) for n, text in enumerate(texts)} for side in range(3)]
@@ -195,7 +195,7 @@ async def test_a_file_conflicts_by_lines_exactly_where_git_leaves_marks(worktree
             said = [b"".join(text[each.low : each.high]) for each in ranges]
             assert all(any(part[side] in whole for whole in said) for part in marked), name
         tally[bool(marked)] += 1
-    assert min(tally[True], tally[False]) > 50
+    assert min(tally[True], tally[False]) > 30
 
 
 async def test_the_edits_between_two_commits_say_what_they_do_to_each_file(
@@ -230,10 +230,10 @@ async def test_cards_that_git_cannot_merge_with_each_other_overlap_though_they_b
     """One card began before the base branch went on, the other after; a file stands for each of many cases."""
     source = random.Random(7)
     cases = []
-    for _ in range(300):
-        first = [b"%d\n" % source.randint(0, 9) for _ in range(source.randint(4, 16))]
-        moved = scrambled(source, first)
-        cases.append((first, moved, scrambled(source, first), scrambled(source, moved)))
+    for _ in range(150):
+        text = [b"%d\n" % source.randint(0, 9) for _ in range(source.randint(4, 16))]
+        after = scrambled(source, text)
+        cases.append((text, after, scrambled(source, text), scrambled(source, after)))
     first, moved, early, late = ({b"%03d" % n: b"".join(c[k]) for n, c in enumerate(cases)} for k in range(4))
     tip, one = fork(repo.path, first, dict(moved), dict(early))
     git(repo.path, "checkout", "-q", "-b", "late")
@@ -250,6 +250,6 @@ async def test_cards_that_git_cannot_merge_with_each_other_overlap_though_they_b
     tree = git(repo.path, "merge-tree", "--write-tree", tip, one, check=False).split("\n")[0]
     merged = git(repo.path, "commit-tree", "-p", tip, "-m", "The first card, merged", tree)
     clashing = await worktrees.clashes(repo, merged, other) - with_base
-    assert clashing <= overlapping and len(clashing) > 30
+    assert clashing <= overlapping and len(clashing) > 15
     # Both made the same of the lines that they share.
     assert len(overlapping - with_base - clashing) <= 3
