@@ -76,12 +76,15 @@ class Foresight:
     async def _project_of(self, task_id: TaskId) -> ProjectId | None:
         try:
             return (await self._core.task(task_id)).card.project_id
-        except AgentPaneError:  # it is gone, which is announced by itself
+        except AgentPaneError:  # it is gone, which is announced by itself, or the database is busy
             return None
 
     async def _mark_all(self) -> None:
-        for project in await self._core.db.read(projects.list_all):
-            self._mark(project.id, anew=True)
+        try:
+            for project in await self._core.db.read(projects.list_all):
+                self._mark(project.id, anew=True)
+        except AgentPaneError as error:  # a full disk or a locked database passes
+            log.warning("what may be foreseen is not known for now: %s", error.message)
 
     def _mark(self, project_id: ProjectId, anew: bool = False) -> None:
         self._marked[project_id] = self._marked.get(project_id, False) or anew

@@ -16,6 +16,7 @@ from pathlib import Path
 from agentpane.api.events import CatchUp, Event, ProjectChanged, ProjectRemoved
 from agentpane.db import projects
 from agentpane.domain.ids import ProjectId
+from agentpane.errors import AgentPaneError
 from agentpane.orchestrator.core import Core
 from agentpane.worktrees import BranchPlaces, branch_places
 from agentpane.worktrees.branch_places import Folder
@@ -74,7 +75,11 @@ class Watching:
                 return False
 
     async def _read_projects(self) -> None:
-        found = await self._core.db.read(projects.list_all)
+        try:
+            found = await self._core.db.read(projects.list_all)
+        except AgentPaneError as error:  # a full disk or a locked database passes
+            log.warning("the base branches to watch are not known for now: %s", error.message)
+            return
         watched = {project.id: (project.path, project.base_branch) for project in found}
         if watched != self._watched:
             self._watched = watched
