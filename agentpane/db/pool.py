@@ -52,5 +52,9 @@ def last_given(connection: Connection, project_id: ProjectId) -> datetime | None
 
 
 def unfinished(connection: Connection) -> tuple[WorktreeRow, ...]:
-    """Every worktree that is being made, oldest first."""
-    return tuple(row for row in worktrees.live(connection) if row.status is WorktreeStatus.CREATING)
+    """Every worktree that is being made, and every one without a card that is being removed, oldest first."""
+    return tuple(
+        row
+        for row in worktrees.live(connection)
+        if row.status is WorktreeStatus.CREATING or (row.status is WorktreeStatus.REMOVING and row.task_id is None)
+    )

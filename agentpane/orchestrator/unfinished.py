@@ -1,6 +1,6 @@
 """Worktrees that were being made when the last engine ended: no agent has been in them, so they are ready again, or go.
 
-What somebody put into one all the same is in the recovery bin then.
+So does one that was kept ready and was being removed. What somebody put into one is in the recovery bin then.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Unfinished:
         # A branch that was laid out again has commits of its own.
         unused = row.branch and await self.core.git.branch_tip(repository, row.branch) == row.base_sha
         base = row.base_sha if unused else None
-        await self.workspaces.take_away(row, repository, "cut off while it was being made", delete_branch_at=base)
+        await self.workspaces.take_away(row, repository, "cut off by the end of the engine", delete_branch_at=base)
 
     async def _found(self, row: WorktreeRow, repository: Repository) -> WorktreeRow:
         """The row with what git had made by then."""

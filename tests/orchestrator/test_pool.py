@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -129,15 +130,15 @@ async def test_what_was_being_made_when_the_engine_ended_is_ready_again_or_gone(
         async with running(data, server.environment) as bench:
             project = await bench.project(repository)
             await bench.settled(await bench.start(await bench.card(project, "first")))
-            await edit(bench, project, pool_size=3)
-            await until(bench, project, lambda pool: pool.ready == 3)
+            await edit(bench, project, pool_size=4)
+            await until(bench, project, lambda pool: pool.ready == 4)
         monkeypatch.setattr(pool_module, "QUIET_S", 3600.0)
         async with running(data, server.environment) as bench:
             core, base = bench.engine._core, git(repository, "rev-parse", "main")
             repo = await core.git.open_repository(repository)
-            untouched, moved, filled = await ready_rows(bench, project)
-            cards = [await bench.card(project, name) for name in ("untouched", "moved", "filled")]
-            for row, card in zip((untouched, moved), cards, strict=False):
+            untouched, moved, filled, leaving = await ready_rows(bench, project)
+            for row, name in ((untouched, "untouched"), (moved, "moved")):
+                card = await bench.card(project, name)
                 path = repository / ".worktrees" / card.card.title
                 new = worktrees.NewWorktree(
                     project.id, card.card.id, f"agentpane/{path.name}", "main", base, str(path)
@@ -147,21 +148,20 @@ async def test_what_was_being_made_when_the_engine_ended_is_ready_again_or_gone(
             there = repository / ".worktrees" / "moved"
             given = worktrees_of(moved)
             assert await core.git.ready.hand_over(repo, given, base, there, "agentpane/moved") is not None
-            await core.db.write(
-                lambda db: worktrees.set_fields(
-                    db, filled.id, core.clock.now(), status=WorktreeStatus.CREATING, git_dir=None
-                )
-            )  # fmt: skip
+            being_made = {"status": WorktreeStatus.CREATING, "git_dir": None}
+            for row, fields in ((filled, being_made), (leaving, {"status": WorktreeStatus.REMOVING})):
+                stored = partial(worktrees.set_fields, worktree_id=row.id, at=core.clock.now(), **fields)
+                await core.db.write(stored)
+        gone = {moved.id, filled.id, leaving.id}
         async with running(data, server.environment) as bench:
             async with asyncio.timeout(BOUND):
-                while [row.id for row in await ready_rows(bench, project)] != [untouched.id]:  # noqa: ASYNC110
+                while {  # noqa: ASYNC110
+                    row.status for row in await all_rows(bench, project) if row.id in gone
+                } != {WorktreeStatus.REMOVED}:
                     await asyncio.sleep(0.02)
-                left = {row.status for row in await all_rows(bench, project) if row.id in {moved.id, filled.id}}
-                while left != {WorktreeStatus.REMOVED}:
-                    await asyncio.sleep(0.02)
-                    left = {row.status for row in await all_rows(bench, project) if row.id in {moved.id, filled.id}}
+            assert [row.id for row in await ready_rows(bench, project)] == [untouched.id]
             assert (await ready_rows(bench, project))[0].path == untouched.path and Path(untouched.path).is_dir()
-            assert not there.exists() and not Path(filled.path).exists()
+            assert not any(path.exists() for path in (there, Path(filled.path), Path(leaving.path)))
             assert git(repository, "branch", "--list", "agentpane/moved", "agentpane/untouched") == ""
             assert await bench.engine.do(c.ListRecoveries(project.id)) == ()
 
