@@ -1,8 +1,12 @@
-"""Git is started in one module; any other place that could is found here."""
+"""Git is started in one module; any other place in the source that could is found here.
+
+What is really started is looked at in `tests/orchestrator/test_every_git_is_pinned.py`.
+"""
 
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +22,9 @@ STARTERS = re.compile(
 )
 
 
-def sources() -> Iterator[tuple[Path, ast.Module]]:
-    for file in sorted(ROOT.rglob("*.py")):
-        yield file.relative_to(ROOT), ast.parse(file.read_text("utf-8"))
+@functools.cache
+def sources() -> tuple[tuple[Path, ast.Module], ...]:
+    return tuple((file.relative_to(ROOT), ast.parse(file.read_text("utf-8"))) for file in sorted(ROOT.rglob("*.py")))
 
 
 def starts(tree: ast.Module) -> Iterator[ast.Call]:

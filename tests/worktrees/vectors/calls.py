@@ -173,9 +173,9 @@ async def _examine(at: At) -> Answer:
     ours = await at.git.why_not_ours(at.repo, at.scene.worktree)
     if ours is not None:
         raise Refused(ours)
-    last = await look.last_head(at.repo, at.scene.git_dir)
+    await look.last_head(at.repo, at.scene.git_dir)  # of a log that anybody may have cut off
     await look.locks(at.repo, (at.scene.git_dir,))
-    return kept, last is None, refs.get("refs/heads/parked")
+    return kept, refs.get("refs/heads/parked")
 
 
 async def _created(at: At, made: CreatedWorktree) -> Answer:
