@@ -42,6 +42,7 @@ NOTES = {
     "resolution_abandoned": ("undo", "attention", "The resolution of the conflict with {target} was abandoned"),
     "worktree_kept": ("branch", "muted", "What the worktree held beyond its branch is in the recovery bin"),
     "not_trusted": ("alert", "attention", "Left out until you trust it: {pending}"),
+    "turn_not_kept": ("alert", "attention", "What the turn left could not be kept: {message}"),
     "turn_limit_near": ("alert", "attention", "{turns} of {limit} turns are used"),
     "worktree_stays": ("alert", "attention", "The worktree could not be removed: {message}"),
     "rejected": ("x", "attention", "Rejected"),
@@ -53,6 +54,13 @@ NOTES = {
     "checks_finished": ("check", "muted", "{message}"),
     "checks_not_run": ("alert", "attention", "No check could be run: {message}"),
     "background_ended": ("stop", "attention", "Background commands ended with the run: {shells}"),
+}
+WORKTREES = {
+    "created": ("branch", "Worktree made on {branch}"),
+    "made_again": ("branch", "Worktree made again on {branch}"),
+    "set_back": ("undo", "Worktree set back to {sha:.10}; what it held is in the recovery bin"),
+    "restored": ("undo", "Work brought back from the recovery bin"),
+    "taken_up": ("branch", "The agent goes on with what was brought back"),
 }
 # States that other blocks show.
 SILENT = frozenset({"tool_started", "sub_run"})
@@ -73,9 +81,8 @@ def note_of(event: SessionEvent, tool: str = "") -> Note | None:
         case EventKind.STATE:
             return _state(event.data, data)
         case EventKind.WORKTREE:
-            made = data.get("state") == "created"
-            words = tr("Worktree made on {branch}") if made else tr("Worktree made again on {branch}")
-            return Note("branch", "muted", fill_in(words, data))
+            icon, words = WORKTREES.get(data.get("state", ""), ("branch", "Worktree made again on {branch}"))
+            return Note(icon, "muted", fill_in(tr(words), data))
         case EventKind.SNAPSHOT if "turn" in data:
             return _turn(event.data, data)
         case EventKind.SNAPSHOT:

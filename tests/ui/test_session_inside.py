@@ -245,6 +245,18 @@ STATES: tuple[tuple[EventKind, JsonObject, str], ...] = (
         {"state": "worktree_stays", "code": "X", "message": "It is in use."},
         "The worktree could not be removed: It is in use.",
     ),
+    (
+        EventKind.WORKTREE,
+        {"state": "set_back", "sha": "0123456789abcdef", "turn": 2},
+        "Worktree set back to 0123456789; what it held is in the recovery bin",
+    ),
+    (EventKind.WORKTREE, {"state": "restored", "branch": "b"}, "Work brought back from the recovery bin"),
+    (EventKind.WORKTREE, {"state": "taken_up"}, "The agent goes on with what was brought back"),
+    (
+        EventKind.STATE,
+        {"state": "turn_not_kept", "message": "The disk is full."},
+        "What the turn left could not be kept: The disk is full.",
+    ),
     (EventKind.WORKTREE, {"state": "created", "branch": "b", "path": "/w"}, "Worktree made on b"),
     (
         EventKind.SNAPSHOT,
