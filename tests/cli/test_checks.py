@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -70,7 +71,6 @@ def test_checks_are_set_and_run_by_the_commands_and_a_killed_engine_leaves_nothi
     assert tests["output"] == "red" and len(tests["tree"]) == 40 and tests["seconds"] >= 0 and tests["at"]
     assert (lint["required"], lint["state"], lint["output"]) == (False, "failed", "")
     assert "= 1 of 2 checks did not pass" in pane("session", "show", task).text
-    assert pane("project", "check", "remove", "shop", "none", "--json").code == "VALIDATION_ERROR"
 
     kept = pane.json("project", "check", "remove", "shop", "tests")
     assert [check["name"] for check in kept] == ["lint"]
@@ -79,7 +79,7 @@ def test_checks_are_set_and_run_by_the_commands_and_a_killed_engine_leaves_nothi
     until(lambda: bool(naps()))
     (left,) = pane.folder.scratch.iterdir()
     assert (left / "tree" / "b.txt").exists()
-    os.kill(int(pane.json("engine", "status")["pid"]), signal.SIGKILL)
+    os.kill(int(json.loads(pane.folder.door.read_bytes())["pid"]), signal.SIGKILL)
     assert b"ENGINE_UNREACHABLE" in asking.communicate(timeout=BOUND_S)[0] and asking.returncode == 6
     until(lambda: not naps())
     assert left.exists()
@@ -92,6 +92,3 @@ def test_checks_are_set_and_run_by_the_commands_and_a_killed_engine_leaves_nothi
     assert naps() == []
     until(lambda: not list(pane.folder.scratch.iterdir()))
     assert str(pane.folder.root).encode() not in git(repo, "worktree", "list", "--porcelain")
-    pane.json("project", "check", "remove", "shop", "nap")
-    approved = pane("approve", task)
-    assert approved.status == 0 and "not required: lint ended with status 1" in approved.text
