@@ -87,12 +87,12 @@ def recovery_reason(kept: RecoverySnapshot) -> str:
     known = {
         "cancel": tr("Kept when the card was stopped"),
         "approve": tr("Kept when the card was merged"),
-        "remove": tr("Kept when the worktree was removed"),
         "reset": tr("Kept when the worktree was set back"),
         "retry afresh": tr("Kept when the agent began afresh"),
-        "project_remove": tr("Kept when the project was removed"),
+        "project remove": tr("Kept when the project was removed"),
+        "no longer kept ready": tr("Kept when a worktree was no longer kept ready"),
     }
-    return known.get(kept.reason, one_line(kept.reason))
+    return known.get(kept.reason) or tr("Kept: {0}").format(one_line(kept.reason))
 
 
 def recovery_facts(kept: RecoverySnapshot) -> str:
