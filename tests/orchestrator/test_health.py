@@ -190,6 +190,7 @@ async def test_what_is_not_ours_is_told_and_never_touched(data: Path, repository
         assert (Path(ours.path) / "thesis").read_text() == "precious"
         assert (await home.row(ours)).status is WorktreeStatus.REMOVED
         assert (root / "by-hand" / "notes").exists() and git(repository, "for-each-ref") == refs
+        assert (await home.report()).ok, "what has left the board is no fault of it"
 
 
 async def test_a_finding_that_has_changed_meanwhile_is_left_alone(data: Path, repository: Path) -> None:

@@ -138,7 +138,8 @@ class Examination:
             listed = await self.core.git.list_worktrees(repository)
             refs = await self.core.git.inspection.refs(repository)
         except AgentPaneError as error:
-            return ailment(error.code, error.message, project.path, error.hint, project=project.id)
+            away = not on_board  # what it has left is not to be had just now, and nobody works with it
+            return ailment(error.code, error.message, project.path, error.hint, project=project.id, notice=away)
         needs = await self.core.db.read(health.needs)
         everywhere = {row.path for row in await self.core.db.read(worktrees.live)}
         elsewhere = frozenset(everywhere | roots | {project.path})
