@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from agentpane.domain.ids import TaskId
 
-MOST_RANGES = 50  # of one side of one file; what is beyond them is said as one range more
+MOST_RANGES = 20  # of one side of one file; what is beyond them is said as one range more
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,8 @@ class Conflict:
     """One file that cannot be merged by itself, as git names the kind: contents, add/add, modify/delete, binary …
 
     target_lines, card_lines: the lines that collide, as each side has them. Empty for a side that is without the file,
-        and on both sides where the file collides as a whole: binary, renamed twice, changed in its mode.
+        and on both sides where the file collides as a whole: binary, renamed twice, changed in its mode, very large,
+        or one of very many.
     """
 
     path: str

@@ -23,6 +23,7 @@ from agentpane.worktrees.values import Repository
 
 LARGEST = 4 * 1024 * 1024  # bytes of a file whose lines are compared; a larger one conflicts as a whole
 MOST_AT_ONCE = 64 * 1024 * 1024  # of all files of one merge
+MOST_BY_LINES = 200  # files of one merge whose lines are told; every window is sent them with each change of the card
 _AS_MERGING = (
     "--no-ext-diff",
     "--no-textconv",
@@ -54,7 +55,7 @@ async def foreseen(git: GitRunner, repo: Repository, target: str, card: str) -> 
     _, paths = parse_merge_tree(merged.stdout)
     stages = parse_stages(merged.stdout)
     kinds = [(path, _kind(kind, stages.get(path, {})), stages.get(path, {})) for path, kind in paths]
-    wanted = {pair for _, kind, of_path in kinds for pair in _pairs(kind, of_path)}
+    wanted = {pair for _, kind, of_path in kinds[:MOST_BY_LINES] for pair in _pairs(kind, of_path)}
     hunks = await _hunks(git, repo, sorted(wanted))
     return tuple(_conflict(path, kind, of_path, hunks) for path, kind, of_path in kinds)
 

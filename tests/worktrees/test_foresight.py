@@ -131,7 +131,7 @@ async def test_odd_names_line_ends_of_windows_and_a_missing_last_newline_are_tol
     assert found[f"{path}.end"] == Conflict(f"{path}.end", "contents", lines((10, 1)), lines((10, 2)))
 
 
-async def test_a_file_that_is_too_large_to_compare_conflicts_as_a_whole(
+async def test_a_file_that_is_too_large_to_compare_or_one_of_too_many_conflicts_as_a_whole(
     worktrees: Worktrees, repo: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(foresight, "LARGEST", 1_000)
@@ -146,6 +146,9 @@ async def test_a_file_that_is_too_large_to_compare_conflicts_as_a_whole(
         Conflict("large", "contents"),
         Conflict("small", "contents", lines((5, 1)), lines((5, 1))),
     )
+    monkeypatch.setattr(foresight, "MOST_BY_LINES", 1)
+    told = await worktrees.conflicts(repo, old, new)
+    assert told == (Conflict("large", "contents"), Conflict("small", "contents"))
 
 
 async def test_a_driver_and_a_diff_program_of_the_repository_stay_out_of_it(
