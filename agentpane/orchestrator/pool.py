@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -54,17 +56,17 @@ class Pool:
 
     async def run(self) -> None:
         """Serve until cancelled. A project that cannot be looked at is passed over until something happens in it."""
-        for project in await self._core.db.read(projects.list_all):
-            self.look_at(project.id)
+        with self._passing_over("all projects"):
+            for project in await self._core.db.read(projects.list_all):
+                self.look_at(project.id)
         while True:
             await self._news.wait()
-            await self._quiet()
+            with self._passing_over("the runs"):
+                await self._quiet()
             due, self._due = tuple(self._due), {}
             for project_id in due:
-                try:
+                with self._passing_over(project_id):
                     await self._tend(project_id)
-                except AgentPaneError as error:
-                    log.info("the ready worktrees of %s are not looked at: %s", project_id, error.message)
 
     async def empty(self, project: Project) -> None:
         """Take a project's ready worktrees away. What somebody put into one is in the recovery bin then."""
@@ -80,6 +82,16 @@ class Pool:
         wanted = project.config.pool_size
         off = IDLE if wanted and not await self._wanted(project) else ""
         return PoolStatus(wanted, len(ready), size, off)
+
+    @contextmanager
+    def _passing_over(self, what: str) -> Iterator[None]:
+        """Nothing that goes wrong here is to end what the engine does beside it."""
+        try:
+            yield
+        except AgentPaneError as error:
+            log.info("ready worktrees: %s not looked at: %s", what, error.message)
+        except Exception:
+            log.exception("ready worktrees: %s not looked at", what)
 
     async def _quiet(self) -> None:
         """Wait until nothing has happened for a while and no run is being started."""
@@ -111,7 +123,8 @@ class Pool:
                 if kept < wanted and Path(row.path).parent == root and await self._fits(row, repository, tip):
                     kept += 1
                 else:
-                    await self._retire(row, repository)
+                    with self._passing_over(row.path):
+                        await self._retire(row, repository)
             for _ in range(kept, wanted):
                 await self._make(project, repository, tip, root)
 

@@ -137,7 +137,8 @@ class Workspaces:
         try:
             await self._core.git.remove_worktree(repository, worktree, delete_branch_at)
         except AgentPaneError as error:
-            stays = WorktreeStatus.ACTIVE if worktree.path.is_dir() else WorktreeStatus.ERROR
+            there = WorktreeStatus.POOLED if row.status is WorktreeStatus.POOLED else WorktreeStatus.ACTIVE
+            stays = there if worktree.path.is_dir() else WorktreeStatus.ERROR
             await self._core.db.write(worktrees.set_fields, row.id, now(), status=stays, last_error=error.message)
             await self._core.git.empty_trash(repository)  # the folder may have gone, and the branch not
             raise
@@ -273,7 +274,12 @@ class Workspaces:
             await self.take_away(row, repository, "not made to the end", delete_branch_at=new.base_sha)
             raise
         # Some program has gone through it. What it wrote is kept, and not shown to the agent as the base's.
-        await self.take_away(row, repository, "changed while it was kept ready", delete_branch_at=new.base_sha)
+        try:
+            await self.take_away(row, repository, "changed while it was kept ready", delete_branch_at=new.base_sha)
+        except AgentPaneError as error:
+            failed = {"status": WorktreeStatus.ERROR, "last_error": error.message}
+            now = self._core.clock.now()
+            await self._core.db.write(partial(worktrees.set_fields, worktree_id=row.id, at=now, **failed))
         return None
 
     async def _checked_out(
