@@ -72,7 +72,7 @@ def left(fresh_s: float = FRESH_S, where: Path | None = None) -> tuple[Path, ...
 
 def delete(folder: Path) -> None:
     """Delete a folder, also where its own modes forbid that; follows no link. Blocks."""
-    for _ in range(2):
+    for _ in range(0 if folder.is_symlink() else 2):
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
             return

@@ -17,11 +17,12 @@ from pathlib import Path
 import psutil
 
 from agentpane.domain.diff import decode_path
+from agentpane.temporary import delete
 from agentpane.worktrees import identity, ref_files
 from agentpane.worktrees.git import GitRunner
 from agentpane.worktrees.gitfiles import open_regular
 from agentpane.worktrees.places import head_branch, objects_of, registered
-from agentpane.worktrees.remove import empty, left_in_trash
+from agentpane.worktrees.remove import left_in_trash
 from agentpane.worktrees.values import Repository, Worktree
 
 OURS = "refs/agentpane/"
@@ -109,7 +110,7 @@ class Inspection:
 
     async def delete(self, folder: Path) -> bool:
         """Delete a folder that `trash` named; whether nothing of it is left."""
-        await asyncio.to_thread(empty, folder)
+        await asyncio.to_thread(delete, folder)
         return not os.path.lexists(folder)
 
 

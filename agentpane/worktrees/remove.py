@@ -10,7 +10,6 @@ import errno
 import os
 import re
 import secrets
-import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -119,20 +118,6 @@ def left_in_trash(repo: Repository) -> tuple[Path, ...]:
     except OSError:
         return ()
     return tuple(trash_folder(repo) / name for name in ours if _NAME.fullmatch(name))
-
-
-def empty(folder: Path) -> None:
-    """Delete a folder that was put into the trash, also where its own modes forbid that; follows no link."""
-    for _ in range(0 if folder.is_symlink() else 2):
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
-            return
-        for inner, folders, _files in os.walk(folder):
-            os.chmod(inner, 0o700)
-            for entry in folders:
-                path = os.path.join(inner, entry)
-                if not os.path.islink(path):
-                    os.chmod(path, 0o700)
 
 
 async def delete_branch(git: GitRunner, repo: Repository, branch: str, expected: str) -> None:

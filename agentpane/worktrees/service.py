@@ -13,6 +13,7 @@ from agentpane.domain.conflicts import Conflict
 from agentpane.domain.diff import DiffStat, FileChange
 from agentpane.domain.overlaps import FileEdit
 from agentpane.domain.resolving import Merging
+from agentpane.temporary import delete
 from agentpane.worktrees import (
     conflicted,
     create,
@@ -309,6 +310,6 @@ class Worktrees:
         return await remove.list_worktrees(self._git, repo)
 
     def _delete_later(self, folder: Path) -> None:
-        job = asyncio.ensure_future(asyncio.to_thread(remove.empty, folder))
+        job = asyncio.ensure_future(asyncio.to_thread(delete, folder))
         self._deletions.add(job)
         job.add_done_callback(self._deletions.discard)
