@@ -47,3 +47,8 @@ class WorktreeRow:
     merged_at: datetime | None
     removed_at: datetime | None
     merging: Merging | None = None  # while a conflict of the card is being resolved in it
+
+    @property
+    def works_on(self) -> str | None:
+        """The newest commit of the base branch that what lies in the worktree is built on."""
+        return self.base_sha if self.merging is None else self.merging.sha

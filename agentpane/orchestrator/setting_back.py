@@ -9,6 +9,7 @@ from agentpane.api import commands as c
 from agentpane.db import audit, projects, turns, worktrees
 from agentpane.db.turns import TurnRow
 from agentpane.domain.board import COLUMN_TITLES, Column
+from agentpane.domain.gitpaths import display_path
 from agentpane.domain.json import JsonObject
 from agentpane.domain.limits import invalid
 from agentpane.domain.runs import ACTIVE, Run, RunStatus
@@ -23,6 +24,7 @@ from agentpane.orchestrator.recovery_bin import RecoveryBin
 from agentpane.orchestrator.sessions import note
 from agentpane.orchestrator.supervisor import Supervisor
 from agentpane.orchestrator.workspace import as_worktree
+from agentpane.worktrees import Repository
 
 SHORTEST = 4  # characters of a sha that are taken for its beginning
 
@@ -71,6 +73,7 @@ class SettingBack:
         row = await self._row(task)
         project = await self.core.db.read(projects.get, task.card.project_id)
         repository = await self.core.git.open_repository(Path(project.path))
+        await self._check_base(row, commit, repository)
         worktree = as_worktree(row)
         if await self.core.git.branch_tip(repository, row.branch) is None and row.base_sha is not None:
             # A worktree whose branch is gone has no HEAD to compare with.
@@ -93,6 +96,16 @@ class SettingBack:
             output=output,
         )
         await self.core.db.write(audit.append, (entry,))
+
+    async def _check_base(self, row: WorktreeRow, commit: str, repository: Repository) -> None:
+        """Files from before the base branch was merged in lack what came from there: it would be taken back unseen."""
+        base = row.base_sha
+        if base is not None and await self.core.git.merge_base(repository, commit, base) != base:
+            raise invalid(
+                "sha",
+                f"This turn ended before {display_path(row.base_branch)} was merged into the card.",
+                "Choose a later turn. Nothing has changed.",
+            )
 
     async def _row(self, task: Task) -> WorktreeRow:
         row = await self.core.db.read(worktrees.for_task, task.card.id)

@@ -59,22 +59,22 @@ class TurnSnapshots:
         """
         async with self._alone(stint.run):
             row = await self.core.db.read(worktrees.for_task, stint.run.task_id)
-            if row is None or row.base_sha is None:
+            if row is None or row.works_on is None:
                 return None
-            held = await self.core.git.turn_tree(stint.repository, stint.worktree, row.base_sha, row.copied)
+            held = await self.core.git.turn_tree(stint.repository, stint.worktree, row.works_on, row.copied)
             known = await self.core.db.read(turns.of_task, stint.run.task_id)
             if last and known and (stint.run.id, last) not in {(kept.run_id, kept.turn) for kept in known}:
-                await self._keep(stint, last, row.base_sha, known[-1].tree, held)
+                await self._keep(stint, last, row.works_on, known[-1].tree, held)
             return held.tree
 
     async def take(self, stint: Stint, turn: int, before: str) -> str:
         """Keep what a turn left, if it changed anything since `before`, and note it. Returns the tree that it left."""
         async with self._alone(stint.run):
             row = await self.core.db.read(worktrees.for_task, stint.run.task_id)
-            if row is None or row.base_sha is None:
+            if row is None or row.works_on is None:
                 return before
-            held = await self.core.git.turn_tree(stint.repository, stint.worktree, row.base_sha, row.copied)
-            await self._keep(stint, turn, row.base_sha, before, held)
+            held = await self.core.git.turn_tree(stint.repository, stint.worktree, row.works_on, row.copied)
+            await self._keep(stint, turn, row.works_on, before, held)
             return held.tree
 
     async def _keep(self, stint: Stint, turn: int, base_sha: str, before: str, held: TurnTree) -> None:

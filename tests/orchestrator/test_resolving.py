@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,8 @@ def refs(repository: Path) -> str:
 async def test_the_agent_resolves_what_is_handed_to_it_and_the_result_merges_cleanly(
     data: Path, repository: Path, strategy: MergeStrategy
 ) -> None:
-    with scripted(CARD, DONE, SOLVE, DONE) as server:
+    asks = [use("AskUser", question="Which?")]
+    with scripted(CARD, DONE, SOLVE, DONE, asks) as server:
         async with running(data, server.environment) as bench:
             task = await conflicted(bench, repository)
             target = git(repository, "rev-parse", "main")
@@ -90,6 +92,8 @@ async def test_the_agent_resolves_what_is_handed_to_it_and_the_result_merges_cle
             assert again.card.rejection_count == 0
             told = [state["state"] for state in await states(bench, again)]
             assert told[told.index("resolving") :].count("resolved") == 1
+            if strategy is MergeStrategy.MERGE:
+                again = await rejected_and_set_back(bench, again, server.environment)
             outcome = await bench.engine.do(c.Approve(task.card.id, strategy=strategy))
             assert outcome.result is ApproveResult.MERGED
             tree = git(repository, "rev-parse", "main^{tree}")
@@ -99,6 +103,20 @@ async def test_the_agent_resolves_what_is_handed_to_it_and_the_result_merges_cle
             undone = await bench.engine.do(c.Undo(task.card.id))
             assert git(repository, "rev-parse", "main") == target and undone.card.column is Column.WAITING_APPROVAL
             assert (await bench.engine.do(c.Approve(task.card.id, strategy=strategy))).result is ApproveResult.MERGED
+
+
+async def rejected_and_set_back(bench: Bench, task: Task, environment: Mapping[str, str]) -> Task:
+    """The card after it was rejected, set back to what its resolution had left, and finished."""
+    sent_back = await bench.engine.do(c.Reject(task.card.id, "Say which.", environment=environment))
+    paused = await bench.until(sent_back, lambda now: now.runs[-1].status is RunStatus.PAUSED)
+    before, since = await bench.engine.do(c.ListTurns(task.card.id))
+    with pytest.raises(AgentPaneError) as too_early:
+        await bench.engine.do(c.ResetWorktree(task.card.id, before.sha))
+    assert too_early.value.code is ErrorCode.VALIDATION_ERROR and "main" in too_early.value.message
+    (place(paused) / "a.txt").write_text("no\n")
+    await bench.engine.do(c.ResetWorktree(task.card.id, since.sha))
+    assert (place(paused) / "a.txt").read_text() == "both\ntwo\n"
+    return await bench.engine.do(c.ResumeRun(task.card.id, finish=True, environment=environment))
 
 
 async def test_what_the_agent_leaves_undecided_comes_back_to_it_with_its_lines(data: Path, repository: Path) -> None:
@@ -204,7 +222,7 @@ async def test_rejecting_while_a_person_resolves_gives_the_agent_what_was_review
             assert git(repository, "show", f"{ref}:a.txt") == "half"
 
 
-@pytest.mark.parametrize("act", ["cancel", pytest.param("approve", marks=pytest.mark.long)])
+@pytest.mark.parametrize("act", ["cancel", *(pytest.param(act, marks=pytest.mark.long) for act in ("approve", "stop"))])
 async def test_what_ends_a_card_that_is_being_resolved_keeps_the_resolution_in_the_bin(
     data: Path, repository: Path, act: str
 ) -> None:
@@ -213,7 +231,11 @@ async def test_what_ends_a_card_that_is_being_resolved_keeps_the_resolution_in_t
             task = await conflicted(bench, repository)
             await bench.engine.do(c.WriteConflict(task.card.id))
             (place(task) / "a.txt").write_text("half\n")
-            if act == "approve":
+            if act == "stop":
+                handed = await bench.engine.do(c.HandOverConflict(task.card.id, server.environment))
+                assert handed.card.column is Column.IN_PROGRESS
+                ended = await bench.engine.do(c.CancelTask(task.card.id))
+            elif act == "approve":
                 git(repository, "reset", "-q", "--hard", "HEAD~1")
                 assert (await bench.engine.do(c.Approve(task.card.id))).result is ApproveResult.MERGED
                 ended = await bench.engine.do(c.GetTask(task.card.id))
@@ -225,7 +247,7 @@ async def test_what_ends_a_card_that_is_being_resolved_keeps_the_resolution_in_t
             assert (ended.card.resolving, ended.worktree) == (None, None)
             ref = (await bench.engine.do(c.ListRecoveries(None)))[0].ref
             assert git(repository, "show", f"{ref}:a.txt") == "half" and refs(repository) == ""
-            if act == "cancel":
+            if act != "approve":
                 assert git(repository, "rev-parse", str(task.branch)) == task.snapshot
 
 
@@ -278,6 +300,7 @@ async def test_when_the_agent_takes_the_targets_side_alone_nothing_is_left_and_t
     "moment",
     [
         pytest.param("before the files", marks=pytest.mark.long),
+        pytest.param("before the agent", marks=pytest.mark.long),
         "while they are written",
         "while it is set back",
     ],
@@ -288,22 +311,31 @@ async def test_an_engine_that_ends_on_the_way_leaves_what_the_next_one_finishes(
     whole = Worktrees.set_back
 
     async def cut_off(*given: object) -> int:
-        if moment != "before the files":
+        if not moment.startswith("before"):
             await whole(*given)  # type: ignore[arg-type]
         raise KeyError("the engine ends here")
 
-    with scripted(CARD, DONE) as server:
+    with scripted(CARD, DONE, SOLVE, DONE) as server:
         async with running(data, server.environment) as bench:
             task = await conflicted(bench, repository)
             if moment == "while it is set back":
                 await bench.engine.do(c.WriteConflict(task.card.id))
                 (place(task) / "a.txt").write_text("half\n")
             monkeypatch.setattr(Worktrees, "set_back", cut_off)
-            act = c.AbandonResolution if moment == "while it is set back" else c.WriteConflict
-            with pytest.raises(Exception, match="engine"):
-                await bench.engine.do(act(task.card.id))
+            if moment == "before the agent":
+                await bench.settled(await bench.engine.do(c.HandOverConflict(task.card.id, server.environment)))
+            else:
+                act = c.AbandonResolution if moment == "while it is set back" else c.WriteConflict
+                with pytest.raises(Exception, match="engine"):
+                    await bench.engine.do(act(task.card.id))
             monkeypatch.undo()
         async with running(data, server.environment) as bench:
+            if moment == "before the agent":
+                assert (place(task) / "a.txt").read_text() == "card\ntwo\n"
+                resumed = c.ResumeRun(task.card.id, environment=server.environment)
+                again = await bench.reviewed(await bench.engine.do(resumed))
+                assert parents(repository, again.snapshot) == [task.snapshot, git(repository, "rev-parse", "main")]
+                return
             over = moment == "while it is set back"
             await bench.until(
                 task,
