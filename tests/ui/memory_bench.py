@@ -579,7 +579,7 @@ class MemoryBench:
 
     def _RestoreRecovery(self, command: c.RestoreRecovery) -> RestoredWork:
         kept = self._engine.recoveries[command.recovery]
-        return RestoredWork(kept.id, f"/home/sam/src/ledger/.worktrees/{kept.branch}", kept.branch, kept.task_id)
+        return RestoredWork(kept.id, f"/src/.worktrees/{kept.branch}", kept.branch, kept.task_id)
 
     def _DeleteRecovery(self, command: c.DeleteRecovery) -> RecoverySnapshot:
         return self._engine.recoveries.pop(command.recovery)

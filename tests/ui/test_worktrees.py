@@ -17,13 +17,13 @@ from tests.ui.conftest import Stage
 
 NOW = datetime.now(UTC)
 LEFT = Finding(
-    "WORKTREE_STALE", "A worktree is left of a card that was merged.", "/home/sam/src/ledger/.worktrees/old", "Remove it.",
+    "WORKTREE_STALE", "A worktree is left of a card that was merged.", "/src/.worktrees/old", "Remove it.",
     "stale-1", 4_000_000, True,
 )  # fmt: skip
 FOREIGN = Finding(
     "FOLDER_FOREIGN",
     "A folder that is not ours lies beside ours.",
-    "/home/sam/src/ledger/.worktrees/mine",
+    "/src/.worktrees/mine",
     "",
     "foreign-1",
 )
@@ -48,7 +48,7 @@ def filled(stage: Stage, *findings: Finding) -> str:
     for at, (key, card, title, status, size, used, stale) in enumerate(rows):
         stage.engine.worktrees[key] = WorktreeEntry(
             WorktreeId(key), project.id, project.name, TaskId(card) if card else None, title,
-            f"/home/sam/src/ledger/.worktrees/{key}", f"agentpane/{key}", status, size, NOW - timedelta(days=9 * at), used, stale,
+            f"/src/.worktrees/{key}", f"agentpane/{key}", status, size, NOW - timedelta(days=9 * at), used, stale,
         )  # fmt: skip
     stage.engine.recoveries["r1"] = RecoverySnapshot(
         RecoveryId("r1"), project.id, task.card.id, "refs/agentpane/recovery/r1", "a" * 40, "cancel", 31_000,
@@ -96,7 +96,7 @@ def test_what_the_bin_holds_is_restored_at_once_and_deleted_after_a_word(stage: 
     filled(stage)
     stage.click("recovery.r1.restore")
     stage.until(lambda: stage.shown("toast"))
-    assert stage.text("toast") == "Restored to /home/sam/src/ledger/.worktrees/agentpane/w1, on agentpane/w1."
+    assert stage.text("toast") == "Restored to /src/.worktrees/agentpane/w1, on agentpane/w1."
     stage.click("recovery.r1.delete")
     stage.sheet("confirm_sheet")
     stage.click("confirm_sheet.act")
