@@ -84,8 +84,8 @@ class Campaign:
         ground = Ground(host.folder.root.parent / f"r{self.number}", where, rng, f"token-{self.seed}-{self.number}")
         acts = STORIES[name]
         points = {} if learning else {at: self._choose(rng, (name, where, at)) for at in range(len(acts))}
-        first_moves = ADVANCE in acts and acts.index(ADVANCE) < 2
-        strategies = [each for each in MergeStrategy if not (first_moves and each is MergeStrategy.FF)]
+        goes_on = acts[1] is ADVANCE  # before the first merge, which can then be no fast-forward
+        strategies = [each for each in MergeStrategy if not (goes_on and each is MergeStrategy.FF)]
         story = Story(host, ground, acts, rng.choice(strategies), points)
         began = time.monotonic()
         try:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 FILES = 36  # of which an agent changes the first 24, and the person the others
 LINES = 240
+CLASHING = "src/f0.txt"  # one that every agent changes
 LINK, PROGRAM, PLAIN = "120000", "100755", "100644"
 WORK = """\
 set -e
@@ -42,9 +43,10 @@ class Entry:
 Files = dict[str, Entry]
 
 
-def git(folder: Path, *words: str | bytes, stdin: bytes = b"") -> bytes:
+def git(folder: Path, *words: str | bytes, stdin: bytes = b"", environment: Mapping[str, str] | None = None) -> bytes:
     """Plain git, as a person would run it. Raises CalledProcessError."""
-    return subprocess.run(["git", *words], cwd=folder, input=stdin, capture_output=True, check=True).stdout
+    done = subprocess.run(["git", *words], cwd=folder, input=stdin, env=environment, capture_output=True, check=True)
+    return done.stdout
 
 
 def line(folder: Path, *words: str) -> str:
@@ -235,15 +237,24 @@ class Ground:
     def advance(self) -> None:
         """The person commits something on the target."""
         self.commits += 1
-        name, text = f"later-{self.commits}.txt", b"later\n" * self.commits
+        self.commit(f"later-{self.commits}.txt", b"later\n" * self.commits)
+
+    def clash(self) -> None:
+        """The person commits what an agent's change cannot be merged with."""
+        self.commit(CLASHING, b"all of it by the person\n")
+
+    def commit(self, path: str, data: bytes) -> None:
+        """Commit one file on the target, and nothing of what was edited."""
         holder = next((checkout for checkout in self.checkouts if checkout.branch == "main"), None)
         if holder is not None:
-            holder.commit(name, text)
+            holder.commit(path, data)
             return
-        blob = git(self.path, "hash-object", "-w", "--stdin", stdin=text).strip()
-        listed = git(self.path, "ls-tree", "-z", "main") + b"100644 blob " + blob + b"\t" + name.encode() + b"\0"
-        tree = git(self.path, "mktree", "-z", stdin=listed).decode().strip()
-        commit = line(self.path, "commit-tree", tree, "-p", "main", "-m", f"Add {name}")
+        index = {**os.environ, "GIT_INDEX_FILE": str(self.path / ".git" / "person.index")}
+        blob = git(self.path, "hash-object", "-w", "--stdin", stdin=data).decode().strip()
+        for words in (("read-tree", "main"), ("update-index", "--add", "--cacheinfo", f"100644,{blob},{path}")):
+            git(self.path, *words, environment=index)
+        tree = git(self.path, "write-tree", environment=index).decode().strip()
+        commit = line(self.path, "commit-tree", tree, "-p", "main", "-m", f"Change {path}")
         git(self.path, "update-ref", "refs/heads/main", commit)
 
     def faults(self) -> list[str]:

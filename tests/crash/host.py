@@ -22,7 +22,7 @@ from tests.crash.steps import Point
 
 ROOT = Path(__file__).parent.parent.parent
 BOUND_S = 60.0
-LOOK_AGAIN_S = 0.01
+LOOK_AGAIN_S = 0.03
 R = TypeVar("R")
 
 

@@ -24,6 +24,10 @@ ENTRIES: Mapping[str, str] = {
     "agentpane.orchestrator.review:Review.approve": "approve",
     "agentpane.orchestrator.undoing:Undoing.undo": "undo",
     "agentpane.orchestrator.dispatch:Dispatcher.cancel": "cancel",
+    "agentpane.orchestrator.setting_back:SettingBack.reset": "reset",
+    "agentpane.orchestrator.resolving:Resolving.write": "write a conflict",
+    "agentpane.orchestrator.resolving:Resolving.take": "take a resolution",
+    "agentpane.orchestrator.resolving:Resolving.abandon": "abandon a resolution",
 }
 
 
@@ -34,6 +38,7 @@ class Setting:
     task: str
     agent: str
     strategy: MergeStrategy
+    turn: str = ""  # the commit that holds what the card's newest turn left
 
 
 Next = Callable[[Task, Setting], Command[Any] | None]
@@ -44,7 +49,8 @@ class Act:
     """Something that a person does with the card.
 
     done: whether it has its normal end. next: the command that leads there from here; None: wait. moves: whether the
-    target's commit may change by it.
+    target's commit may change by it. once: it is done when its command is, which the card does not show.
+    person: what the person does by themselves, by the name of the story's method; then there is no command.
     """
 
     name: str
@@ -52,6 +58,8 @@ class Act:
     done: Callable[[Task], bool]
     next: Next
     moves: bool = False
+    once: bool = False
+    person: str = ""
 
 
 def status_of(task: Task) -> RunStatus | None:
@@ -86,10 +94,39 @@ UNDO = Act("undo", ("undo",), _is(Column.WAITING_APPROVAL), lambda task, setting
 CANCEL = Act(
     "cancel", ("cancel",), _is(Column.BACKLOG), lambda task, setting: c.CancelTask(task.card.id, confirmed=True)
 )
-ADVANCE = Act("the person commits", (), lambda task: True, lambda task, setting: None)
+RESET = Act(
+    "reset",
+    ("reset",),
+    lambda task: False,
+    lambda task, setting: c.ResetWorktree(task.card.id, setting.turn),
+    once=True,
+)
+WRITE = Act(
+    "write the conflict", ("write a conflict",), lambda task: task.card.resolving is not None,
+    lambda task, setting: c.WriteConflict(task.card.id),
+)  # fmt: skip
+TAKE = Act(
+    "take the resolution", ("take a resolution",), lambda task: task.card.resolving is None,
+    lambda task, setting: c.TakeResolution(task.card.id),
+)  # fmt: skip
+ABANDON = Act(
+    "abandon the resolution", ("abandon a resolution",), lambda task: task.card.resolving is None,
+    lambda task, setting: c.AbandonResolution(task.card.id),
+)  # fmt: skip
+
+
+def _by_the_person(name: str, how: str) -> Act:
+    return Act(name, (), lambda task: True, lambda task, setting: None, person=how)
+
+
+ADVANCE = _by_the_person("the person commits", "advance")
+CLASH = _by_the_person("the person commits in the same place", "clash")
+DECIDE = _by_the_person("the person decides the conflict", "decide")
+SPOIL = _by_the_person("the person spoils the worktree", "spoil")
 
 STORIES: Mapping[str, tuple[Act, ...]] = {
     "there and back": (WORK, APPROVE, UNDO, APPROVE, ADVANCE, UNDO, APPROVE),
     "onto a target that has gone on": (WORK, ADVANCE, APPROVE, UNDO, CANCEL),
-    "given up": (FAIL, CANCEL, WORK, CANCEL),
+    "given up": (FAIL, SPOIL, RESET, CANCEL, WORK, CANCEL),
+    "a conflict": (WORK, CLASH, WRITE, ABANDON, WRITE, DECIDE, TAKE, APPROVE),
 }

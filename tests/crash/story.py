@@ -6,9 +6,10 @@ import asyncio
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from agentpane.api import commands as c
@@ -17,9 +18,9 @@ from agentpane.domain.projects import ProjectConfig
 from agentpane.domain.review import ApproveOutcome, ApproveResult, MergeStrategy
 from agentpane.domain.tasks import Task
 from agentpane.errors import AgentPaneError
-from tests.crash.ground import Ground, line, tree_of
+from tests.crash.ground import CLASHING, Ground, line, tree_of
 from tests.crash.host import BOUND_S, LOOK_AGAIN_S, DiedError, Host
-from tests.crash.sequences import ADVANCE, Act, Setting
+from tests.crash.sequences import Act, Setting
 from tests.crash.steps import Point
 
 SETTLE_S = 12.0  # how long recovery, deletions and a git that was left alone may take
@@ -41,7 +42,7 @@ class Story:
     points: Mapping[int, Mapping[str, Point]]
     lines: dict[int, list[tuple[str, str, str, float]]] = field(default_factory=dict)
     hits: list[Point] = field(default_factory=list)
-    _task: str = ""
+    task: str = ""
     _setting: Setting | None = None
     _number: int = 0
     _left: dict[str, Point] = field(default_factory=dict)
@@ -61,8 +62,8 @@ class Story:
         await self._open()
         for number, act in enumerate(self.acts):
             self._number = number
-            if act is ADVANCE:
-                self.ground.advance()
+            if act.person:
+                await PERSON[act.person](self)
                 continue
             await self._act(act)
         await self._close()
@@ -73,8 +74,8 @@ class Story:
         await self.host.do(c.EditProject(project.id, config=config))
         for name, command in (("Works", "sh work.sh"), ("Fails", "sh work.sh; exit 3")):
             await self.host.do(c.AddAgent(project.id, name, BackendName.COMMAND, config=AgentConfig(command=command)))
-        self._task = (await self.host.do(c.AddTask(project.id, f"Card of {self.ground.path.name}"))).card.id
-        self._setting = Setting(self._task, "Works", self.strategy)
+        self.task = (await self.host.do(c.AddTask(project.id, f"Card of {self.ground.path.name}"))).card.id
+        self._setting = Setting(self.task, "Works", self.strategy)
 
     async def _close(self) -> None:
         await self._eventually(self._tidy_faults)
@@ -87,8 +88,11 @@ class Story:
 
     async def _act(self, act: Act) -> None:
         self._old = self.ground.tip()
-        task = await self.host.do(c.GetTask(self._task))
+        task = await self.host.do(c.GetTask(self.task))
         self._allowed = self._expected(act, task)
+        if act.once:
+            turns = await self.host.do(c.ListTurns(self.task))
+            self._setting = replace(self._setting, turn=turns[-1].sha)  # type: ignore[type-var]
         self._left = dict(self.points.get(self._number, {}))
         self.host.order(self._left)
         while True:
@@ -134,7 +138,7 @@ class Story:
         assert self._setting is not None
         given, refused = 0, ""
         until = time.monotonic() + BOUND_S
-        while not act.done(task := await self.host.do(c.GetTask(self._task))):
+        while not act.done(task := await self.host.do(c.GetTask(self.task))):
             if time.monotonic() > until or given > COMMANDS:
                 run = task.runs[-1] if task.runs else None
                 how = refused or (run and (run.status, run.error))
@@ -148,6 +152,8 @@ class Story:
                 refusal = _refusal(await self.host.do(command))
             except AgentPaneError as error:
                 refusal = f"{error.code} {error.message}"
+            if act.once and not refusal:
+                return
             if refusal:
                 refused = refusal
                 await asyncio.sleep(0.2)
@@ -156,9 +162,10 @@ class Story:
         """Start the next engine after a death, and see that everything holds."""
         status = await self.host.buried()
         for sequence, hit in self._collect():
-            point = self._left.pop(sequence)
-            assert (point.step, point.when.value) == hit
-            self.hits.append(point)
+            point = self._left.pop(sequence, None)
+            if point is not None:  # two threads may both have been about to die
+                assert (point.step, point.when.value) == hit
+                self.hits.append(point)
         if status != -9:
             raise self._violated([f"the engine ended by itself with status {status}"])
         self.host.order(self._left)
@@ -194,7 +201,7 @@ class Story:
     # What must hold
 
     async def _faults(self, act: Act, ended: bool) -> list[str]:
-        task = await self.host.do(c.GetTask(self._task))
+        task = await self.host.do(c.GetTask(self.task))
         found = [f"a process was left: {each}" for each in self.host.others()]
         tip = self.ground.tip()
         moved = tip != self._old
@@ -253,3 +260,34 @@ def _refusal(answer: object) -> str | None:
     if isinstance(answer, ApproveOutcome) and answer.result is not ApproveResult.MERGED:
         return f"{answer.code} {answer.message}"
     return None
+
+
+async def _advance(story: Story) -> None:
+    story.ground.advance()
+
+
+async def _clash(story: Story) -> None:
+    story.ground.clash()
+
+
+async def _decide(story: Story) -> None:
+    """Edit the conflicted file in the worktree, as the person would."""
+    task = await story.host.do(c.GetTask(story.task))
+    (Path(str(task.worktree)) / CLASHING).write_text("decided by the person\n")
+
+
+async def _spoil(story: Story) -> None:
+    """Change, add and delete in the worktree what a reset then sets back."""
+    task = await story.host.do(c.GetTask(story.task))
+    folder = Path(str(task.worktree))
+    (folder / "src/f1.txt").write_text("spoilt\n")
+    (folder / "src/spoilt.txt").write_text("spoilt\n")
+    (folder / "src/f2.txt").unlink()
+
+
+PERSON: Mapping[str, Callable[[Story], Awaitable[None]]] = {
+    "advance": _advance,
+    "clash": _clash,
+    "decide": _decide,
+    "spoil": _spoil,
+}
