@@ -281,6 +281,7 @@ async def test_what_a_person_began_is_handed_over_as_it_lies_and_taken_back(data
             assert (await bench.engine.do(c.Approve(task.card.id))).result is ApproveResult.MERGED
 
 
+@pytest.mark.long
 async def test_when_the_agent_takes_the_targets_side_alone_nothing_is_left_and_the_card_can_come_back(
     data: Path, repository: Path
 ) -> None:
@@ -302,7 +303,7 @@ async def test_when_the_agent_takes_the_targets_side_alone_nothing_is_left_and_t
         pytest.param("before the files", marks=pytest.mark.long),
         pytest.param("before the agent", marks=pytest.mark.long),
         "while they are written",
-        "while it is set back",
+        pytest.param("while it is set back", marks=pytest.mark.long),
     ],
 )
 async def test_an_engine_that_ends_on_the_way_leaves_what_the_next_one_finishes(
@@ -350,6 +351,7 @@ async def test_an_engine_that_ends_on_the_way_leaves_what_the_next_one_finishes(
             assert [git(repository, "show", f"{each.ref}:a.txt") for each in kept] == (["half"] if over else [])
 
 
+@pytest.mark.long
 async def test_a_resolution_that_was_committed_and_never_written_down_is_found_by_the_next_engine(
     data: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -391,6 +393,7 @@ async def test_a_resolution_that_was_committed_and_never_written_down_is_found_b
             assert (await bench.engine.do(c.Approve(task.card.id))).result is ApproveResult.MERGED
 
 
+@pytest.mark.long
 async def test_a_worktree_that_is_gone_is_made_again_with_the_conflict_in_it(data: Path, repository: Path) -> None:
     with scripted(CARD, DONE, SOLVE, DONE) as server:
         async with running(data, server.environment) as bench:

@@ -14,7 +14,7 @@ from agentpane.worktrees import CreatedWorktree, Repository, Snapshot, WorktreeP
 from tests.worktrees.conftest import git
 from tests.worktrees.histories import case, stream
 
-SEEDED = 24
+SEEDED = 16
 LONG = 300
 
 
