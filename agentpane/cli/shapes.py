@@ -15,7 +15,6 @@ from agentpane.domain.agents import Agent, DetectedBackend
 from agentpane.domain.approvals import Approval
 from agentpane.domain.audit import AuditEntry, AuditVerdict
 from agentpane.domain.budgets import Budget
-from agentpane.domain.checks import Check, CheckResult
 from agentpane.domain.conflicts import Conflict, LineRange, Overlap
 from agentpane.domain.costs import CostLine
 from agentpane.domain.engine import EngineStatus
@@ -131,33 +130,9 @@ def task(value: Task) -> Shape:
         "conflicts": [conflict(each) for each in card.conflicts],
         "overlaps": [overlap(each) for each in card.overlaps],
         "resolving": None if card.resolving is None else resolving(card.resolving),
-        "checks": [check_result(each) for each in card.checks],
         "checks": [check_shapes.result(each) for each in card.checks],
         "session_id": value.session_id,
         "runs": [run(each) for each in value.runs],
-    }
-
-
-def check(value: Check) -> Shape:
-    return {
-        "name": value.name,
-        "command": value.command,
-        "required": value.required,
-        "timeout_s": value.timeout_s,
-    }
-
-
-def check_result(value: CheckResult) -> Shape:
-    """`output` is the end of what a check wrote that did not pass; the whole of it is in the session."""
-    return {
-        "name": value.name,
-        "required": value.required,
-        "state": value.state.value,
-        "exit_code": value.exit_code,
-        "seconds": value.seconds,
-        "tree": value.tree,
-        "at": _time(value.at),
-        "output": value.output,
     }
 
 
