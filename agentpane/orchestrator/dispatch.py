@@ -198,7 +198,10 @@ class Dispatcher:
         self._supervisor.wake()
 
     async def cancel(self, command: c.CancelTask, position: int | None = None) -> Task:
-        """Stop the run and everything it started, keep a recovery snapshot, put the card in the backlog."""
+        """Stop the run and everything it started, keep a recovery snapshot, put the card in the backlog.
+
+        Raises WORKTREE_REMOVAL_FAILED while what lies in the worktree's place is not ours for certain.
+        """
         task = await self._core.task(command.task)
         target = after(task.card.column, BoardEvent.CANCEL)
         await self.stop(task)
@@ -208,12 +211,18 @@ class Dispatcher:
             if task.card.column is Column.WAITING_APPROVAL and not command.confirmed:
                 raise unconfirmed(task)
             repository = await self._repository(task.card.project_id)
+            apart = await self._workspaces.left_alone(task, repository)
+            if apart is not None and repository is not None:
+                raise apart
             # A branch with commits beyond its base holds somebody's work, and stays.
             tip = await self._core.git.branch_tip(repository, task.branch) if repository and task.branch else None
             unused = tip == task.base_sha
             recovery = await self._workspaces.discard(
                 task, repository, "cancel", delete_branch_at=task.base_sha if unused else None
             )
+            if apart is not None:
+                told = {"state": "worktree_stays", "code": apart.code.value, "message": f"{apart.message} {apart.hint}"}
+                await note(self._core, self._blobs, task, None, EventKind.STATE, told)
             await self._end_run(task)
             await agent_homes.remove(self._core, task.card.id)
             entry = self._core.record(

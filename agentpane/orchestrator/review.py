@@ -254,11 +254,14 @@ class Review:
 
     async def tidy(self, task: Task, repository: Repository) -> None:
         # The merge stands; a worktree that cannot be removed is listed and reported, and takes nothing back.
+        stays = await self.workspaces.left_alone(task, repository)
         try:
             await self.workspaces.discard(task, repository, "approve", delete_branch_at=task.snapshot)
         except AgentPaneError as error:
-            log.warning("the worktree of task %s stays: %s", task.card.id, error.message)
-            await self._said(task, {"state": "worktree_stays", "code": error.code.value, "message": error.message})
+            stays = error
+        if stays is not None:
+            log.warning("the worktree of task %s stays: %s", task.card.id, stays.message)
+            await self._said(task, {"state": "worktree_stays", "code": stays.code.value, "message": stays.message})
         await agent_homes.remove(self.core, task.card.id)
         if task.session_id is not None:
             await self.core.db.write(sessions.close, task.session_id, self.core.clock.now())

@@ -22,6 +22,7 @@ from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator import prompts, relaying
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.handover import Handover
+from agentpane.orchestrator.left_alone import why_left_alone
 from agentpane.orchestrator.recovery_bin import RecoveryBin
 from agentpane.orchestrator.resolutions import Resolutions
 from agentpane.orchestrator.sessions import Recorder
@@ -84,6 +85,11 @@ class Workspaces:
                 hint="Resume the run: the worktree is made again from its branch. Nothing has changed.",
             )
         return as_worktree(row)
+
+    async def left_alone(self, task: Task, repository: Repository | None) -> AgentPaneError | None:
+        """Why `discard` would forget the task's worktree and leave it where it is; None when it would not."""
+        row = await self._core.db.read(worktrees.for_task, task.card.id)
+        return None if row is None else await why_left_alone(self._core, row, as_worktree(row), repository)
 
     async def discard(
         self, task: Task, repository: Repository | None, reason: str, *, delete_branch_at: str | None

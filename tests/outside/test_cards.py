@@ -31,7 +31,10 @@ def test_after_a_removal_that_failed_the_card_goes_on_in_the_same_worktree(stage
     first = stage.played(task)
     (repo / ".worktrees").rename(stage.place / "moved")
     (repo / ".worktrees").symlink_to(stage.place / "moved")
-    assert stage.pane("cancel", task, "--yes", "--json").code == "WORKTREE_REMOVAL_FAILED"
+    refused = stage.pane("cancel", task, "--yes", "--json")
+    assert refused.code == "WORKTREE_REMOVAL_FAILED"
+    said = refused.document["error"]
+    assert "a link leads to it" in said["message"] and "Nothing was deleted" in said["hint"]
     (repo / ".worktrees").unlink()
     (stage.place / "moved").rename(repo / ".worktrees")
     server = stage.model([*GREETING, *EDIT])

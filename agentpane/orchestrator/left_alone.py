@@ -1,0 +1,40 @@
+"""What becomes of a card's worktree that is not ours for certain: it is left where it is, and the person is told."""
+
+from __future__ import annotations
+
+import os
+
+from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
+from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.orchestrator.core import Core
+from agentpane.worktrees import Repository, Worktree
+
+GONE = frozenset({WorktreeStatus.REMOVED, WorktreeStatus.AWAY})
+AWAY = "What it holds stays where it is. When the repository is back, `agentpane doctor --fix` keeps it and takes it away."
+MOVED = "`agentpane doctor --fix` lets the card follow it. Nothing was deleted."
+FOREIGN = "Nothing was deleted. Put the worktree back where it was, or move what lies there away, then try again."
+
+
+async def why_left_alone(
+    core: Core, row: WorktreeRow, worktree: Worktree, repository: Repository | None
+) -> AgentPaneError | None:
+    """Why it can be neither kept nor taken away, worded for the person; None where it is ours, or nothing is there.
+
+    repository: None when it is away.
+    """
+    if row.status in GONE or row.git_dir is None:
+        return None
+    if repository is None:
+        return _failed(row, "its repository is away", AWAY)
+    moved = await core.git.moved_to(repository, worktree)
+    if moved is not None:
+        return _failed(row, f"it was moved to {moved}", MOVED)
+    if not os.path.lexists(row.path):
+        return None
+    why = await core.git.why_not_ours(repository, worktree)
+    return None if why is None else _failed(row, why, FOREIGN)
+
+
+def _failed(row: WorktreeRow, why: str, hint: str) -> AgentPaneError:
+    message = f"{row.path} was not removed: {why}."
+    return AgentPaneError(ErrorCode.WORKTREE_REMOVAL_FAILED, message, hint, {"path": row.path})
