@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from agentpane.domain.conflicts import Conflict
@@ -60,6 +61,8 @@ from agentpane.worktrees.values import (
     WorktreePlan,
 )
 
+MOMENT_S = 0.1
+
 
 class Worktrees:
     """Git for the whole engine. Make one, and close it at the end."""
@@ -69,6 +72,8 @@ class Worktrees:
         self._locks: dict[Path, asyncio.Lock] = {}
         self.ready = Ready(self._git, self._lock)
         self._deletions: set[asyncio.Task[None]] = set()
+        self._one_deletion = asyncio.Lock()
+        self._at_once = asyncio.Event()  # deletions are waited for
         self._git_serves = False  # it is there and new enough
 
     async def close(self) -> None:
@@ -76,9 +81,11 @@ class Worktrees:
         self._git.close()
 
     async def settled(self) -> None:
-        """Wait for deletions that are under way."""
+        """Wait for deletions that are to come or under way."""
+        self._at_once.set()
         if self._deletions:
             await asyncio.wait(self._deletions)
+        self._at_once.clear()
 
     def _lock(self, repo: Repository) -> asyncio.Lock:
         return self._locks.setdefault(repo.common_dir, asyncio.Lock())
@@ -310,6 +317,14 @@ class Worktrees:
         return await remove.list_worktrees(self._git, repo)
 
     def _delete_later(self, folder: Path) -> None:
-        job = asyncio.ensure_future(asyncio.to_thread(delete, folder))
+        job = asyncio.ensure_future(self._delete(folder))
         self._deletions.add(job)
         job.add_done_callback(self._deletions.discard)
+
+    async def _delete(self, folder: Path) -> None:
+        """After a moment, for a thread that is busy with files would hold up the answer to whoever removed it."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(MOMENT_S):
+                await self._at_once.wait()
+        async with self._one_deletion:
+            await asyncio.to_thread(delete, folder)
