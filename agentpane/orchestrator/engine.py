@@ -366,6 +366,7 @@ class Engine:
             await self._until_alone()
             kept = await self._core.db.replace_with(source)
             await self._recovery.run()
+            await self._unfinished.run()
             told = {"file": str(source), "kept": str(kept)}
             await self._core.audit(self._core.record("db.restore", OWN_CHAIN, input=told))
         finally:

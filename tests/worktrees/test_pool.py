@@ -316,3 +316,9 @@ async def test_eight_at_once_are_made_and_handed_over(worktrees: Worktrees, repo
         assert card is not None
         await worktrees.remove_worktree(repo, card, made[0][1])
     assert len(await worktrees.list_worktrees(repo)) == 1
+
+
+def test_what_is_made_for_later_lets_every_other_program_go_first(tmp_path: Path) -> None:
+    script = ("sh", "-c", "read -r _; nice")  # what it reads comes after it was put back
+    told = [git_module.Child(script, tmp_path, dict(os.environ)).run(b"\n", 30.0, gently) for gently in (True, False)]
+    assert [output for _, output, _ in told] == [b"19\n", b"%d\n" % os.nice(0)]
