@@ -44,7 +44,7 @@ def age_files(root: Path, index: Path, hash_size: int, careful: bool = True) -> 
     if hashlib.new(_HASHES[hash_size], data[:body]).digest() != data[body:]:
         return False
     written = index.stat().st_mtime_ns // _SECOND
-    young = _young(data, count, hash_size, written - 1)
+    young = _young(data, count, hash_size, written)  # git trusts what was written in an earlier second
     folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         (_age_each if careful else _age_all)(data, young, written - AGE_S, folder)
