@@ -75,6 +75,8 @@ class Mending:
                 await self.workspaces.take_away(row, repository, "its removal was cut off")
             return
         task = await self.core.task(row.task_id)
+        if task.card.column is Column.VERIFIED and row.status is WorktreeStatus.REMOVED and task.snapshot is not None:
+            await self.core.git.delete_branch(repository, row.branch, task.snapshot)
         if task.card.column is Column.VERIFIED and row.status is WorktreeStatus.ACTIVE:
             await self.review.tidy(task, repository)
         elif task.card.column is Column.WAITING_APPROVAL and row.status is WorktreeStatus.REMOVED:

@@ -30,7 +30,9 @@ class Unfinished:
         """Settle each, before a run starts. What cannot be looked at waits for the doctor, and the log says so."""
         for row in await self.core.db.read(pool.unfinished):
             try:
-                await self._settle(row)
+                async with self.core.task_locks.of(row.task_id or row.id):  # a person may be acting already
+                    if await self.core.db.read(worktrees.get, row.id) == row:
+                        await self._settle(row)
             except AgentPaneError as error:
                 log.warning("the worktree %s stays half made: %s", row.path, error.message)
 
@@ -51,6 +53,6 @@ class Unfinished:
         made = await self.core.git.ready.half_made(repository, Path(row.path), row.id)
         if made is None:
             return row
-        fields = {"git_dir": str(made.git_dir), "branch": made.branch}
+        fields = {"git_dir": str(made.git_dir), "branch": made.branch or row.branch}
         now = self.core.clock.now()
         return await self.core.db.write(lambda db: worktrees.set_fields(db, row.id, now, **fields))

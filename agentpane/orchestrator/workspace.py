@@ -138,7 +138,8 @@ class Workspaces:
             for inner in inside:
                 where = f"{reason} (a worktree inside, {inner.path.relative_to(worktree.path)})"
                 await self._bin.keep(row.task_id, row, inner, repository, where)
-            ref = await self._bin.keep(row.task_id, row, worktree, repository, reason)
+            if os.listdir(worktree.path) != [".git"]:  # else its making was cut off before there was any file
+                ref = await self._bin.keep(row.task_id, row, worktree, repository, reason)
             await self._core.db.write(worktrees.set_fields, row.id, now(), status=WorktreeStatus.REMOVING)
         try:
             await self._core.git.remove_worktree(repository, worktree, delete_branch_at)

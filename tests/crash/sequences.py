@@ -102,8 +102,8 @@ RESET = Act(
     once=True,
 )
 WRITE = Act(
-    "write the conflict", ("write a conflict",), lambda task: task.card.resolving is not None,
-    lambda task, setting: c.WriteConflict(task.card.id),
+    "write the conflict", ("write a conflict",), lambda task: False,
+    lambda task, setting: c.WriteConflict(task.card.id), once=True,
 )  # fmt: skip
 TAKE = Act(
     "take the resolution", ("take a resolution",), lambda task: task.card.resolving is None,

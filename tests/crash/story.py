@@ -20,7 +20,7 @@ from agentpane.domain.tasks import Task
 from agentpane.errors import AgentPaneError
 from tests.crash.ground import CLASHING, Ground, line, tree_of
 from tests.crash.host import BOUND_S, LOOK_AGAIN_S, DiedError, Host
-from tests.crash.sequences import Act, Setting
+from tests.crash.sequences import RESET, Act, Setting
 from tests.crash.steps import Point
 
 SETTLE_S = 12.0  # how long recovery, deletions and a git that was left alone may take
@@ -78,7 +78,6 @@ class Story:
         self._setting = Setting(self.task, "Works", self.strategy)
 
     async def _close(self) -> None:
-        await self._eventually(self._tidy_faults)
         await self.host.do(c.RemoveProject(str(self.ground.path)))
         checked = await asyncio.to_thread(
             subprocess.run, ["git", "fsck", "--no-dangling"], cwd=self.ground.path, capture_output=True
@@ -90,7 +89,7 @@ class Story:
         self._old = self.ground.tip()
         task = await self.host.do(c.GetTask(self.task))
         self._allowed = self._expected(act, task)
-        if act.once:
+        if act is RESET:
             turns = await self.host.do(c.ListTurns(self.task))
             self._setting = replace(self._setting, turn=turns[-1].sha)  # type: ignore[type-var]
         self._left = dict(self.points.get(self._number, {}))
@@ -99,6 +98,7 @@ class Story:
             try:
                 await self._pursue(act)
                 await self._eventually(lambda: self._faults(act, ended=True))
+                await self._eventually(self._left_in_trash)  # what is removed is deleted a moment later
                 break
             except DiedError:
                 await self._revive(act)
@@ -243,7 +243,8 @@ class Story:
         listed = {finding.where for finding in report.findings}
         return [f"has no row, and the doctor does not list it: {one}" for one in unknown if one not in listed]
 
-    async def _tidy_faults(self) -> list[str]:
+    async def _left_in_trash(self) -> list[str]:
+        await self.host.do(c.GetTask(self.task))
         trash = self.ground.path / ".git" / "agentpane" / "trash"
         left = list(trash.iterdir()) if trash.is_dir() else []
         return [f"still in the trash: {each.name}" for each in left]
