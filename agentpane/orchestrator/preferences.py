@@ -1,4 +1,4 @@
-"""The person's settings: read, checked, changed and announced."""
+"""The person's settings and the key for the model API: read, checked, changed and announced."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from dataclasses import dataclass, fields
 from urllib.parse import urlsplit
 
 from agentpane.api import commands as c
-from agentpane.api.events import SettingsChanged
+from agentpane.api.events import KeyChanged, SettingsChanged
 from agentpane.db import audit, settings
 from agentpane.domain.budgets import check_budget
-from agentpane.domain.engine import Settings
+from agentpane.domain.engine import KeyStatus, Settings
 from agentpane.domain.json import JsonValue
 from agentpane.domain.limits import check_line, invalid
 from agentpane.domain.mcp import check_servers
 from agentpane.domain.review import MergeStrategy
 from agentpane.orchestrator.core import Core
+from agentpane.orchestrator.keys import KeyChain
 from agentpane.orchestrator.mcp.registry import OWN_CHAIN, Registry, told_of_setting
 
 
@@ -22,6 +23,7 @@ from agentpane.orchestrator.mcp.registry import OWN_CHAIN, Registry, told_of_set
 class Preferences:
     core: Core
     registry: Registry
+    keys: KeyChain
 
     async def get(self, command: c.GetSettings) -> Settings:
         return await self.core.db.read(settings.get)
@@ -45,6 +47,16 @@ class Preferences:
         await self.registry.forget_unused(before, wanted)
         self.core.bus.publish(SettingsChanged(wanted))
         return wanted
+
+    async def key_status(self, command: c.GetKeyStatus) -> KeyStatus:
+        return await self.keys.status(command.environment)
+
+    async def store_key(self, command: c.StoreKey) -> KeyStatus:
+        status = await self.keys.store(command.key)
+        act = "key.store" if command.key.strip() else "key.forget"
+        await self.core.audit(self.core.record(act, OWN_CHAIN, output={"source": status.source.value}))
+        self.core.bus.publish(KeyChanged(status))
+        return status
 
 
 def _check(wanted: Settings) -> None:

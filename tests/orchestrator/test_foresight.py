@@ -154,7 +154,7 @@ async def test_an_engine_that_starts_finds_what_has_moved_while_none_ran(data: P
             conflict = Conflict("a.txt", "contents", (LineRange(1, 2),), (LineRange(1, 1),))
             await shows(bench, task, conflict)
             # An approval that is refused for another reason clears what it did not look at.
-            core = bench.engine._core
+            core = bench.engine.services.core
             await core.db.write(partial(tasks.set_fields, task_id=task.card.id, at=core.clock.now(), conflicts=()))
             await core.announce_task(task.card.id)
             await shows(bench, task, conflict)

@@ -50,7 +50,7 @@ class House:
     repository: Path
 
     async def worktree(self, title: str, status: WorktreeStatus = WorktreeStatus.ACTIVE) -> WorktreeRow:
-        core = self.bench.engine._core
+        core = self.bench.engine.services.core
         task = await self.bench.card(self.project, title)
         repository = await core.git.open_repository(self.repository)
         base = git(self.repository, "rev-parse", "main")
@@ -62,13 +62,13 @@ class House:
         return await self.put(row, status=status, path=str(made.path), git_dir=str(made.git_dir))
 
     async def put(self, row: WorktreeRow, **fields: object) -> WorktreeRow:
-        core = self.bench.engine._core
+        core = self.bench.engine.services.core
         at = fields.pop("at", core.clock.now())
         stored = dict(fields)
         return await core.db.write(lambda db: worktrees.set_fields(db, row.id, at, **stored))  # type: ignore[arg-type]
 
     async def row(self, row: WorktreeRow) -> WorktreeRow:
-        return await self.bench.engine._core.db.read(worktrees.get, row.id)
+        return await self.bench.engine.services.core.db.read(worktrees.get, row.id)
 
     async def report(self) -> DoctorReport:
         return await self.bench.engine.do(c.Doctor())
@@ -93,10 +93,10 @@ async def test_where_nothing_is_wrong_nothing_is_found_or_announced(data: Path, 
     async with running(data, {}) as bench:
         home = await house(bench, repository)
         await home.worktree("a card")
-        before = bench.engine._core.bus.last
+        before = bench.engine.services.core.bus.last
         report = await home.report()
         assert (report.ok, report.findings, report.repairs) == (True, (), ())
-        assert bench.engine._core.bus.last == before
+        assert bench.engine.services.core.bus.last == before
         assert await bench.engine.do(c.GetHealth()) == report
 
 
@@ -149,7 +149,7 @@ async def test_what_an_engine_was_making_or_removing_when_it_ended_is_taken_away
         for row in (made, unmarked, removed):
             assert not Path(row.path).exists()
             assert (await home.row(row)).status is WorktreeStatus.REMOVED
-        kept = await bench.engine._core.db.read(recoveries.for_project, home.project.id)
+        kept = await bench.engine.services.core.db.read(recoveries.for_project, home.project.id)
         held = [git(repository, "ls-tree", "-r", "--name-only", each.sha) for each in kept]
         assert any("draft.txt" in names for names in held) and any("rest.txt" in names for names in held)
 
@@ -210,7 +210,7 @@ async def test_recoveries_locks_trash_and_outputs_are_compared_too(
 ) -> None:
     async with running(data, {}) as bench:
         home = await house(bench, repository)
-        core = bench.engine._core
+        core = bench.engine.services.core
         row = await home.worktree("a card")
         (Path(row.path) / "lost.txt").write_text("x")
         opened = await core.git.open_repository(repository)
@@ -374,4 +374,4 @@ async def test_the_doctor_looks_by_itself_when_the_engine_starts_and_only_report
 
 
 async def home_row(bench: Bench, row: WorktreeRow) -> WorktreeRow:
-    return await bench.engine._core.db.read(worktrees.get, row.id)
+    return await bench.engine.services.core.db.read(worktrees.get, row.id)

@@ -220,7 +220,7 @@ class Waiting:
 
 def puts(bench: Bench, monkeypatch: pytest.MonkeyPatch, *commands: str) -> Waiting:
     backend = Waiting([("Shell", {"command": command}) for command in commands])
-    monkeypatch.setattr(bench.engine._backends, "get", lambda name: backend)
+    monkeypatch.setattr(bench.engine.services.backends, "get", lambda name: backend)
     return backend
 
 
@@ -330,7 +330,7 @@ async def test_what_a_person_has_seen_is_what_is_approved(
     with scripted() as server:
         async with running(data, server.environment) as bench:
             before = Renaming(writes[:1], shown=["+A"] if alive else [])
-            monkeypatch.setattr(bench.engine._backends, "get", lambda name: before)
+            monkeypatch.setattr(bench.engine.services.backends, "get", lambda name: before)
             task = await bench.start(await bench.card(await bench.project(repository)), policy=Policy.CAREFUL)
             first = await pending(bench, task)
             assert "+A" in first.detail
@@ -339,7 +339,7 @@ async def test_what_a_person_has_seen_is_what_is_approved(
         async with running(data, server.environment) as bench:
             # Then comes the same call with another diff to be seen, or another call of the same name.
             after = Renaming(writes[:1], shown=["+B"]) if alive else Renaming(writes)
-            monkeypatch.setattr(bench.engine._backends, "get", lambda name: after)
+            monkeypatch.setattr(bench.engine.services.backends, "get", lambda name: after)
             await decide(bench, first)
             answered = 0 if alive else 1
             second = await pending(
@@ -359,7 +359,7 @@ async def test_a_run_that_waits_too_long_gives_up_its_place_and_goes_on_when_it_
             backend = puts(bench, monkeypatch, "make")
             task = await bench.start(await bench.card(await bench.project(repository)), policy=Policy.CAREFUL)
             async with asyncio.timeout(BOUND):
-                while bench.engine._supervisor.active:  # noqa: ASYNC110  # nothing announces the end of a job
+                while bench.engine.services.supervisor.active:  # noqa: ASYNC110  # nothing announces the end of a job
                     await asyncio.sleep(0.02)
             asked = await pending(bench, task)
             await decide(bench, asked)

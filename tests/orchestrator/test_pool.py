@@ -40,7 +40,7 @@ async def until(bench: Bench, project: Project, condition: Callable[[PoolStatus]
 
 
 async def ready_rows(bench: Bench, project: Project) -> tuple[WorktreeRow, ...]:
-    return await bench.engine._core.db.read(worktrees.pooled, project.id)
+    return await bench.engine.services.core.db.read(worktrees.pooled, project.id)
 
 
 async def recorded_at(bench: Bench, project: Project, sha: str) -> WorktreeRow:
@@ -83,7 +83,7 @@ async def test_the_next_card_has_a_ready_worktree_which_no_other_run_has_seen(da
 
             server.turns[:] = [[use("Write", file_path="b.txt", content="three\n")], DONE]
             second = await bench.reviewed(await bench.start(await bench.card(project, "second")))
-            taken = await bench.engine._core.db.read(worktrees.for_task, second.card.id)
+            taken = await bench.engine.services.core.db.read(worktrees.for_task, second.card.id)
             assert taken is not None and taken.id == ready.id and taken.git_dir == ready.git_dir
             assert second.worktree == taken.path and Path(taken.path).name.startswith("second-")
             assert (Path(taken.path) / ".env").read_text() == "KEY=1\n" and taken.env_copied
@@ -110,7 +110,7 @@ async def test_one_that_was_written_in_is_kept_in_the_bin_and_given_to_nobody(da
             (Path(ready.path) / "a.txt").write_text("by a program that went through every folder\n")
             second = await bench.settled(await bench.start(await bench.card(project, "second")))
             assert second.worktree is not None and (Path(second.worktree) / "a.txt").read_text() == "one\ntwo\n"
-            found = await bench.engine._core.db.read(worktrees.get, ready.id)
+            found = await bench.engine.services.core.db.read(worktrees.get, ready.id)
             assert found.status is WorktreeStatus.REMOVED and not Path(ready.path).exists()
             (kept,) = await bench.engine.do(c.ListRecoveries(project.id))
             assert git(repository, "show", f"{kept.sha}:a.txt") == "by a program that went through every folder"
@@ -134,7 +134,7 @@ async def test_what_was_being_made_when_the_engine_ended_is_ready_again_or_gone(
             await until(bench, project, lambda pool: pool.ready == 4)
         monkeypatch.setattr(pool_module, "QUIET_S", 3600.0)
         async with running(data, server.environment) as bench:
-            core, base = bench.engine._core, git(repository, "rev-parse", "main")
+            core, base = bench.engine.services.core, git(repository, "rev-parse", "main")
             repo = await core.git.open_repository(repository)
             untouched, moved, filled, leaving = await ready_rows(bench, project)
             for row, name in ((untouched, "untouched"), (moved, "moved")):
@@ -171,4 +171,4 @@ def worktrees_of(row: WorktreeRow) -> Worktree:
 
 
 async def all_rows(bench: Bench, project: Project) -> tuple[WorktreeRow, ...]:
-    return await bench.engine._core.db.read(worktrees.all_for_project, project.id)
+    return await bench.engine.services.core.db.read(worktrees.all_for_project, project.id)

@@ -400,7 +400,7 @@ async def test_a_worktree_that_is_gone_is_made_again_with_the_conflict_in_it(dat
             task = await conflicted(bench, repository)
             await bench.engine.do(c.WriteConflict(task.card.id))
             git(repository, "worktree", "remove", "--force", str(place(task)))
-            row = await bench.engine._core.db.read(worktrees.for_task, task.card.id)
+            row = await bench.engine.services.core.db.read(worktrees.for_task, task.card.id)
             assert row is not None and row.merging is not None
             handed = await bench.engine.do(c.HandOverConflict(task.card.id, server.environment))
             again = await bench.reviewed(handed)

@@ -37,7 +37,7 @@ async def begun(bench: Bench, repository: Path) -> tuple[Project, Task]:
 
 async def below(bench: Bench, task: Task) -> list[runs.RunRow]:
     """The sub-agents' runs of a card, oldest first."""
-    db = bench.engine._core.db
+    db = bench.engine.services.core.db
     ids = await db.read(sub_runs.ids_of_task, task.card.id)
     return sorted([await db.read(runs.row, one) for one in ids], key=lambda row: row.number)
 
@@ -93,7 +93,7 @@ async def test_what_it_uses_counts_for_the_root_and_its_turns_do_not(data: Path,
             assert (run.turns, run.input_tokens, run.output_tokens) == (2, 5_000, 500)
             assert (one.turns, one.input_tokens) == (2, 3_000) and (two.turns, two.input_tokens) == (1, 1_000)
             assert run.cost_usd and two.cost_usd and run.cost_usd == pytest.approx(5 * two.cost_usd)
-            spent = await bench.engine._core.db.read(model_calls.spent_by_run, run.id)
+            spent = await bench.engine.services.core.db.read(model_calls.spent_by_run, run.id)
             assert spent.usd == pytest.approx(run.cost_usd) and spent.tokens == 5_500
 
 
@@ -418,7 +418,7 @@ async def test_children_are_no_runs_of_the_card_the_queue_or_the_agent(data: Pat
     with cast.server() as server:
         async with running(data, server.environment) as bench:
             project, task = await begun(bench, repository)
-            db = bench.engine._core.db
+            db = bench.engine.services.core.db
             try:
                 await bench.until(task, lambda now: "PART one" in cast.bodies)
                 (child,) = await below(bench, task)
@@ -428,7 +428,7 @@ async def test_children_are_no_runs_of_the_card_the_queue_or_the_agent(data: Pat
                 assert [row.id for row in await db.read(runs.live)] == [found.runs[0].id]
                 newest = await db.read(runs.newest_for_task, task.card.id)
                 assert newest is not None and newest.id == found.runs[0].id != child.id
-                assert await db.read(runs.occupying, project.id, bench.engine._core.clock.now()) == 1
+                assert await db.read(runs.occupying, project.id, bench.engine.services.core.clock.now()) == 1
             finally:
                 gate.set()
             await bench.settled(task)

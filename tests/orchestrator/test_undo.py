@@ -131,7 +131,7 @@ async def test_an_undo_that_the_engine_did_not_live_to_write_down_is_written_dow
             assert (await bench.engine.do(c.GetTask(task.card.id))).card.column is Column.VERIFIED
         async with running(data, server.environment) as bench:
             await bench.until(task, lambda now: now.card.column is Column.WAITING_APPROVAL and now.worktree is not None)
-            journal = await bench.engine._core.db.read(merges.for_task, task.card.id)
+            journal = await bench.engine.services.core.db.read(merges.for_task, task.card.id)
             assert [(entry.kind, entry.state) for entry in journal] == [
                 (MergeKind.MERGE, MergeState.DONE),
                 (MergeKind.UNDO, MergeState.DONE),
