@@ -10,7 +10,9 @@ from agentpane.orchestrator.core import Core
 from agentpane.worktrees import Repository, Worktree
 
 GONE = frozenset({WorktreeStatus.REMOVED, WorktreeStatus.AWAY})
-AWAY = "What it holds stays where it is. When the repository is back, `agentpane doctor --fix` keeps it and takes it away."
+AWAY = (
+    "What it holds stays where it is. When the repository is back, `agentpane doctor --fix` keeps it and takes it away."
+)
 MOVED = "`agentpane doctor --fix` lets the card follow it. Nothing was deleted."
 FOREIGN = "Nothing was deleted. Put the worktree back where it was, or move what lies there away, then try again."
 

@@ -5,12 +5,16 @@ Their own filters and line endings are in force here; hooks are not.
 
 from __future__ import annotations
 
+import asyncio
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from agentpane.domain.diff import display_path
+from agentpane.domain.diff import FileChange, display_path
 from agentpane.errors import ErrorCode
 from agentpane.worktrees.git import LONG_TIMEOUT, GitOutput, GitRunner, Place
-from agentpane.worktrees.obstacles import deleted, in_the_way
+from agentpane.worktrees.obstacles import Seen, changes_between, deleted, in_the_way, seen
 from agentpane.worktrees.places import Checkout, head_branch, hold_common_dir
 from agentpane.worktrees.values import MergeIntent, MergeRefused, Repository
 
@@ -29,16 +33,32 @@ class CutShort:
     """Git died on the way: the checkout may be half changed."""
 
 
-async def fast_forward(
-    git: GitRunner, repo: Repository, checkout: Checkout, intent: MergeIntent
-) -> MergeRefused | CutShort | None:
+@dataclass(frozen=True, slots=True)
+class GaveUp:
+    """Git ended by itself, on the way: what it has written by then has to be taken back.
+
+    before: how the files of the move lay there. index_moved: all files were written, and the branch could not be.
+    """
+
+    said: GitOutput
+    before: Mapping[str, Seen | None]
+    index_moved: bool
+
+
+Stopped = MergeRefused | CutShort | GaveUp
+_REF_STAYED = re.compile(rb"cannot (?:lock|update) ref|update_ref failed")
+
+
+async def fast_forward(git: GitRunner, repo: Repository, checkout: Checkout, intent: MergeIntent) -> Stopped | None:
     """Fast-forward the checkout to the merge. None when git did, or when the branch moved before it could."""
     place = place_of(repo, checkout.path, checkout.git_dir)
     if lock_of(checkout.git_dir).exists():
         return locked(checkout)
     if head_branch(checkout.git_dir) != intent.target:
         return None
-    brought_back = await deleted(git, repo, place, intent.old, intent.new)
+    changes = await changes_between(git, repo, intent.old, intent.new)
+    before = await asyncio.to_thread(seen, checkout.path, changes)
+    brought_back = await deleted(git, place, changes, before)
     if brought_back:
         return _refused(checkout, intent, brought_back, GitOutput(1, b"", b""))
     # --no-overwrite-ignore: git would silently replace a file of the person's that it ignores.
@@ -51,6 +71,9 @@ async def fast_forward(
         return None
     if forward.exit_code < 0:
         return CutShort()
+    gave_up = await _gave_up(checkout, forward, changes, before)
+    if gave_up is not None:
+        return gave_up
     if lock_of(checkout.git_dir).exists():
         return locked(checkout)
     blocked = await in_the_way(git, repo, place, intent.old, intent.new)
@@ -59,9 +82,17 @@ async def fast_forward(
     return _refused(checkout, intent, blocked, forward)
 
 
-async def step_back(
-    git: GitRunner, repo: Repository, checkout: Checkout, intent: MergeIntent
-) -> MergeRefused | CutShort | None:
+async def _gave_up(
+    checkout: Checkout, said: GitOutput, changes: Collection[FileChange], before: Mapping[str, Seen | None]
+) -> GaveUp | None:
+    """None where git refused before it wrote anything."""
+    moved = _REF_STAYED.search(said.stderr) is not None
+    if moved or await asyncio.to_thread(seen, checkout.path, changes) != before:
+        return GaveUp(said, before, moved)
+    return None
+
+
+async def step_back(git: GitRunner, repo: Repository, checkout: Checkout, intent: MergeIntent) -> Stopped | None:
     """Take the checkout and its branch back to the commit before. None when git did, or when the branch has moved."""
     place = place_of(repo, checkout.path, checkout.git_dir)
     if lock_of(checkout.git_dir).exists():
@@ -75,23 +106,29 @@ async def step_back(
     blocked = await in_the_way(git, repo, place, intent.old, intent.new)
     if blocked:
         return _refused(checkout, intent, blocked, GitOutput(1, b"", b""))
-    back = await _switch(git, place, intent.old, intent.new)
+    changes = await changes_between(git, repo, intent.old, intent.new)
+    before = await asyncio.to_thread(seen, checkout.path, changes)
+    back = await switch(git, place, intent.old, intent.new)
     if back.exit_code < 0:
         return CutShort()
     if back.exit_code != 0:
-        return _refused(checkout, intent, (), back)
+        return await _gave_up(checkout, back, changes, before) or _refused(checkout, intent, (), back)
+    return await _step_branch_back(git, place, intent)
+
+
+async def _step_branch_back(git: GitRunner, place: Place, intent: MergeIntent) -> CutShort | None:
     ref = f"refs/heads/{intent.target}"
     swap = await git.run(
         place, "update-ref", "-m", "agentpane: undo merge", ref, intent.new, intent.old, ok=range(-64, 256)
     )
     if swap.exit_code != 0:  # somebody committed meanwhile: the files go forward again
-        again = await _switch(git, place, intent.new, intent.old)
+        again = await switch(git, place, intent.new, intent.old)
         if swap.exit_code < 0 or again.exit_code != 0:
             return CutShort()
     return None
 
 
-async def _switch(git: GitRunner, place: Place, before: str, after: str) -> GitOutput:
+async def switch(git: GitRunner, place: Place, before: str, after: str) -> GitOutput:
     """Take index and files from one commit to another. Git refuses where an edit is in the way, and changes nothing."""
     return await git.run(place, "read-tree", "-m", "-u", before, after, ok=range(-64, 256), timeout=LONG_TIMEOUT)
 

@@ -109,7 +109,7 @@ class Config:
         """Filters without which git refuses to store or to check out a file."""
         values = self.values()
         names = {found["name"] for key in values if (found := _COMMANDS.fullmatch(key)) and found["kind"] == "filter"}
-        return frozenset(name for name in names if values.get(f"filter.{name}.required", "false").lower() in _TRUE)
+        return frozenset(name for name in names if values.get(f"filter.{name}.required", "false").lower() in TRUE)
 
     def pins(
         self, own_filters: bool, allowed_filters: frozenset[str], repository: tuple[Path | None, ...] = ()
@@ -137,7 +137,7 @@ class Config:
                 config[f"hook.{name}.enabled"] = "false"
             else:
                 config[setting.key] = "false" if found["key"] == "required" else ""
-        if values.get("core.ignorecase", "").lower() in _TRUE and _tells_case_apart(repository):
+        if values.get("core.ignorecase", "").lower() in TRUE and _tells_case_apart(repository):
             config["core.ignoreCase"] = "false"
         if not values.get("user.email") and not values.get("author.email"):
             config["user.email"] = FALLBACK_EMAIL
@@ -164,7 +164,7 @@ def _tells_case_apart(folders: tuple[Path | None, ...]) -> bool:
     return True
 
 
-_TRUE = frozenset({"true", "yes", "on", "1", ""})
+TRUE = frozenset({"true", "yes", "on", "1", ""})
 
 
 def parse_config(output: bytes) -> Config:

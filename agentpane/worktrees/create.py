@@ -207,9 +207,11 @@ async def _take_back(
 
 
 def _failed(error: GitError) -> AgentPaneError:
+    what = f"{error.cause.what} " if error.cause else ""
+    todo = error.cause.hint if error.cause else "Look at what git says, then try again."
     return AgentPaneError(
         ErrorCode.WORKTREE_CREATION_FAILED,
-        f"Git could not make the worktree: {error.stderr or error.message}",
-        "Nothing was left behind. Check the disk's free space and the branch, then try again.",
+        f"{what}Git could not make the worktree: {error.stderr or error.message}",
+        f"Nothing was left behind. {todo}",
         error.details,
     )

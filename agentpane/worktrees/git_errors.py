@@ -2,10 +2,77 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from agentpane.errors import AgentPaneError, ErrorCode
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What of the surroundings makes git fail, and what the person can do about it."""
+
+    code: ErrorCode
+    what: str
+    hint: str
+
+
+_CAUSES: tuple[tuple[re.Pattern[bytes], Cause], ...] = (
+    (
+        re.compile(rb"No space left on device|Disk quota exceeded|File too large"),
+        Cause(ErrorCode.STORE_FULL, "The disk is full.", "Make room on the disk, then try again."),
+    ),
+    (
+        re.compile(rb"lazy fetching disabled|promisor remote"),
+        Cause(
+            ErrorCode.PROJECT_NOT_A_GIT_REPO,
+            "This is a partial clone, and git has not fetched everything that is needed here.",
+            "AgentPane never lets git fetch. Check the branch out once, or run `git fetch --refetch --no-filter`, "
+            "then try again.",
+        ),
+    ),
+    (
+        re.compile(rb"unknown repository extension|Expected git repo version|unknown object format"),
+        Cause(
+            ErrorCode.GIT_TOO_OLD,
+            "This git does not know the way in which the repository is kept.",
+            "Update git, or clone the repository without that extension.",
+        ),
+    ),
+    (
+        re.compile(rb"\.lock': File exists|cannot lock ref"),
+        Cause(
+            ErrorCode.RESOURCE_LOCKED,
+            "Another git is at work in the repository, or was cut short there and has left its lock.",
+            "Wait for it to end; if none runs, remove the lock file that git names. Then try again.",
+        ),
+    ),
+    (
+        re.compile(rb"Read-only file system|Permission denied|insufficient permission"),
+        Cause(
+            ErrorCode.RESOURCE_LOCKED,
+            "The repository, or a folder that git has to write, may not be written.",
+            "Make it writable for you, then try again.",
+        ),
+    ),
+    (
+        re.compile(
+            rb"unable to normalize alternate|missing object|(?:unable to|cannot) read|is corrupt|bad object|bad tree"
+        ),
+        Cause(
+            ErrorCode.PROJECT_NOT_A_GIT_REPO,
+            "Git cannot read something that the repository should hold.",
+            "Run `git fsck`. If the repository borrows from another one, put that back. Then try again.",
+        ),
+    ),
+)
+
+
+def cause_of(stderr: bytes) -> Cause | None:
+    """What of the surroundings git complains of; None where it is something else."""
+    return next((cause for pattern, cause in _CAUSES if pattern.search(stderr)), None)
 
 
 class GitError(AgentPaneError):
@@ -21,6 +88,9 @@ class GitError(AgentPaneError):
         hint: str = "Check the repository with `git fsck`, then try again.",
     ) -> None:
         self.stderr = stderr.decode("utf-8", "replace").strip()
+        self.cause = cause_of(stderr)
+        if self.cause is not None and code is ErrorCode.INTERNAL:
+            code, message, hint = self.cause.code, f"{self.cause.what} {message}", self.cause.hint
         details = {"command": list(command), "exit_code": exit_code, "stderr": self.stderr[-4000:]}
         super().__init__(code, message, hint, details)
         self.command = tuple(command)

@@ -98,7 +98,7 @@ def points_to(folder: Path, home: Path | None = None) -> Path | None:
 
 
 def _line(file: Path) -> str | None:
-    """The first line of a small regular file; a link, a pipe or anything else is none."""
+    """What a small regular file says, without its end; a link, a pipe or anything else says nothing."""
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -106,7 +106,7 @@ def _line(file: Path) -> str | None:
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return None
-        first = os.read(descriptor, _LONGEST).decode("utf-8", "surrogateescape").split("\n", 1)[0]
+        text = os.read(descriptor, _LONGEST).decode("utf-8", "surrogateescape").rstrip("\r\n")
     finally:
         os.close(descriptor)
-    return first or None
+    return text or None

@@ -6,17 +6,21 @@ A checkout of the person's keeps every edit, or the move is refused and nothing 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from agentpane.errors import ErrorCode
-from agentpane.worktrees.checkout import CutShort, fast_forward, lock_of, locked, step_back
-from agentpane.worktrees.git import GitRunner
+from agentpane.worktrees.checkout import CutShort, GaveUp, fast_forward, lock_of, locked, step_back
+from agentpane.worktrees.git import GitError, GitRunner
 from agentpane.worktrees.merge_recovery import recover_merge
 from agentpane.worktrees.places import Checkout, checkouts, objects_of
 from agentpane.worktrees.repository import branch_tip
 from agentpane.worktrees.snapshot import reviewed_ref
+from agentpane.worktrees.taking_back import take_back
 from agentpane.worktrees.values import MergeIntent, MergeRecovery, MergeRefused, RecoveryOutcome, Repository
+
+_LOCK_LOOKS, _LOCK_PAUSE = 20, 0.05
 
 Journal = Callable[[MergeIntent], Awaitable[None]]
 
@@ -37,6 +41,9 @@ async def move(
     if refused is not None:
         return refused
     checkout = held[0] if held else None
+    refused = await _refuse_locks(repo, intent.target, checkout)
+    if refused is not None:
+        return refused
     if checkout is not None:
         intent = replace(intent, checkout=checkout.path, checkout_git_dir=checkout.git_dir)
     await journal(intent)
@@ -54,8 +61,12 @@ async def _move(
 ) -> MergeRefused | TargetMoved | None:
     if checkout is not None:
         refused = await (step_back if intent.back else fast_forward)(git, repo, checkout, intent)
+        if isinstance(refused, GaveUp):
+            refused = await take_back(git, repo, checkout, intent, refused)
+            if isinstance(refused, MergeRefused) and await branch_tip(git, repo, intent.target) != intent.old:
+                return TargetMoved()
         if isinstance(refused, CutShort):
-            return _settled(await recover_merge(git, repo, intent))
+            return await _finished(git, repo, intent, checkout)
         moved = refused is not None or await branch_tip(git, repo, intent.target) == intent.new
         return refused if moved else TargetMoved()
     lines = [
@@ -72,6 +83,40 @@ async def _move(
         stdin="\n".join(lines).encode("utf-8", "surrogateescape"),
     )  # fmt: skip
     return None if swap.exit_code == 0 else TargetMoved()
+
+
+async def _finished(
+    git: GitRunner, repo: Repository, intent: MergeIntent, checkout: Checkout
+) -> MergeRefused | TargetMoved | None:
+    """Raises GitError where it cannot be finished now; the intent that was written down is settled later."""
+    try:
+        return _settled(await recover_merge(git, repo, intent))
+    except GitError as error:
+        error.hint = (
+            f"{error.hint} {checkout.path} is half changed; what you have not committed there is kept. It is settled "
+            "when the engine starts next, or by `agentpane doctor --fix`."
+        )
+        raise
+
+
+async def _refuse_locks(repo: Repository, target: str, checkout: Checkout | None) -> MergeRefused | None:
+    """Git finds a lock on the branch only once it has written the files of the checkout."""
+    locks = [repo.common_dir / "refs" / "heads" / f"{target}.lock"]
+    if checkout is not None:
+        locks.append(checkout.git_dir / "HEAD.lock")
+    for lock in locks:
+        for _ in range(_LOCK_LOOKS):
+            if not os.path.lexists(lock):
+                break
+            await asyncio.sleep(_LOCK_PAUSE)
+        else:
+            return MergeRefused(
+                ErrorCode.RESOURCE_LOCKED,
+                f"Another git command holds {target}, or was cut short: {lock} is there. Nothing has been changed.",
+                "Wait for it to end; if none runs, remove that file. Then try again.",
+                (str(lock),),
+            )
+    return None
 
 
 def _settled(recovery: MergeRecovery) -> MergeRefused | TargetMoved | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from agentpane.domain.diff import FileChange, decode_path, parse_raw, split_z
@@ -18,6 +18,23 @@ _NAMES = ("--name-only", "-z", "--no-ext-diff", "--ignore-submodules=all")
 async def changes_between(git: GitRunner, repo: Repository, old: str, new: str) -> tuple[FileChange, ...]:
     shape = ("-r", "--raw", "-z", "--no-abbrev", "--no-renames")
     return tuple(parse_raw((await git.run(objects_of(repo), "diff-tree", *shape, old, new)).stdout))
+
+
+# Inode, time, size and mode: what changes with every write.
+Seen = tuple[int, int, int, int]
+
+
+def seen(root: Path, changes: Collection[FileChange]) -> Mapping[str, Seen | None]:
+    """How the files of a move lie there; None where there is none."""
+    return {change.path: _seen(root / change.path) for change in changes}
+
+
+def _seen(file: Path) -> Seen | None:
+    try:
+        about = os.lstat(file)
+    except OSError:
+        return None
+    return about.st_ino, about.st_mtime_ns, about.st_size, about.st_mode
 
 
 async def in_the_way(git: GitRunner, repo: Repository, place: Place, old: str, new: str) -> tuple[str, ...]:
@@ -58,12 +75,11 @@ def _blocks(root: Path, path: str, going: Collection[str]) -> bool:
     return os.path.lexists(root / path)
 
 
-async def deleted(git: GitRunner, repo: Repository, place: Place, old: str, new: str) -> tuple[str, ...]:
+async def deleted(
+    git: GitRunner, place: Place, changes: Collection[FileChange], before: Mapping[str, Seen | None]
+) -> tuple[str, ...]:
     """The files that the person has deleted, and that a move would bring back: git does not take that for an edit."""
-    root = place.work_tree
-    assert root is not None
-    changes = await changes_between(git, repo, old, new)
-    gone = {change.path for change in changes if change.status not in "AD" and not os.path.lexists(root / change.path)}
+    gone = {change.path for change in changes if change.status not in "AD" and before[change.path] is None}
     if not gone:
         return ()
     # Those that a sparse checkout leaves out are not among these.

@@ -142,8 +142,8 @@ def _work_trees(repo: Repository) -> Iterator[tuple[Path, Path]]:
     if not repo.bare:
         if repo.git_dir == repo.common_dir:
             yield repo.common_dir, repo.path
-        elif repo.common_dir.name == ".git":
-            yield repo.common_dir, repo.common_dir.parent
+        elif repo.main_checkout is not None:
+            yield repo.common_dir, repo.main_checkout
     for git_dir, path in registered(repo):
         if _leads_back(path, git_dir):
             yield git_dir, path

@@ -138,10 +138,13 @@ async def delete_branch(git: GitRunner, repo: Repository, branch: str, expected:
     try:
         await git.run(objects_of(repo), "update-ref", "-d", f"refs/heads/{branch}", expected)
     except GitError as error:
+        moved = await branch_tip(git, repo, branch) != expected
+        why = "has changed" if moved else f"could not be deleted ({error.stderr})"
+        hint = "Look at what was committed there, then delete the branch with git."
         raise AgentPaneError(
             ErrorCode.WORKTREE_REMOVAL_FAILED,
-            f"The worktree is gone, but its branch {branch} has changed and was kept.",
-            "Look at what was committed there, then delete the branch with git.",
+            f"The worktree is gone, but its branch {branch} {why} and was kept.",
+            hint if moved or error.cause is None else f"{error.cause.hint} Then delete the branch with git.",
             error.details,
         ) from error
 

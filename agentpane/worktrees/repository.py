@@ -13,7 +13,7 @@ from pathlib import Path
 
 from agentpane.domain.diff import decode_path, display_path, split_z
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.worktrees.config import parse_config
+from agentpane.worktrees.config import TRUE, parse_config
 from agentpane.worktrees.git import EndlessError, GitError, GitRunner, Place
 from agentpane.worktrees.gitfiles import endless, read_line
 from agentpane.worktrees.places import checkout_of, head_branch, objects_of
@@ -53,15 +53,19 @@ async def open_repository(git: GitRunner, path: Path, allowed_filters: frozenset
     try:
         object_format = (await git.run(place, "rev-parse", "--show-object-format")).line
         head = await git.run(place, "rev-parse", "--verify", "--quiet", "HEAD^{commit}", ok=(0, 1, 128))
+        branches = b""
+        if head.exit_code != 0:
+            branches = (await git.run(place, "for-each-ref", "--count=1", "refs/heads/")).stdout
+        main = None if bare else await _main_checkout(git, common_dir, git_dir, root)
     except GitError as error:
         raise AgentPaneError(
-            ErrorCode.PROJECT_NOT_A_GIT_REPO,
+            ErrorCode.GIT_TOO_OLD if error.code is ErrorCode.GIT_TOO_OLD else ErrorCode.PROJECT_NOT_A_GIT_REPO,
             f"Git cannot read the repository {root}: {error.stderr}",
-            "",
+            error.hint,
             error.details,
         ) from error
-    repo = Repository(root, git_dir, common_dir, bare, object_format, allowed_filters)
-    if head.exit_code != 0 and not (await git.run(place, "for-each-ref", "--count=1", "refs/heads/")).stdout:
+    repo = Repository(root, git_dir, common_dir, bare, object_format, allowed_filters, main)
+    if head.exit_code != 0 and not branches:
         raise AgentPaneError(
             ErrorCode.PROJECT_EMPTY_REPO,
             f"The repository {root} has no commit yet.",
@@ -69,6 +73,26 @@ async def open_repository(git: GitRunner, path: Path, allowed_filters: frozenset
         )
     await _refuse_required_filters(git, repo, "HEAD" if head.exit_code == 0 else None)
     return repo
+
+
+async def _main_checkout(git: GitRunner, common_dir: Path, git_dir: Path, root: Path) -> Path | None:
+    """The repository's own checkout, where it is another than `root`, and where it has one.
+
+    Raises PROJECT_PATH_INVALID for a `root` whose checkout has been put elsewhere by core.worktree.
+    """
+    values = await git.configuration(Place(common_dir, common_dir))
+    named = values.get("core.worktree")
+    elsewhere = Path(os.path.realpath(common_dir / named)) if named else None
+    if git_dir != common_dir:
+        beside = common_dir.parent if common_dir.name == ".git" else None
+        return None if values.get("core.bare", "").lower() in TRUE else elsewhere or beside
+    if elsewhere not in {None, root}:
+        raise AgentPaneError(
+            ErrorCode.PROJECT_PATH_INVALID,
+            f"The checkout of {root} lies elsewhere: its core.worktree is {elsewhere}.",
+            "Make a worktree of it with `git worktree add` and add that, or unset core.worktree.",
+        )
+    return None
 
 
 def _refuse_endless(path: Path) -> None:
@@ -103,6 +127,13 @@ def _locate(path: Path) -> tuple[Path, Path, Path, bool]:
         raise AgentPaneError(
             ErrorCode.PROJECT_NOT_A_GIT_REPO, f"{path} is not the root of a git repository.", _root_hint(path)
         ) from error
+    if bare and root == path / ".git":
+        raise AgentPaneError(
+            ErrorCode.PROJECT_NOT_A_GIT_REPO,
+            f"{path} is no checkout for git: its repository is marked as bare.",
+            f"If it should be one: git -C {path} config core.bare false. Else add {root}, or a worktree of it.",
+            {"root": str(root)},
+        )
     if root != path:
         raise AgentPaneError(
             ErrorCode.PROJECT_NOT_A_GIT_REPO,

@@ -21,6 +21,7 @@ class Repository:
     bare: bool
     object_format: str  # sha1 or sha256
     allowed_filters: frozenset[str] = frozenset()  # filters that the person allows for this project, such as lfs
+    main_checkout: Path | None = None  # of a repository that was named by a linked worktree of it, if it has one
 
 
 @dataclass(frozen=True, slots=True)
