@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -201,7 +202,7 @@ def _set_to(folder: Path, commit: str) -> None:
     git(folder, "reset", "-q", "--hard", commit)
 
 
-def _differing(a: dict[bytes, object] | Index, b: dict[bytes, object] | Index) -> list[object]:
+def _differing(a: Mapping[bytes, object], b: Mapping[bytes, object]) -> list[tuple[bytes, object, object]]:
     return [(path, a.get(path), b.get(path)) for path in sorted(a.keys() | b.keys()) if a.get(path) != b.get(path)][:5]
 
 
