@@ -14,8 +14,10 @@ from pathlib import Path
 from agentpane.domain.diff import FileChange, display_path
 from agentpane.errors import ErrorCode
 from agentpane.worktrees.git import LONG_TIMEOUT, GitOutput, GitRunner, Place
+from agentpane.worktrees.git_errors import cause_of
 from agentpane.worktrees.obstacles import Seen, changes_between, deleted, in_the_way, seen
 from agentpane.worktrees.places import Checkout, head_branch, hold_common_dir
+from agentpane.worktrees.repository import branch_tip
 from agentpane.worktrees.values import MergeIntent, MergeRefused, Repository
 
 
@@ -77,7 +79,7 @@ async def fast_forward(git: GitRunner, repo: Repository, checkout: Checkout, int
     if lock_of(checkout.git_dir).exists():
         return locked(checkout)
     blocked = await in_the_way(git, repo, place, intent.old, intent.new)
-    if not blocked and b"fast-forward" in forward.stderr:
+    if not blocked and b"fast-forward" in forward.stderr and cause_of(forward.stderr) is None:
         return None
     return _refused(checkout, intent, blocked, forward)
 
@@ -86,7 +88,8 @@ async def _gave_up(
     checkout: Checkout, said: GitOutput, changes: Collection[FileChange], before: Mapping[str, Seen | None]
 ) -> GaveUp | None:
     """None where git refused before it wrote anything."""
-    moved = _REF_STAYED.search(said.stderr) is not None
+    # ORIG_HEAD is what git writes first.
+    moved = _REF_STAYED.search(said.stderr) is not None and b"'ORIG_HEAD'" not in said.stderr
     if moved or await asyncio.to_thread(seen, checkout.path, changes) != before:
         return GaveUp(said, before, moved)
     return None
@@ -113,10 +116,12 @@ async def step_back(git: GitRunner, repo: Repository, checkout: Checkout, intent
         return CutShort()
     if back.exit_code != 0:
         return await _gave_up(checkout, back, changes, before) or _refused(checkout, intent, (), back)
-    return await _step_branch_back(git, place, intent)
+    return await _step_branch_back(git, repo, place, checkout, intent)
 
 
-async def _step_branch_back(git: GitRunner, place: Place, intent: MergeIntent) -> CutShort | None:
+async def _step_branch_back(
+    git: GitRunner, repo: Repository, place: Place, checkout: Checkout, intent: MergeIntent
+) -> MergeRefused | CutShort | None:
     ref = f"refs/heads/{intent.target}"
     swap = await git.run(
         place, "update-ref", "-m", "agentpane: undo merge", ref, intent.new, intent.old, ok=range(-64, 256)
@@ -125,6 +130,8 @@ async def _step_branch_back(git: GitRunner, place: Place, intent: MergeIntent) -
         again = await switch(git, place, intent.new, intent.old)
         if swap.exit_code < 0 or again.exit_code != 0:
             return CutShort()
+        if cause_of(swap.stderr) is not None and await branch_tip(git, repo, intent.target) == intent.old:
+            return _refused(checkout, intent, (), swap)
     return None
 
 
@@ -152,9 +159,10 @@ def _refused(checkout: Checkout, intent: MergeIntent, paths: tuple[str, ...], sa
             "Commit or stash these files, then approve again.",
             paths,
         )
-    reason = said.stderr.decode("utf-8", "replace").strip()
+    reason, cause = said.stderr.decode("utf-8", "replace").strip(), cause_of(said.stderr)
     return MergeRefused(
-        ErrorCode.MERGE_CHECKOUT_DIRTY,
-        f"Git would not move the checkout {checkout.path} forward: {reason} Nothing has been changed.",
-        "Finish what is under way there, then approve again.",
+        cause.code if cause else ErrorCode.MERGE_CHECKOUT_DIRTY,
+        f"{f'{cause.what} ' if cause else ''}Git would not move the checkout {checkout.path}: {reason} "
+        "Nothing has been changed.",
+        cause.hint if cause else "Finish what is under way there, then approve again.",
     )

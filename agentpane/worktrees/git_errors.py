@@ -42,6 +42,14 @@ _CAUSES: tuple[tuple[re.Pattern[bytes], Cause], ...] = (
         ),
     ),
     (
+        re.compile(rb"Read-only file system|Permission denied|insufficient permission"),
+        Cause(
+            ErrorCode.RESOURCE_LOCKED,
+            "The repository, or a folder that git has to write, may not be written.",
+            "Make it writable for you, then try again.",
+        ),
+    ),
+    (
         re.compile(rb"\.lock': File exists|cannot lock ref"),
         Cause(
             ErrorCode.RESOURCE_LOCKED,
@@ -50,12 +58,8 @@ _CAUSES: tuple[tuple[re.Pattern[bytes], Cause], ...] = (
         ),
     ),
     (
-        re.compile(rb"Read-only file system|Permission denied|insufficient permission"),
-        Cause(
-            ErrorCode.RESOURCE_LOCKED,
-            "The repository, or a folder that git has to write, may not be written.",
-            "Make it writable for you, then try again.",
-        ),
+        re.compile(rb"unable to write "),
+        Cause(ErrorCode.STORE_FULL, "The disk is full, or fails.", "Make room on the disk, then try again."),
     ),
     (
         re.compile(

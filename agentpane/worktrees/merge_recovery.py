@@ -27,7 +27,7 @@ _CHUNK = 1024 * 1024
 _LOCK_WAITS, _LOCK_WAIT = 50, 0.2
 
 
-class State(Enum):
+class _State(Enum):
     """What a file of the checkout holds."""
 
     OLD = 1
@@ -109,9 +109,9 @@ async def _recover_checkout(
     )
     changes = [change for change in parse_raw(listed.stdout) if "160000" not in (change.old_mode, change.new_mode)]
     with git.scratch() as folder:
-        states = await states_of(git, place, intent, changes, folder)
-        foreign = tuple(change.path for change in changes if states[change.path] is State.OTHER)
-        begun = lock.exists() or any(state is not State.OLD for state in states.values())
+        states = await _states(git, place, intent, changes, folder)
+        foreign = tuple(change.path for change in changes if states[change.path] is _State.OTHER)
+        begun = lock.exists() or any(state is not _State.OLD for state in states.values())
         if not begun:
             return _nothing_done()
         if foreign or tip != intent.old or head_branch(git_dir) != intent.target:
@@ -138,9 +138,9 @@ async def _finish(git: GitRunner, place: Place, intent: MergeIntent, changes: li
     )
 
 
-async def states_of(
+async def _states(
     git: GitRunner, place: Place, intent: MergeIntent, changes: list[FileChange], folder: Path
-) -> dict[str, State]:
+) -> dict[str, _State]:
     """What each file of the merge holds, compared with what git itself would write for the old and the new commit."""
     sides = (("old", intent.old, "A"), ("new", intent.new, "D"))
     for name, commit, absent in sides:
@@ -153,24 +153,24 @@ async def states_of(
     return await asyncio.to_thread(_compare_all, place.work_tree, folder, changes)
 
 
-def _compare_all(root: Path, folder: Path, changes: list[FileChange]) -> dict[str, State]:
+def _compare_all(root: Path, folder: Path, changes: list[FileChange]) -> dict[str, _State]:
     return {
         change.path: _compare(root, change.path, folder / "old" / change.path, folder / "new" / change.path)
         for change in changes
     }
 
 
-def _compare(root: Path, path: str, old: Path, new: Path) -> State:
+def _compare(root: Path, path: str, old: Path, new: Path) -> _State:
     if any(os.path.islink(root / parent) for parent in Path(path).parents[:-1]):
-        return State.OTHER
+        return _State.OTHER
     actual, before, after = (_kind(file) for file in (root / path, old, new))
     if actual == before and _same_beginning(root / path, old, whole=True):
-        return State.OLD
+        return _State.OLD
     if actual is None:  # git takes a file away before it writes it anew
-        return State.NEW
+        return _State.NEW
     if after is None or stat.S_IFMT(actual) != stat.S_IFMT(after):
-        return State.OTHER
-    return State.NEW if _same_beginning(root / path, new, whole=False) else State.OTHER
+        return _State.OTHER
+    return _State.NEW if _same_beginning(root / path, new, whole=False) else _State.OTHER
 
 
 def _kind(file: Path) -> int | None:

@@ -12,7 +12,8 @@ from dataclasses import replace
 
 from agentpane.errors import ErrorCode
 from agentpane.worktrees.checkout import CutShort, GaveUp, fast_forward, lock_of, locked, step_back
-from agentpane.worktrees.git import GitError, GitRunner
+from agentpane.worktrees.git import GitError, GitOutput, GitRunner
+from agentpane.worktrees.git_errors import cause_of
 from agentpane.worktrees.merge_recovery import recover_merge
 from agentpane.worktrees.places import Checkout, checkouts, objects_of
 from agentpane.worktrees.repository import branch_tip
@@ -82,7 +83,18 @@ async def _move(
         objects_of(repo), "update-ref", "-m", message, "--stdin", ok=(0, 128),
         stdin="\n".join(lines).encode("utf-8", "surrogateescape"),
     )  # fmt: skip
-    return None if swap.exit_code == 0 else TargetMoved()
+    return None if swap.exit_code == 0 else await _not_swapped(git, repo, intent, swap)
+
+
+async def _not_swapped(
+    git: GitRunner, repo: Repository, intent: MergeIntent, said: GitOutput
+) -> MergeRefused | TargetMoved:
+    cause = cause_of(said.stderr)
+    if cause is None or await branch_tip(git, repo, intent.target) != intent.old:
+        return TargetMoved()
+    reason = said.stderr.decode("utf-8", "replace").strip()
+    message = f"{cause.what} Git could not move {intent.target}: {reason} Nothing has been changed."
+    return MergeRefused(cause.code, message, cause.hint)
 
 
 async def _finished(

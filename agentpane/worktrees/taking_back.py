@@ -13,23 +13,26 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentpane.domain.diff import FileChange, encode_path
+from agentpane.domain.diff import FileChange, display_path, encode_path
 from agentpane.errors import ErrorCode
 from agentpane.worktrees.checkout import CutShort, GaveUp, place_of, switch
 from agentpane.worktrees.git import LONG_TIMEOUT, GitRunner, Place
 from agentpane.worktrees.git_errors import cause_of
-from agentpane.worktrees.merge_recovery import State, states_of
+from agentpane.worktrees.gitfiles import open_regular
 from agentpane.worktrees.obstacles import Seen, changes_between, seen
 from agentpane.worktrees.places import Checkout
 from agentpane.worktrees.values import MergeIntent, MergeRefused, Repository
 
+_LINK, _SUBMODULE = "120000", "160000"
+
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """What of a move lies in the checkout already: files to lay out once more, and files to take away."""
+    """What of a move lies in the checkout: files to lay out once more, files to take away, and what is neither."""
 
     again: tuple[str, ...]
     away: tuple[str, ...]
+    foreign: tuple[str, ...]
 
 
 async def take_back(
@@ -39,35 +42,52 @@ async def take_back(
     place = place_of(repo, checkout.path, checkout.git_dir)
     if gave_up.index_moved:
         back = await switch(git, place, intent.new, intent.old)
-        if back.exit_code != 0:
-            return CutShort()
-    changes = [
-        change
-        for change in await changes_between(git, repo, intent.old, intent.new)
-        if "160000" not in (change.old_mode, change.new_mode)
-    ]
-    try:
-        with git.scratch() as folder:
-            states = await states_of(git, place, intent, changes, folder)
-    except OSError:
-        return CutShort()
-    written = await asyncio.to_thread(_written, checkout.path, changes, states, gave_up.before)
+        return CutShort() if back.exit_code != 0 else _refused(checkout, gave_up, ())
+    changes = await changes_between(git, repo, intent.old, intent.new)
+    written = await _look(git, place, changes, gave_up.before)
     if not await _lay_out(git, place, written):
         return CutShort()
-    return _refused(checkout, gave_up)
+    return _refused(checkout, gave_up, written.foreign)
 
 
-def _written(
-    root: Path, changes: Sequence[FileChange], states: Mapping[str, State], before: Mapping[str, Seen | None]
+async def _look(
+    git: GitRunner, place: Place, changes: Sequence[FileChange], before: Mapping[str, Seen | None]
 ) -> _Written:
-    now = seen(root, changes)
-    touched = [
-        change for change in changes if states[change.path] is State.NEW and now[change.path] != before[change.path]
-    ]
-    return _Written(
-        tuple(change.path for change in touched if change.status != "A" and before[change.path] is not None),
-        tuple(change.path for change in touched if change.status == "A" and before[change.path] is None),
-    )
+    assert place.work_tree is not None
+    now = await asyncio.to_thread(seen, place.work_tree, changes)
+    again, away, foreign = [], [], []
+    for change in changes:
+        path, was = change.path, before[change.path]
+        if now[path] == was or _SUBMODULE in (change.old_mode, change.new_mode):
+            continue
+        if now[path] is not None and not await _begins(git, place, path, change.new_mode, change.new_sha):
+            foreign.append(path)
+        elif was is not None and change.status != "A":
+            again.append(path)
+        elif was is None and change.status == "A":
+            away.append(path)
+    return _Written(tuple(again), tuple(away), tuple(foreign))
+
+
+async def _begins(git: GitRunner, place: Place, path: str, mode: str, sha: str) -> bool:
+    """Whether the file holds what git writes there, or the beginning of it. Nothing is written to find out."""
+    if not sha.strip("0"):
+        return False
+    shape = ("cat-file", "blob", sha) if mode == _LINK else ("cat-file", "--filters", f"--path={path}", sha)
+    expected = await git.run(place, *shape, ok=range(-64, 256), timeout=LONG_TIMEOUT)
+    return expected.exit_code == 0 and await asyncio.to_thread(_is_beginning, place, path, expected.stdout)
+
+
+def _is_beginning(place: Place, path: str, expected: bytes) -> bool:
+    assert place.work_tree is not None
+    file = place.work_tree / path
+    try:
+        if file.is_symlink():
+            return os.fsencode(os.readlink(file)) == expected
+        with open_regular(file) as opened:
+            return expected.startswith(opened.read(len(expected) + 1))
+    except OSError:
+        return False
 
 
 async def _lay_out(git: GitRunner, place: Place, written: _Written) -> bool:
@@ -91,12 +111,15 @@ def _take_away(root: Path, paths: Sequence[str]) -> bool:
     return not any(os.path.lexists(root / path) for path in paths)
 
 
-def _refused(checkout: Checkout, gave_up: GaveUp) -> MergeRefused:
+def _refused(checkout: Checkout, gave_up: GaveUp, foreign: tuple[str, ...]) -> MergeRefused:
     cause = cause_of(gave_up.said.stderr)
     said = gave_up.said.stderr.decode("utf-8", "replace").strip()
+    names = ", ".join(display_path(path) for path in foreign[:5])
+    kept = f"These changed meanwhile and were left as they are: {names}." if foreign else "Nothing has been changed."
     return MergeRefused(
         cause.code if cause else ErrorCode.MERGE_CHECKOUT_DIRTY,
-        f"{cause.what if cause else 'Git gave up.'} It could not move the checkout {checkout.path}: {said} "
-        "What it had written was taken back, and nothing has been changed.",
+        f"{cause.what if cause else 'Git gave up.'} The checkout {checkout.path} could not be moved: {said} "
+        f"What git had written was taken back. {kept}",
         cause.hint if cause else "Look at what git says, then try again.",
+        foreign,
     )
