@@ -268,6 +268,7 @@ class WorktreesPage(QWidget):
             self.tr(
                 "{0}\n\nWhat it holds goes into the recovery bin for 30 days."
                 " Its branch {1} stays, and so does the card."
+                " Files that git ignores go with it, except those that were copied into it."
             ).format(where, one_line(entry.branch)),
             self.tr("Remove"),
         ):
