@@ -65,13 +65,17 @@ from agentpane.domain.tasks import Task, TaskCard
 
 @dataclass(frozen=True, slots=True)
 class AddProject(Command[Project]):
-    """Raises PROJECT_PATH_INVALID, _NOT_A_GIT_REPO, _EMPTY_REPO, _PATH_EXISTS, GIT_FILTER_REQUIRED, VALIDATION_ERROR"""
+    """Raises PROJECT_PATH_INVALID, _NOT_A_GIT_REPO, _EMPTY_REPO, _PATH_EXISTS, GIT_FILTER_REQUIRED, VALIDATION_ERROR
+
+    filters: git's filters that may run for this project's files.
+    """
 
     path: str
     name: str | None = None
     base_branch: str | None = None
     description: str = ""
     trust: bool = False
+    filters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

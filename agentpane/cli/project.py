@@ -10,7 +10,7 @@ import typer
 
 from agentpane.api.client import Client
 from agentpane.api.commands import AddProject, GetPool, GetProject, ListProjects, RemoveProject, TrustProject
-from agentpane.cli import commands, policies, pool, project_checks, shapes
+from agentpane.cli import commands, policies, pool, project_checks, project_filters, shapes
 from agentpane.cli.pane import Pane, absolute, line, pairs, project_ref, table
 from agentpane.domain.pool import PoolStatus
 from agentpane.domain.projects import Project
@@ -31,6 +31,7 @@ def register(app: typer.Typer) -> None:
     policies.register(noun)
     pool.register(noun)
     project_checks.register(noun)
+    project_filters.register(noun)
 
 
 def add(
@@ -41,13 +42,17 @@ def add(
     trust: Annotated[
         bool, typer.Option("--trust", help="Trust the repository's own configuration as it stands on that branch.")
     ] = False,
+    allow_filter: Annotated[
+        list[str] | None, typer.Option("--allow-filter", metavar="NAME", help="Let git run this filter, such as lfs.")
+    ] = None,
 ) -> None:
     """Put a git repository on the board.
 
     With --trust, one that is there already has its present configuration trusted.
     """
     pane: Pane = ctx.obj
-    command = AddProject(absolute(path) if path.strip() else path, name, base)
+    filters = tuple(allow_filter or ())
+    command = AddProject(absolute(path) if path.strip() else path, name, base, filters=filters)
     added = pane.call(lambda client: _trusted(client, command, pane) if trust else client.do(command))
     for waiting in added.trust_pending:
         pane.note(f"Waits for trust (--trust): {line(waiting)}")

@@ -46,6 +46,7 @@ class ProjectConfigDocument(Document):
     task_budget: Budget = NO_BUDGET
     project_budget: Budget = NO_BUDGET
     checks: tuple[Check, ...] = ()
+    filters: tuple[str, ...] = ()
 
     @staticmethod
     def of(config: ProjectConfig) -> dict[str, Any]:

@@ -28,6 +28,9 @@ def check_config(config: ProjectConfig) -> ProjectConfig:
     _check_tools(config.allowed_tools)
     for field in ("run_budget", "task_budget", "project_budget"):
         check_budget(field, getattr(config, field))
+    for name in config.filters:
+        if not name or any(char.isspace() or not char.isprintable() for char in name):
+            raise invalid("filters", "A filter has the name that git's configuration gives it, such as lfs.")
     for name in (*((config.env_file,) if config.env_file else ()), *config.copy_files):
         if PurePath(name).is_absolute() or ".." in PurePath(name).parts:
             raise invalid("copy_files", f"“{name}” must be a path inside the repository.")

@@ -40,6 +40,7 @@ class ProjectConfig:
     unconfined: runs that nobody can be asked about may play without a sandbox.
     checks: run on the merged tree before a merge; those that are required keep it from being merged.
     pool_size: how many worktrees are kept ready for the next cards; see `domain/pool.py`.
+    filters: git's filters that may run for this project's files, by their names in the person's configuration.
     """
 
     worktree_root: str = DEFAULT_WORKTREE_ROOT
@@ -60,6 +61,7 @@ class ProjectConfig:
     task_budget: Budget = NO_BUDGET
     project_budget: Budget = NO_BUDGET
     checks: tuple[Check, ...] = ()
+    filters: tuple[str, ...] = ()
 
     def reach(self) -> Network:
         """What commands may reach."""

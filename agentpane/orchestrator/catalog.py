@@ -23,7 +23,7 @@ from agentpane.domain.limits import (
     check_text,
     invalid,
 )
-from agentpane.domain.projects import Project
+from agentpane.domain.projects import Project, ProjectConfig
 from agentpane.domain.runs import ACTIVE, RunStatus
 from agentpane.domain.tasks import TaskCard
 from agentpane.errors import AgentPaneError, ErrorCode
@@ -52,7 +52,8 @@ class Catalog:
         path = _absolute(command.path)
         name = check_line("name", command.name if command.name is not None else path.name, PROJECT_NAME)
         description = check_text("description", command.description, PROJECT_DESCRIPTION, least=0)
-        repository = await self.core.git.open_repository(path)
+        settings = check_config(ProjectConfig(filters=command.filters))
+        repository = await self.core.git.open_repository(path, frozenset(settings.filters))
         tip = await self.core.git.base_branch(repository, command.base_branch)
         config = await trust.read_config(self.core, repository, tip.sha)
         needs = config.needs_trust() if config else ()
@@ -64,6 +65,8 @@ class Catalog:
                 name=name, path=str(repository.path), description=description, base_branch=tip.branch, recorded=recorded
             )
             made = projects.create(connection, new, now)
+            if settings.filters:
+                projects.edit(connection, made.id, now, config=settings)
             waiting = config.digest if config else None
             projects.set_trust(connection, made.id, digest, () if digest else needs, now, waiting)
             if not agents.list_for(connection, made.id):
@@ -73,11 +76,18 @@ class Catalog:
             return projects.get(connection, made.id)
 
         project = await self.core.db.write(store)
-        await self.core.audit(
-            self.core.record("project.add", project.id, input={"path": project.path, "trusted": project.trusted})
-        )
+        self.core.git.allow_filters(Path(project.path), frozenset(settings.filters))
+        told: JsonObject = {"path": project.path, "trusted": project.trusted}
+        if settings.filters:
+            told = {**told, "filters": [*settings.filters]}
+        await self.core.audit(self.core.record("project.add", project.id, input=told))
         await self.core.announce_project(project.id)
         return project
+
+    async def recall_filters(self) -> None:
+        """Let git's filters run that the person has allowed, each for its project."""
+        for project in await self.core.db.read(projects.list_all):
+            self.core.git.allow_filters(Path(project.path), frozenset(project.config.filters))
 
     async def listed(self, command: c.ListProjects) -> tuple[Project, ...]:
         return await self.core.db.read(projects.list_all)
@@ -102,6 +112,8 @@ class Catalog:
         if command.config is not None:
             changes["config"] = check_config(command.config)
         await self.core.db.write(projects.edit, project.id, self.core.clock.now(), **changes)
+        if command.config is not None:
+            self.core.git.allow_filters(Path(project.path), frozenset(command.config.filters))
         if command.always is not None:
             kept = tuple(rule for rule in project.always if rule in command.always)
             await self.core.db.write(approvals.set_always, project.id, kept, self.core.clock.now())

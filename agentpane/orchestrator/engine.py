@@ -51,7 +51,9 @@ class Engine:
     async def open(cls, folder: DataFolder, clock: Clock, sandbox: Sandbox) -> Engine:
         """Open the data folder. Raises AgentPaneError with a STORE_ code."""
         folder.make()
-        return cls(folder, await Database.open(folder), clock, sandbox)
+        engine = cls(folder, await Database.open(folder), clock, sandbox)
+        await engine.services.catalog.recall_filters()
+        return engine
 
     @property
     def alive_runs(self) -> int:
@@ -164,6 +166,7 @@ class Engine:
         try:
             await self._until_alone()
             kept = await self.services.core.db.replace_with(source)
+            await self.services.catalog.recall_filters()
             await self.services.recovery.run()
             await self.services.unfinished.run()
             told = {"file": str(source), "kept": str(kept)}

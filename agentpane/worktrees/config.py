@@ -89,6 +89,9 @@ class Setting:
         file = Path(os.path.realpath(self.origin.removeprefix("file:")))
         return any(folder is not None and file.is_relative_to(folder) for folder in folders)
 
+    def is_persons(self, repository: tuple[Path | None, ...]) -> bool:
+        return self.scope in _PERSONS_SCOPES and not self.lies_in(repository)
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -128,6 +131,9 @@ class Config:
                 continue
             kind, name = found["kind"], found["name"]
             if kind == "filter" and name in allowed_filters:
+                # The person's own command, where there is one, and not what the repository says of it.
+                if any(each.key == setting.key and each.is_persons(repository) for each in self.settings):
+                    config[setting.key] = self._persons_own(setting.key, repository)
                 continue
             if kind == "filter" and own_filters:
                 config[setting.key] = self._persons_own(setting.key, repository)
@@ -146,11 +152,7 @@ class Config:
         return Pins(config, values)
 
     def _persons_own(self, key: str, repository: tuple[Path | None, ...]) -> str:
-        own = [
-            setting.value
-            for setting in self.settings
-            if setting.key == key and setting.scope in _PERSONS_SCOPES and not setting.lies_in(repository)
-        ]
+        own = [setting.value for setting in self.settings if setting.key == key and setting.is_persons(repository)]
         return own[-1] if own else ("false" if key.endswith(".required") else "")
 
 

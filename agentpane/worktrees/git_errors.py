@@ -66,7 +66,7 @@ _CAUSES: tuple[tuple[re.Pattern[bytes], Cause], ...] = (
             rb"unable to normalize alternate|missing object|(?:unable to|cannot) read|is corrupt|bad object|bad tree"
         ),
         Cause(
-            ErrorCode.PROJECT_NOT_A_GIT_REPO,
+            ErrorCode.INTERNAL,
             "Git cannot read something that the repository should hold.",
             "Run `git fsck`. If the repository borrows from another one, put that back. Then try again.",
         ),

@@ -164,8 +164,8 @@ async def _refuse_required_filters(git: GitRunner, repo: Repository, commit: str
         raise AgentPaneError(
             ErrorCode.GIT_FILTER_REQUIRED,
             f"Files of {repo.path} need the filter {', '.join(used)}, which is a program that git would run.",
-            "AgentPane runs no filter unless you allow it for the project: without it, encrypted or large files would "
-            "be stored as they are.",
+            "Without it, encrypted or large files would be stored as they are. If you trust the program, allow it: "
+            f"agentpane project add PATH --allow-filter {used[0]}, or agentpane project filters P --allow {used[0]}.",
             {"filters": used},
         )
 

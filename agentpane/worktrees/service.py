@@ -75,6 +75,7 @@ class Worktrees:
         self._one_deletion = asyncio.Lock()
         self._at_once = asyncio.Event()  # deletions are waited for
         self._git_serves = False  # it is there and new enough
+        self._filters: dict[Path, frozenset[str]] = {}
 
     async def close(self) -> None:
         await self.settled()
@@ -96,14 +97,20 @@ class Worktrees:
         self._git_serves = True
         return version
 
-    async def open_repository(self, path: Path, allowed_filters: frozenset[str] = frozenset()) -> Repository:
+    def allow_filters(self, path: Path, filters: frozenset[str]) -> None:
+        """Which filters may run from now on for the repository that is opened at `path`."""
+        self._filters[path] = filters
+
+    async def open_repository(self, path: Path, allowed_filters: frozenset[str] | None = None) -> Repository:
         """Find and check the repository at `path`; see `repository.open_repository`.
 
+        allowed_filters: None for those that were allowed for this path.
         Raises GIT_MISSING or GIT_TOO_OLD too.
         """
         if not self._git_serves:
             await self.check_git()
-        return await repository.open_repository(self._git, path, allowed_filters)
+        allowed = self._filters.get(path, frozenset()) if allowed_filters is None else allowed_filters
+        return await repository.open_repository(self._git, path, allowed)
 
     async def make_repository(
         self,

@@ -18,7 +18,7 @@ CREATE TABLE projects (
     name TEXT NOT NULL,
     path TEXT NOT NULL,
     description TEXT,
-    config TEXT DEFAULT '{"worktree_root":".worktrees","env_file":null,"copy_files":[],"install_command":null,"init_script":null,"allowed_tools":["Read","Write","Edit","MultiEdit","Bash","BashOutput","KillShell","Glob","Grep","TodoWrite","AskUser","Task"],"max_turns":null,"model":null,"policy":"balanced","network":"none","hosts":[],"rules":[],"unconfined":false,"pool_size":1,"run_budget":{"usd":null,"tokens":null},"task_budget":{"usd":null,"tokens":null},"project_budget":{"usd":null,"tokens":null},"checks":[]}' NOT NULL,
+    config TEXT DEFAULT '{"worktree_root":".worktrees","env_file":null,"copy_files":[],"install_command":null,"init_script":null,"allowed_tools":["Read","Write","Edit","MultiEdit","Bash","BashOutput","KillShell","Glob","Grep","TodoWrite","AskUser","Task"],"max_turns":null,"model":null,"policy":"balanced","network":"none","hosts":[],"rules":[],"unconfined":false,"pool_size":1,"run_budget":{"usd":null,"tokens":null},"task_budget":{"usd":null,"tokens":null},"project_budget":{"usd":null,"tokens":null},"checks":[],"filters":[]}' NOT NULL,
     max_concurrent_agents INTEGER DEFAULT 3 NOT NULL,
     github_owner TEXT,
     github_repo TEXT,

@@ -333,9 +333,17 @@ async def test_a_required_filter_refuses_until_it_is_allowed_and_is_then_used_ev
     with pytest.raises(AgentPaneError) as refused:
         await worktrees.open_repository(folder)
     assert refused.value.code is ErrorCode.GIT_FILTER_REQUIRED and "lfs" in refused.value.message
-    repo: Repository = await worktrees.open_repository(folder, frozenset({"lfs"}))
+    assert "--allow-filter lfs" in refused.value.hint
+    worktrees.allow_filters(folder, frozenset({"lfs"}))
+    repo: Repository = await worktrees.open_repository(folder)
     card = await card_of(worktrees, repo)
     assert (card.made.path / "a.bin").read_bytes() == b"000"
+    # What the repository says of the filter does not replace the person's own.
+    git(folder, "config", "filter.lfs.clean", f"touch {tmp_path}/planted; cat")
+    fill(card.made.path, {"a.bin": b"0000"})
+    assert git(folder, "show", f"{(await card.snapshot()).sha}:a.bin") == "pointer 4"
+    assert not (tmp_path / "planted").exists()
+    git(folder, "config", "--unset", "filter.lfs.clean")
     await told(card, lambda path: fill(path, {"a.bin": b"00000", "b.bin": b"00"}), folder)
     assert git(folder, "show", "main:a.bin") == "pointer 5"
     assert (folder / "a.bin").read_bytes() == b"00000" and (folder / "b.bin").read_bytes() == b"00"
