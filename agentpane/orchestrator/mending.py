@@ -41,6 +41,8 @@ class Mending:
                         await self._settle(row)
             except AgentPaneError as error:
                 log.warning("the worktree %s stays as it is: %s", row.path, error.message)
+            except Exception:  # nothing about one worktree is to keep the engine from its start
+                log.exception("the worktree %s stays as it is", row.path)
 
     async def unlock(self) -> None:
         """Remove the locks that a git of the last engine left on refs and worktrees of ours, once no git is at work."""

@@ -35,6 +35,8 @@ class Unfinished:
                         await self._settle(row)
             except AgentPaneError as error:
                 log.warning("the worktree %s stays half made: %s", row.path, error.message)
+            except Exception:  # nothing about one worktree is to keep the engine from its start
+                log.exception("the worktree %s stays half made", row.path)
 
     async def _settle(self, row: WorktreeRow) -> None:
         project = await self.core.db.read(projects.get, row.project_id)
@@ -50,9 +52,11 @@ class Unfinished:
 
     async def _found(self, row: WorktreeRow, repository: Repository) -> WorktreeRow:
         """The row with what git had made by then."""
-        made = await self.core.git.ready.half_made(repository, Path(row.path), row.id)
-        if made is None:
+        left = await self.core.git.inspection.left_record(repository, Path(row.path), row.id)
+        if left is None:
             return row
-        fields = {"git_dir": str(made.git_dir), "branch": made.branch or row.branch}
+        await self.core.git.inspection.take_on(left)
+        made = left.worktree
+        fields = {"path": str(made.path), "git_dir": str(made.git_dir), "branch": made.branch or row.branch}
         now = self.core.clock.now()
         return await self.core.db.write(lambda db: worktrees.set_fields(db, row.id, now, **fields))

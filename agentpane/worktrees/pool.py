@@ -15,8 +15,8 @@ from agentpane.domain.branches import free_branch
 from agentpane.worktrees import create, ref_files
 from agentpane.worktrees.copying import copy_listed
 from agentpane.worktrees.git import GitRunner
-from agentpane.worktrees.identity import leave_mark, mark_of, points_to, why_not_its_folder, why_not_ours
-from agentpane.worktrees.places import head_branch, inside, objects_of, point_back, recorded_path, registered_git_dir
+from agentpane.worktrees.identity import points_to, why_not_its_folder, why_not_ours
+from agentpane.worktrees.places import head_branch, inside, objects_of, point_back, recorded_path
 from agentpane.worktrees.ref_files import RefTakenError, Signature
 from agentpane.worktrees.remove import delete_branch
 from agentpane.worktrees.repository import branch_tip
@@ -94,10 +94,6 @@ class Ready:
         """Whether a ready worktree is as it was when it was finished, as far as a quick look tells."""
         return await asyncio.to_thread(is_sealed, ready, base_sha)
 
-    async def half_made(self, repo: Repository, path: Path, mark: str) -> Worktree | None:
-        """What git has at a path at which a worktree was being made: ours, or not filled yet, and then ours."""
-        return await asyncio.to_thread(_half_made, repo, path, mark)
-
     async def copy_files(self, repo: Repository, worktree: Worktree, listed: tuple[str, ...]) -> tuple[str, ...]:
         """Copy the listed files of the person's checkout into a worktree; see `copying.copy_listed`."""
         if repo.bare or not listed:
@@ -136,14 +132,3 @@ def _folder(card: Worktree) -> Path | None:
         if points_to(folder) == card.git_dir and why_not_its_folder(folder, card) is None:
             return folder
     return None
-
-
-def _half_made(repo: Repository, path: Path, mark: str) -> Worktree | None:
-    whole = Path(os.path.realpath(path.parent)) / path.name
-    git_dir = registered_git_dir(repo, whole)
-    if git_dir is None:
-        return None
-    made = Worktree(whole, git_dir, head_branch(git_dir) or "", mark)
-    if mark_of(git_dir) is None and why_not_its_folder(whole, made) is None and os.listdir(whole) == [".git"]:
-        leave_mark(git_dir, mark)
-    return made if why_not_ours(repo, made) is None else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -152,7 +153,12 @@ async def test_what_was_being_made_when_the_engine_ended_is_ready_again_or_gone(
             for row, fields in ((filled, being_made), (leaving, {"status": WorktreeStatus.REMOVING})):
                 stored = partial(worktrees.set_fields, worktree_id=row.id, at=core.clock.now(), **fields)
                 await core.db.write(stored)
-        gone = {moved.id, filled.id, leaving.id}
+            half = repository / ".worktrees" / "half"
+            git(repository, "worktree", "add", "-q", "--no-checkout", "-b", "agentpane/half", str(half), base)
+            named = worktrees.NewWorktree(project.id, None, "agentpane/half", "main", base, str(half))
+            lost = await core.db.write(worktrees.create, named, core.clock.now())
+            shutil.rmtree(half)  # the record that git has of it leads nowhere
+        gone = {moved.id, filled.id, leaving.id, lost.id}
         async with running(data, server.environment) as bench:
             async with asyncio.timeout(BOUND):
                 while {  # noqa: ASYNC110

@@ -3,6 +3,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
+from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.worktrees import Worktree
 from tests.worktrees.conftest import Bench, git
 
@@ -25,6 +28,22 @@ async def test_a_removal_that_was_cut_off_between_its_renames_is_taken_back(benc
     in_trash(bench, bench.path)
     assert await bench.worktrees.put_back(bench.repo, worktree)
     assert git(bench.path, "status", "--porcelain") == "?? new"
+
+
+async def test_a_folder_is_put_back_where_even_its_parent_is_gone_and_stays_in_the_trash_where_it_cannot_be(
+    bench: Bench,
+) -> None:
+    worktree, root = marked(bench), bench.path.parent
+    left = in_trash(bench, bench.path)
+    root.rmdir()
+    root.write_text("in the way")
+    with pytest.raises(AgentPaneError) as caught:
+        await bench.worktrees.put_back(bench.repo, worktree)
+    assert caught.value.code is ErrorCode.WORKTREE_REMOVAL_FAILED and str(left) in caught.value.hint
+    assert left.is_dir()
+    root.unlink()
+    assert await bench.worktrees.put_back(bench.repo, worktree)
+    assert bench.path.is_dir() and not left.exists()
 
 
 async def test_a_removal_that_had_both_is_not_taken_back(bench: Bench) -> None:
