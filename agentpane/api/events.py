@@ -108,7 +108,7 @@ class RecoveriesChanged:
 
 @dataclass(frozen=True, slots=True)
 class RecoveriesExpiring:
-    """These snapshots leave the recovery bin within days. Announced once a day and when the engine starts."""
+    """These snapshots leave the recovery bin within days. Announced once a day, and to the first window that comes."""
 
     recoveries: tuple[RecoverySnapshot, ...]
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection as Connection
-from sqlalchemy import delete, insert, literal_column, select
+from sqlalchemy import delete, insert, literal_column, select, update
 
 from agentpane.db.references import AnySelect, by_prefix, new_id
 from agentpane.db.schema import RecoveryTable
@@ -80,9 +81,31 @@ def ending(connection: Connection, now: datetime, within: timedelta) -> tuple[Re
 
 
 def expired(connection: Connection, now: datetime) -> tuple[RecoverySnapshot, ...]:
-    """The snapshots whose time is over."""
-    rows = connection.execute(_recoveries().where(_R.expires_at <= now).order_by(_R.expires_at))
-    return tuple(RecoverySnapshot(*row) for row in rows)
+    """The snapshots whose time is over, and of which somebody has been told that it ends."""
+    over = _recoveries().where(_R.expires_at <= now, _R.noticed_at.is_not(None))
+    return tuple(RecoverySnapshot(*row) for row in connection.execute(over.order_by(_R.expires_at)))
+
+
+def any_unnoticed(connection: Connection, now: datetime, within: timedelta) -> bool:
+    """Whether the time of one is over, or ends within this span, and nobody has been told."""
+    asked = select(_R.id).where(_R.expires_at <= now + within, _R.noticed_at.is_(None)).limit(1)
+    return connection.execute(asked).one_or_none() is not None
+
+
+def put_off(connection: Connection, now: datetime, by: timedelta) -> None:
+    """Give those whose time is over, though nobody has been told, this much more."""
+    late = update(_R).where(_R.expires_at <= now, _R.noticed_at.is_(None))
+    connection.execute(late.values(expires_at=now + by))
+
+
+def notice(connection: Connection, now: datetime, span: timedelta, ids: Sequence[RecoveryId] | None = None) -> None:
+    """Somebody is told of what ends within this span: it goes after it, and not before.
+
+    ids: those that are spoken of; None: all that `ending` finds.
+    """
+    those = _R.expires_at > now if ids is None else _R.id.in_(ids)
+    told = update(_R).where(those, _R.expires_at <= now + span, _R.noticed_at.is_(None))
+    connection.execute(told.values(noticed_at=now, expires_at=now + span))
 
 
 def remove(connection: Connection, recovery_id: RecoveryId) -> None:

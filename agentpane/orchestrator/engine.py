@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -31,6 +31,7 @@ from agentpane.sandbox import Sandbox
 log = logging.getLogger(__name__)
 R = TypeVar("R")
 RESTORE_LOOKS, RESTORE_PAUSE_S = 200, 0.05
+AGAIN_S = 60.0  # until what has failed beside the runs begins again
 PAUSE_SECONDS = 5.0  # how long runs may take to reach a safe moment when the engine stops
 
 
@@ -63,6 +64,7 @@ class Engine:
     def count_with(self, clients: Callable[[], int], windows: Callable[[], int]) -> None:
         """Say how the connected clients are counted."""
         self._clients, self._windows = clients, windows
+        self.services.bin.windows = windows
 
     async def serve(self) -> None:
         """Mend what the last engine left, then play runs until cancelled."""
@@ -71,13 +73,30 @@ class Engine:
         await self.services.unfinished.run()
         await self.services.mending.run()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.services.housekeeping.run(), name="housekeeping")
-            group.create_task(self.services.pool.run(), name="pool")
             group.create_task(self.services.supervisor.run(), name="supervisor")
-            group.create_task(self.services.checks.serve(), name="checks")
-            group.create_task(self.services.watching.run(), name="watching")
-            group.create_task(self.services.foresight.run(), name="foresight")
-            group.create_task(self.services.doctor.run(), name="doctor")
+            for name, job in self._side_jobs().items():
+                group.create_task(self._keep_going(name, job), name=name)
+
+    def _side_jobs(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        s = self.services
+        return {
+            "housekeeping": s.housekeeping.run,
+            "recovery bin": s.bin.serve,
+            "pool": s.pool.run,
+            "checks": s.checks.serve,
+            "watching": s.watching.run,
+            "foresight": s.foresight.run,
+            "doctor": s.doctor.run,
+        }
+
+    async def _keep_going(self, name: str, job: Callable[[], Awaitable[None]]) -> None:
+        """Whatever goes wrong in what nobody waits for, the runs go on; it begins again after a while."""
+        while True:
+            try:
+                return await job()
+            except Exception:
+                log.exception("%s has failed and begins again", name)
+            await self.services.core.clock.sleep(AGAIN_S)
 
     async def close(self) -> None:
         """Let go of everything. Runs have been paused or abandoned before."""
@@ -115,6 +134,7 @@ class Engine:
 
     def events(self, after: int | None = None) -> AsyncIterator[Published | CatchUp]:
         """See `Workbench.events`."""
+        self.services.bin.greet()
         return self.services.core.bus.read(self.services.core.bus.last if after is None else after)
 
     def _table(self) -> dict[type[Command[Any]], Handler]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,23 +30,22 @@ class Housekeeping:
     turns: TurnSnapshots
 
     async def run(self) -> None:
-        """Serve until cancelled. A project that cannot be looked at is passed over, and the log says so."""
+        """Serve until cancelled. What cannot be looked at is passed over, and the log says so."""
         while True:
-            try:
-                await agent_homes.sweep(self.core)
-            except AgentPaneError as error:
-                log.info("what agents have left is not looked at: %s", error.message)
+            await self._passing_over("what agents have left", agent_homes.sweep(self.core))
             for project in await self.core.db.read(projects.list_all):
-                try:
-                    await self.tidy(project)
-                except AgentPaneError as error:
-                    log.info("%s is not looked at: %s", project.path, error.message)
-            try:
-                await self.bin.expire()
-                await self.turns.tidy()
-            except AgentPaneError as error:
-                log.info("what is kept is not looked at: %s", error.message)
+                await self._passing_over(project.path, self.tidy(project))
+            await self._passing_over("the recovery bin", self.bin.expire())
+            await self._passing_over("what turns have left", self.turns.tidy())
             await self.core.clock.sleep(DAY_SECONDS)
+
+    async def _passing_over(self, what: str, look: Awaitable[object]) -> None:
+        try:
+            await look
+        except AgentPaneError as error:
+            log.info("not looked at: %s: %s", what, error.message)
+        except Exception:
+            log.exception("not looked at: %s", what)
 
     async def tidy(self, project: Project) -> None:
         gone = await self.core.db.write(audit.prune, project.id, KEEP_DAYS, KEEP_ENTRIES, self.core.clock.now())

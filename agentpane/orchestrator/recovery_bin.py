@@ -6,7 +6,9 @@ its row and goes before it, so that no row promises what is not there.
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from agentpane.api import commands as c
@@ -27,7 +29,9 @@ class RecoveryBin:
     """Keeps recovery snapshots; each has a ref in its repository and a row in the database."""
 
     def __init__(self, core: Core) -> None:
+        self.windows: Callable[[], int] = lambda: 0  # how many would show a person what is announced
         self._core = core
+        self._arrived = asyncio.Event()
 
     async def keep(
         self,
@@ -83,7 +87,12 @@ class RecoveryBin:
                 return recoveries.everything(connection)
             return recoveries.for_project(connection, projects.resolve(connection, command.project, archived=True))
 
-        return await self._core.db.read(read)
+        found = await self._core.db.read(read)
+        now = self._core.clock.now()
+        if await self._core.db.read(recoveries.any_unnoticed, now, NOTICE):
+            await self._core.db.write(recoveries.notice, now, NOTICE, tuple(each.id for each in found))
+            found = await self._core.db.read(read)
+        return found
 
     async def delete(self, command: c.DeleteRecovery) -> RecoverySnapshot:
         """Take a snapshot out of the bin. Where its repository is gone, only the row is left to go."""
@@ -103,7 +112,8 @@ class RecoveryBin:
     async def expire(self) -> tuple[RecoveryId, ...]:
         """Take out what is past its time, and announce what soon will be. Returns what went.
 
-        What lies in a repository that is away stays until it is back.
+        What nobody has been told of stays until somebody was, for as long as the notice is given before. What lies in
+        a repository that is away stays until it is back.
         """
         now = self._core.clock.now()
         gone: list[RecoveryId] = []
@@ -115,10 +125,34 @@ class RecoveryBin:
                 continue
             await self._forget(kept, "engine", "recovery.expire")
             gone.append(kept.id)
+        await self._announce()
+        return tuple(gone)
+
+    async def serve(self) -> None:
+        """Tell each window that comes of what soon goes, unless one has been told; until cancelled."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            try:
+                if await self._core.db.read(recoveries.any_unnoticed, self._core.clock.now(), NOTICE):
+                    await self._announce()
+            except AgentPaneError as error:
+                log.info("what soon leaves the bin was not announced: %s", error.message)
+
+    def greet(self) -> None:
+        """A client listens from here on."""
+        if self.windows():
+            self._arrived.set()
+
+    async def _announce(self) -> None:
+        now = self._core.clock.now()
+        await self._core.db.write(recoveries.put_off, now, NOTICE)
         soon = await self._core.db.read(recoveries.ending, now, NOTICE)
+        if soon and self.windows():
+            await self._core.db.write(recoveries.notice, now, NOTICE)
+            soon = await self._core.db.read(recoveries.ending, now, NOTICE)
         if soon:
             self._core.bus.publish(RecoveriesExpiring(soon))
-        return tuple(gone)
 
     async def _drop_ref(self, kept: RecoverySnapshot) -> None:
         repository = await self._core.git.open_repository(Path(kept.repository))

@@ -381,6 +381,7 @@ CREATE TABLE recoveries (
     copied TEXT DEFAULT '[]' NOT NULL,
     created_at INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)) NOT NULL,
     expires_at INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)) NOT NULL,
+    noticed_at INTEGER,
     CONSTRAINT pk_recoveries PRIMARY KEY (id)
 )
 """,

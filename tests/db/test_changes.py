@@ -182,7 +182,16 @@ def test_a_recovery_snapshot_is_kept_for_thirty_days_with_all_that_it_came_from(
     assert recoveries.for_project(connection, world.project.id) == (new,) == recoveries.everything(connection)
     for days, ending, expired in ((26, (), ()), (27, (new,), ()), (29, (new,), ()), (30, (), (new,))):
         now = NOW + timedelta(days=days)
-        assert (recoveries.ending(connection, now, NOTICE), recoveries.expired(connection, now)) == (ending, expired)
+        assert recoveries.ending(connection, now, NOTICE) == ending
+        assert recoveries.expired(connection, now) == ()  # nobody was told
+        assert recoveries.any_unnoticed(connection, now, NOTICE) == bool(ending or expired)
+    recoveries.put_off(connection, now, NOTICE)
+    recoveries.notice(connection, now + timedelta(days=2), NOTICE)
+    (told,) = recoveries.everything(connection)
+    assert told == replace(new, expires_at=now + timedelta(days=2) + NOTICE)
+    assert recoveries.expired(connection, told.expires_at - timedelta(seconds=1)) == ()
+    assert recoveries.expired(connection, told.expires_at) == (told,)
+    assert not recoveries.any_unnoticed(connection, told.expires_at, NOTICE)
     recoveries.remove(connection, new.id)
     assert recoveries.everything(connection) == ()
 

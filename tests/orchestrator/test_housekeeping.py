@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -15,6 +16,7 @@ from agentpane.clock import SystemClock
 from agentpane.db import audit, projects, recoveries, turns
 from agentpane.db.connection import Database
 from agentpane.domain.audit import KEEP_DAYS, AuditRecord, ToolStatus
+from agentpane.domain.recoveries import NOTICE, RecoveryId, RecoverySnapshot
 from agentpane.orchestrator.bus import EventBus
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.housekeeping import Housekeeping
@@ -76,15 +78,26 @@ async def test_what_is_kept_is_spoken_of_before_its_time_and_goes_with_its_refs_
         def kept_at(days: float) -> Core:
             return Core(DataFolder(data), database, EventBus(), git_, Later(days), "model")
 
-        for days, expected in ((26.9, []), (27.1, [RecoveriesExpiring((kept,))])):
-            core = kept_at(days)
-            news = core.bus.read(0)
-            assert await RecoveryBin(core).expire() == ()
-            assert await TurnSnapshots(core).tidy() == 0
+        async def announced(core: Core, windows: int) -> list[tuple[str, bool]]:
+            keeper, news = RecoveryBin(core), core.bus.read(0)
+            keeper.windows = lambda: windows
+            assert await keeper.expire() == ()
             core.bus.publish(WindowRaised())
             heard = [item.event async for item in _until_raised(news)]
-            assert heard == expected
-        over = kept_at(30.1)
+            assert all(isinstance(event, RecoveriesExpiring) for event in heard)
+            ends = core.clock.now() + NOTICE - timedelta(minutes=1)
+            return [(one.id, one.expires_at > ends) for event in heard for one in event.recoveries]
+
+        assert await announced(kept_at(26.9), 1) == []
+        assert await announced(kept_at(27.1), 0) == [(kept.id, False)]
+        for days in (30.1, 40):  # nobody heard of it: it gets as long again as the notice is given before
+            assert await announced(kept_at(days), 0) == [(kept.id, True)]
+        assert await _told_as_it_comes(kept_at(41)) == [kept.id]
+        assert await announced(kept_at(43), 0) == [(kept.id, False)]
+        shown = await _listed_and_gone_after(kept_at(41), replace(kept, id=RecoveryId("shown")))
+        assert shown == [(True, False), (True, True)]
+        assert await TurnSnapshots(kept_at(29)).tidy() == 0
+        over = kept_at(44.1)
         (row,) = await database.read(turns.everything)
         stray, foreign = turn_ref(row.run_id, 7), turn_ref("another", 1)
         for ref in (stray, foreign, "refs/agentpane/turn/odd"):
@@ -109,6 +122,36 @@ async def test_what_is_kept_is_spoken_of_before_its_time_and_goes_with_its_refs_
     finally:
         await git_.close()
         await database.close()
+
+
+async def _told_as_it_comes(core: Core) -> list[str]:
+    """What the first window to come is told of; the second is told nothing."""
+    keeper, news = RecoveryBin(core), core.bus.read(0)
+    keeper.greet()  # no window
+    keeper.windows = lambda: 1
+    job = asyncio.create_task(keeper.serve())
+    try:
+        async with asyncio.timeout(10):
+            keeper.greet()
+            first = await anext(news)
+            keeper.greet()
+    finally:
+        job.cancel()
+        await asyncio.wait([job])
+    assert isinstance(first, Published) and isinstance(first.event, RecoveriesExpiring) and core.bus.last == 1
+    return [one.id for one in first.event.recoveries]
+
+
+async def _listed_and_gone_after(core: Core, shown: RecoverySnapshot) -> list[tuple[bool, bool]]:
+    """Whether it is listed and whether it would go: unlisted and then listed, as long after that as the notice."""
+    now, found = core.clock.now(), []
+    await core.db.write(recoveries.add, shown)
+    for _ in range(2):
+        gone = shown.id in {one.id for one in await core.db.read(recoveries.expired, now + 1.1 * NOTICE)}
+        listed = shown.id in {one.id for one in await RecoveryBin(core).listed(c.ListRecoveries())}
+        found.append((listed, gone))
+    await core.db.write(recoveries.remove, shown.id)
+    return found
 
 
 async def _until_raised(news: AsyncIterator[Published | CatchUp]) -> AsyncIterator[Published]:

@@ -178,6 +178,7 @@ class RecoveryTable(Base):
     )
     created_at: Mapped[datetime] = moment_now()
     expires_at: Mapped[datetime] = moment_now()
+    noticed_at: Mapped[datetime | None] = moment()
 
     __table_args__ = (
         Index("recoveries_project_idx", "project_id", "created_at"),

@@ -9,8 +9,9 @@ from dataclasses import replace
 
 from agentpane.api import commands as c
 from agentpane.api.events import HealthChanged
-from agentpane.db import projects
-from agentpane.domain.health import DoctorReport, RepairOutcome, WorktreeEntry
+from agentpane.db import projects, recoveries
+from agentpane.domain.health import DoctorReport, HealthCode, RepairOutcome, WorktreeEntry
+from agentpane.domain.recoveries import NOTICE
 from agentpane.errors import AgentPaneError
 from agentpane.orchestrator.agent_sync import AgentFiles
 from agentpane.orchestrator.backends.registry import Backends
@@ -72,6 +73,8 @@ class HouseDoctor:
     async def report(self, command: c.Doctor) -> DoctorReport:
         async with self._one:
             report = await self._examination.report(await self._examination.look())
+        if any(finding.code is HealthCode.RECOVERY_EXPIRES for finding in report.findings):
+            await self._core.db.write(recoveries.notice, self._core.clock.now(), NOTICE)
         self._tell(report)
         return report
 
