@@ -170,10 +170,19 @@ class Resolving:
             if task.card.column is Column.WAITING_APPROVAL:
                 repository = await self._repository(task)
                 row = await self._settled(task, await self._row(task), repository)
-                pinned = await self.core.git.ref_tip(repository, reviewed_ref(task.runs[-1].id))
-                if row.merging is not None and pinned != task.snapshot:  # it was committed, and never written down
+                if row.merging is not None and await self._committed(task, row.merging, repository):
                     await self._take(task, row, row.merging, repository)
         await self.core.announce_task(task_id, counts=False)
+
+    async def _committed(self, task: Task, merging: Merging, repository: Repository) -> bool:
+        """Whether a resolution was committed, and never written down. A pin that is gone says nothing of it."""
+        ref = reviewed_ref(task.runs[-1].id)
+        pinned = await self.core.git.ref_tip(repository, ref)
+        if pinned is None and task.snapshot is not None:
+            await self.core.git.inspection.put_ref(repository, ref, task.snapshot)
+        if pinned is None or pinned == task.snapshot:
+            return False
+        return await self.core.git.merge_base(repository, merging.sha, pinned) == merging.sha
 
     async def _plan(
         self, task: Task, row: WorktreeRow, repository: Repository, by: Resolver = Resolver.AGENT

@@ -18,7 +18,7 @@ from agentpane.domain.runs import RunStatus
 from agentpane.domain.sessions import EventKind
 from agentpane.domain.tasks import Task
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.worktrees import Worktrees
+from agentpane.worktrees import Worktrees, reviewed_ref
 from tests.backends.wire import say, use
 from tests.orchestrator.conftest import Bench, git, running, scripted
 
@@ -349,6 +349,19 @@ async def test_an_engine_that_ends_on_the_way_leaves_what_the_next_one_finishes(
             assert (place(task) / "a.txt").read_text() == ("card\ntwo\n" if over else MARKED)
             kept = await bench.engine.do(c.ListRecoveries(None))
             assert [git(repository, "show", f"{each.ref}:a.txt") for each in kept] == (["half"] if over else [])
+            if moment == "while they are written":
+                await half_done_stays_half_done(bench, repository, task)
+
+
+async def half_done_stays_half_done(bench: Bench, repository: Path, task: Task) -> None:
+    """A pin that is gone does not stand for the person's word that all is decided."""
+    (place(task) / "a.txt").write_text("half way\n")
+    (place(task) / "bin~main").unlink()
+    pin = reviewed_ref(task.runs[-1].id)
+    git(repository, "update-ref", "-d", pin)
+    await bench.engine.services.resolving.settle_left()
+    now = await bench.engine.do(c.GetTask(task.card.id))
+    assert now.card.resolving is not None and now.snapshot == task.snapshot == git(repository, "rev-parse", pin)
 
 
 @pytest.mark.long
