@@ -49,20 +49,37 @@ class Listing:
         )
 
 
-async def start_index(git: GitRunner, place: Place, index: Path, commit: str) -> None:
+async def start_index(git: GitRunner, place: Place, index: Path, commit: str) -> tuple[str, ...]:
     """Fill the private `index` with a commit, keeping what the worktree's own index knows about unchanged files.
 
     Marks that hide a file from git (assume-unchanged, skip-worktree) are not taken over.
+    Returns what is in the worktree's own index and not in the commit: git ignores none of it, whatever the rules say.
     """
     own = place.git_dir / "index"
+    staged: tuple[str, ...] = ()
     with suppress(OSError, GitError):
         if await asyncio.to_thread(_copy_index, own, index):
+            added = ("diff-index", "--cached", "--name-only", "-z", "--no-renames", "--diff-filter=AU")
+            named = await git.run(place, *added, commit, "--", index=index, config=_ADDING)
+            staged = tuple(decode_path(name) for name in split_z(named.stdout))
             listed = await git.run(place, "ls-files", "-v", "-z", index=index)
             if not any(record[:1] == b"S" or record[:1].islower() for record in listed.stdout.split(b"\0")):
                 await git.run(place, "read-tree", "--reset", commit, index=index, config=_ADDING)
-                return
+                return staged
     index.unlink(missing_ok=True)
     await git.run(place, "read-tree", commit, index=index, config=_ADDING)
+    return staged
+
+
+async def staged_tree(git: GitRunner, place: Place, index: Path) -> str | None:
+    """The tree of what is staged in the worktree; None where that is no tree, as in the middle of a merge.
+
+    index: where a copy of the worktree's own index is put.
+    """
+    with suppress(OSError, GitError):
+        if await asyncio.to_thread(_copy_index, place.git_dir / "index", index):
+            return await write_tree(git, place, index)
+    return None
 
 
 def _copy_index(own: Path, index: Path) -> bool:
@@ -84,8 +101,11 @@ async def refresh(git: GitRunner, place: Place, index: Path) -> None:
     await git.run(place, *quietly, index=index, config=config, ok=(0, 1), timeout=LONG_TIMEOUT)
 
 
-async def list_changes(git: GitRunner, place: Place, index: Path) -> Listing:
-    """Everything in the worktree that differs from the index and that git does not ignore; submodules aside."""
+async def list_changes(git: GitRunner, place: Place, index: Path, staged: Iterable[str] = ()) -> Listing:
+    """Everything in the worktree that differs from the index and that git does not ignore; submodules aside.
+
+    staged: files that count although git may ignore them.
+    """
     with _patiently():
         changed, others = await asyncio.gather(
             git.run(place, "diff-files", "--raw", "-z", "--no-abbrev", "--ignore-submodules=all", "--no-ext-diff",
@@ -94,12 +114,30 @@ async def list_changes(git: GitRunner, place: Place, index: Path) -> Listing:
                     timeout=LISTING_TIMEOUT),
         )  # fmt: skip
     paths = {change.path for change in parse_raw(changed.stdout)}
-    special = await asyncio.to_thread(_special, place.work_tree, paths)
     names = [decode_path(name) for name in split_z(others.stdout)]
+    folders = tuple(name for name in names if name.endswith("/"))
+    known = paths.union(names)
+    rest = [path for path in staged if path not in known and not path.startswith(folders)]
+    paths |= await asyncio.to_thread(_files_among, place.work_tree, rest)
+    special = await asyncio.to_thread(_special, place.work_tree, paths)
     paths.update(name for name in names if not name.endswith("/"))
-    nested = sorted(name.rstrip("/") for name in names if name.endswith("/"))
+    nested = sorted(name.rstrip("/") for name in folders)
     closed = b"could not open directory" in others.stderr
     return Listing(tuple(sorted(paths - special)), tuple(nested), tuple(sorted(special)), closed)
+
+
+def _files_among(root: Path | None, paths: Iterable[str]) -> set[str]:
+    """Those of the paths that an index may name, and where a file lies in the worktree itself."""
+    found: set[str] = set()
+    for path in paths if root is not None else ():
+        parts = path.split("/")
+        named = not any(part in {"", ".", ".."} or part.lower() == ".git" for part in parts)
+        whole = f"{root}/{path}"
+        if not named or not os.path.lexists(whole) or (os.path.isdir(whole) and not os.path.islink(whole)):
+            continue
+        if not any(os.path.islink(f"{root}/{'/'.join(parts[:depth])}") for depth in range(1, len(parts))):
+            found.add(path)
+    return found
 
 
 def _special(root: Path | None, paths: Iterable[str]) -> set[str]:

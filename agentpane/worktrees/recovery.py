@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from agentpane.domain.diff import FileChange, decode_path, parse_raw, split_z
+from agentpane.domain.filemodes import SUBMODULE
 from agentpane.domain.gitpaths import MalformedGitOutputError
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.worktrees import contents, exact
@@ -33,9 +34,10 @@ async def recovery_snapshot(
 ) -> Recovery | None:
     """Commit tracked, untracked and the listed ignored files byte for byte under a ref of their own, on top of HEAD.
 
+    Contents that are staged and lie in no file are in a commit of their own, its second parent.
     Neither the worktree nor its index nor its branch changes. A repository that the agent made inside, and a
     submodule that is checked out, are kept as files, without their own history.
-    None when nothing differs from HEAD, and its branch holds HEAD.
+    None when nothing differs from HEAD, nothing else is staged, and its branch holds HEAD.
     Raises WORKTREE_NOT_FOUND, or WORKTREE_REMOVAL_FAILED for a file or a folder that cannot be read.
     """
     known = worktree if isinstance(worktree, Worktree) else await asyncio.to_thread(find_worktree, repo, worktree)
@@ -53,9 +55,9 @@ async def _taken(
     head = (await git.run(place, "rev-parse", "--verify", "HEAD^{commit}")).line
     with git.scratch() as folder:
         index = folder / "index"
-        await contents.start_index(git, place, index, head)
+        staged = await contents.start_index(git, place, index, head)
         await contents.refresh(git, place, index)
-        listing = await contents.list_changes(git, place, index)
+        listing = await contents.list_changes(git, place, index, staged)
         if listing.closed:
             raise _closed(known)
         within = (*listing.nested, *await _submodules(git, place, index), *listed)
@@ -63,16 +65,37 @@ async def _taken(
         paths = sorted({*listing.paths, *extra})
         modes = await exact.store(git, place, index, folder, paths, "0" * len(head))
         tree = await contents.write_tree(git, place, index)
-    if tree == await commit_tree(git, repo, head) and await _on_its_branch(git, repo, known, head):
+        before = await commit_tree(git, repo, head)
+        beside = await _staged_alone(git, repo, place, folder / "staged", before, tree)
+    if tree == before and beside is None and await _on_its_branch(git, repo, known, head):
         return None
+    parents = ["-p", head]
+    if beside is not None:
+        message = b"What was staged in the worktree\n"
+        parents += "-p", (await git.run(place, "commit-tree", beside, *parents, stdin=message, config=SIGNED)).line
     message = f"What the worktree of {known.branch} held\n\nRecovery: {recovery_id}\n".encode("utf-8", "replace")
     text = message + exact.mode_lines(modes)
-    commit = (await git.run(place, "commit-tree", tree, "-p", head, stdin=text, config=SIGNED)).line
+    commit = (await git.run(place, "commit-tree", tree, *parents, stdin=text, config=SIGNED)).line
     ref = recovery_ref(recovery_id)
     await git.run(objects_of(repo), "update-ref", ref, commit)
     changes = await changes_of(git, repo, head, commit)
     found = await exact.sizes(git, objects_of(repo), exact.blobs_of(changes))
     return Recovery(ref, commit, head, len(changes), sum(found.values()))
+
+
+async def _staged_alone(
+    git: GitRunner, repo: Repository, place: Place, index: Path, head: str, tree: str
+) -> str | None:
+    """The tree that is staged, if it holds contents that neither HEAD's tree nor `tree` has at that path."""
+    staged = await contents.staged_tree(git, place, index)
+    if staged is None or staged in {head, tree}:
+        return None
+    kept = {(change.path, change.new_sha) for change in await changes_of(git, repo, head, tree)}
+    for change in await changes_of(git, repo, head, staged):
+        file = change.status != "D" and change.new_mode != SUBMODULE
+        if file and (change.path, change.new_sha) not in kept:
+            return staged
+    return None
 
 
 def _closed(worktree: Worktree) -> AgentPaneError:

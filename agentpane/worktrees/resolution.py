@@ -27,9 +27,9 @@ async def differs(git: GitRunner, repo: Repository, worktree: Worktree, commit: 
     place = inside(repo, worktree)
     with git.scratch() as folder:
         index = folder / "index"
-        await contents.start_index(git, place, index, commit)
+        staged = await contents.start_index(git, place, index, commit)
         await contents.refresh(git, place, index)
-        listing = (await contents.list_changes(git, place, index)).without(excluded)
+        listing = (await contents.list_changes(git, place, index, staged)).without(excluded)
     return bool(listing.paths or listing.nested)
 
 

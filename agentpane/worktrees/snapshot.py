@@ -54,7 +54,7 @@ async def snapshot(
     excluded: tuple[str, ...] = (),
     merging: Merging | None = None,
 ) -> Snapshot | NothingChanged:
-    """Commit everything in the worktree that git does not ignore onto its branch, and pin the commit.
+    """Commit everything in the worktree that git does not ignore, or that is staged, onto its branch, and pin it.
 
     excluded: files and folders that are never in it, the copied env and ignored files.
     merging: the conflict that was laid out in the worktree; the commit then has the target as its second parent.
@@ -102,10 +102,10 @@ async def _gather(
 
     seen: the worktree's own index knows the files of `start`; else each that is not known would count as changed.
     """
-    await contents.start_index(git, place, index, start)
+    staged = await contents.start_index(git, place, index, start)
     if not seen:
         await contents.refresh(git, place, index)
-    listing = (await contents.list_changes(git, place, index)).without(excluded)
+    listing = (await contents.list_changes(git, place, index, staged)).without(excluded)
     _refuse(root, listing)
     await contents.add(git, place, index, listing.paths)
 

@@ -66,9 +66,8 @@ async def _stat(git: GitRunner, repo: Repository, before: str, tree: str) -> Dif
 
 async def _gathered(git: GitRunner, place: Place, index: Path, base: str, excluded: Iterable[str]) -> TurnTree:
     assert place.work_tree is not None
-    if not index.exists():
-        await contents.start_index(git, place, index, base)
-    listing = (await contents.list_changes(git, place, index)).without(excluded)
+    staged = () if index.exists() else await contents.start_index(git, place, index, base)
+    listing = (await contents.list_changes(git, place, index, staged)).without(excluded)
     large = await asyncio.to_thread(contents.too_large, place.work_tree, listing.paths, LARGEST_FILE)
     left_out = frozenset(large)
     await contents.add(git, place, index, [path for path in listing.paths if path not in left_out])

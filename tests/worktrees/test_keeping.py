@@ -124,6 +124,45 @@ async def test_what_a_checked_out_submodule_holds_is_kept_as_files(
     assert (path / "vendor" / "lib" / "new.c").read_text() == "int y;\n"
 
 
+@pytest.mark.parametrize("how", [("-f",), ("-f", "-N")], ids=["staged", "to be staged"])
+async def test_a_staged_file_that_git_ignores_is_kept_reviewed_and_in_the_turn(
+    bench: Bench, tmp_path: Path, how: tuple[str, ...]
+) -> None:
+    (bench.path / ".gitignore").write_text("*.cfg\n")
+    commit_all(bench.path)
+    (bench.path / "mine.cfg").write_text("precious")
+    (bench.path / "left.cfg").write_text("ignored, and not staged")
+    (bench.path / "away").symlink_to(tmp_path)
+    (tmp_path / "theirs.cfg").write_text("not of the worktree")
+    git(bench.path, "add", *how, "mine.cfg")
+    blob = git(bench.path, "hash-object", "-w", "readme.md")
+    git(bench.path, "update-index", "--add", "--cacheinfo", f"100644,{blob},away/theirs.cfg")
+    if "-N" not in how:
+        git(bench.path, "update-index", "--assume-unchanged", "run.sh")
+    kept = await keep(bench)
+    taken = await turn(bench, 1)
+    made = await bench.snap()
+    for sha in (kept.sha, taken, made.sha):
+        listed = git(bench.repo.path, "ls-tree", "-r", "--name-only", str(sha)).splitlines()
+        assert listed == [".gitignore", "away", "mine.cfg", "readme.md", "run.sh", "src/app.py"]
+        assert git(bench.repo.path, "show", f"{sha}:mine.cfg") == "precious"
+
+
+async def test_what_is_staged_and_in_no_file_is_kept_beside(bench: Bench) -> None:
+    (bench.path / "readme.md").write_text("staged, then taken back\n")
+    (bench.path / "new").write_text("staged, then deleted")
+    git(bench.path, "add", "-A")
+    (bench.path / "readme.md").write_text("# Sample\n")
+    (bench.path / "new").unlink()
+    kept = await keep(bench)
+    assert (kept.parent, kept.files, kept.size) == (bench.base, 0, 0)
+    assert git(bench.repo.path, "show", f"{kept.sha}^2:new") == "staged, then deleted"
+    assert git(bench.repo.path, "show", f"{kept.sha}^2:readme.md") == "staged, then taken back"
+    assert state(await laid_out(bench, kept)) == state(bench.path)
+    git(bench.path, "reset", "-q")
+    assert await bench.worktrees.recovery_snapshot(bench.repo, bench.made.worktree, "r2") is None
+
+
 async def test_a_folder_that_cannot_be_looked_into_stops_whoever_wanted_to_discard_it(
     repo: Repository, tmp_path: Path
 ) -> None:
