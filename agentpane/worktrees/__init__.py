@@ -6,6 +6,7 @@ from agentpane.worktrees.conflicted import ConflictedMerge, merging_ref
 from agentpane.worktrees.git import GitError
 from agentpane.worktrees.merge import Journal
 from agentpane.worktrees.recovery import recovery_ref
+from agentpane.worktrees.remove import Late
 from agentpane.worktrees.scratch import Scratch
 from agentpane.worktrees.service import Worktrees
 from agentpane.worktrees.snapshot import reviewed_ref
@@ -50,6 +51,7 @@ __all__ = [
     "FileChange",
     "GitError",
     "Journal",
+    "Late",
     "ListedWorktree",
     "MergeIntent",
     "MergeOutcome",

@@ -25,6 +25,7 @@ from agentpane.worktrees.child import GRACE, Child
 from agentpane.worktrees.config import Config, ConfigCache, Pins
 from agentpane.worktrees.git_errors import EndlessError as EndlessError
 from agentpane.worktrees.git_errors import GitError as GitError
+from agentpane.worktrees.git_errors import spoken
 from agentpane.worktrees.gitfiles import endless, endless_anywhere
 
 CHUNK = 64 * 1024
@@ -325,7 +326,7 @@ async def _look(place: Place | None, job: asyncio.Future[Any]) -> None:
 
 
 def _refusal(arguments: Sequence[str], output: GitOutput) -> str:
-    said = output.stderr.decode("utf-8", "replace").strip()
+    said = spoken(output.stderr)
     return f"git {arguments[0]} ended with {output.exit_code}" + (f": {said[:500]}" if said else ".")
 
 

@@ -21,7 +21,7 @@ class Cause:
 
 _CAUSES: tuple[tuple[re.Pattern[bytes], Cause], ...] = (
     (
-        re.compile(rb"No space left on device|Disk quota exceeded|File too large"),
+        re.compile(rb"No space left on device|Out of diskspace|Disk quota exceeded|File too large"),
         Cause(ErrorCode.STORE_FULL, "The disk is full.", "Make room on the disk, then try again."),
     ),
     (
@@ -58,7 +58,7 @@ _CAUSES: tuple[tuple[re.Pattern[bytes], Cause], ...] = (
         ),
     ),
     (
-        re.compile(rb"unable to write "),
+        re.compile(rb"unable to write |couldn't write |write error"),
         Cause(ErrorCode.STORE_FULL, "The disk is full, or fails.", "Make room on the disk, then try again."),
     ),
     (
@@ -79,6 +79,12 @@ def cause_of(stderr: bytes) -> Cause | None:
     return next((cause for pattern, cause in _CAUSES if pattern.search(stderr)), None)
 
 
+def spoken(stderr: bytes) -> str:
+    """What git says of a failure, without its advice to somebody at a terminal."""
+    lines = stderr.decode("utf-8", "replace").splitlines()
+    return "\n".join(line for line in lines if not line.startswith("hint:")).strip()
+
+
 class GitError(AgentPaneError):
     """Git ran and refused, took too long, or could not be started."""
 
@@ -91,7 +97,7 @@ class GitError(AgentPaneError):
         code: ErrorCode = ErrorCode.INTERNAL,
         hint: str = "Check the repository with `git fsck`, then try again.",
     ) -> None:
-        self.stderr = stderr.decode("utf-8", "replace").strip()
+        self.stderr = spoken(stderr)
         self.cause = cause_of(stderr)
         if self.cause is not None and code is ErrorCode.INTERNAL:
             code, message, hint = self.cause.code, f"{self.cause.what} {message}", self.cause.hint

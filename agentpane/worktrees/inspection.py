@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
@@ -22,7 +23,7 @@ from agentpane.worktrees import identity, ref_files
 from agentpane.worktrees.git import GitRunner
 from agentpane.worktrees.gitfiles import open_regular
 from agentpane.worktrees.places import head_branch, objects_of, registered
-from agentpane.worktrees.remove import left_in_trash
+from agentpane.worktrees.remove import is_done_with, left_in_trash
 from agentpane.worktrees.values import Repository, Worktree
 
 OURS = "refs/agentpane/"
@@ -36,6 +37,15 @@ class LeftRecord:
 
     worktree: Worktree
     marked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """parent: the first; the empty string for a commit that has none."""
+
+    tree: str
+    parent: str
+    at: datetime
 
 
 class Inspection:
@@ -68,6 +78,16 @@ class Inspection:
         """The first parent of a commit; the empty string when it has none."""
         found = await self._git.run(objects_of(repo), "rev-parse", "--verify", "--quiet", f"{sha}^", ok=(0, 1, 128))
         return found.line if found.exit_code == 0 else ""
+
+    async def header(self, repo: Repository, sha: str) -> Header | None:
+        """What is written at the head of a commit; None when there is no such commit."""
+        if not await self.has_commit(repo, sha):
+            return None
+        content = await self._git.run(objects_of(repo), "cat-file", "commit", sha)
+        lines = content.stdout.partition(b"\n\n")[0].decode("utf-8", "replace").split("\n")
+        fields = {key: rest for key, _, rest in (line.partition(" ") for line in reversed(lines))}
+        seconds = int(fields["committer"].rsplit(" ", 2)[1])
+        return Header(fields["tree"], fields.get("parent", ""), datetime.fromtimestamp(seconds, UTC))
 
     async def put_ref(self, repo: Repository, ref: str, sha: str) -> bool:
         """Make a ref of ours that is gone name its commit again; whether it does."""
@@ -148,11 +168,12 @@ def _locks(repo: Repository, git_dirs: tuple[Path, ...]) -> Iterator[Path]:
 
 
 def _trash(repo: Repository, root: Path) -> Iterator[Path]:
-    yield from left_in_trash(repo)
+    yield from (folder for folder in left_in_trash(repo) if is_done_with(repo, folder))
     with suppress(OSError):
         for folder in sorted(root.iterdir()):
             if _BESIDE.fullmatch(folder.name) and not folder.is_symlink():
                 # It was renamed from a place in the same folder, which a relative pointer is read from.
                 back = identity.points_to(folder)
-                if back is not None and back.parent == repo.common_dir / "worktrees":
+                ours = back is not None and back.parent == repo.common_dir / "worktrees"
+                if ours and is_done_with(repo, folder):
                     yield folder

@@ -1,25 +1,31 @@
 """Settling a merge that was cut short, from the intent that was written down before it began.
 
 A checkout in which git was killed holds, for each file of the merge, the old content, the new one, or the
-beginning of the new one; that is finished. Anything else is the person's, and they are asked.
+beginning of the new one; that is finished, or taken back where the merge is not wanted any more. Anything else is the
+person's, and they are asked. So they are where nothing shows that git has begun, and a file is shorter or gone.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import stat
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 import psutil
 
-from agentpane.domain.diff import FileChange, encode_path, parse_raw
+from agentpane.domain.diff import FileChange, decode_path, encode_path, split_z
+from agentpane.domain.filemodes import SUBMODULE
 from agentpane.worktrees.checkout import lock_of, place_of
+from agentpane.worktrees.exact import take_away
 from agentpane.worktrees.git import LONG_TIMEOUT, GitRunner, Place
 from agentpane.worktrees.gitfiles import read_line
-from agentpane.worktrees.places import head_branch, objects_of
+from agentpane.worktrees.obstacles import changes_between
+from agentpane.worktrees.places import head_branch
 from agentpane.worktrees.repository import branch_tip, is_ancestor
 from agentpane.worktrees.values import MergeIntent, MergeRecovery, RecoveryOutcome, Repository
 
@@ -31,24 +37,56 @@ class _State(Enum):
     """What a file of the checkout holds."""
 
     OLD = 1
-    NEW = 2  # or the beginning of it
-    OTHER = 3
+    NEW = 2
+    PART = 3  # the beginning of the new one, or nothing: git takes a file away before it writes it anew
+    OTHER = 4
 
 
-async def recover_merge(git: GitRunner, repo: Repository, intent: MergeIntent) -> MergeRecovery:
-    """Finish or take back the merge of an intent whose outcome nobody wrote down."""
+async def recover_merge(
+    git: GitRunner, repo: Repository, intent: MergeIntent, *, wanted: bool = True, looked: bool = False
+) -> MergeRecovery:
+    """Finish or take back the merge of an intent whose outcome nobody wrote down.
+
+    wanted: finish it; else the checkout goes back to what it was. One that git has done stays done in either case.
+    looked: the person has seen the checkout; where nothing shows that git has begun, it has not.
+    """
     tip = await branch_tip(git, repo, intent.target)
     if tip is not None and await _is_done(git, repo, intent, tip):
         return MergeRecovery(RecoveryOutcome.COMPLETED, "The merge had been completed.", intent.new)
     if tip is None or (tip != intent.old and not await is_ancestor(git, repo, intent.old, tip)):
         message = f"{intent.target} is neither what it was before the merge nor after it; it was left as it is."
-        return MergeRecovery(RecoveryOutcome.NEEDS_PERSON, message)
+        outcome = RecoveryOutcome.ROLLED_BACK if looked else RecoveryOutcome.NEEDS_PERSON
+        return MergeRecovery(outcome, message)
+    if tip != intent.old and not intent.back and await is_ancestor(git, repo, intent.reviewed, tip):
+        return MergeRecovery(RecoveryOutcome.ROLLED_BACK, "The reviewed commit was merged by another merge.")
     lock = repo.common_dir / "refs" / "heads" / f"{intent.target}.lock"
     if lock.exists() and not await asyncio.to_thread(_take_ref_lock, lock, intent):
         return _locked(lock)
     if intent.checkout is None or intent.checkout_git_dir is None:
         return _nothing_done()
-    return await _recover_checkout(git, repo, intent, tip, intent.checkout, intent.checkout_git_dir)
+    # There was no lock before the intent, so one that nobody holds was left by the merge.
+    lock = lock_of(intent.checkout_git_dir)
+    if not await _let_go(lock):
+        return _locked(lock)
+    place = place_of(repo, intent.checkout, intent.checkout_git_dir)
+    begun = await _look(git, repo, place, intent)
+    if not begun.surely and (looked or not begun.part):
+        return _nothing_done()
+    elsewhere = tip != intent.old or head_branch(place.git_dir) != intent.target
+    if not begun.surely or begun.foreign or elsewhere:
+        message = (
+            f"The merge was cut short in {place.work_tree}, and files were changed there since; "
+            "they were left as they are."
+        )
+        return MergeRecovery(RecoveryOutcome.NEEDS_PERSON, message, paths=begun.foreign or begun.part)
+    lock.unlink(missing_ok=True)
+    if not wanted:
+        await _lay(git, place, intent.new, intent.old, await _changes(git, repo, intent.new, intent.old))
+        return MergeRecovery(RecoveryOutcome.ROLLED_BACK, "The merge had been cut short and was taken back.")
+    await _lay(git, place, intent.old, intent.new, await _changes(git, repo, intent.old, intent.new))
+    message = "agentpane: finish merge"
+    await git.run(place, "update-ref", "-m", message, f"refs/heads/{intent.target}", intent.new, intent.old)
+    return MergeRecovery(RecoveryOutcome.COMPLETED, "The merge had been cut short and was finished.", intent.new)
 
 
 async def _is_done(git: GitRunner, repo: Repository, intent: MergeIntent, tip: str) -> bool:
@@ -96,52 +134,69 @@ def _is_held(file: Path) -> bool:
     return False
 
 
-async def _recover_checkout(
-    git: GitRunner, repo: Repository, intent: MergeIntent, tip: str, path: Path, git_dir: Path
-) -> MergeRecovery:
-    lock = lock_of(git_dir)
-    # There was no lock before the intent, so one that nobody holds was left by the merge.
-    if not await _let_go(lock):
-        return _locked(lock)
-    place = place_of(repo, path, git_dir)
-    listed = await git.run(
-        objects_of(repo), "diff-tree", "-r", "--raw", "-z", "--no-abbrev", "--no-renames", intent.old, intent.new
-    )
-    changes = [change for change in parse_raw(listed.stdout) if "160000" not in (change.old_mode, change.new_mode)]
-    with git.scratch() as folder:
-        states = await _states(git, place, intent, changes, folder)
-        foreign = tuple(change.path for change in changes if states[change.path] is _State.OTHER)
-        begun = lock.exists() or any(state is not _State.OLD for state in states.values())
-        if not begun:
-            return _nothing_done()
-        if foreign or tip != intent.old or head_branch(git_dir) != intent.target:
-            message = (
-                f"The merge was cut short in {path}, and files were changed there since; they were left as they are."
-            )
-            return MergeRecovery(RecoveryOutcome.NEEDS_PERSON, message, paths=foreign)
-        lock.unlink(missing_ok=True)
-        await _finish(git, place, intent, changes)
-    return MergeRecovery(RecoveryOutcome.COMPLETED, "The merge had been cut short and was finished.", intent.new)
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """surely: git has begun. foreign: files that hold neither side. part: files that may hold a part of the new one."""
+
+    surely: bool
+    foreign: tuple[str, ...]
+    part: tuple[str, ...]
 
 
-async def _finish(git: GitRunner, place: Place, intent: MergeIntent, changes: list[FileChange]) -> None:
+async def _look(git: GitRunner, repo: Repository, place: Place, intent: MergeIntent) -> _Begun:
+    """How far the merge came in its checkout."""
+    changes = await _changes(git, repo, intent.old, intent.new)
+    found_head = await git.run(place, "rev-parse", "--verify", "--quiet", "HEAD", ok=(0, 1))
+    head = found_head.line if found_head.exit_code == 0 else intent.old
+    if head != intent.old:  # what has been committed there since is not half done
+        unlike = {change.path for change in await changes_between(git, repo, head, intent.new)}
+        changes = [change for change in changes if change.path in unlike]
+    states = await _states(git, place, intent, changes)
+    found = {
+        kind: tuple(change.path for change in changes if states[change.path] is kind)
+        for kind in (_State.NEW, _State.OTHER, _State.PART)
+    }
+    surely = lock_of(place.git_dir).exists() or bool(found[_State.NEW])
+    surely = surely or (head == intent.old and await _index_moved(git, place, intent, changes))
+    return _Begun(surely, found[_State.OTHER], found[_State.PART])
+
+
+async def _index_moved(git: GitRunner, place: Place, intent: MergeIntent, changes: list[FileChange]) -> bool:
+    """Whether the index holds all of the new commit's side; git writes it whole, or not at all."""
+    names = ("--name-only", "-z", "--no-ext-diff", "--no-renames", "--ignore-submodules=all")
+    unlike = await git.run(place, "diff-index", "--cached", *names, intent.new, "--")
+    return not {decode_path(name) for name in split_z(unlike.stdout)} & {change.path for change in changes}
+
+
+async def _changes(git: GitRunner, repo: Repository, before: str, after: str) -> list[FileChange]:
+    found = await changes_between(git, repo, before, after)
+    return [change for change in found if SUBMODULE not in (change.old_mode, change.new_mode)]
+
+
+async def _lay(git: GitRunner, place: Place, before: str, after: str, changes: list[FileChange]) -> None:
     assert place.work_tree is not None
-    await git.run(place, "read-tree", "-i", "-m", intent.old, intent.new)
-    for change in changes:
-        if change.status == "D":
-            await asyncio.to_thread(_remove, place.work_tree, change.path)
+    await git.run(place, "read-tree", "-i", "-m", before, after)
+    away = [change.path for change in changes if change.status == "D"]
+    await asyncio.to_thread(_take_away, place.work_tree, away)
     written = b"".join(encode_path(change.path) + b"\0" for change in changes if change.status != "D")
     if written:
         await git.run(place, "checkout-index", "-f", "-u", "-z", "--stdin", stdin=written, timeout=LONG_TIMEOUT)
-    await git.run(
-        place, "update-ref", "-m", "agentpane: finish merge", f"refs/heads/{intent.target}", intent.new, intent.old
-    )
 
 
-async def _states(
-    git: GitRunner, place: Place, intent: MergeIntent, changes: list[FileChange], folder: Path
-) -> dict[str, _State]:
+async def _states(git: GitRunner, place: Place, intent: MergeIntent, changes: list[FileChange]) -> dict[str, _State]:
     """What each file of the merge holds, compared with what git itself would write for the old and the new commit."""
+    assert place.work_tree is not None
+    with git.scratch() as folder:
+        try:
+            await _lay_both_sides(git, place, intent, changes, folder)
+            return await asyncio.to_thread(_compare_all, place.work_tree, folder, changes)
+        finally:  # as many files as the merge has, twice
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+async def _lay_both_sides(
+    git: GitRunner, place: Place, intent: MergeIntent, changes: list[FileChange], folder: Path
+) -> None:
     sides = (("old", intent.old, "A"), ("new", intent.new, "D"))
     for name, commit, absent in sides:
         index = folder / f"{name}.index"
@@ -149,8 +204,6 @@ async def _states(
         await git.run(place, "read-tree", commit, index=index)
         prefix = f"--prefix={folder / name}/"
         await git.run(place, "checkout-index", prefix, "-z", "--stdin", stdin=paths, index=index, timeout=LONG_TIMEOUT)
-    assert place.work_tree is not None
-    return await asyncio.to_thread(_compare_all, place.work_tree, folder, changes)
 
 
 def _compare_all(root: Path, folder: Path, changes: list[FileChange]) -> dict[str, _State]:
@@ -166,11 +219,15 @@ def _compare(root: Path, path: str, old: Path, new: Path) -> _State:
     actual, before, after = (_kind(file) for file in (root / path, old, new))
     if actual == before and _same_beginning(root / path, old, whole=True):
         return _State.OLD
-    if actual is None:  # git takes a file away before it writes it anew
-        return _State.NEW
+    if actual is None:
+        return _State.PART
     if after is None or stat.S_IFMT(actual) != stat.S_IFMT(after):
         return _State.OTHER
-    return _State.NEW if _same_beginning(root / path, new, whole=False) else _State.OTHER
+    if not _same_beginning(root / path, new, whole=False):
+        return _State.OTHER
+    # An empty file may be one that git was about to fill; what it has made whole is not empty.
+    size = os.lstat(root / path).st_size
+    return _State.NEW if size and size == os.lstat(new).st_size else _State.PART
 
 
 def _kind(file: Path) -> int | None:
@@ -197,8 +254,7 @@ def _same_beginning(actual: Path, expected: Path, whole: bool) -> bool:
         return not whole or not other.read(1)
 
 
-def _remove(root: Path, path: str) -> None:
-    with suppress(OSError):
-        (root / path).unlink()
-        for parent in Path(path).parents[:-1]:
-            (root / parent).rmdir()
+def _take_away(root: Path, paths: list[str]) -> None:
+    for path in paths:
+        with suppress(OSError):
+            take_away(root, (path,))

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from agentpane.domain.branches import free_branch
+from agentpane.domain.diff import decode_path, split_z
 from agentpane.worktrees import create, ref_files
 from agentpane.worktrees.copying import copy_listed
 from agentpane.worktrees.git import GitRunner
@@ -50,6 +51,12 @@ class Ready:
         """Whether the worktree holds exactly the files of its HEAD, and none that git ignores either."""
         shape = ("status", "--porcelain", "-z", "--untracked-files=all", "--ignored", "--no-renames")
         return not (await self._git.run(inside(repo, worktree), *shape, config=create.WHOLE)).stdout
+
+    async def ignored(self, repo: Repository, worktree: Worktree) -> tuple[str, ...]:
+        """The files in a worktree that git ignores; of a folder that is ignored as a whole its name alone."""
+        shape = ("ls-files", "--others", "--ignored", "--exclude-standard", "--directory", "-z")
+        listed = await self._git.run(inside(repo, worktree), *shape, config=create.WHOLE)
+        return tuple(decode_path(name) for name in split_z(listed.stdout))
 
     async def free_branch(self, repo: Repository, wanted: str) -> str | None:
         """The name that a branch like `wanted` gets; None where refs are not kept as files that we may write."""

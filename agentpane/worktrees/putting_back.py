@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.worktrees.identity import points_to, why_no_record_of_ours, why_not_its_folder
-from agentpane.worktrees.remove import left_in_trash
+from agentpane.worktrees.remove import left_in_trash, put_home
 from agentpane.worktrees.values import Repository, Worktree
 
 
@@ -24,22 +23,9 @@ def put_back(repo: Repository, worktree: Worktree) -> bool:
     if not os.path.lexists(worktree.path):
         for folder in _trash_of(repo, worktree):
             if points_to(folder, worktree.path) == worktree.git_dir:
-                _rename(folder, worktree.path)
+                put_home(folder, worktree.path)
                 break
     return worktree.path.is_dir() and why_not_its_folder(worktree.path, worktree) is None
-
-
-def _rename(folder: Path, home: Path) -> None:
-    try:
-        home.parent.mkdir(parents=True, exist_ok=True)
-        os.rename(folder, home)
-    except OSError as error:
-        raise AgentPaneError(
-            ErrorCode.WORKTREE_REMOVAL_FAILED,
-            f"The removal of {home} was cut off, and what is left of it could not be put back: {error.strerror}.",
-            f"Nothing was deleted; it lies in {folder}. `agentpane doctor --fix` tries again.",
-            {"path": str(home)},
-        ) from error
 
 
 def _trash_of(repo: Repository, worktree: Worktree) -> Iterator[Path]:

@@ -10,57 +10,101 @@ import errno
 import os
 import re
 import secrets
+import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from agentpane.domain.diff import decode_path, split_z
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.worktrees import ref_files
 from agentpane.worktrees.git import GitError, GitRunner
-from agentpane.worktrees.identity import why_not_its_folder, why_not_ours
-from agentpane.worktrees.places import checkouts, objects_of
+from agentpane.worktrees.identity import points_to, why_not_its_folder, why_not_ours
+from agentpane.worktrees.places import checkouts, objects_of, recorded_path
 from agentpane.worktrees.repository import branch_tip
 from agentpane.worktrees.values import ListedWorktree, Repository, Worktree
 
 _NAME = re.compile(r"[0-9a-f]{16}")
+_SECOND = 1_000_000_000
+_TICK = 20_000_000  # the times of files come from a clock that may be so many nanoseconds late
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """What to do about what is saved into a worktree after it was kept and before it is out of everybody's way.
+
+    keep: called with the worktree, which lies in the trash by then. since: when the keeping began, in nanoseconds.
+    """
+
+    keep: Callable[[Worktree], Awaitable[None]]
+    since: int = field(default_factory=lambda: time.time_ns() - _TICK)
 
 
 async def remove_worktree(
-    git: GitRunner,
     lock: asyncio.Lock,
     repo: Repository,
     worktree: Worktree,
-    delete_branch_at: str | None = None,
+    late: Late | None = None,
 ) -> tuple[Path, ...]:
     """Take the worktree away by two renames, however many files it holds; returns the folders left to delete.
 
-    delete_branch_at: also delete its branch, if it still names this commit and is checked out nowhere else.
-    Raises WORKTREE_REMOVAL_FAILED; what was not done then is as it was.
+    Raises WORKTREE_REMOVAL_FAILED, and what `late` raises; what was not done then is as it was.
     """
     async with lock:
         why = await asyncio.to_thread(why_not_ours, repo, worktree)
         if why is not None:
             raise _failed(worktree.path, why)
-        trash = await asyncio.to_thread(_set_aside, repo, worktree)
-        if delete_branch_at is not None:
-            await delete_branch(git, repo, worktree.branch, delete_branch_at)
-    return trash
+        folder = await asyncio.to_thread(_to_trash, repo, worktree)
+        try:
+            if folder is not None and late is not None and await asyncio.to_thread(_saved_since, folder, late.since):
+                await late.keep(replace(worktree, path=folder))
+            record = await asyncio.to_thread(_record_to_trash, repo, worktree)
+        except BaseException:
+            if folder is not None:
+                put_home(folder, worktree.path)
+            raise
+    return (record,) if folder is None else (folder, record)
 
 
-def _set_aside(repo: Repository, worktree: Worktree) -> tuple[Path, ...]:
-    """Put the folder and git's record of it into the trash, both or neither."""
-    folder = _to_trash(repo, worktree)
+def _record_to_trash(repo: Repository, worktree: Worktree) -> Path:
     record = trash_folder(repo) / secrets.token_hex(8)
     try:
         _make_trash(repo)
         os.rename(worktree.git_dir, record)
     except OSError as error:
-        if folder is not None:
-            os.rename(folder, worktree.path)
         raise _failed(worktree.path, error.strerror or str(error)) from error
     with suppress(OSError):
         worktree.git_dir.parent.rmdir()  # as git does with the last one
-    return (record,) if folder is None else (folder, record)
+    return record
+
+
+def _saved_since(folder: Path, since: int) -> bool:
+    """Whether anything below the folder was written, or was put there, at or after a time."""
+    folders = [os.fspath(folder)]
+    while folders:
+        with suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                changed = entry.stat(follow_symlinks=False).st_ctime_ns
+                if changed >= (since if changed % _SECOND else since // _SECOND * _SECOND):
+                    return True
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+    return False
+
+
+def put_home(folder: Path, home: Path) -> None:
+    """Put what was renamed into the trash back. Raises WORKTREE_REMOVAL_FAILED; it stays in the trash then."""
+    try:
+        home.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(folder, home)
+    except OSError as error:
+        raise AgentPaneError(
+            ErrorCode.WORKTREE_REMOVAL_FAILED,
+            f"The removal of {home} was cut off, and what is left of it could not be put back: {error.strerror}.",
+            f"Nothing was deleted; it lies in {folder}. `agentpane doctor --fix` tries again.",
+            {"path": str(home)},
+        ) from error
 
 
 def _to_trash(repo: Repository, worktree: Worktree) -> Path | None:
@@ -71,7 +115,7 @@ def _to_trash(repo: Repository, worktree: Worktree) -> Path | None:
     trash = _renamed(repo, worktree.path)
     why = None if trash is None else why_not_its_folder(trash, worktree)
     if trash is not None and why is not None:
-        os.rename(trash, worktree.path)
+        put_home(trash, worktree.path)
         raise _failed(worktree.path, why)
     return trash
 
@@ -118,6 +162,14 @@ def left_in_trash(repo: Repository) -> tuple[Path, ...]:
     except OSError:
         return ()
     return tuple(trash_folder(repo) / name for name in ours if _NAME.fullmatch(name))
+
+
+def is_done_with(repo: Repository, folder: Path) -> bool:
+    """Whether a folder in the trash may be deleted; not one whose removal was cut off, and may be taken back."""
+    back = points_to(folder)
+    record = None if back is None else repo.common_dir / "worktrees" / back.name
+    home = None if record is None else recorded_path(repo, record)
+    return home is None or points_to(home) == record
 
 
 async def delete_branch(git: GitRunner, repo: Repository, branch: str, expected: str) -> None:

@@ -1,24 +1,28 @@
 """Setting a worktree back to a commit's files, and laying a recovery snapshot out; its branch stays where it is.
 
 What is not committed afterwards is what differs from the branch. Ignored files are not touched, unless one lies where
-a file has to go: whoever keeps things first is told of those.
+a file has to go: whoever keeps things first is told of those. What is written while things are kept is kept once more.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from agentpane.domain.diff import encode_path
+from agentpane.domain.diff import decode_path, encode_path, split_z
+from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.worktrees import contents, exact
-from agentpane.worktrees.git import LONG_TIMEOUT, GitRunner
+from agentpane.worktrees.git import LONG_TIMEOUT, GitRunner, Place
 from agentpane.worktrees.places import inside
 from agentpane.worktrees.recovery import changes_of
 from agentpane.worktrees.values import Repository, Worktree
 
 Keep = Callable[[tuple[str, ...]], Awaitable[None]]
+# Inode, mode, size and times: what changes with every write.
+Seen = tuple[int, int, int, int, int]
+_TIMES = 3
 
 
 async def set_back(
@@ -27,8 +31,9 @@ async def set_back(
     """Make the worktree hold the files of `commit`, tracked and untracked; returns how many had to change.
 
     stays: files and folders that are left as they are, besides what git ignores and repositories inside.
-    keep: called before anything changes, with the ignored files that will be lost; what it raises stops everything.
-    Cut short it can be done once more. Raises WORKTREE_NOT_FOUND.
+    keep: called before anything changes, with what will be lost and is not in HEAD, ignored or not; once more
+        when something was written meanwhile; what it raises stops everything.
+    Cut short it can be done once more. Raises WORKTREE_NOT_FOUND, and RESOURCE_LOCKED where something keeps writing.
     """
     place = inside(repo, worktree)
     with git.scratch() as folder:
@@ -39,14 +44,15 @@ async def set_back(
         known = await _known(git, repo, worktree, index)
         wanted = [path for path in (*listing.paths, *listing.special) if path in known]
         surplus = [path for path in listing.paths if path not in known]
-        await keep(await asyncio.to_thread(_in_the_way, worktree.path, wanted))
+        kept = await _keep(git, place, worktree.path, wanted, surplus, keep)
         names = b"".join(encode_path(path) + b"\0" for path in wanted)
         if names:
             out = ("checkout-index", "--force", "--quiet", "-z", "--stdin")
             await git.run(place, *out, stdin=names, index=index, timeout=LONG_TIMEOUT)
         if surplus:  # what either the rules as they were or those of the commit ignore is not touched
             still = frozenset((await contents.list_changes(git, place, index)).paths)
-            await asyncio.to_thread(exact.take_away, worktree.path, [path for path in surplus if path in still])
+            going = [path for path in surplus if path in still]
+            await asyncio.to_thread(_take_away, worktree.path, going, kept)
     return len(listing.paths)
 
 
@@ -60,6 +66,56 @@ async def lay_out_recovery(git: GitRunner, repo: Repository, worktree: Worktree,
 async def _known(git: GitRunner, repo: Repository, worktree: Worktree, index: Path) -> frozenset[str]:
     listed = await git.run(inside(repo, worktree), "ls-files", "-z", index=index)
     return frozenset(os.fsdecode(name) for name in listed.stdout.split(b"\0") if name)
+
+
+async def _keep(
+    git: GitRunner, place: Place, root: Path, wanted: Sequence[str], surplus: Sequence[str], keep: Keep
+) -> Mapping[str, Seen | None]:
+    """Have everything kept that will be lost, until it lies as it was kept. Returns how it lies."""
+    committed: frozenset[str] = frozenset()
+    if await asyncio.to_thread(lambda: any(_seen(root, path) for path in wanted)):
+        listed = await git.run(place, "ls-tree", "-r", "-z", "--full-tree", "--name-only", "HEAD")
+        committed = frozenset(decode_path(name) for name in split_z(listed.stdout))
+    for _ in range(_TIMES):
+        lost, before = await asyncio.to_thread(_going, root, wanted, surplus, committed)
+        await keep(lost)
+        if (await asyncio.to_thread(_going, root, wanted, surplus, committed)) == (lost, before):
+            return before
+    raise AgentPaneError(
+        ErrorCode.RESOURCE_LOCKED,
+        "Files of the worktree were written again and again while they were being kept. Nothing was set back.",
+        "End what writes there, such as an editor or a server, and try again.",
+        {"path": str(root)},
+    )
+
+
+def _going(
+    root: Path, wanted: Sequence[str], surplus: Sequence[str], committed: Collection[str]
+) -> tuple[tuple[str, ...], Mapping[str, Seen | None]]:
+    """What will be replaced and is not in HEAD, and how everything lies there that will be lost."""
+    blocking = _in_the_way(root, wanted)
+    unlisted = [path for path in wanted if path not in committed and _seen(root, path) is not None]
+    found = {path: _seen(root, path) for path in (*wanted, *surplus, *blocking)}
+    for path in blocking:
+        for folder, _, names in os.walk(root / path):
+            inner = [os.path.relpath(os.path.join(folder, name), root) for name in names]
+            found.update((name, _seen(root, name)) for name in inner)
+    return tuple(sorted({*blocking, *unlisted})), found
+
+
+def _seen(root: Path, path: str) -> Seen | None:
+    try:
+        about = os.lstat(root / path)
+    except OSError:
+        return None
+    return about.st_ino, about.st_mode, about.st_size, about.st_mtime_ns, about.st_ctime_ns
+
+
+def _take_away(root: Path, paths: Iterable[str], kept: Mapping[str, Seen | None]) -> None:
+    """Delete those of these files that lie as they were kept."""
+    for path in paths:
+        if _seen(root, path) == kept[path]:
+            exact.take_away(root, [path])
 
 
 def _in_the_way(root: Path, wanted: Iterable[str]) -> tuple[str, ...]:

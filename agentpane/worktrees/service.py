@@ -234,10 +234,12 @@ class Worktrees:
         async with self._lock(repo):
             return await undoing.undo(self._git, repo, plan, journal)
 
-    async def recover_merge(self, repo: Repository, intent: MergeIntent) -> MergeRecovery:
+    async def recover_merge(
+        self, repo: Repository, intent: MergeIntent, *, wanted: bool = True, looked: bool = False
+    ) -> MergeRecovery:
         """Settle a merge that was cut short; see `merge_recovery.recover_merge`."""
         async with self._lock(repo):
-            return await merge_recovery.recover_merge(self._git, repo, intent)
+            return await merge_recovery.recover_merge(self._git, repo, intent, wanted=wanted, looked=looked)
 
     async def recovery_snapshot(
         self, repo: Repository, worktree: Worktree | Path, recovery_id: str, listed_ignored: tuple[str, ...] = ()
@@ -277,10 +279,31 @@ class Worktrees:
         """The worktree recorded at exactly this path. Raises WORKTREE_NOT_FOUND."""
         return await asyncio.to_thread(recovery.find_worktree, repo, path)
 
-    async def remove_worktree(self, repo: Repository, worktree: Worktree, delete_branch_at: str | None = None) -> None:
-        """Take a worktree away; its files are deleted in the background. See `remove.remove_worktree`."""
-        for left in await remove.remove_worktree(self._git, self._lock(repo), repo, worktree, delete_branch_at):
+    async def remove_worktree(
+        self,
+        repo: Repository,
+        worktree: Worktree,
+        delete_branch_at: str | None = None,
+        late: remove.Late | None = None,
+    ) -> None:
+        """Take a worktree away; its files are deleted in the background. See `remove.remove_worktree`.
+
+        delete_branch_at: also delete its branch, as `delete_branch` does. Whoever cancels waits until both is done.
+        """
+        work = asyncio.ensure_future(self._remove(repo, worktree, delete_branch_at, late))
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
+            await asyncio.gather(work, return_exceptions=True)
+            raise
+
+    async def _remove(
+        self, repo: Repository, worktree: Worktree, delete_branch_at: str | None, late: remove.Late | None
+    ) -> None:
+        for left in await remove.remove_worktree(self._lock(repo), repo, worktree, late):
             self._delete_later(left)
+        if delete_branch_at is not None:
+            await self.delete_branch(repo, worktree.branch, delete_branch_at)
 
     async def put_back(self, repo: Repository, worktree: Worktree) -> bool:
         """Take a removal back that was cut off; see `putting_back.put_back`."""
@@ -290,7 +313,8 @@ class Worktrees:
     async def empty_trash(self, repo: Repository) -> None:
         """Delete what an engine that was killed had still to delete."""
         for left in await asyncio.to_thread(remove.left_in_trash, repo):
-            self._delete_later(left)
+            if await asyncio.to_thread(remove.is_done_with, repo, left):
+                self._delete_later(left)
 
     @property
     def inspection(self) -> Inspection:

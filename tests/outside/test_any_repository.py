@@ -71,7 +71,11 @@ KINDS: dict[str, Callable[[Path], Path]] = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+# What these have of their own is told without an engine in tests/worktrees/odd.
+LONG = {"spaces and unicode", "submodule", "crlf", "odd names"}
+
+
+@pytest.mark.parametrize("kind", [pytest.param(each, marks=pytest.mark.long if each in LONG else ()) for each in KINDS])
 def test_a_card_is_merged_and_nothing_else_is_changed(kind: str, pane: Commands, tmp_path: Path) -> None:
     folder = KINDS[kind](tmp_path)
     bare = kind == "bare"

@@ -236,10 +236,27 @@ async def test_clones_that_hold_less_than_everything(worktrees: Worktrees, tmp_p
     git(tmp_path, "clone", "-q", "--depth=1", f"file://{source}", "shallow")
     git(tmp_path, "clone", "-q", "--filter=blob:none", f"file://{source}", "partial")
     git(tmp_path, "clone", "-q", "--filter=blob:none", "--no-checkout", f"file://{source}", "empty")
+    # A commit that was fetched, and whose files were not.
+    fill(source, {"a.txt": b"later\n"})
+    later = commit_all(source)
+    git(tmp_path / "partial", "fetch", "-q", "origin")
     source.rename(tmp_path / "away")
+    card = await card_of(worktrees, await worktrees.open_repository(tmp_path / "partial"), name="conflicting")
+    fill(card.made.path, {"a.txt": b"mine\n"})
+    snapshot = await card.snapshot()
+    git(tmp_path / "partial", "checkout", "-q", "-b", "elsewhere")
+    git(tmp_path / "partial", "update-ref", "refs/heads/main", later)
+    with pytest.raises(AgentPaneError) as lacking:
+        await card.merge(snapshot)
+    assert lacking.value.code is ErrorCode.PROJECT_NOT_A_GIT_REPO and "partial clone" in lacking.value.message
+    git(tmp_path / "partial", "update-ref", "refs/heads/main", card.base)
+    git(tmp_path / "partial", "checkout", "-q", "main")
     for name in ("shallow", "partial"):
         repo = await worktrees.open_repository(tmp_path / name)
-        await told(await card_of(worktrees, repo), lambda path: fill(path, {"a.txt": b"new\n"}), tmp_path / name)
+        git(repo.path, "checkout", "-q", "main" if name == "partial" else "--detach")
+        await told(
+            await card_of(worktrees, repo, "main"), lambda path: fill(path, {"a.txt": b"new\n"}), tmp_path / name
+        )
     with pytest.raises(AgentPaneError) as refused:
         await card_of(worktrees, await worktrees.open_repository(tmp_path / "empty"))
     assert refused.value.code is ErrorCode.WORKTREE_CREATION_FAILED

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import shutil
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from tests.worktrees.odd.test_kinds import fill, made
 FILES = {"a.txt": b"1\n", "shut/b.txt": b"1\n", "z/c.txt": b"1\n", "mine.txt": b"1\n"}
 WORK = {"a.txt": b"2\n", "shut/b.txt": b"2\n", "shut/new": b"2\n", "z/c.txt": b"2\n", "z/new": b"2\n"}
 ROOM = 8  # blocks
+ROOT = Path(__file__).parents[3]
 
 
 def changed(card: Card, large: bool = False) -> None:
@@ -86,6 +90,33 @@ async def test_a_checkout_of_which_a_part_may_not_be_written_is_as_it_was_after_
     assert isinstance(await bound.undo(card.repo, plan, Journal()), Undone)
 
 
+async def test_a_disk_that_may_only_be_read_is_said_at_each_step(tmp_path: Path) -> None:
+    folder, wrapper = tmp_path / "repo", tmp_path / "git-on-read-only"
+    bound = f"bwrap --dev-bind / / --ro-bind {folder} {folder} --"
+    wrapper.write_text(f'#!/bin/sh\n[ -e {tmp_path}/switch ] && exec {bound} git "$@"\nexec git "$@"\n')
+    wrapper.chmod(0o755)
+    worktrees = Worktrees(str(wrapper))
+    card = await ready(worktrees, folder)
+    changed(card)
+    snapshot = await card.snapshot()
+    before = kept(card)
+    (tmp_path / "switch").touch()
+    with pytest.raises(AgentPaneError) as caught:
+        await card.merge(snapshot)
+    assert caught.value.code is ErrorCode.RESOURCE_LOCKED and "Read-only file system" in caught.value.message
+    assert "hint:" not in caught.value.message
+    with pytest.raises(AgentPaneError, match="may not be written"):
+        await card_of(worktrees, card.repo, name="two")
+    (card.made.path / "left").write_bytes(b"over\n")
+    with pytest.raises(AgentPaneError) as caught:
+        await card.snapshot()
+    assert caught.value.code is ErrorCode.RESOURCE_LOCKED and "may not be written" in caught.value.message
+    (tmp_path / "switch").unlink()
+    assert kept(card) == before and not (folder / ".worktrees" / "two").exists()
+    assert isinstance(await card.merge(snapshot), Merged)
+    await worktrees.close()
+
+
 async def test_a_repository_that_may_not_be_written_is_said_at_each_step(bound: Worktrees, tmp_path: Path) -> None:
     card = await ready(bound, tmp_path / "repo")
     changed(card)
@@ -117,6 +148,7 @@ async def test_a_repository_that_may_not_be_written_is_said_at_each_step(bound: 
     await cancelled(card, snapshot.sha)
 
 
+@pytest.mark.long
 async def test_a_disk_that_is_full_is_said_at_each_step_and_a_merge_is_taken_back(
     cramped: Worktrees, tmp_path: Path
 ) -> None:
@@ -150,7 +182,30 @@ async def test_a_disk_that_is_full_is_said_at_each_step_and_a_merge_is_taken_bac
     await cancelled(card, snapshot.sha)
 
 
-@pytest.mark.parametrize("lock", ["refs/heads/main.lock", "HEAD.lock", "index.lock"])
+async def test_on_a_disk_that_is_really_full_each_step_says_so_and_nothing_of_the_persons_is_touched(
+    tmp_path: Path,
+) -> None:
+    top = tmp_path / "disk"
+    top.mkdir()
+    disk = ("bwrap", "--dev-bind", "/", "/", "--size", "4000000", "--tmpfs", str(top), "--")
+    story = (sys.executable, "-m", "tests.worktrees.odd.on_a_small_disk", str(top))
+    process = await asyncio.create_subprocess_exec(
+        *disk, *story, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, errors = await process.communicate()
+    assert process.returncode == 0, errors.decode()
+    told = json.loads(out)
+    assert told.pop("undo") == ["Undone"]  # it makes room
+    assert told.pop("create")[0] == ErrorCode.WORKTREE_CREATION_FAILED
+    assert {step: said[0] for step, said in told.items()} == dict.fromkeys(
+        ("snapshot", "recovery", "merge", "checkout"), ErrorCode.STORE_FULL
+    )
+    assert all("The disk is full" in said[1] and "Make room" in said[2] for said in told.values()), told
+
+
+@pytest.mark.parametrize(
+    "lock", ["refs/heads/main.lock", pytest.param("HEAD.lock", marks=pytest.mark.long), "index.lock"]
+)
 async def test_a_lock_that_was_left_is_named_before_anything_is_written(
     worktrees: Worktrees, tmp_path: Path, lock: str
 ) -> None:
