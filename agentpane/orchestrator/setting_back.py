@@ -17,7 +17,7 @@ from agentpane.domain.sessions import EventKind
 from agentpane.domain.tasks import Task
 from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.orchestrator import prompts
+from agentpane.orchestrator import prompts, relaying
 from agentpane.orchestrator.blobs import BlobStore
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.recovery_bin import RecoveryBin
@@ -51,15 +51,24 @@ class SettingBack:
         return await self.core.task(task.card.id)
 
     async def to_base(self, task: Task, run: Run) -> None:
-        """For an agent that begins anew: the worktree as its work began. One that is not there is made so anyway.
+        """For an agent that begins anew: the worktree as its work began.
 
-        The caller holds the task's lock. Raises what keeping a recovery raises; nothing has changed then.
+        One that was taken away is laid out again from its branch first, since its agent would find that; a card that
+        gets a new one finds it so anyway. The caller holds the task's lock. Raises what keeping a recovery raises, and
+        WORKTREE_CREATION_FAILED; nothing has changed then.
         """
         row = await self.core.db.read(worktrees.for_task, task.card.id)
-        if row is None or row.status is not WorktreeStatus.ACTIVE or not Path(row.path).is_dir():
+        if row is None:
+            return
+        there = _is_there(row)
+        repository = await self._repository(task)
+        if not there and not await self._can_be_laid_again(task, row, repository):
             return
         _check_no_resolution(task)
         await self._rest(run)
+        if not there:
+            await self._branch_back(row, repository)
+            await relaying.lay_again(self.core, row, repository)
         async with self.core.task_locks.of(f"run:{task.card.id}"):
             await self._set_back(task, run, row.base_sha or "", (), "retry afresh", {"state": "set_back", "turn": 0})
 
@@ -71,20 +80,17 @@ class SettingBack:
         self, task: Task, run: Run, commit: str, stays: tuple[str, ...], reason: str, told: JsonObject
     ) -> None:
         row = await self._row(task)
-        project = await self.core.db.read(projects.get, task.card.project_id)
-        repository = await self.core.git.open_repository(Path(project.path))
+        repository = await self._repository(task)
         await self._check_base(row, commit, repository)
         worktree = as_worktree(row)
-        if await self.core.git.branch_tip(repository, row.branch) is None and row.base_sha is not None:
-            # A worktree whose branch is gone has no HEAD to compare with.
-            await self.core.git.restore_branch(repository, row.branch, row.base_sha)
+        await self._branch_back(row, repository)
         kept: list[str | None] = []
 
         async def keep(also: tuple[str, ...]) -> None:
             kept.append(await self.bin.keep(task.card.id, row, worktree, repository, reason, also))
 
         changed = await self.core.git.set_back(repository, worktree, commit, (*row.copied, *stays), keep)
-        output: JsonObject = {"sha": commit, "files": changed, "recovery": kept[0] if kept else None}
+        output: JsonObject = {"sha": commit, "files": changed, "recovery": next(filter(None, reversed(kept)), None)}
         data = {**told, **output, "path": row.path, "branch": row.branch}
         await note(self.core, self.blobs, task, run.id, EventKind.WORKTREE, data)
         entry = self.core.record(
@@ -96,6 +102,20 @@ class SettingBack:
             output=output,
         )
         await self.core.db.write(audit.append, (entry,))
+
+    async def _can_be_laid_again(self, task: Task, row: WorktreeRow, repository: Repository) -> bool:
+        if not await relaying.is_its_own(self.core, task, row, repository):
+            return False
+        return await self.core.git.moved_to(repository, as_worktree(row)) is None  # the run says where it is
+
+    async def _repository(self, task: Task) -> Repository:
+        project = await self.core.db.read(projects.get, task.card.project_id)
+        return await self.core.git.open_repository(Path(project.path))
+
+    async def _branch_back(self, row: WorktreeRow, repository: Repository) -> None:
+        """A worktree whose branch is gone has no HEAD to compare with."""
+        if row.base_sha is not None and await self.core.git.branch_tip(repository, row.branch) is None:
+            await self.core.git.restore_branch(repository, row.branch, row.base_sha)
 
     async def _check_base(self, row: WorktreeRow, commit: str, repository: Repository) -> None:
         """Files from before the base branch was merged in lack what came from there: it would be taken back unseen."""
@@ -109,13 +129,17 @@ class SettingBack:
 
     async def _row(self, task: Task) -> WorktreeRow:
         row = await self.core.db.read(worktrees.for_task, task.card.id)
-        if row is None or row.status is not WorktreeStatus.ACTIVE or not Path(row.path).is_dir():
+        if row is None or not _is_there(row):
             raise AgentPaneError(
                 ErrorCode.WORKTREE_NOT_FOUND,
                 "The card's worktree is not there.",
                 hint="Resume the run: the worktree is made again from its branch. Nothing has changed.",
             )
         return row
+
+
+def _is_there(row: WorktreeRow) -> bool:
+    return row.status is WorktreeStatus.ACTIVE and Path(row.path).is_dir()
 
 
 def _resting(task: Task) -> Run:

@@ -17,7 +17,7 @@ from agentpane.api import commands as c
 from agentpane.db import turns, worktrees
 from agentpane.db.run_rows import RunRow
 from agentpane.db.turns import TurnRow
-from agentpane.domain.ids import TaskId
+from agentpane.domain.ids import RunId, TaskId
 from agentpane.domain.json import JsonObject
 from agentpane.domain.recoveries import KEPT
 from agentpane.domain.sessions import EventKind
@@ -117,16 +117,40 @@ class TurnSnapshots:
         return len(over)
 
     async def sweep(self, repository: Repository) -> int:
-        """Delete the refs that an engine which died has left without a row; those of another data folder stay."""
+        """Write a row for each ref of a known run that has none; those of another data folder stay as they are.
+
+        An engine that died leaves such refs, and so does a database that is restored from before they were made.
+        """
         refs = await self.core.git.inspection.refs(repository)
         named = {(run, int(turn)) for run, turn in map(_named, refs) if turn.isdecimal()}
         strays = await self.core.db.read(turns.without_row, tuple(named))
-        for task_id, run_id, turn in strays:
+        for task_id, run_id, turn in sorted(strays):
             async with self.core.task_locks.of(f"turns:{task_id}"):
                 if await self.core.db.read(turns.without_row, ((run_id, turn),)):
-                    ref = turn_ref(run_id, turn)
-                    await self.core.git.delete_refs(repository, {ref: refs[ref]})
+                    await self._adopt(repository, task_id, RunId(run_id), turn, refs[turn_ref(run_id, turn)])
         return len(strays)
+
+    async def _adopt(self, repository: Repository, task_id: TaskId, run_id: RunId, turn: int, sha: str) -> None:
+        head = await self.core.git.inspection.header(repository, sha)
+        if head is None:
+            return
+        of_run = [row for row in await self.core.db.read(turns.of_task, task_id) if row.run_id == run_id]
+        before = [row.sha for row in of_run if row.turn < turn and row.repository == str(repository.path)]
+        stat = await self.core.git.diff_stat(repository, before[-1] if before else head.parent or sha, sha)
+        found = TurnRow(
+            run_id=run_id,
+            turn=turn,
+            task_id=task_id,
+            repository=str(repository.path),
+            sha=sha,
+            tree=head.tree,
+            files=stat.files,
+            added=stat.added,
+            removed=stat.removed,
+            left_out=(),
+            created_at=head.at,
+        )
+        await self.core.db.write(turns.add, found)
 
     async def _thin_out(self, repository: Repository, task_id: TaskId) -> None:
         surplus = too_many(await self.core.db.read(turns.of_task, task_id))

@@ -102,18 +102,22 @@ async def test_what_is_kept_is_spoken_of_before_its_time_and_goes_with_its_refs_
         stray, foreign = turn_ref(row.run_id, 7), turn_ref("another", 1)
         for ref in (stray, foreign, "refs/agentpane/turn/odd"):
             git(repository, "update-ref", ref, "HEAD")
+        await database.write(turns.remove, (row,))  # as in a database that was restored from before
         project = await database.read(projects.get, task.card.project_id)
         await Housekeeping(over, RecoveryBin(over), TurnSnapshots(over)).tidy(project)
         listed = git(repository, "for-each-ref", "--format=%(refname)", "refs/agentpane/turn").split()
-        assert set(listed) == {foreign, "refs/agentpane/turn/odd", turn_ref(row.run_id, row.turn)}
+        assert set(listed) == {stray, foreign, "refs/agentpane/turn/odd", turn_ref(row.run_id, row.turn)}
+        adopted = {each.turn: each for each in await database.read(turns.everything)}
+        assert adopted[row.turn] == replace(row, created_at=row.created_at.replace(microsecond=0))
+        assert (set(adopted), adopted[7].tree) == ({row.turn, 7}, git(repository, "rev-parse", "HEAD^{tree}"))
         for ref in (foreign, "refs/agentpane/turn/odd"):
             git(repository, "update-ref", "-d", ref)
         away = repository.rename(repository.with_name("away"))
         assert await RecoveryBin(over).expire() == ()  # it waits for its repository
         away.rename(repository)
-        assert git(repository, "for-each-ref", "--format=%(refname)").count("refs/agentpane/") == 3
+        assert git(repository, "for-each-ref", "--format=%(refname)").count("refs/agentpane/") == 4
         assert await RecoveryBin(over).expire() == (kept.id,)
-        assert await TurnSnapshots(over).tidy() == 1
+        assert await TurnSnapshots(over).tidy() == 2
         left = git(repository, "for-each-ref", "--format=%(refname)", "refs/agentpane/recovery", "refs/agentpane/turn")
         assert (left, await database.read(recoveries.everything), await database.read(turns.everything)) == ("", (), ())
         (entry,) = [each.record for each in await database.read(audit.read, kept.project_id, 0, 100)][-1:]

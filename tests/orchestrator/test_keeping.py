@@ -170,6 +170,24 @@ async def test_an_agent_that_begins_anew_finds_the_worktree_as_its_work_began(da
             assert server.requests[1].messages == server.requests[0].messages
 
 
+async def test_an_agent_that_begins_anew_does_not_find_the_commits_of_a_worktree_that_was_taken_away(
+    data: Path, repository: Path
+) -> None:
+    with scripted(ONE, THREE, DONE) as server:
+        async with running(data, server.environment) as bench:
+            task = await paused(bench, repository, 1)
+            (place(task) / "mine.txt").write_text("committed by hand\n")
+            git(place(task), "add", "mine.txt", "one.txt")
+            git(place(task), "commit", "-q", "-m", "by hand")
+            git(repository, "worktree", "remove", "--force", str(place(task)))
+            anew = c.ResumeRun(task.card.id, turns=9, afresh=True, environment=bench.environment)
+            await bench.engine.do(anew)
+            done = await bench.until(task, lambda now: now.card.column is Column.WAITING_APPROVAL)
+            files = (await bench.engine.do(c.GetDiff(task.card.id))).files
+            assert [file.path for file in files] == ["one.txt", "three.txt"]
+            assert (place(done) / ".env").read_text() == "KEY=secret\n"
+
+
 async def test_a_card_goes_on_with_what_was_restored_and_nothing_of_it_is_committed(
     data: Path, repository: Path
 ) -> None:
