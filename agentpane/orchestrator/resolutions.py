@@ -59,7 +59,7 @@ class Resolutions:
         stored = await self.core.db.write(partial(_store, row=row, merging=left, at=self.core.clock.now()))
         if abandoned:
             await self.forget(merging, repository)
-        return Settled(stored, next(iter(refs), None))
+        return Settled(stored, next(filter(None, reversed(refs)), None))
 
     async def forget(self, merging: Merging, repository: Repository) -> None:
         """Let go of what was laid out for a resolution that is over."""

@@ -385,11 +385,88 @@ async def test_what_is_ignored_before_or_after_is_not_touched(bench: Bench) -> N
     (bench.path / "gone").write_text("ignored by neither")
 
     async def agree(also: tuple[str, ...]) -> None:
-        assert also == ()
+        assert also == (".gitignore",)  # what will be replaced and is in no commit
 
     await bench.worktrees.set_back(bench.repo, bench.made.worktree, taken, (), agree)
     found = set(state(bench.path))
     assert {"kept/file", "some.log"} <= found and "gone" not in found
+
+
+@pytest.mark.parametrize("to", ["a turn", "the base"])
+async def test_an_ignored_file_in_whose_place_one_comes_is_kept_first(bench: Bench, to: str) -> None:
+    (bench.path / "notes").write_text("as the turn left it")
+    commit = await turn(bench, 1) if to == "a turn" else bench.base
+    assert commit is not None
+    path = "notes" if to == "a turn" else "readme.md"
+    (bench.path / path).unlink()
+    (bench.path / ".gitignore").write_text(f"{path}\n*.log\n")
+    commit_all(bench.path)
+    (bench.path / path).write_text("precious")
+    (bench.path / "some.log").write_text("is not touched")
+    asked: list[tuple[str, ...]] = []
+
+    async def keeping(also: tuple[str, ...]) -> None:
+        asked.append(also)
+        kept = await keep(bench, also)
+        assert git(bench.repo.path, "show", f"{kept.sha}:{path}") == "precious"
+
+    await bench.worktrees.set_back(bench.repo, bench.made.worktree, commit, (), keeping)
+    assert asked == [(path,)]
+    assert git(bench.path, "hash-object", path) == git(bench.repo.path, "rev-parse", f"{commit}:{path}")
+    assert (bench.path / "some.log").exists()
+
+
+async def test_what_is_saved_while_a_worktree_is_kept_is_kept_once_more(bench: Bench) -> None:
+    (bench.path / "readme.md").write_text("changed\n")
+    (bench.path / "run.sh").unlink()
+    (bench.path / "run.sh").mkdir()
+    (bench.path / "run.sh" / "one").write_text("in the way")
+    saved = iter(("readme.md", "run.sh/two", None))
+    kept: list[Recovery] = []
+
+    async def keeping(also: tuple[str, ...]) -> None:
+        kept.append(await keep(bench, also, f"r{len(kept)}"))
+        path = next(saved)
+        if path is not None:
+            (bench.path / path).write_text("precious")
+
+    await bench.worktrees.set_back(bench.repo, bench.made.worktree, bench.base, (), keeping)
+    assert len(kept) == 3
+    for path in ("readme.md", "run.sh/two"):
+        assert git(bench.repo.path, "show", f"{kept[-1].sha}:{path}") == "precious"
+    assert git(bench.path, "status", "--porcelain") == ""
+
+    (bench.path / "readme.md").write_text("changed\n")
+    before = (bench.path / "readme.md").stat().st_size
+
+    async def never_still(also: tuple[str, ...]) -> None:
+        with (bench.path / "readme.md").open("a") as file:
+            file.write("more")
+
+    with pytest.raises(AgentPaneError) as caught:
+        await bench.worktrees.set_back(bench.repo, bench.made.worktree, bench.base, (), never_still)
+    assert caught.value.code is ErrorCode.RESOURCE_LOCKED
+    assert (bench.path / "readme.md").stat().st_size > before
+
+
+async def test_a_new_file_that_is_saved_after_it_was_kept_stays(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    (bench.path / "new").write_text("kept")
+    (bench.path / "other").write_text("kept")
+    whole = contents.list_changes
+    listed: list[Path] = []
+
+    async def saving(git_: GitRunner, place: Place, index: Path, staged: tuple[str, ...] = ()) -> contents.Listing:
+        listed.append(index)
+        if listed.count(index) == 2:  # it is looked once more before anything is deleted
+            (bench.path / "new").write_text("precious")
+        return await whole(git_, place, index, staged)
+
+    async def keeping(also: tuple[str, ...]) -> None:
+        await keep(bench, also)
+
+    monkeypatch.setattr(contents, "list_changes", saving)
+    await bench.worktrees.set_back(bench.repo, bench.made.worktree, bench.base, (), keeping)
+    assert (bench.path / "new").read_text() == "precious" and not (bench.path / "other").exists()
 
 
 async def test_nothing_is_set_back_when_what_is_there_cannot_be_kept(bench: Bench) -> None:
