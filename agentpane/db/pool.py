@@ -38,6 +38,14 @@ def claim(
     return worktrees.get(connection, worktree_id)
 
 
+def hold(connection: Connection, worktree_id: WorktreeId, status: WorktreeStatus, at: datetime) -> WorktreeRow | None:
+    """Let nobody else have a ready worktree: it has this status from here on. None when it is not ready any more."""
+    held = update(_W).where(_W.id == worktree_id, _W.status == WorktreeStatus.POOLED)
+    if connection.execute(held.values(status=status, updated_at=at)).rowcount == 0:
+        return None
+    return worktrees.get(connection, worktree_id)
+
+
 def put_back(connection: Connection, worktree_id: WorktreeId, path: str, at: datetime) -> WorktreeRow:
     """The worktree lies at `path`, ready, and is nobody's."""
     ready = {"status": WorktreeStatus.POOLED, "task_id": None, "branch": "", "path": path, "copied": ()}

@@ -12,19 +12,18 @@ from pathlib import Path
 
 from agentpane.db import pool, worktrees
 from agentpane.db.worktrees import NewWorktree
-from agentpane.domain.ids import ProjectId, WorktreeId
+from agentpane.domain.ids import ProjectId
 from agentpane.domain.worktrees import WorktreeRow
 from agentpane.orchestrator.core import Core
 from agentpane.worktrees import Repository, Worktree
 
 
 class Handover:
-    """on_use: called with each project in which a card wanted a worktree. at_work: ready ones not to be given now."""
+    """on_use: called with each project in which a card wanted a worktree."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
         self.on_use: Callable[[ProjectId], None] = lambda _: None
-        self.at_work: set[WorktreeId] = set()
 
     async def take(
         self, new: NewWorktree, repository: Repository, copied: tuple[str, ...]
@@ -46,7 +45,7 @@ class Handover:
         self, new: NewWorktree, repository: Repository, copied: tuple[str, ...]
     ) -> tuple[WorktreeRow, Worktree] | None:
         for row in await self._core.db.read(worktrees.pooled, new.project_id):
-            if row.base_sha == new.base_sha and row.id not in self.at_work:
+            if row.base_sha == new.base_sha:
                 given = await self._give(row, new, repository, copied)
                 if given is not None:
                     return given

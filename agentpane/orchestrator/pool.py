@@ -42,7 +42,6 @@ class Pool:
     def __init__(self, core: Core, workspaces: Workspaces, handover: Handover) -> None:
         self._core = core
         self._workspaces = workspaces
-        self._handover = handover
         self._due: dict[ProjectId, None] = {}  # in the order in which they came
         self._news = asyncio.Event()
         self._turn = asyncio.Lock()
@@ -135,15 +134,16 @@ class Pool:
             return False
         if row.base_sha == tip.sha:
             return True
-        self._handover.at_work.add(row.id)
+        if await self._core.db.write(pool.hold, row.id, WorktreeStatus.CREATING, self._now()) is None:
+            return False
+        fields: dict[str, object] = {"status": WorktreeStatus.POOLED}
         try:
             moved = await self._core.git.ready.advance(repository, ready, tip.sha)
             if moved:
-                at = {"base_sha": tip.sha, "base_branch": tip.branch}
-                await self._core.db.write(partial(worktrees.set_fields, worktree_id=row.id, at=self._now(), **at))
+                fields |= {"base_sha": tip.sha, "base_branch": tip.branch}
             return moved
         finally:
-            self._handover.at_work.discard(row.id)
+            await self._core.db.write(partial(worktrees.set_fields, worktree_id=row.id, at=self._now(), **fields))
 
     async def _make(self, project: Project, repository: Repository, tip: BranchTip, root: Path) -> None:
         """Make one. What fails half-way is taken back, and its row says why there is none."""
@@ -163,12 +163,16 @@ class Pool:
         await self._core.audit(self._core.record("worktree.create", project.id, actor="engine", input=dict(told)))
 
     async def _retire(self, row: WorktreeRow, repository: Repository | None) -> None:
-        if row.id not in self._handover.at_work:
-            self._handover.at_work.add(row.id)
-            try:
-                await self._workspaces.take_away(row, repository, "no longer kept ready")
-            finally:
-                self._handover.at_work.discard(row.id)
+        """Take one away, if it is ready still: a card may have got it since the row was read."""
+        held = await self._core.db.write(pool.hold, row.id, WorktreeStatus.REMOVING, self._now())
+        if held is None:
+            return
+        try:
+            await self._workspaces.take_away(held, repository, "no longer kept ready")
+        except AgentPaneError:
+            if Path(held.path).is_dir():
+                await self._core.db.write(pool.put_back, held.id, held.path, self._now())
+            raise
 
     async def _repository(self, project: Project) -> Repository | None:
         try:

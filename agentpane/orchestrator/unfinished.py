@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentpane.db import pool, projects, worktrees
-from agentpane.domain.worktrees import WorktreeRow
+from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
 from agentpane.errors import AgentPaneError
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.handover import Handover
@@ -48,7 +48,10 @@ class Unfinished:
         # A branch that was laid out again has commits of its own.
         unused = row.branch and await self.core.git.branch_tip(repository, row.branch) == row.base_sha
         base = row.base_sha if unused else None
-        await self.workspaces.take_away(row, repository, "cut off by the end of the engine", delete_branch_at=base)
+        # A conflict that is being resolved is written into it again when its card goes on.
+        leaves = WorktreeStatus.REMOVED if row.merging is None else WorktreeStatus.AWAY
+        reason = "cut off by the end of the engine"
+        await self.workspaces.take_away(row, repository, reason, delete_branch_at=base, leaves=leaves)
 
     async def _found(self, row: WorktreeRow, repository: Repository) -> WorktreeRow:
         """The row with what git had made by then."""

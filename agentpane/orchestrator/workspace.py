@@ -28,7 +28,7 @@ from agentpane.orchestrator.resolutions import Resolutions
 from agentpane.orchestrator.sessions import Recorder
 from agentpane.orchestrator.telling import TellingSandbox
 from agentpane.sandbox import Sandbox, SandboxCommand, tool_environment
-from agentpane.worktrees import CreatedWorktree, Repository, Worktree, WorktreePlan
+from agentpane.worktrees import CreatedWorktree, Late, Repository, Worktree, WorktreePlan
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,8 @@ class Workspaces:
 
         repository: None when it is not where it was; then the worktree is left as it is.
         delete_branch_at: delete the branch too, if it is at this commit; None keeps it.
-        Raises AgentPaneError with WORKTREE_REMOVAL_FAILED; then everything is still there.
+        Raises AgentPaneError with WORKTREE_REMOVAL_FAILED; then everything is still there. A branch that cannot be
+        deleted stays, and the row says why.
         """
         row = await self._core.db.read(worktrees.for_task, task.card.id)
         if row is None or row.status is WorktreeStatus.REMOVED:
@@ -122,7 +123,7 @@ class Workspaces:
         """
         now = self._core.clock.now
         if repository is None or row.git_dir is None:
-            await self._let_go(row, None)
+            await self._let_go(row, "its repository is away" if repository is None else "it was not made to the end")
             return None
         worktree = as_worktree(row)
         if row.status is WorktreeStatus.AWAY and delete_branch_at is not None:
@@ -131,25 +132,32 @@ class Workspaces:
         if why is not None:
             await self._let_go(row, why)
             return None
-        ref, inside = None, await self._core.git.worktrees_inside(repository, worktree)
+        if not os.path.lexists(worktree.path):  # an earlier removal of it may have been cut off
+            await self._core.git.put_back(repository, worktree)
+        await self._check_nothing_inside(repository, worktree)
+        refs: list[str] = []
+
+        async def keep(where: Worktree) -> None:
+            ref = await self._keep(row, where, repository, reason)
+            refs.extend([] if ref is None else [ref])
+
+        late = Late(keep)
         if worktree.path.is_dir():
             if row.branch:
                 await self._restore_branch(task, row, repository)
-            for inner in inside:
-                where = f"{reason} (a worktree inside, {inner.path.relative_to(worktree.path)})"
-                await self._bin.keep(row.task_id, row, inner, repository, where)
-            if os.listdir(worktree.path) != [".git"]:  # else its making was cut off before there was any file
-                ref = await self._bin.keep(row.task_id, row, worktree, repository, reason)
+            await keep(worktree)
             await self._core.db.write(worktrees.set_fields, row.id, now(), status=WorktreeStatus.REMOVING)
         try:
-            await self._core.git.remove_worktree(repository, worktree, delete_branch_at)
+            await self._core.git.remove_worktree(repository, worktree, late=late)
         except AgentPaneError as error:
-            there = WorktreeStatus.POOLED if row.status is WorktreeStatus.POOLED else WorktreeStatus.ACTIVE
-            stays = there if worktree.path.is_dir() else WorktreeStatus.ERROR
+            there = WorktreeStatus.ACTIVE if row.branch else WorktreeStatus.POOLED
+            stays = there if worktree.path.is_dir() else WorktreeStatus.REMOVING
             await self._core.db.write(worktrees.set_fields, row.id, now(), status=stays, last_error=error.message)
-            await self._core.git.empty_trash(repository)  # the folder may have gone, and the branch not
             raise
-        await self._core.db.write(worktrees.set_fields, row.id, now(), status=leaves, removed_at=now())
+        branch_stays = await self._delete_branch(row, repository, delete_branch_at)
+        gone = {"status": leaves, "removed_at": now(), "last_error": branch_stays}
+        await self._core.db.write(partial(worktrees.set_fields, worktree_id=row.id, at=now(), **gone))
+        ref = refs[-1] if refs else None  # the last holds what those before it hold
         entry = self._core.record(
             "worktree.remove",
             row.project_id,
@@ -159,14 +167,42 @@ class Workspaces:
             input={"path": row.path, "branch": row.branch, "reason": reason},
             output={
                 "recovery": ref,
-                "branch_deleted_at": delete_branch_at,
-                "worktrees_inside": [str(inner.path) for inner in inside],
+                "branch_deleted_at": None if branch_stays else delete_branch_at,
+                "branch_stays": branch_stays,
             },
         )
         await self._core.audit(entry)
         if row.merging is not None and leaves is WorktreeStatus.REMOVED:
             await self._resolutions.forget(row.merging, repository)
         return ref
+
+    async def _check_nothing_inside(self, repository: Repository, worktree: Worktree) -> None:
+        """What lies inside of a worktree goes with it, and one that somebody made there has a life of its own."""
+        for inner in await self._core.git.worktrees_inside(repository, worktree):
+            raise AgentPaneError(
+                ErrorCode.WORKTREE_REMOVAL_FAILED,
+                f"{worktree.path} was not removed: another worktree lies inside of it, {inner.path}.",
+                hint="Nothing was deleted. Move that one away with `git worktree move`, or remove it, then try again.",
+                details={"path": str(worktree.path), "inside": str(inner.path)},
+            )
+
+    async def _keep(self, row: WorktreeRow, worktree: Worktree, repository: Repository, reason: str) -> str | None:
+        """Keep what goes. In one that no agent has been in, what git ignores is somebody's as well."""
+        if os.listdir(worktree.path) == [".git"]:
+            return None  # its making was cut off before there was any file
+        unused = row.status is WorktreeStatus.CREATING or not row.branch
+        also = await self._core.git.ready.ignored(repository, worktree) if unused else ()
+        return await self._bin.keep(row.task_id, row, worktree, repository, reason, also)
+
+    async def _delete_branch(self, row: WorktreeRow, repository: Repository, at: str | None) -> str | None:
+        """Delete the branch of a worktree that is gone, if it is at this commit. Why it stays; None if it does not."""
+        try:
+            if at is not None:
+                await self._core.git.delete_branch(repository, row.branch, at)
+        except AgentPaneError as error:
+            log.warning("%s %s", error.message, error.hint)
+            return error.message
+        return None
 
     async def why_not_ours(self, row: WorktreeRow, repository: Repository) -> str | None:
         """What speaks against a row's worktree being ours, in words; None when all agrees."""
@@ -201,9 +237,9 @@ class Workspaces:
         if known is not None and await self._core.git.branch_tip(repository, row.branch) is None:
             await self._core.git.restore_branch(repository, row.branch, known)
 
-    async def _let_go(self, row: WorktreeRow, why: str | None) -> None:
+    async def _let_go(self, row: WorktreeRow, why: str) -> None:
         """Forget a worktree that is not ours (any more): what may lie at its path is not touched."""
-        left = f"What lies at {row.path} was left alone: {why or 'its repository is away'}."
+        left = f"What lies at {row.path} was left alone: {why}."
         told = left if os.path.lexists(row.path) else None
         now = self._core.clock.now()
         await self._core.db.write(

@@ -305,18 +305,22 @@ async def test_a_worktree_that_nobody_used_may_go_and_what_it_held_is_kept(data:
         assert stale.notice and stale.size_bytes == listed[row.id].size_bytes and (await home.report()).ok
         assert Path(row.path).exists(), "nothing goes without consent"
 
-        await home.mend(stale)
+        report = await bench.engine.do(c.Repair((stale.id,)))
+        assert [each.done for each in report.repairs] == [False] and "inner" in report.repairs[0].words
+        assert (Path(row.path) / "inner" / "idea.txt").read_text() == "somebody's", "it would have gone with ours"
+        git(repository, "worktree", "move", f"{row.path}/inner", str(repository.with_name("moved")))
+        os.utime(row.path, (old.timestamp(), old.timestamp()))
+        await home.put(row, at=old, last_error=None)
+        await home.mend(await home.finding(HealthCode.WORKTREE_STALE))
         assert not Path(row.path).exists() and Path(fresh.path).exists()
-        kept = await bench.engine.do(c.ListRecoveries())
-        held = {each.reason: git(repository, "ls-tree", "-r", "--name-only", each.sha) for each in kept}
-        assert any("inner" in reason and "idea.txt" in names for reason, names in held.items())
-        assert any("new.txt" in names for names in held.values())
+        (kept,) = await bench.engine.do(c.ListRecoveries())
+        assert git(repository, "ls-tree", "-r", "--name-only", kept.sha).endswith("new.txt")
         (gone,) = [
             entry.record.output
             for entry in await bench.engine.do(c.ListAudit(home.project.id))
             if entry.record.tool == "worktree.remove"
         ]
-        assert gone is not None and gone["worktrees_inside"] == [f"{row.path}/inner"]
+        assert gone is not None and gone["recovery"] == kept.ref
         assert git(repository, "branch", "--list", row.branch) != ""
 
 

@@ -90,6 +90,10 @@ async def test_the_next_card_has_a_ready_worktree_which_no_other_run_has_seen(da
             assert (Path(taken.path) / ".env").read_text() == "KEY=1\n" and taken.env_copied
             diff = await bench.engine.do(c.GetDiff(second.card.id))
             assert [file.path for file in diff.files] == ["b.txt"]
+            # Who tends the ready ones may have read the row before the card got it.
+            services = bench.engine.services
+            await services.pool._retire(ready, await services.core.git.open_repository(repository))
+            assert await services.core.db.read(worktrees.get, ready.id) == taken and Path(taken.path).is_dir()
             await bench.engine.do(c.Approve(second.card.id))
             assert not Path(taken.path).exists()
 
@@ -102,23 +106,33 @@ async def test_the_next_card_has_a_ready_worktree_which_no_other_run_has_seen(da
 
 
 async def test_one_that_was_written_in_is_kept_in_the_bin_and_given_to_nobody(data: Path, repository: Path) -> None:
+    (repository / "deep").mkdir()
+    (repository / "deep" / "file.txt").write_text("x\n")
+    git(repository, "add", "-A")
+    git(repository, "commit", "-q", "-m", "deep")
     with scripted(DONE, DONE) as server:
         async with running(data, server.environment) as bench:
             project = await bench.project(repository)
             await bench.settled(await bench.start(await bench.card(project, "first")))
             await until(bench, project, lambda pool: pool.ready == 1)
             (ready,) = await ready_rows(bench, project)
+            (repository / ".git" / "info" / "exclude").write_text("*.local\n")
             (Path(ready.path) / "a.txt").write_text("by a program that went through every folder\n")
+            (Path(ready.path) / "deep" / "my.local").write_text("what git ignores is somebody's as well\n")
             second = await bench.settled(await bench.start(await bench.card(project, "second")))
             assert second.worktree is not None and (Path(second.worktree) / "a.txt").read_text() == "one\ntwo\n"
             found = await bench.engine.services.core.db.read(worktrees.get, ready.id)
             assert found.status is WorktreeStatus.REMOVED and not Path(ready.path).exists()
             (kept,) = await bench.engine.do(c.ListRecoveries(project.id))
             assert git(repository, "show", f"{kept.sha}:a.txt") == "by a program that went through every folder"
+            assert git(repository, "show", f"{kept.sha}:deep/my.local") == "what git ignores is somebody's as well"
 
             await edit(bench, project, pool_size=0)
             await until(bench, project, lambda pool: (pool.wanted, pool.ready) == (0, 0))
-            assert {path.name.split("-")[0] for path in (repository / ".worktrees").iterdir()} == {"first", "second"}
+            async with asyncio.timeout(BOUND):
+                while any(path.name.startswith("ready-") for path in Path(ready.path).parent.iterdir()):  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+            assert {path.name.split("-")[0] for path in Path(ready.path).parent.iterdir()} == {"first", "second"}
             with pytest.raises(AgentPaneError) as caught:
                 await edit(bench, project, pool_size=9)
             assert caught.value.code is ErrorCode.VALIDATION_ERROR and caught.value.details["field"] == "pool_size"

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.worktrees import Recovery, Worktree, Worktrees
+from agentpane.worktrees import Late, Recovery, Worktree, Worktrees
 from agentpane.worktrees.identity import MARK
 from agentpane.worktrees.places import registered
 from agentpane.worktrees.remove import trash_folder
@@ -180,6 +181,44 @@ async def test_trash_that_a_killed_engine_left_is_emptied(bench: Bench) -> None:
     await bench.worktrees.empty_trash(bench.repo)
     await bench.worktrees.close()
     assert not left.exists()
+
+
+async def test_what_is_saved_while_it_is_kept_is_kept_too(bench: Bench) -> None:
+    refs: list[str] = []
+
+    async def keep(worktree: Worktree) -> None:
+        kept = await bench.worktrees.recovery_snapshot(bench.repo, worktree, f"r{len(refs)}")
+        refs.append(kept.sha if kept else "")
+
+    late = Late(keep)
+    (bench.path / "src" / "late.txt").write_text("saved by an editor")
+    await bench.worktrees.remove_worktree(bench.repo, bench.made.worktree, late=late)
+    assert not bench.path.exists() and git(bench.repo.path, "show", f"{refs[0]}:src/late.txt") == "saved by an editor"
+
+
+async def test_nothing_goes_when_what_was_saved_meanwhile_cannot_be_kept(bench: Bench) -> None:
+    async def fail(worktree: Worktree) -> None:
+        raise AgentPaneError(ErrorCode.STORE_FULL, "The disk is full.")
+
+    late = Late(fail)
+    (bench.path / "late.txt").write_text("saved by an editor")
+    with pytest.raises(AgentPaneError, match="disk is full"):
+        await bench.worktrees.remove_worktree(bench.repo, bench.made.worktree, bench.base, late)
+    assert (bench.path / "late.txt").read_text() == "saved by an editor"
+    assert await bench.worktrees.branch_tip(bench.repo, bench.made.branch) == bench.base
+    await bench.worktrees.remove_worktree(bench.repo, bench.made.worktree, late=Late(fail, time.time_ns() + 10**9))
+    assert not bench.path.exists()
+
+
+async def test_the_trash_keeps_what_a_removal_that_was_cut_off_may_get_back(bench: Bench) -> None:
+    left = trash_folder(bench.repo) / "0123456789abcdef"
+    left.parent.mkdir(parents=True)
+    bench.path.rename(left)
+    await bench.worktrees.empty_trash(bench.repo)
+    await bench.worktrees.settled()
+    assert await bench.worktrees.inspection.trash(bench.repo, bench.path.parent) == ()
+    assert await bench.worktrees.put_back(bench.repo, bench.made.worktree)
+    assert (bench.path / "readme.md").exists()
 
 
 async def test_a_planted_trash_leads_nowhere(bench: Bench, tmp_path: Path) -> None:
