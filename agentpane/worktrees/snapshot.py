@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from agentpane.domain.diff import display_path
+from agentpane.domain.diff import decode_path, display_path, split_z
 from agentpane.domain.resolving import Merging
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.worktrees import contents
 from agentpane.worktrees.diffs import diff_stat
 from agentpane.worktrees.git import GitError, GitRunner, Place
+from agentpane.worktrees.gitfiles import read_line
 from agentpane.worktrees.places import head_branch, inside, objects_of
 from agentpane.worktrees.repository import branch_tip, commit_tree, is_ancestor, merge_base, ref_tip
 from agentpane.worktrees.resolution import decide
 from agentpane.worktrees.values import NothingChanged, Repository, Snapshot, Worktree
 
 LARGEST_FILE = 50 * 1024 * 1024
+_SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?(?=\s|\Z)")
 
 
 def reviewed_ref(run_id: str) -> str:
@@ -27,20 +30,25 @@ def reviewed_ref(run_id: str) -> str:
     return f"refs/agentpane/run/{run_id}/reviewed"
 
 
+def commits_ref(run_id: str, commit: str) -> str:
+    """Keeps commits that no branch of the card's holds any more."""
+    return f"refs/agentpane/run/{run_id}/commits/{commit}"
+
+
 async def back_to_review(
     git: GitRunner, repo: Repository, branch: str, run_id: str, commit: str, reviewed: str
 ) -> None:
     """Let `reviewed` be what may be merged for a run once more.
 
-    A commit on the branch that was made for the run's review goes from it, back to `commit`; it is kept under
-    `refs/agentpane/run/<run_id>/commits`. Whatever else is on the branch stays.
+    A commit on the branch that was made for the run's review goes from it, back to `commit`, and is kept; see
+    `commits_ref`. Whatever else is on the branch stays.
     """
     pinned = await ref_tip(git, repo, reviewed_ref(run_id))
     tip = await branch_tip(git, repo, branch)
     updates: list[tuple[str, str, str | None]] = [(reviewed_ref(run_id), reviewed, None)]
     if tip is not None and tip == pinned and tip not in {commit, reviewed}:
         updates.append((f"refs/heads/{branch}", commit, tip))
-        updates.append((f"refs/agentpane/run/{run_id}/commits", tip, None))
+        updates.append((commits_ref(run_id, tip), tip, None))
     await _move_refs(git, objects_of(repo), updates)
 
 
@@ -58,14 +66,17 @@ async def snapshot(
 
     excluded: files and folders that are never in it, the copied env and ignored files.
     merging: the conflict that was laid out in the worktree; the commit then has the target as its second parent.
-    Commits that the agent made stay below, unless they hold an excluded file: those are kept under
-        `refs/agentpane/run/<run_id>/commits` and the snapshot is made on the base.
-    Raises WORKTREE_NESTED_REPO, VALIDATION_ERROR for files over 50 MB, MERGE_CONFLICT while a conflict is undecided,
-    WORKTREE_NOT_FOUND; nothing changes then.
+    Commits that the agent made stay below, unless they hold an excluded file: then the snapshot is made on the base.
+        Those, and what HEAD named beside the branch, are kept; see `commits_ref`.
+    Raises WORKTREE_NESTED_REPO, VALIDATION_ERROR for files over 50 MB, MERGE_CONFLICT while a conflict is undecided or
+    somebody's own merge is not finished, WORKTREE_NOT_FOUND; nothing changes then.
     """
     place = inside(repo, worktree)
     tip = await branch_tip(git, repo, worktree.branch)
-    parent = await _parent(git, repo, place, tip, base_sha)
+    head = await _head(git, place)
+    parent = await _parent(git, repo, head, tip, base_sha)
+    if merging is None:
+        await _refuse_unfinished(git, repo, place, parent)
     base = await _base(git, repo, base_sha, parent) if merging is None else merging.sha
     merged = merging is None or await is_ancestor(git, repo, merging.sha, parent)
     with git.scratch() as folder:
@@ -83,7 +94,9 @@ async def snapshot(
         commit = await _commit(git, place, tree, parent, None if merging is None or merged else merging.sha, message)
         updates = [(f"refs/heads/{worktree.branch}", commit, tip or ""), (reviewed_ref(run_id), commit, None)]
         if leaked:
-            updates.append((f"refs/agentpane/run/{run_id}/commits", hidden, None))
+            updates.append((commits_ref(run_id, hidden), hidden, None))
+        elif head is not None and not await is_ancestor(git, repo, head, commit):
+            updates.append((commits_ref(run_id, head), head, None))
         await _move_refs(git, place, updates)
         if tree != held:
             await git.run(place, "read-tree", "-m", "-u", held, tree, index=index)
@@ -110,14 +123,36 @@ async def _gather(
     await contents.add(git, place, index, listing.paths)
 
 
-async def _parent(git: GitRunner, repo: Repository, place: Place, tip: str | None, base_sha: str) -> str:
-    """What the snapshot is made on: the branch, or the commits that the agent made on top of it elsewhere."""
+async def _head(git: GitRunner, place: Place) -> str | None:
     head = await git.run(place, "rev-parse", "--verify", "--quiet", "HEAD^{commit}", ok=(0, 1, 128))
+    return head.line if head.exit_code == 0 else None
+
+
+async def _parent(git: GitRunner, repo: Repository, head: str | None, tip: str | None, base_sha: str) -> str:
+    """What the snapshot is made on: the branch, or the commits that the agent made on top of it elsewhere."""
     if tip is None:
-        return head.line if head.exit_code == 0 else base_sha
-    if head.exit_code == 0 and head.line != tip and await is_ancestor(git, repo, tip, head.line):
-        return head.line
-    return tip
+        return head or base_sha
+    return head if head not in {None, tip} and await is_ancestor(git, repo, tip, head) else tip
+
+
+async def _refuse_unfinished(git: GitRunner, repo: Repository, place: Place, parent: str) -> None:
+    """In the middle of somebody's own merge its markers would be committed, and its other side forgotten.
+
+    Raises MERGE_CONFLICT.
+    """
+    listed = await git.run(place, "ls-files", "--unmerged", "-z", ok=(0, 128))
+    paths = sorted({decode_path(record.partition(b"\t")[2]) for record in split_z(listed.stdout)})
+    names = [display_path(path) for path in paths]
+    merged = _SHA.match(read_line(place.git_dir / "MERGE_HEAD"))
+    if not paths and (merged is None or await is_ancestor(git, repo, merged[0], parent)):
+        return
+    files = f" These files are not resolved: {', '.join(names[:5])}." if names else ""
+    raise AgentPaneError(
+        ErrorCode.MERGE_CONFLICT,
+        f"A merge, or the like, was begun with git in the worktree and is not finished.{files}",
+        "Resolve it, `git add` the files and `git commit`; or take it back: `git merge --abort`. Nothing was lost.",
+        {"paths": names, "undecided": []},
+    )
 
 
 def _refuse(root: Path, listing: contents.Listing) -> None:

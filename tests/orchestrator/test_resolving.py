@@ -86,7 +86,7 @@ async def test_the_agent_resolves_what_is_handed_to_it_and_the_result_merges_cle
             assert "a.txt (contents): both sides are between markers" in asked
             assert "bin (binary): it is this card's; bin~main is main's" in asked
             assert parents(repository, again.snapshot) == [task.snapshot, target]
-            assert (again.base_sha, again.card.conflict_paths, again.card.resolving) == (target, (), None)
+            assert (again.base_sha, again.card.conflicts, again.card.resolving) == (target, (), None)
             assert [file.path for file in (await bench.engine.do(c.GetDiff(task.card.id))).files] == ["a.txt"]
             await bench.until(again, lambda now: refs(repository) == "")
             assert again.card.rejection_count == 0
@@ -400,7 +400,7 @@ async def test_a_resolution_that_was_committed_and_never_written_down_is_found_b
             assert (back.card.column, back.snapshot) == (Column.WAITING_APPROVAL, taken.snapshot)
             assert git(repository, "rev-parse", str(task.branch)) == taken.snapshot != unseen
             assert git(place(back), "diff", "--name-only", str(taken.snapshot)) == ""
-            kept = git(repository, "rev-parse", f"refs/agentpane/run/{back.runs[-1].id}/commits")
+            kept = git(repository, "rev-parse", f"refs/agentpane/run/{back.runs[-1].id}/commits/{unseen}")
             assert kept == unseen and parents(repository, unseen)[0] == taken.snapshot
             git(repository, "reset", "-q", "--hard", "HEAD~1")
             assert (await bench.engine.do(c.Approve(task.card.id))).result is ApproveResult.MERGED

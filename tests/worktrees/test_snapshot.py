@@ -131,8 +131,57 @@ async def test_a_secret_that_the_agent_committed_is_in_no_commit_below(worktrees
     made = await bench.snap(excluded=(".env",))
     assert git(bench.path, "rev-list", f"{bench.base}..{made.sha}") == made.sha
     assert await tree(bench, made.sha) == ["new", "readme.md", "run.sh", "src/app.py"]
-    assert git(bench.path, "rev-parse", "refs/agentpane/run/run1/commits") == theirs
+    assert git(bench.path, "rev-parse", f"refs/agentpane/run/run1/commits/{theirs}") == theirs
     assert (bench.path / ".env").read_text() == "KEY=1\n"
+
+
+async def test_every_commit_that_no_branch_holds_afterwards_is_kept(worktrees: Worktrees, repo: Repository) -> None:
+    (repo.path / ".env").write_text("KEY=1\n")
+    bench = await bench_of(worktrees, repo, (".env",))
+    (bench.path / "new").write_text("1")
+    first = commit_all(bench.path, "With the secret")
+    await bench.snap(excluded=(".env",))
+    (bench.path / "new").write_text("2")
+    git(bench.path, "add", "-f", ".env")
+    second = commit_all(bench.path, "With the secret again")
+    await bench.snap(excluded=(".env",))
+    git(bench.path, "checkout", "-q", "--detach", bench.base)
+    (bench.path / "beside").write_text("3")
+    beside = commit_all(bench.path, "On no branch")
+    git(bench.path, "rm", "-q", "beside")
+    last = commit_all(bench.path, "Removed again")
+    (bench.path / "new").write_text("4")
+    made = await bench.snap(excluded=(".env",))
+    await worktrees.remove_worktree(repo, bench.made.worktree, made.sha)
+    git(repo.path, "reflog", "expire", "--expire=now", "--all")
+    git(repo.path, "gc", "-q", "--prune=now")
+    kept = git(repo.path, "for-each-ref", "--format=%(objectname)", "refs/agentpane/run/run1/commits").split()
+    assert sorted(kept) == sorted([first, second, last])
+    assert git(repo.path, "show", f"{beside}:beside") == "3"
+
+
+async def test_a_merge_of_somebodys_own_is_finished_first(bench: Bench) -> None:
+    git(bench.path, "checkout", "-q", "-b", "other")
+    (bench.path / "readme.md").write_text("other\n")
+    other = commit_all(bench.path)
+    git(bench.path, "checkout", "-q", bench.made.branch)
+    (bench.path / "readme.md").write_text("mine\n")
+    mine = commit_all(bench.path)
+    git(bench.path, "merge", "other", check=False)
+    for paths in (["readme.md"], []):
+        with pytest.raises(AgentPaneError) as caught:
+            await bench.snap()
+        assert (caught.value.code, caught.value.details["paths"]) == (ErrorCode.MERGE_CONFLICT, paths)
+        assert git(bench.path, "rev-parse", "HEAD") == mine
+        (bench.path / "readme.md").write_text("both\n")
+        git(bench.path, "add", "readme.md")
+    git(bench.path, "commit", "-q", "--no-edit")
+    made = await bench.snap()
+    assert git(bench.repo.path, "show", f"{made.sha}:readme.md") == "both"
+    assert git(bench.repo.path, "show", "-s", "--format=%P", made.sha).split() == [mine, other]
+    (bench.made.git_dir / "MERGE_HEAD").write_text(f"{other}\n")  # of one that is over
+    (bench.path / "readme.md").write_text("more\n")
+    await bench.snap()
 
 
 @pytest.mark.parametrize("with_commit", [True, False])
