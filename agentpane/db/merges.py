@@ -59,18 +59,25 @@ def finish(connection: Connection, merge_id: str, state: str, at: datetime) -> N
     connection.execute(update(_M).where(_M.id == merge_id).values(state=MergeState(state), finished_at=at))
 
 
+def close(connection: Connection, task_id: TaskId, at: datetime) -> None:
+    """Put an end to what is still open of a task's merges: another act has settled what they were about."""
+    of_task = update(_M).where(_M.task_id == task_id, _M.state.in_((MergeState.INTENT, MergeState.NEEDS_PERSON)))
+    connection.execute(of_task.values(state=MergeState.ROLLED_BACK, finished_at=at))
+
+
 def get(connection: Connection, merge_id: str) -> MergeRecord:
     return MergeRecord(*connection.execute(_merges().where(_M.id == merge_id)).one())
 
 
-def unfinished(connection: Connection) -> tuple[MergeRecord, ...]:
-    """The merges of which nobody wrote down how they ended, oldest first."""
-    return _all(connection, _merges().where(_M.state == MergeState.INTENT))
+def unfinished(connection: Connection, task_id: TaskId | None = None) -> tuple[MergeRecord, ...]:
+    """The merges, of one task or of all, of which nobody wrote down how they ended, oldest first."""
+    query = _merges().where(_M.state == MergeState.INTENT)
+    return _all(connection, query if task_id is None else query.where(_M.task_id == task_id))
 
 
-def needing_person(connection: Connection) -> tuple[MergeRecord, ...]:
-    """The merges that were cut off and that only a person can settle, oldest first."""
-    return _all(connection, _merges().where(_M.state == MergeState.NEEDS_PERSON))
+def unsettled(connection: Connection) -> tuple[MergeRecord, ...]:
+    """Those, and the ones that were cut off and that only a person can settle, oldest first."""
+    return _all(connection, _merges().where(_M.state.in_((MergeState.INTENT, MergeState.NEEDS_PERSON))))
 
 
 def for_task(connection: Connection, task_id: TaskId) -> tuple[MergeRecord, ...]:

@@ -229,6 +229,7 @@ class Review:
             now = self.core.clock.now()
             if intent is not None:
                 merges.finish(connection, intent, "done", now)
+            merges.close(connection, task.card.id, now)
             if task.snapshot is not None:
                 reviews.add(connection, task.card.id, task.snapshot, "approved", "", (), now)
             tasks.set_fields(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.sessions import note
 from agentpane.orchestrator.workspace import Workspaces
 from agentpane.worktrees import MergeIntent, MergeRefused, Repository, UndoPlan
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,7 @@ class Undoing:
         def store(connection: tasks.Connection) -> tuple[tuple[str, int], ...]:
             now = self.core.clock.now()
             merges.finish(connection, done.id, MergeState.DONE, now)
+            merges.close(connection, task.card.id, now)
             sessions.open_for_task(connection, task.card.id, task.card.agent_id, now)
             tasks.set_fields(
                 connection,
@@ -105,7 +109,12 @@ class Undoing:
         renumbered = await self.core.db.write(store)
         await note(self.core, self.blobs, task, task.runs[-1].id, EventKind.STATE, {"state": "undone", **told})
         await self.core.announce_task(task.card.id, renumbered)
-        await self.workspaces.bring_back(task, repository, done.reviewed_sha, base)
+        try:
+            await self.workspaces.bring_back(task, repository, done.reviewed_sha, base)
+        except AgentPaneError as error:  # the merge is taken back all the same
+            log.warning("the worktree of task %s stays as it is: %s", task.card.id, error.message)
+            stays: JsonObject = {"state": "worktree_stays", "code": error.code.value, "message": error.message}
+            await note(self.core, self.blobs, task, task.runs[-1].id, EventKind.STATE, stays)
         await self.core.announce_task(task.card.id, counts=False)
 
     async def _merge_of(self, task: Task) -> MergeRecord:

@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -146,6 +147,55 @@ async def test_a_half_changed_checkout_is_finished(merged: tuple[Bench, MergeInt
     assert recovery.outcome is RecoveryOutcome.COMPLETED
     assert git(bench.repo.path, "rev-parse", "main") == intent.new
     assert git(bench.repo.path, "status", "--porcelain") == ""
+
+
+async def test_a_merge_that_is_not_wanted_any_more_is_taken_back(merged: tuple[Bench, MergeIntent]) -> None:
+    bench, intent = merged
+    *_, _ = halves(bench.repo.path)
+    recovery = await bench.worktrees.recover_merge(bench.repo, intent, wanted=False)
+    assert recovery.outcome is RecoveryOutcome.ROLLED_BACK
+    untouched(bench)
+    assert git(bench.repo.path, "status", "--porcelain") == "" and not (bench.repo.path / "new").exists()
+    # Cut off once more, between the index and the files.
+    git(bench.repo.path, "read-tree", "-i", "-m", intent.old, intent.new)
+    for wanted, outcome, tip in [(False, "rolled_back", intent.old), (True, "completed", intent.new)]:
+        recovery = await bench.worktrees.recover_merge(bench.repo, intent, wanted=wanted)
+        assert (recovery.outcome, git(bench.repo.path, "rev-parse", "main")) == (outcome, tip)
+        assert git(bench.repo.path, "status", "--porcelain") == ""
+        if not wanted:
+            git(bench.repo.path, "read-tree", "-i", "-m", intent.old, intent.new)
+
+
+async def test_what_the_person_deleted_or_shortened_is_no_merge_that_was_cut_short(
+    merged: tuple[Bench, MergeIntent],
+) -> None:
+    bench, intent = merged
+    (bench.repo.path / "run.sh").unlink()
+    (bench.repo.path / "src/app.py").write_text("all new\nall")
+    recovery = await bench.worktrees.recover_merge(bench.repo, intent)
+    assert (recovery.outcome, set(recovery.paths)) == (RecoveryOutcome.NEEDS_PERSON, {"run.sh", "src/app.py"})
+    looked = await bench.worktrees.recover_merge(bench.repo, intent, looked=True)
+    assert looked.outcome is RecoveryOutcome.ROLLED_BACK
+    untouched(bench)
+    assert (bench.repo.path / "src/app.py").read_text() == "all new\nall"
+    assert not (bench.repo.path / "run.sh").exists() and not (bench.repo.path / "new").exists()
+
+
+async def test_a_reviewed_commit_that_came_in_by_another_merge_settles_the_first_one(
+    merged: tuple[Bench, MergeIntent],
+) -> None:
+    bench, intent = merged
+    new = git(bench.repo.path, "commit-tree", f"{intent.new}^{{tree}}", "-p", intent.old, "-p", intent.new, "-m", "1st")
+    git(bench.repo.path, "merge", "-q", "--no-ff", "-m", "2nd", intent.reviewed)
+    recovery = await bench.worktrees.recover_merge(bench.repo, replace(intent, new=new))
+    assert recovery.outcome is RecoveryOutcome.ROLLED_BACK
+
+
+async def test_what_was_committed_since_is_not_half_done(merged: tuple[Bench, MergeIntent]) -> None:
+    bench, intent = merged
+    (bench.repo.path / "new").write_text("added\n")
+    commit_all(bench.repo.path)
+    assert (await bench.worktrees.recover_merge(bench.repo, intent)).outcome is RecoveryOutcome.ROLLED_BACK
 
 
 @pytest.mark.parametrize(

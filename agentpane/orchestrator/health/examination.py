@@ -18,6 +18,7 @@ from pathlib import Path
 
 from agentpane import __version__
 from agentpane.db import health, merges, projects, recoveries, worktrees
+from agentpane.domain.gitpaths import display_path
 from agentpane.domain.health import DoctorReport, Finding
 from agentpane.domain.ids import ProjectId
 from agentpane.domain.merges import MergeRecord
@@ -155,22 +156,25 @@ class Examination:
         return ailment(ErrorCode.PROJECT_NOT_TRUSTED, text, project.path, fix, project=project.id)
 
     async def _merges(self) -> AsyncIterator[Ailment]:
-        for merge in await self.core.db.read(merges.needing_person):
-            yield self._waiting(merge)
+        for merge in await self.core.db.read(merges.unsettled):
+            if not self.core.task_locks.of(merge.task_id or merge.id).locked():  # else somebody is about it
+                yield self._waiting(merge)
 
     def _waiting(self, merge: MergeRecord) -> Ailment:
         async def settle() -> str:
-            if await self.recovery.settle(merge):
+            waits = await self.recovery.settle(merge)
+            if waits is None:
                 return "The merge is settled."
+            names = ", ".join(display_path(path) for path in waits.paths[:5])
             raise AgentPaneError(
                 ErrorCode.MERGE_CHECKOUT_DIRTY,
-                "The checkout still differs from both sides of the merge.",
+                f"{waits.message} {f'It is about {names}.' if names else ''}".strip(),
                 "Commit, stash or take back what you changed in these files, then try again. Nothing has changed.",
             )
 
         return ailment(
             ErrorCode.MERGE_CHECKOUT_DIRTY,
-            f"A merge into {merge.target_ref} was cut off, and your checkout differs from both sides of it.",
+            f"A merge into {merge.target_ref} was cut off, and is not settled: your checkout may be half changed.",
             merge.checkout_path or merge.target_ref,
             "Set the files right, then let it be settled.",
             about=(merge.id,),

@@ -245,6 +245,7 @@ async def _recover_merge(at: At) -> Answer:
     intent = MergeIntent("parked", "parked", scene.first, scene.merged, scene.reviewed, None, None)
     nothing = await at.git.recover_merge(at.repo, intent)
     (scene.repo / "new.txt").write_text("ne")
+    (scene.common / "index.lock").touch()
     checked_out = MergeIntent("main", "main", scene.person, scene.ready, scene.reviewed, scene.repo, scene.common)
     begun = await at.git.recover_merge(at.repo, checked_out)
     return nothing.outcome, begun.outcome, _on_disk(at.scene.repo)
