@@ -147,16 +147,26 @@ def digest_of(files: Mapping[str, bytes]) -> str:
 
 
 def merged(project: ProjectConfig, repository: RepoConfig | None, trusted: bool) -> ProjectConfig:
-    """The project's configuration over the repository's, which fills what the person has left at its default."""
+    """The project's configuration over the repository's, which fills what the person has left at its default.
+
+    The checks of both hold; one of the person's takes the place of the repository's of the same name.
+    """
     if repository is None or not trusted:
         return project
     default = ProjectConfig()
     changes: dict[str, object] = {}
-    for name in ("env_file", "copy_files", "install_command", "init_script", "allowed_tools", "checks"):
+    for name in ("env_file", "copy_files", "install_command", "init_script", "allowed_tools"):
         said = getattr(repository, name)
         if said and getattr(project, name) == getattr(default, name):
             changes[name] = said
+    changes["checks"] = (*project.checks, *beside(project.checks, repository))
     return replace(project, **changes)  # type: ignore[arg-type]
+
+
+def beside(own: tuple[Check, ...], repository: RepoConfig | None) -> tuple[Check, ...]:
+    """The repository's checks that the person has none of the same name for."""
+    names = {check.name for check in own}
+    return tuple(check for check in (repository.checks if repository else ()) if check.name not in names)
 
 
 def _invalid(what: str) -> AgentPaneError:

@@ -53,7 +53,13 @@ class AgentFiles:
         findings = [_finding(problem.path, problem.error.message) for problem in own.problems]
         repository: tuple[AgentFile, ...] = ()
         kept = {problem.path for problem in own.problems}
-        stand = await self._standing(project)
+        stand: trust.Standing | AgentPaneError | None = await self._standing(project)
+        if isinstance(stand, AgentPaneError):
+            if stand.code is ErrorCode.PROJECT_CONFIG_INVALID:
+                findings.append(
+                    Finding(stand.code.value, stand.message, project.path, stand.hint, project_id=project.id)
+                )
+            stand = None
         if stand is None or not stand.trusted:
             kept |= await self._of_repository(project.id)
         elif stand.config is not None:
@@ -102,7 +108,7 @@ class AgentFiles:
         """The tool servers of the repository, without the values that they are given."""
         project = await self.core.db.read(lambda db: projects.get(db, projects.resolve(db, command.project)))
         stand = await self._standing(project)
-        if stand is None or stand.config is None:
+        if isinstance(stand, AgentPaneError) or stand.config is None:
             return RepositoryServers()
         problem = next((message for path, message in stand.config.problems if path == CONFIG_PATH), "")
         named = tuple(replace(server, environment=()) for server in stand.config.servers)
@@ -144,13 +150,13 @@ class AgentFiles:
             self._read = (now, await asyncio.to_thread(agent_files.read_folder, self.folder))
         return self._read[1]
 
-    async def _standing(self, project: Project) -> trust.Standing | None:
-        """How the repository's files stand on the base branch; None when they cannot be read."""
+    async def _standing(self, project: Project) -> trust.Standing | AgentPaneError:
+        """How the repository's files stand on the base branch; why not, when they cannot be read."""
         try:
             repository = await self.core.git.open_repository(Path(project.path))
             return await trust.look(self.core, project, repository)
-        except AgentPaneError:
-            return None  # doctor and the project's own commands say so
+        except AgentPaneError as error:
+            return error
 
     async def _of_repository(self, project_id: ProjectId) -> set[str]:
         listed = await self.core.db.read(agents.list_for, project_id)

@@ -14,7 +14,7 @@ from agentpane.domain.checks import UNDER_WAY, Check, CheckResult, CheckState, d
 from agentpane.domain.ids import ProjectId
 from agentpane.domain.projects import Project, ProjectConfig
 from agentpane.domain.reach import reach
-from agentpane.domain.repoconfig import CONFIG_PATH, merged
+from agentpane.domain.repoconfig import CONFIG_PATH, beside, merged, parse
 from agentpane.domain.rules import parse_all
 from agentpane.domain.sandbox import Tier
 from agentpane.domain.tasks import Task
@@ -138,7 +138,12 @@ class Surveyor:
         if base == gate.base:
             return True
         project = await self.core.db.read(projects.get, task.card.project_id)
-        wanted = await self._wanted(project, await self._repository(project), base)
+        try:
+            wanted = await self._wanted(project, await self._repository(project), base)
+        except AgentPaneError as error:
+            if error.code is not ErrorCode.PROJECT_CONFIG_INVALID:
+                raise
+            return False  # what holds there cannot be told, as the next look says
         return not wanted.checks or (gate.tree is not None and wanted.checks == gate.checks)
 
     async def any_set(self, project_id: ProjectId) -> bool:
@@ -149,24 +154,17 @@ class Surveyor:
         return base is not None and bool((await self._wanted(project, repository, base)).checks)
 
     async def _wanted(self, project: Project, repository: Repository, base: str) -> _Wanted:
-        """The checks that hold at `base`: the person's own, else what is trusted of the repository's.
+        """The checks that hold at `base`: the person's own, and what is trusted of the repository's.
 
-        A configuration that cannot be read is not trusted either.
+        Raises PROJECT_CONFIG_INVALID when the repository's cannot be read: nobody can say then which hold.
         """
-        none = _Wanted((), project.config, False)
-        if not project.config.checks:
-            content = await self.core.git.read_file(repository, base, CONFIG_PATH)
-            if content is None or b"checks" not in content:
-                return none
-        try:
-            stand = await trust.standing(self.core, project.id, repository, base)
-        except AgentPaneError as error:
-            if error.code is not ErrorCode.PROJECT_CONFIG_INVALID:
-                raise
-            return _Wanted(project.config.checks, project.config, not project.config.checks)
+        content = await self.core.git.read_file(repository, base, CONFIG_PATH)
+        if not project.config.checks and (content is None or not parse(content).checks):
+            return _Wanted((), project.config, False)
+        stand = await trust.standing(self.core, project.id, repository, base)
         config = merged(project.config, stand.config, stand.trusted)
-        waiting = stand.config is not None and bool(stand.config.checks) and not stand.trusted
-        return _Wanted(config.checks, config, waiting and not config.checks)
+        waiting = not stand.trusted and bool(beside(project.config.checks, stand.config))
+        return _Wanted(config.checks, config, waiting)
 
     def _surroundings(self, config: ProjectConfig) -> tuple[object, ...]:
         network = reach(config.reach(), parse_all(config.rules))

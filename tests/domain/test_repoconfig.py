@@ -50,10 +50,11 @@ def test_what_runs_a_command_or_hands_out_a_file_waits_for_trust() -> None:
     assert trusted.checks == CHECKS
 
 
-def test_the_projects_own_configuration_wins() -> None:
-    own = ProjectConfig(install_command="npm ci", checks=(Check("types", "mypy ."),))
-    both = merged(own, parse(CONTENT), trusted=True)
-    assert (both.install_command, both.checks) == ("npm ci", own.checks)
+def test_the_projects_own_configuration_wins_and_the_checks_of_both_hold() -> None:
+    mine = (Check("types", "mypy ."), Check("tests", "make quick"))
+    both = merged(ProjectConfig(install_command="npm ci", checks=mine), parse(CONTENT), trusted=True)
+    assert (both.install_command, both.checks) == ("npm ci", (*mine, CHECKS[1]))
+    assert merged(ProjectConfig(checks=mine), parse(CONTENT), trusted=False).checks == mine
 
 
 def test_another_content_has_another_digest() -> None:

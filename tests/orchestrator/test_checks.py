@@ -248,9 +248,25 @@ async def test_the_repositorys_own_checks_hold_once_they_are_trusted_and_a_diff_
             await bench.engine.do(c.TrustProject(project.id, waits.trust_digest or ""))
             assert (await stage.approve())[1] == ErrorCode.MERGE_CHECKS_FAILED
             assert await stage.shown() == [("own", FAILED)]
-            await stage.configure(Check("mine", "test -e new.txt"))
+            await stage.configure(Check("mine", "true"))
+            assert (await stage.approve())[1] == ErrorCode.MERGE_CHECKS_FAILED
+            assert await stage.shown() == [("mine", PASSED), ("own", FAILED)]
+
+            trusted = own.read_text()
+            stage.commit(".agentpane/config.toml", "[[checks\n")
+            for mine in ((Check("mine", "true"),), ()):  # whatever is set besides
+                await stage.configure(*mine)
+                result, code, message = await stage.approve()
+                assert (result, code) == (ApproveResult.REFUSED, ErrorCode.PROJECT_CONFIG_INVALID)
+                assert message.startswith("The repository's .agentpane/config.toml cannot be read")
+            found = (await bench.engine.do(c.Doctor())).findings
+            (broken,) = [each for each in found if each.code == ErrorCode.PROJECT_CONFIG_INVALID]
+            assert broken.where == str(repository) and not broken.notice
+
+            stage.commit(".agentpane/config.toml", trusted)
+            await stage.configure(Check("own", "test -e new.txt"))  # one of the same name takes its place
             assert (await stage.approve())[0] is ApproveResult.MERGED
-            assert await stage.shown() == [("mine", PASSED)]
+            assert await stage.shown() == [("own", PASSED)]
 
 
 async def test_where_commands_are_asked_for_checks_wait_for_the_person_and_untrusted_ones_are_told_of(
