@@ -144,7 +144,7 @@ def locked(checkout: Checkout) -> MergeRefused:
     return MergeRefused(
         ErrorCode.RESOURCE_LOCKED,
         f"Another git command is at work in {checkout.path}, or was cut short there. Nothing has been changed.",
-        f"Wait for it to end; if none runs, remove {lock_of(checkout.git_dir)}. Then approve again.",
+        f"Wait for it to end; if none runs, remove {lock_of(checkout.git_dir)}. Then try again.",
         (str(lock_of(checkout.git_dir)),),
     )
 
@@ -156,7 +156,7 @@ def _refused(checkout: Checkout, intent: MergeIntent, paths: tuple[str, ...], sa
             ErrorCode.MERGE_CHECKOUT_DIRTY,
             f"{intent.target} is checked out in {checkout.path} with edits that this would overwrite: {shown}. "
             "Nothing has been changed.",
-            "Commit or stash these files, then approve again.",
+            "Commit or stash these files, then try again.",
             paths,
         )
     reason, cause = said.stderr.decode("utf-8", "replace").strip(), cause_of(said.stderr)
@@ -164,5 +164,5 @@ def _refused(checkout: Checkout, intent: MergeIntent, paths: tuple[str, ...], sa
         cause.code if cause else ErrorCode.MERGE_CHECKOUT_DIRTY,
         f"{f'{cause.what} ' if cause else ''}Git would not move the checkout {checkout.path}: {reason} "
         "Nothing has been changed.",
-        cause.hint if cause else "Finish what is under way there, then approve again.",
+        cause.hint if cause else "Finish what is under way there, then try again.",
     )

@@ -154,11 +154,12 @@ async def _merged_tree(
     try:
         before = await _tree_before(repo, plan, old)
         settled = None if before is not None else await _settled_by_history(git, repo, plan, old)
-    finally:
+        if settled is not None:
+            return settled
+        merged = await trees
+    finally:  # nobody waits for what nobody needs
+        trees.cancel()
         await asyncio.gather(trees, return_exceptions=True)
-    if settled is not None:
-        return settled
-    merged = trees.result()
     tree, conflicts = parse_merge_tree(merged.stdout)
     if tree == before:  # a target that holds the commit already is not changed by it, nor by one that changes nothing
         settled = await _settled_by_history(git, repo, plan, old)

@@ -136,7 +136,7 @@ def _settled(recovery: MergeRecovery) -> MergeRefused | TargetMoved | None:
         return None
     if recovery.outcome is RecoveryOutcome.ROLLED_BACK:
         return TargetMoved()
-    hint = "Look at these files, and approve again when the checkout is as you want it."
+    hint = "Look at these files, and try again when the checkout is as you want it."
     return MergeRefused(ErrorCode.MERGE_CHECKOUT_DIRTY, recovery.message, hint, recovery.paths)
 
 
@@ -146,14 +146,14 @@ def _refuse_checkouts(target: str, held: list[Checkout]) -> MergeRefused | None:
         return MergeRefused(
             ErrorCode.MERGE_CHECKOUT_DIRTY,
             f"{target} is checked out in more than one place ({', '.join(paths)}). Nothing has been changed.",
-            "Switch all but one of them to another branch, then approve again.",
+            "Switch all but one of them to another branch, then try again.",
             paths,
         )
     if held and held[0].busy:
         return MergeRefused(
             ErrorCode.MERGE_CHECKOUT_DIRTY,
             f"A rebase of {target} is under way in {held[0].path}. Nothing has been changed.",
-            "Finish or abort the rebase, then approve again.",
+            "Finish or abort the rebase, then try again.",
             (str(held[0].path),),
         )
     # None may be there before the intent is written: recovery takes one that it finds for ours.

@@ -16,6 +16,7 @@ from pathlib import Path
 from agentpane.domain.diff import FileChange, display_path, encode_path
 from agentpane.errors import ErrorCode
 from agentpane.worktrees.checkout import CutShort, GaveUp, place_of, switch
+from agentpane.worktrees.exact import take_away
 from agentpane.worktrees.git import LONG_TIMEOUT, GitRunner, Place
 from agentpane.worktrees.git_errors import cause_of
 from agentpane.worktrees.gitfiles import open_regular
@@ -105,9 +106,7 @@ async def _lay_out(git: GitRunner, place: Place, written: _Written) -> bool:
 def _take_away(root: Path, paths: Sequence[str]) -> bool:
     for path in paths:
         with suppress(OSError):
-            (root / path).unlink()
-            for parent in Path(path).parents[:-1]:
-                (root / parent).rmdir()
+            take_away(root, (path,))
     return not any(os.path.lexists(root / path) for path in paths)
 
 

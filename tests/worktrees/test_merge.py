@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import asyncio
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,7 @@ from agentpane.worktrees import (
     Repository,
     Worktrees,
 )
+from agentpane.worktrees.git import GitOutput, GitRunner, Place
 from tests.worktrees.conftest import Bench, Journal, bench_of, commit_all, git
 
 
@@ -301,6 +304,25 @@ async def test_a_journal_that_fails_stops_the_merge_before_anything_is_touched(b
     with pytest.raises(OSError):
         await bench.worktrees.merge(bench.repo, plan, broken)
     assert refs(bench.repo) == before and git(bench.repo.path, "status", "--porcelain") == ""
+
+
+async def test_a_merge_that_is_called_off_does_not_wait_for_its_trees(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, whole, asked = replace(await reviewed(bench), base_sha=None), GitRunner.run, asyncio.Queue[str]()
+
+    async def endless(self: GitRunner, place: Place | None, *arguments: str, **given: Any) -> GitOutput:
+        if arguments[0] in {"merge-tree", "merge-base"}:
+            asked.put_nowait(arguments[0])
+            await asyncio.Event().wait()
+        return await whole(self, place, *arguments, **given)
+
+    monkeypatch.setattr(GitRunner, "run", endless)
+    job = asyncio.ensure_future(bench.worktrees.merge(bench.repo, plan, Journal()))
+    assert {await asked.get(), await asked.get()} == {"merge-tree", "merge-base"}
+    job.cancel()
+    await asyncio.wait({job}, timeout=20)
+    assert job.cancelled()
 
 
 async def test_line_endings_of_the_persons_checkout_are_theirs(bench: Bench) -> None:

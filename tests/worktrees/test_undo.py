@@ -87,6 +87,7 @@ async def test_an_edit_in_the_way_refuses_and_nothing_changes(bench: Bench, how:
     outcome = await bench.worktrees.undo(bench.repo, plan, Journal())
     assert isinstance(outcome, MergeRefused)
     assert (outcome.code, outcome.paths) == (ErrorCode.MERGE_CHECKOUT_DIRTY, (path,))
+    assert "approve" not in outcome.hint
     assert (refs(bench.repo), git(home, "status", "--porcelain")) == before
     assert (home / path).read_text() == "the person's own\n"
 
