@@ -42,6 +42,14 @@ _CAUSES: tuple[tuple[re.Pattern[bytes], Cause], ...] = (
         ),
     ),
     (
+        re.compile(rb"open\(.*\): Permission denied"),
+        Cause(
+            ErrorCode.VALIDATION_ERROR,
+            "A file there cannot be read.",
+            "Make it readable for you, or remove it, and continue. Nothing was lost.",
+        ),
+    ),
+    (
         re.compile(rb"Read-only file system|Permission denied|insufficient permission"),
         Cause(
             ErrorCode.RESOURCE_LOCKED,

@@ -90,6 +90,17 @@ async def test_a_checkout_of_which_a_part_may_not_be_written_is_as_it_was_after_
     assert isinstance(await bound.undo(card.repo, plan, Journal()), Undone)
 
 
+async def test_a_file_that_the_agent_has_closed_is_named(bound: Worktrees, tmp_path: Path) -> None:
+    card = await ready(bound, tmp_path / "repo")
+    changed(card)
+    (card.made.path / "a.txt").chmod(0)
+    with pytest.raises(AgentPaneError) as caught:
+        await card.snapshot()
+    assert caught.value.code is ErrorCode.VALIDATION_ERROR and 'open("a.txt")' in caught.value.message
+    (card.made.path / "a.txt").chmod(0o600)
+    await card.snapshot()
+
+
 async def test_a_disk_that_may_only_be_read_is_said_at_each_step(tmp_path: Path) -> None:
     folder, wrapper = tmp_path / "repo", tmp_path / "git-on-read-only"
     bound = f"bwrap --dev-bind / / --ro-bind {folder} {folder} --"
