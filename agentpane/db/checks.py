@@ -85,11 +85,6 @@ def known(connection: Connection, task_id: TaskId, tree: str) -> Mapping[str, Ch
     return {row[0]: CheckResult(*row[1:]) for row in rows}
 
 
-def snapshot_of(connection: Connection, task_id: TaskId) -> str | None:
-    """The snapshot that the newest round is about."""
-    return connection.execute(select(_C.snapshot).where(_C.task_id == task_id).limit(1)).scalar_one_or_none()
-
-
 def unfinished(connection: Connection) -> tuple[TaskId, ...]:
     """The tasks whose round was not brought to its end."""
     rows = connection.execute(select(_C.task_id).where(_C.state.in_(UNDER_WAY)).distinct())

@@ -91,18 +91,6 @@ def faults(connection: sqlite3.Connection) -> tuple[str, ...]:
         return (str(error),)
 
 
-def check_file(file: Path) -> tuple[str, ...]:
-    """What is wrong with a database that nobody has open; empty when nothing is."""
-    if not file.exists():
-        return (f"{file} does not exist",)
-    try:
-        read_revision(file)
-        with plain_connection(file) as connection:
-            return faults(connection)
-    except AgentPaneError as error:
-        return (error.message,)
-
-
 def copy(source: Path, target: Path) -> None:
     """Copy a database, consistent at one moment, into one new file of mode 0600. A copy that fails leaves nothing."""
     os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))

@@ -74,12 +74,3 @@ def of_task(connection: Connection, task_id: TaskId) -> tuple[Review, ...]:
     query = select(_R.id, _R.snapshot, _R.verdict, _R.reason, _R.created_at).where(_R.task_id == task_id)
     rows = connection.execute(query.order_by(_R.created_at, literal_column("rowid")))
     return tuple(Review(row.id, row.snapshot, row.verdict, row.reason or "", row.created_at) for row in rows)
-
-
-def comments_for(connection: Connection, task_id: TaskId, snapshot: str | None = None) -> tuple[ReviewComment, ...]:
-    """The remarks on a task, or on one snapshot of it, in the order in which they were made."""
-    query = select(_C.path, _C.line, _C.body, _C.old_side).join(_R, _R.id == _C.review_id).where(_C.task_id == task_id)
-    if snapshot is not None:
-        query = query.where(_R.snapshot == snapshot)
-    rows = connection.execute(query.order_by(_C.created_at, _C.review_id, _C.ordinal))
-    return tuple(ReviewComment(*row) for row in rows)

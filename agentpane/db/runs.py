@@ -54,7 +54,6 @@ _RUN = run_rows().where(_R.id == _WANTED)
 # What a card, the queue and the supervisor know of are a person's runs; those of sub-agents live inside them.
 _OWN = _R.depth == 0
 _OF_TASK = run_rows().where(_R.task_id == _WANTED, _OWN).order_by(_R.number)
-_NEWEST_OF_TASK = run_rows().where(_R.task_id == _WANTED, _OWN).order_by(_R.number.desc()).limit(1)
 _LIVE_OF_TASK = run_rows().where(_R.task_id == _WANTED, _OWN, _R.status.in_(_LIVE))
 _ACTIVE_ONES = run_rows().where(_OWN, _R.status.in_(_ACTIVE)).order_by(_R.number)
 _LIVE_ONES = run_rows().where(_OWN, _R.status.in_(_LIVE)).order_by(_R.number)
@@ -177,11 +176,6 @@ def of_task(connection: Connection, task_id: TaskId) -> tuple[Run, ...]:
     """The runs of a task, oldest first, without those of sub-agents."""
     found = connection.execute(_OF_TASK, {"wanted": task_id}).all()
     return tuple(run_row(one).value() for one in found)
-
-
-def newest_for_task(connection: Connection, task_id: TaskId) -> RunRow | None:
-    found = connection.execute(_NEWEST_OF_TASK, {"wanted": task_id}).one_or_none()
-    return None if found is None else run_row(found)
 
 
 def live_for_task(connection: Connection, task_id: TaskId) -> RunRow | None:

@@ -14,8 +14,6 @@ PREFIX = "agentpane"
 SLUG_LENGTH = 40
 ID_LENGTH = 6
 
-OUR_BRANCH = re.compile(r"agentpane[/-][a-z0-9]+(?:-[a-z0-9]+)*\Z")
-
 
 def slug(title: str) -> str:
     """A title in our own character set; "task" when nothing of it can be kept."""
@@ -34,11 +32,6 @@ def branch_name(title: str, task_id: str) -> str:
 def recovered_branch(title: str, recovery_id: str) -> str:
     """The branch that a recovery snapshot is laid out on when its card has no use for it."""
     return branch_name(f"recovered {title}", recovery_id)
-
-
-def is_ours(branch: str) -> bool:
-    """Whether AgentPane could have made a branch of this name."""
-    return OUR_BRANCH.match(branch) is not None
 
 
 def free_branch(wanted: str, taken: Collection[str]) -> str:

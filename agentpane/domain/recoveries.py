@@ -42,9 +42,6 @@ class RecoverySnapshot:
     parent: str = ""
     copied: tuple[str, ...] = ()
 
-    def ends_within(self, now: datetime, span: timedelta = NOTICE) -> bool:
-        return self.expires_at <= now + span
-
 
 @dataclass(frozen=True, slots=True)
 class RestoredWork:

@@ -76,10 +76,6 @@ class TaskCard:
     overlaps: tuple[Overlap, ...] = ()  # with other cards that wait or run
     resolving: Resolving | None = None  # while a conflict is being resolved in its worktree
 
-    @property
-    def conflict_paths(self) -> tuple[str, ...]:
-        return tuple(conflict.path for conflict in self.conflicts)
-
 
 @dataclass(frozen=True, slots=True)
 class Task:

@@ -274,7 +274,8 @@ def test_fields_are_set_and_read_again(connection: Connection, world: World) -> 
     task = tasks.get(connection, task_id)
     assert (task.branch, task.base_sha, task.snapshot) == ("agentpane/fix", "b" * 40, "a" * 40)
     assert (task.card.files_changed, task.card.lines_added, task.card.lines_removed) == (2, 10, 1)
-    assert (task.card.conflict_paths, task.card.code) == (("plain", "odd\udcff"), "MERGE_CONFLICT")
+    assert [each.path for each in task.card.conflicts] == ["plain", "odd\udcff"]
+    assert task.card.code == "MERGE_CONFLICT"
     assert task.card.conflicts[0].card_lines == (LineRange(3, 2), LineRange(9, 0))
     assert task.card.overlaps == (
         Overlap(TaskId("other"), "Another", "odd\udcff", (LineRange(1, 2),), OverlapKind.FILE, True),

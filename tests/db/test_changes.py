@@ -6,9 +6,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from agentpane.db import approvals, merges, projects, recoveries, reviews, runs, settings, tasks, turns, worktrees
+from agentpane.db.schema import ReviewCommentTable
 from agentpane.domain.approvals import ApprovalState
 from agentpane.domain.board import Column
 from agentpane.domain.engine import Settings
@@ -22,6 +23,7 @@ from agentpane.errors import AgentPaneError, ErrorCode
 from .conftest import NOW, World
 
 LATER = NOW + timedelta(seconds=1)
+_M = ReviewCommentTable
 
 
 def _asked(world: World, run: Run, call_id: str, tool: str = "Bash", shown: str = "ls") -> approvals.NewApproval:
@@ -143,9 +145,9 @@ def test_a_review_keeps_its_comments_in_order_and_paths_byte_for_byte(connection
     )
     reviews.add(connection, task_id, "s1", "rejected", "Not yet.", comments, NOW)
     reviews.add(connection, task_id, "s2", "approved", "", (), LATER, by="Ada")
-    stored = (comments[0], ReviewComment("README.md", None, "Whole file \\udcff"), comments[2])
-    assert reviews.comments_for(connection, task_id) == stored
-    assert reviews.comments_for(connection, task_id, "s2") == ()
+    remarks = select(_M.path, _M.line, _M.body, _M.old_side).where(_M.task_id == task_id).order_by(_M.ordinal)
+    stored = [ReviewComment(*row) for row in connection.execute(remarks)]
+    assert stored == [comments[0], ReviewComment("README.md", None, "Whole file \\udcff"), comments[2]]
     found = [(one.snapshot, one.verdict, one.reason) for one in reviews.of_task(connection, task_id)]
     assert found == [("s1", ReviewVerdict.REJECTED, "Not yet."), ("s2", ReviewVerdict.APPROVED, "")]
 

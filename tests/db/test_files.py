@@ -22,6 +22,11 @@ async def _add(folder: DataFolder, name: str) -> None:
     await database.close()
 
 
+def _faults(file: Path) -> tuple[str, ...]:
+    with closing(sqlite3.connect(file)) as connection:
+        return files.faults(connection)
+
+
 async def _names(folder: DataFolder) -> list[str]:
     database = await Database.open(folder)
     try:
@@ -37,7 +42,7 @@ async def test_a_backup_of_an_open_database_is_one_sound_file_that_only_its_user
     made = await database.backup(tmp_path / "copy.db")
     assert made == tmp_path / "copy.db"
     assert made.stat().st_mode & 0o777 == 0o600
-    assert files.check_file(made) == ()
+    assert _faults(made) == ()
     assert not [file for file in tmp_path.iterdir() if file.name.startswith("copy.db-")]
     with closing(sqlite3.connect(made)) as connection:
         assert connection.execute("SELECT name FROM projects").fetchall() == [("Demo",)]
@@ -79,7 +84,6 @@ async def test_a_restore_mends_a_database_that_is_damaged(folder: DataFolder, tm
     damage = b"damaged" * 1000
     folder.database.write_bytes(damage)
     folder.database.with_name("agentpane.db-wal").write_bytes(b"stale journal")
-    assert files.check_file(folder.database) != ()
     kept = restore(folder, tmp_path / "copy.db")
     assert await _names(folder) == ["saved"]
     assert kept.read_bytes() == damage
@@ -143,11 +147,7 @@ async def test_a_backup_with_a_row_that_refers_to_nothing_is_refused(folder: Dat
     files.backup(folder, tmp_path / "copy.db")
     with closing(sqlite3.connect(tmp_path / "copy.db")) as connection, connection:
         connection.execute("INSERT INTO tasks (id, project_id, title) VALUES ('t', 'nowhere', 'orphan')")
-    assert files.check_file(tmp_path / "copy.db") == ("tasks: row 1 refers to a row of projects that does not exist",)
+    assert _faults(tmp_path / "copy.db") == ("tasks: row 1 refers to a row of projects that does not exist",)
     with pytest.raises(AgentPaneError) as refused:
         restore(folder, tmp_path / "copy.db")
     assert refused.value.code is ErrorCode.STORE_CORRUPT
-
-
-def test_a_missing_file_is_a_finding(tmp_path: Path) -> None:
-    assert files.check_file(tmp_path / "none.db") == (f"{tmp_path / 'none.db'} does not exist",)

@@ -194,8 +194,8 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(
         migrate.prepare(folder)
     assert files.read_revision(folder.database) == old
     assert _projects(folder.database) == [("Kept",)]
-    assert files.check_file(folder.database) == ()
     with closing(sqlite3.connect(folder.database)) as connection:
+        assert files.faults(connection) == ()
         assert connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'half_done'").fetchone() == (0,)
         assert connection.execute("SELECT count(*) FROM tasks").fetchone() == (0,)
 

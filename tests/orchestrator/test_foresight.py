@@ -72,7 +72,7 @@ async def test_a_waiting_card_shows_what_it_conflicts_with_however_its_base_bran
             conflict = Conflict("a.txt", "contents", (LineRange(6, 1),), (LineRange(5, 2),))
             moved = commit(repository, {"a.txt": "first\n" + theirs})
             found = await shows(bench, task, conflict)
-            assert found.card.conflict_paths == ("a.txt",) and found.card.code is None
+            assert [each.path for each in found.card.conflicts] == ["a.txt"] and found.card.code is None
             git(repository, "update-ref", "refs/heads/main", start)
             await shows(bench, task)
             git(repository, "update-ref", "refs/heads/main", moved)

@@ -97,7 +97,7 @@ async def test_a_conflict_keeps_both_sides_and_lists_the_paths(data: Path, repos
             assert git(repository, "rev-parse", "main") == head
             now = await bench.engine.do(c.GetTask(task.card.id))
             assert now.card.column is Column.WAITING_APPROVAL
-            assert now.card.conflict_paths == ("a.txt",)
+            assert [each.path for each in now.card.conflicts] == ["a.txt"]
             assert now.snapshot == task.snapshot
 
 
