@@ -26,6 +26,9 @@ _LOCK_LOOKS, _LOCK_PAUSE = 20, 0.05
 Journal = Callable[[MergeIntent], Awaitable[None]]
 
 
+_UNDER_WAY = {"MERGE_HEAD": "A merge", "CHERRY_PICK_HEAD": "A cherry-pick", "REVERT_HEAD": "A revert"}
+
+
 class TargetMoved:
     """The branch changed between looking at it and moving it."""
 
@@ -156,5 +159,17 @@ def _refuse_checkouts(target: str, held: list[Checkout]) -> MergeRefused | None:
             "Finish or abort the rebase, then try again.",
             (str(held[0].path),),
         )
+    if held and (under_way := _under_way(held[0])) is not None:
+        return MergeRefused(
+            ErrorCode.MERGE_CHECKOUT_DIRTY,
+            f"{under_way} is under way in {held[0].path}, where {target} is checked out. Nothing has been changed.",
+            "Finish or abort it there, then try again.",
+            (str(held[0].path),),
+        )
     # None may be there before the intent is written: recovery takes one that it finds for ours.
     return locked(held[0]) if held and lock_of(held[0].git_dir).exists() else None
+
+
+def _under_way(checkout: Checkout) -> str | None:
+    """What the person has begun there with git, whose end would be built on another commit than its beginning."""
+    return next((what for name, what in _UNDER_WAY.items() if os.path.lexists(checkout.git_dir / name)), None)

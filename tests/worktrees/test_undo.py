@@ -92,6 +92,26 @@ async def test_an_edit_in_the_way_refuses_and_nothing_changes(bench: Bench, how:
     assert (home / path).read_text() == "the person's own\n"
 
 
+@pytest.mark.parametrize("what", ["merge", "cherry-pick", "revert"])
+async def test_what_the_person_has_begun_in_the_checkout_is_left_to_be_finished(bench: Bench, what: str) -> None:
+    plan, home = await merged(bench), bench.repo.path
+    git(home, "switch", "-q", "-c", "side", bench.base)
+    (home / "mine").write_text("mine\n")
+    commit_all(home)
+    git(home, "switch", "-q", "main")
+    git(home, *{"merge": ("merge", "-q", "--no-ff"), "revert": ("revert", "-m1")}.get(what, (what,)), "--no-commit",
+        "main" if what == "revert" else "side")  # fmt: skip
+    head = home / ".git" / f"{what.upper().replace('-', '_')}_HEAD"
+    if what == "cherry-pick":
+        head.write_text(git(home, "rev-parse", "side") + "\n")  # as after a conflict that is resolved
+    assert head.exists()
+    before, journal = (refs(bench.repo), git(home, "status", "--porcelain")), Journal()
+    outcome = await bench.worktrees.undo(bench.repo, plan, journal)
+    assert isinstance(outcome, MergeRefused) and outcome.code is ErrorCode.MERGE_CHECKOUT_DIRTY
+    assert f"A {what} is under way" in outcome.message and journal.intents == []
+    assert (refs(bench.repo), git(home, "status", "--porcelain")) == before
+
+
 @pytest.mark.parametrize("strategy", ["merge", "squash", "ff"])
 async def test_what_came_after_stays_and_the_change_can_be_approved_again(bench: Bench, strategy: str) -> None:
     plan, home = await merged(bench, strategy), bench.repo.path
