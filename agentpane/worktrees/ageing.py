@@ -12,6 +12,7 @@ import os
 import stat
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 AGE_S = 5
@@ -33,9 +34,22 @@ _Entry = tuple[int, bytes]  # where it begins in the index, and its path
 def age_files(root: Path, index: Path, hash_size: int, careful: bool = True) -> bool:
     """Move the times of the young regular files in `index` back, on disk and in the index; whether that was done.
 
+    Where a file is gone meanwhile, or the new index cannot be written, the old one stays as it is.
+
     careful: look at each file before and after, and pass over one that is not as git has just written it. Without
         that it takes a third of the time, and is right as long as nobody but git has been in the worktree.
     """
+    aged = index.with_name("index.aged")
+    try:
+        aged.unlink(missing_ok=True)  # of an engine that was killed here
+        return _age(root, index, aged, hash_size, careful)
+    except OSError:
+        with suppress(OSError):
+            aged.unlink(missing_ok=True)
+        return False
+
+
+def _age(root: Path, index: Path, aged: Path, hash_size: int, careful: bool) -> bool:
     data = bytearray(index.read_bytes())
     version, count = struct.unpack_from(">II", data, 4)
     if data[:4] != b"DIRC" or version not in (2, 3):
@@ -51,10 +65,9 @@ def age_files(root: Path, index: Path, hash_size: int, careful: bool = True) -> 
     finally:
         os.close(folder)
     data[body:] = hashlib.new(_HASHES[hash_size], data[:body]).digest()
-    temporary = index.with_name("index.aged")
-    with open(temporary, "xb") as out:
+    with open(aged, "xb") as out:
         out.write(data)
-    os.replace(temporary, index)
+    os.replace(aged, index)
     return True
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from agentpane.domain.branches import free_branch
@@ -42,12 +43,12 @@ async def create_worktree(git: GitRunner, lock: asyncio.Lock, repo: Repository, 
         except BaseException as error:
             # A branch that somebody else made in this very moment is theirs.
             ours = None if "already exists" in str(error) else branch
-            await asyncio.shield(_take_back(git, repo, path, ours, plan.base_sha, parents))
+            await asyncio.shield(take_back(git, repo, path, ours, plan.base_sha, parents))
             raise
     try:
         return await _fill(git, repo, path, branch, plan.copy_files, plan.mark)
     except BaseException:
-        await asyncio.shield(_take_back(git, repo, path, branch, plan.base_sha, parents))
+        await asyncio.shield(take_back(git, repo, path, branch, plan.base_sha, parents))
         raise
 
 
@@ -68,12 +69,12 @@ async def attach_worktree(
             # Twice: a record of a folder that was deleted may still be there, and may be locked.
             await _add(git, repo, "--force", "--force", "--", str(path), branch)
         except BaseException:
-            await asyncio.shield(_take_back(git, repo, path, None, "", parents))
+            await asyncio.shield(take_back(git, repo, path, None, "", parents))
             raise
     try:
         return await _fill(git, repo, path, branch, copy_files, mark)
     except BaseException:
-        await asyncio.shield(_take_back(git, repo, path, None, "", parents))
+        await asyncio.shield(take_back(git, repo, path, None, "", parents))
         raise
 
 
@@ -86,12 +87,12 @@ async def create_detached(
         try:
             await _add(git, repo, "--detach", "--", str(path), sha)
         except BaseException:
-            await asyncio.shield(_take_back(git, repo, path, None, "", parents))
+            await asyncio.shield(take_back(git, repo, path, None, "", parents))
             raise
     try:
         return (await _fill(git, repo, path, "", (), mark, gently=True)).worktree
     except BaseException:
-        await asyncio.shield(_take_back(git, repo, path, None, "", parents))
+        await asyncio.shield(take_back(git, repo, path, None, "", parents))
         raise
 
 
@@ -101,8 +102,33 @@ async def set_to(git: GitRunner, repo: Repository, worktree: Worktree, commit: s
     config = {**WHOLE, **ALONE} if busy else WHOLE
     reset = ("reset", "--hard", "--quiet", commit)
     await git.run(inside(repo, worktree), *reset, config=config, timeout=LONG_TIMEOUT, gently=gently)
+    await _age(repo, worktree, careful=gently)
+
+
+async def move_on(git: GitRunner, repo: Repository, ready: Worktree, commit: str) -> None:
+    """The same for one on no branch that has files already, gently. Raises GitError rather than lose an edit."""
+    move = ("checkout", "--quiet", "--detach", "--no-overwrite-ignore", commit, "--")
+    await git.run(inside(repo, ready), *move, config={**WHOLE, **ALONE}, timeout=LONG_TIMEOUT, gently=True)
+    await _age(repo, ready, careful=True)
+
+
+async def _age(repo: Repository, worktree: Worktree, careful: bool) -> None:
     hash_size = 20 if repo.object_format == "sha1" else 32
-    await asyncio.to_thread(age_files, worktree.path, worktree.git_dir / "index", hash_size, careful=gently)
+    await asyncio.to_thread(age_files, worktree.path, worktree.git_dir / "index", hash_size, careful)
+
+
+@contextmanager
+def storing(path: Path) -> Iterator[None]:
+    """Say in words what keeps our own small files beside git's record from being written."""
+    try:
+        yield
+    except OSError as error:
+        raise AgentPaneError(
+            ErrorCode.WORKTREE_CREATION_FAILED,
+            f"What belongs to the worktree {path} could not be written: {error.strerror or error}.",
+            "Nothing was deleted. Look at the disk's free space and at who may write there, then try again.",
+            {"path": str(path)},
+        ) from error
 
 
 def _check_record(repo: Repository, path: Path, mark: str) -> None:
@@ -168,7 +194,8 @@ async def _fill(
     git_dir = await asyncio.to_thread(registered_git_dir, repo, path)
     if git_dir is None:
         raise AgentPaneError(ErrorCode.WORKTREE_CREATION_FAILED, f"Git has no record of the worktree {path}.")
-    await asyncio.to_thread(leave_mark, git_dir, mark)
+    with storing(path):
+        await asyncio.to_thread(leave_mark, git_dir, mark)
     try:
         await set_to(git, repo, Worktree(path, git_dir, branch), "HEAD", gently)
     except GitError as error:
@@ -181,7 +208,7 @@ async def _fill(
     return CreatedWorktree(path, branch, git_dir, copied, mark)
 
 
-async def _take_back(
+async def take_back(
     git: GitRunner, repo: Repository, path: Path, branch: str | None, sha: str, parents: tuple[Path, ...]
 ) -> None:
     """Undo a creation that failed; what cannot be undone is left for `doctor` to find.

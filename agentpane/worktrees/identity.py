@@ -75,7 +75,7 @@ def why_not_its_folder(path: Path, worktree: Worktree) -> str | None:
     """What speaks against the folder that lies at `path` being the worktree's own."""
     try:
         kind = os.lstat(path).st_mode
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     if not stat.S_ISDIR(kind):
         return "a link or a file lies in its place"

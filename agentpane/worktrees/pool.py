@@ -15,7 +15,7 @@ from agentpane.domain.branches import free_branch
 from agentpane.domain.diff import decode_path, split_z
 from agentpane.worktrees import create, ref_files
 from agentpane.worktrees.copying import copy_listed
-from agentpane.worktrees.git import GitRunner
+from agentpane.worktrees.git import GitError, GitRunner
 from agentpane.worktrees.identity import points_to, why_not_its_folder, why_not_ours
 from agentpane.worktrees.places import head_branch, inside, objects_of, point_back, recorded_path
 from agentpane.worktrees.ref_files import RefTakenError, Signature
@@ -35,16 +35,25 @@ class Ready:
     async def make(self, repo: Repository, path: Path, base_sha: str, mark: str) -> Worktree:
         """Make a worktree at a commit, on no branch, and seal it. Raises as `create.create_worktree` does."""
         made = await create.create_detached(self._git, self._lock_of(repo), repo, path, base_sha, mark)
-        await asyncio.to_thread(put_seal, made, base_sha)
+        try:
+            with create.storing(path):
+                await asyncio.to_thread(put_seal, made, base_sha)
+        except BaseException:
+            await asyncio.shield(create.take_back(self._git, repo, made.path, None, "", ()))
+            raise
         return made
 
     async def advance(self, repo: Repository, ready: Worktree, base_sha: str) -> bool:
-        """Take the files of an untouched worktree to another commit; False, and nothing done, for a touched one."""
+        """Take the files of an untouched worktree to another commit; False, and no file changed, for a touched one."""
         if await asyncio.to_thread(why_not_ours, repo, ready) or not await self.is_untouched(repo, ready):
             return False
         await asyncio.to_thread(break_seal, ready.git_dir)
-        await create.set_to(self._git, repo, ready, base_sha, gently=True)
-        await asyncio.to_thread(put_seal, ready, base_sha)
+        try:
+            await create.move_on(self._git, repo, ready, base_sha)
+        except GitError:
+            return False  # somebody has begun to write in it since it was looked at
+        with create.storing(ready.path):
+            await asyncio.to_thread(put_seal, ready, base_sha)
         return True
 
     async def is_untouched(self, repo: Repository, worktree: Worktree) -> bool:
@@ -87,7 +96,8 @@ class Ready:
             if folder is None:
                 return None
             if recorded_path(repo, card.git_dir) != folder:
-                await asyncio.to_thread(point_back, card.git_dir, folder)
+                with create.storing(folder):
+                    await asyncio.to_thread(point_back, card.git_dir, folder)
             if folder == card.path:
                 await asyncio.to_thread(break_seal, card.git_dir)
                 return None

@@ -52,6 +52,17 @@ def test_all_files_age_together_with_their_entries(tree: Path, careful: bool) ->
     assert not (tree / ".git/index.aged").exists()
 
 
+def test_what_a_killed_engine_left_is_replaced_and_where_nothing_can_be_written_the_index_stays(tree: Path) -> None:
+    left, before = tree / ".git/index.aged", (tree / ".git/index").read_bytes()
+    left.mkdir()
+    assert not age_files(tree, tree / ".git/index", size_of_names(tree))
+    assert (tree / ".git/index").read_bytes() == before
+    left.rmdir()
+    left.write_bytes(b"half")
+    assert age_files(tree, tree / ".git/index", size_of_names(tree))
+    assert not left.exists() and git(tree, "status", "--porcelain") == ""
+
+
 def test_what_somebody_has_edited_meanwhile_keeps_its_time(tree: Path) -> None:
     (tree / "a").write_text("b")
     os.utime(tree / "a", ns=(1, time.time_ns() + 1))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.worktrees import Repository, Worktree, WorktreePlan, Worktrees
 from agentpane.worktrees import git as git_module
 from agentpane.worktrees import pool as pool_module
@@ -152,6 +153,41 @@ async def test_a_ready_worktree_follows_its_base_and_keeps_what_it_shares(
     assert await handed_over(worktrees, repo, ready, base) is None
     card = await handed_over(worktrees, repo, ready, newer)
     assert card is not None and git(card.path, "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("name", ["readme.md", "now-tracked.local"])
+async def test_what_is_saved_while_it_is_moved_on_is_not_written_over(
+    worktrees: Worktrees, repo: Repository, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    ready, _ = await made_ready(worktrees, repo)
+    (repo.common_dir / "info" / "exclude").write_text("*.local\n")
+    (repo.path / name).write_text("newer\n")
+    git(repo.path, "add", "-f", name)
+    newer = commit_all(repo.path)
+    untouched = pool_module.Ready.is_untouched
+
+    async def looked_at(self: pool_module.Ready, repo: Repository, worktree: Worktree) -> bool:
+        found = await untouched(self, repo, worktree)
+        (worktree.path / name).write_text("by an editor\n")
+        return found
+
+    monkeypatch.setattr(pool_module.Ready, "is_untouched", looked_at)
+    assert not await worktrees.ready.advance(repo, ready, newer)
+    assert (ready.path / name).read_text() == "by an editor\n"
+    assert not await worktrees.ready.is_sealed(ready, newer)
+
+
+async def test_what_cannot_be_sealed_says_what_is_in_the_way(
+    worktrees: Worktrees, repo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pool_module, "put_seal", full)
+    with pytest.raises(AgentPaneError, match="No space left") as caught:
+        await made_ready(worktrees, repo)
+    assert caught.value.code is ErrorCode.WORKTREE_CREATION_FAILED
+    assert len(await worktrees.list_worktrees(repo)) == 1 and os.listdir(repo.path / ".worktrees") == []
 
 
 def stage(ready: Worktree) -> None:
