@@ -25,6 +25,7 @@ STATES: Mapping[str, str] = {
     "resolution_abandoned": "the resolution of the conflict with {target} was abandoned",
     "worktree_kept": "what the worktree held beyond its branch is in the recovery bin: {recovery}",
     "not_trusted": "left out until it is trusted: {pending}",
+    "turns_let_go": "{count} older turns were let go of: of one card {most} are kept",
     "turn_not_kept": "what the turn left could not be kept: {message}",
     "turn_limit_near": "{turns} of {limit} turns are used",
     "worktree_stays": "the worktree could not be removed: {message}",

@@ -16,7 +16,8 @@ from agentpane.api.events import RecoveriesChanged, RecoveriesExpiring
 from agentpane.db import audit, projects, recoveries, tasks
 from agentpane.domain.ids import TaskId
 from agentpane.domain.recoveries import KEPT, NOTICE, RecoveryId, RecoverySnapshot
-from agentpane.domain.worktrees import WorktreeRow
+from agentpane.domain.resolving import Stage
+from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.core import Core
 from agentpane.worktrees import Repository, Worktree
@@ -49,7 +50,16 @@ class RecoveryBin:
         read or stored; whoever wanted to discard them then must not.
         """
         recovery_id = recoveries.fresh_id()
-        kept = await self._core.git.recovery_snapshot(repository, worktree, recovery_id, (*row.copied, *also))
+        # In the middle of a resolution the files are those of a merge, and what is not the target's is the card's.
+        merging = row.merging if row.merging is not None and row.merging.stage is not Stage.PLANNED else None
+        kept = await self._core.git.recovery_snapshot(
+            repository,
+            worktree,
+            recovery_id,
+            (*row.copied, *also),
+            onto=merging.sha if merging else None,
+            whole=row.status is not WorktreeStatus.CREATING,
+        )
         if kept is None:
             return None
         now = self._core.clock.now()
@@ -71,7 +81,7 @@ class RecoveryBin:
                 repository=str(repository.path),
                 branch=row.branch,
                 base_branch=row.base_branch,
-                base_sha=row.base_sha,
+                base_sha=merging.sha if merging else row.base_sha,
                 parent=kept.parent,
                 copied=row.copied,
             )
@@ -156,7 +166,12 @@ class RecoveryBin:
 
     async def _drop_ref(self, kept: RecoverySnapshot) -> None:
         repository = await self._core.git.open_repository(Path(kept.repository))
-        await self._core.git.delete_refs(repository, {kept.ref: kept.sha})
+        if await self._core.git.delete_refs(repository, {kept.ref: kept.sha}):
+            raise AgentPaneError(
+                ErrorCode.RESOURCE_LOCKED,
+                f"{kept.ref} could not be deleted: another git is at work in {kept.repository}, or has left a lock.",
+                hint="Try again in a moment. It is still in the recovery bin.",
+            )
 
     async def _forget(self, kept: RecoverySnapshot, actor: str, act: str) -> None:
         told = {"recovery": kept.id, "ref": kept.ref, "sha": kept.sha, "reason": kept.reason}

@@ -21,7 +21,7 @@ from agentpane.domain.ids import RunId, TaskId
 from agentpane.domain.json import JsonObject
 from agentpane.domain.recoveries import KEPT
 from agentpane.domain.sessions import EventKind
-from agentpane.domain.turns import TurnSnapshot, too_many
+from agentpane.domain.turns import MOST_TURNS_KEPT, TurnSnapshot, too_many
 from agentpane.errors import AgentPaneError
 from agentpane.orchestrator.backends import base
 from agentpane.orchestrator.core import Core
@@ -29,6 +29,7 @@ from agentpane.orchestrator.sessions import Recorder
 from agentpane.worktrees import Repository, TurnTree, Worktree, turn_ref
 
 log = logging.getLogger(__name__)
+LET_GO = "turns_let_go"  # what a STATE event says when a card has more turns than are kept
 NOT_KEPT = "turn_not_kept"  # what a STATE event says of a turn whose snapshot could not be made
 
 
@@ -100,7 +101,7 @@ class TurnSnapshots:
         figures = {"files": new.files, "added": new.added, "removed": new.removed}
         told: JsonObject = {"turn": turn, "sha": new.sha, **figures, "left_out": list(new.left_out)}
         stint.recorder.add(EventKind.SNAPSHOT, told, turn)
-        await self._thin_out(stint.repository, run.task_id)
+        await self._thin_out(stint)
 
     def _alone(self, run: RunRow) -> asyncio.Lock:
         """Sub-agents work in the worktree of their parent."""
@@ -152,15 +153,18 @@ class TurnSnapshots:
         )
         await self.core.db.write(turns.add, found)
 
-    async def _thin_out(self, repository: Repository, task_id: TaskId) -> None:
-        surplus = too_many(await self.core.db.read(turns.of_task, task_id))
-        if surplus:
-            await self._let_go(repository, surplus)
+    async def _thin_out(self, stint: Stint) -> None:
+        surplus = too_many(await self.core.db.read(turns.of_task, stint.run.task_id))
+        if surplus and (gone := await self._let_go(stint.repository, surplus)):
+            stint.recorder.add(EventKind.STATE, {"state": LET_GO, "count": len(gone), "most": MOST_TURNS_KEPT})
 
-    async def _let_go(self, repository: Repository, rows: Sequence[TurnRow]) -> None:
-        """The refs go first: a row without its ref promises nothing that could be missed, a ref without a row would."""
-        await self.core.git.delete_refs(repository, {turn_ref(row.run_id, row.turn): row.sha for row in rows})
-        await self.core.db.write(turns.remove, rows)
+    async def _let_go(self, repository: Repository, rows: Sequence[TurnRow]) -> list[TurnRow]:
+        """The refs go first, for a ref without its row would be taken up again. Returns those that went."""
+        refs = {turn_ref(row.run_id, row.turn): row.sha for row in rows}
+        stayed = await self.core.git.delete_refs(repository, refs)
+        gone = [row for row in rows if turn_ref(row.run_id, row.turn) not in stayed]
+        await self.core.db.write(turns.remove, gone)
+        return gone
 
 
 def _named(ref: str) -> tuple[str, str]:

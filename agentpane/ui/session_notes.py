@@ -42,6 +42,7 @@ NOTES = {
     "resolution_abandoned": ("undo", "attention", "The resolution of the conflict with {target} was abandoned"),
     "worktree_kept": ("branch", "muted", "What the worktree held beyond its branch is in the recovery bin"),
     "not_trusted": ("alert", "attention", "Left out until you trust it: {pending}"),
+    "turns_let_go": ("branch", "muted", "{count} older turns were let go of: of one card {most} are kept"),
     "turn_not_kept": ("alert", "attention", "What the turn left could not be kept: {message}"),
     "turn_limit_near": ("alert", "attention", "{turns} of {limit} turns are used"),
     "worktree_stays": ("alert", "attention", "The worktree could not be removed: {message}"),

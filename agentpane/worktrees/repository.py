@@ -222,15 +222,19 @@ async def restore_branch(git: GitRunner, repo: Repository, branch: str, commit: 
     await git.run(objects_of(repo), "update-ref", f"refs/heads/{branch}", commit, nothing, ok=(0, 128))
 
 
-async def delete_refs(git: GitRunner, repo: Repository, refs: Mapping[str, str]) -> None:
+async def delete_refs(git: GitRunner, repo: Repository, refs: Mapping[str, str]) -> tuple[str, ...]:
     """Delete the refs among these that still name the commit beside them; one that is gone or has moved is left.
 
-    Only what lies under refs/agentpane/ can be named.
+    Only what lies under refs/agentpane/ can be named. Returns those that git could not delete, locked ones above all.
     """
     if not all(ref.startswith("refs/agentpane/") for ref in refs):
         raise ValueError("not a ref of ours")
+    stayed = []
     for ref, commit in refs.items():
-        await git.run(objects_of(repo), "update-ref", "-d", ref, commit, ok=(0, 1, 128))
+        done = await git.run(objects_of(repo), "update-ref", "-d", ref, commit, ok=(0, 1, 128))
+        if done.exit_code != 0 and await ref_tip(git, repo, ref) == commit:
+            stayed.append(ref)
+    return tuple(stayed)
 
 
 async def commit_tree(git: GitRunner, repo: Repository, commit: str) -> str:

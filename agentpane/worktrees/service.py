@@ -242,10 +242,19 @@ class Worktrees:
             return await merge_recovery.recover_merge(self._git, repo, intent, wanted=wanted, looked=looked)
 
     async def recovery_snapshot(
-        self, repo: Repository, worktree: Worktree | Path, recovery_id: str, listed_ignored: tuple[str, ...] = ()
+        self,
+        repo: Repository,
+        worktree: Worktree | Path,
+        recovery_id: str,
+        listed_ignored: tuple[str, ...] = (),
+        *,
+        onto: str | None = None,
+        whole: bool = True,
     ) -> Recovery | None:
         """Keep what a worktree holds; see `recovery.recovery_snapshot`."""
-        return await recovery.recovery_snapshot(self._git, repo, worktree, recovery_id, listed_ignored)
+        return await recovery.recovery_snapshot(
+            self._git, repo, worktree, recovery_id, listed_ignored, onto=onto, whole=whole
+        )
 
     async def turn_tree(
         self, repo: Repository, worktree: Worktree, base: str, excluded: tuple[str, ...] = ()
@@ -271,9 +280,9 @@ class Worktrees:
         """The commit that a full ref names; None when there is no such ref."""
         return await repository.ref_tip(self._git, repo, ref)
 
-    async def delete_refs(self, repo: Repository, refs: Mapping[str, str]) -> None:
+    async def delete_refs(self, repo: Repository, refs: Mapping[str, str]) -> tuple[str, ...]:
         """Delete refs of ours that still name these commits; see `repository.delete_refs`."""
-        await repository.delete_refs(self._git, repo, refs)
+        return await repository.delete_refs(self._git, repo, refs)
 
     async def find_worktree(self, repo: Repository, path: Path) -> Worktree:
         """The worktree recorded at exactly this path. Raises WORKTREE_NOT_FOUND."""

@@ -117,7 +117,12 @@ async def test_what_is_kept_is_spoken_of_before_its_time_and_goes_with_its_refs_
         away.rename(repository)
         assert git(repository, "for-each-ref", "--format=%(refname)").count("refs/agentpane/") == 4
         assert await RecoveryBin(over).expire() == (kept.id,)
-        assert await TurnSnapshots(over).tidy() == 2
+        lock = repository / ".git" / f"{stray}.lock"
+        lock.touch()
+        await TurnSnapshots(over).tidy()
+        assert [each.turn for each in await database.read(turns.everything)] == [7]  # its ref could not be deleted
+        lock.unlink()
+        assert await TurnSnapshots(over).tidy() == 1
         left = git(repository, "for-each-ref", "--format=%(refname)", "refs/agentpane/recovery", "refs/agentpane/turn")
         assert (left, await database.read(recoveries.everything), await database.read(turns.everything)) == ("", (), ())
         (entry,) = [each.record for each in await database.read(audit.read, kept.project_id, 0, 100)][-1:]

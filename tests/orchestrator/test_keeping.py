@@ -56,7 +56,7 @@ async def refusal(bench: Bench, command: object) -> ErrorCode:
 
 
 async def test_each_turn_that_changed_files_is_kept_and_the_worktree_can_be_set_back_to_it(
-    data: Path, repository: Path
+    data: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     look = [use("Read", file_path="a.txt")]
     with scripted(ONE, TWO, look, THREE, DONE) as server:
@@ -86,10 +86,13 @@ async def test_each_turn_that_changed_files_is_kept_and_the_worktree_can_be_set_
             assert kept.size_bytes == sum(map(len, ("one\ntwo\nx\n", "two\n", "the person's\n", "KEY=secret\n")))
             assert git(repository, "show", f"{kept.ref}:mine.txt") == "the person's"
 
+            monkeypatch.setattr("agentpane.orchestrator.turn_snapshots.too_many", lambda rows: rows[1:-1])
             await bench.engine.do(c.ResumeRun(task.card.id, turns=9, environment=bench.environment))
             done = await bench.until(task, lambda now: now.card.column is Column.WAITING_APPROVAL)
             assert "set the worktree back to what your turn 1 left" in str(server.requests[3].messages)
-            third = (await bench.engine.do(c.ListTurns(task.card.id)))[-1]
+            left, third = await bench.engine.do(c.ListTurns(task.card.id))
+            gone = [event.data for event in await bench.session(task) if event.data.get("state") == "turns_let_go"]
+            assert left == first and gone[-1] == {"state": "turns_let_go", "count": 1, "most": 200}
             assert (third.turn, third.files, third.added, third.removed) == (4, 1, 1, 0)  # since it was set back
             diff = await bench.engine.do(c.GetDiff(task.card.id))
             assert [file.path for file in diff.files] == ["one.txt", "three.txt"]
@@ -222,6 +225,11 @@ async def test_a_card_goes_on_with_what_was_restored_and_nothing_of_it_is_commit
             diff = await bench.engine.do(c.GetDiff(task.card.id))
             assert [file.path for file in diff.files] == ["link", "one.txt", "three.txt", "tool"]
             assert (place(done) / ".env").read_text() == "KEY=changed by hand\n"
+            lock = repository / ".git" / f"{kept.ref}.lock"
+            lock.touch()
+            assert await refusal(bench, c.DeleteRecovery(kept.id)) is ErrorCode.RESOURCE_LOCKED
+            assert await bench.engine.do(c.ListRecoveries()) == (kept,)
+            lock.unlink()
             assert await bench.engine.do(c.DeleteRecovery(kept.id)) == kept
             assert await refusal(bench, c.RestoreRecovery(kept.id)) is ErrorCode.VALIDATION_ERROR
             assert git(repository, "for-each-ref", "refs/agentpane/recovery") == ""

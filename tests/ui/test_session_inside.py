@@ -254,6 +254,11 @@ STATES: tuple[tuple[EventKind, JsonObject, str], ...] = (
     (EventKind.WORKTREE, {"state": "taken_up"}, "The agent goes on with what was brought back"),
     (
         EventKind.STATE,
+        {"state": "turns_let_go", "count": 49, "most": 200},
+        "49 older turns were let go of: of one card 200 are kept",
+    ),
+    (
+        EventKind.STATE,
         {"state": "turn_not_kept", "message": "The disk is full."},
         "What the turn left could not be kept: The disk is full.",
     ),
