@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from agentpane.domain.diff import FileChange, decode_path, parse_raw, split_z
+from agentpane.domain.diff import FileChange, decode_path, display_path, parse_raw, split_z
 from agentpane.domain.filemodes import SUBMODULE
 from agentpane.domain.gitpaths import MalformedGitOutputError
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.worktrees import contents, exact
+from agentpane.worktrees import contents, exact, histories
 from agentpane.worktrees.git import GitRunner, Place
 from agentpane.worktrees.places import head_branch, inside, objects_of, registered_git_dir
 from agentpane.worktrees.repository import branch_tip, commit_tree, is_ancestor
@@ -31,26 +31,40 @@ async def recovery_snapshot(
     worktree: Worktree | Path,
     recovery_id: str,
     listed_ignored: tuple[str, ...] = (),
+    *,
+    onto: str | None = None,
+    whole: bool = True,
 ) -> Recovery | None:
     """Commit tracked, untracked and the listed ignored files byte for byte under a ref of their own, on top of HEAD.
 
-    Contents that are staged and lie in no file are in a commit of their own, its second parent.
+    Contents that are staged and lie in no file are in a commit beside HEAD, another parent; so are the commits of
+    repositories inside, as bundles.
     Neither the worktree nor its index nor its branch changes. A repository that the agent made inside, and a
-    submodule that is checked out, are kept as files, without their own history.
+    submodule that is checked out, are kept as files.
     None when nothing differs from HEAD, nothing else is staged, and its branch holds HEAD.
     Raises WORKTREE_NOT_FOUND, or WORKTREE_REMOVAL_FAILED for a file or a folder that cannot be read.
+
+    onto: a commit that the worktree's files are built on besides HEAD, as in the middle of a merge; it is the parent.
+    whole: False where the files were still being checked out; those that are not there yet are nobody's deletions.
     """
     known = worktree if isinstance(worktree, Worktree) else await asyncio.to_thread(find_worktree, repo, worktree)
     place = inside(repo, known)
     try:
-        return await _taken(git, repo, known, place, recovery_id, listed_ignored)
+        return await _taken(git, repo, known, place, recovery_id, listed_ignored, onto, whole)
     except MalformedGitOutputError:
         # A `git gc --prune=now` of the person's can take what no ref names yet; what is taken next is named by one.
-        return await _taken(git, repo, known, place, recovery_id, listed_ignored)
+        return await _taken(git, repo, known, place, recovery_id, listed_ignored, onto, whole)
 
 
 async def _taken(
-    git: GitRunner, repo: Repository, known: Worktree, place: Place, recovery_id: str, listed: tuple[str, ...]
+    git: GitRunner,
+    repo: Repository,
+    known: Worktree,
+    place: Place,
+    recovery_id: str,
+    listed: tuple[str, ...],
+    onto: str | None,
+    whole: bool,
 ) -> Recovery | None:
     head = (await git.run(place, "rev-parse", "--verify", "HEAD^{commit}")).line
     with git.scratch() as folder:
@@ -60,27 +74,56 @@ async def _taken(
         listing = await contents.list_changes(git, place, index, staged)
         if listing.closed:
             raise _closed(known)
-        within = (*listing.nested, *await _submodules(git, place, index), *listed)
-        extra = await asyncio.to_thread(_files, known.path, within)
+        inner = (*listing.nested, *await _submodules(git, place, index))
+        extra = await asyncio.to_thread(_files, known.path, (*inner, *listed))
         paths = sorted({*listing.paths, *extra})
+        if not whole:
+            paths = await _not_begun(git, place, index, paths)
         modes = await exact.store(git, place, index, folder, paths, "0" * len(head))
         tree = await contents.write_tree(git, place, index)
         before = await commit_tree(git, repo, head)
         beside = await _staged_alone(git, repo, place, folder / "staged", before, tree)
-    if tree == before and beside is None and await _on_its_branch(git, repo, known, head):
+        bundles, closed = await histories.bundled(git, place, known, folder, inner)
+    if tree == before and beside is None and bundles is None and await _on_its_branch(git, repo, known, head):
         return None
-    parents = ["-p", head]
-    if beside is not None:
-        message = b"What was staged in the worktree\n"
-        parents += "-p", (await git.run(place, "commit-tree", beside, *parents, stdin=message, config=SIGNED)).line
-    message = f"What the worktree of {known.branch} held\n\nRecovery: {recovery_id}\n".encode("utf-8", "replace")
-    text = message + exact.mode_lines(modes)
+    parents = ["-p", head] if onto is None else ["-p", onto, "-p", head]
+    for held, words in ((beside, b"What was staged in the worktree\n"), (bundles, b"Commits of repositories inside\n")):
+        if held is not None:
+            parents += "-p", (await git.run(place, "commit-tree", held, "-p", head, stdin=words, config=SIGNED)).line
+    message = f"What the worktree of {known.branch} held\n\nRecovery: {recovery_id}\n"
+    message += "".join(f"Without the commits of: {display_path(path)}\n" for path in closed)
+    text = message.encode("utf-8", "replace") + exact.mode_lines(modes)
     commit = (await git.run(place, "commit-tree", tree, *parents, stdin=text, config=SIGNED)).line
     ref = recovery_ref(recovery_id)
     await git.run(objects_of(repo), "update-ref", ref, commit)
-    changes = await changes_of(git, repo, head, commit)
+    changes = await changes_of(git, repo, onto or head, commit)
     found = await exact.sizes(git, objects_of(repo), exact.blobs_of(changes))
-    return Recovery(ref, commit, head, len(changes), sum(found.values()))
+    return Recovery(ref, commit, onto or head, len(changes), sum(found.values()))
+
+
+async def _not_begun(git: GitRunner, place: Place, index: Path, paths: Sequence[str]) -> list[str]:
+    """Those of the paths that a checkout which was cut off has not left as they are: missing, or written in part."""
+    assert place.work_tree is not None
+    there = {path: place.work_tree / path for path in paths if os.path.lexists(place.work_tree / path)}
+    staged = await git.run(place, "ls-files", "--stage", "-z", index=index)
+    entries = (record.partition(b"\t") for record in split_z(staged.stdout))
+    blobs = {decode_path(name): about.split(b" ")[1].decode() for about, _, name in entries}
+    found: list[str] = []
+    for path, file in there.items():
+        if path in blobs and file.is_file() and not file.is_symlink():
+            wanted = (await git.run(place, "cat-file", "blob", blobs[path], ok=(0, 128))).stdout
+            if await asyncio.to_thread(_is_begun, file, wanted):
+                continue
+        found.append(path)
+    return found
+
+
+def _is_begun(file: Path, wanted: bytes) -> bool:
+    """Whether a file holds the beginning of what is wanted there, and no more."""
+    if file.stat().st_size >= len(wanted):
+        return False
+    with file.open("rb") as opened:
+        return wanted.startswith(opened.read(len(wanted)))
 
 
 async def _staged_alone(

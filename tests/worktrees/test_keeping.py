@@ -6,6 +6,7 @@ import asyncio
 import os
 import stat
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,44 @@ async def test_what_a_checked_out_submodule_holds_is_kept_as_files(
     path = await laid_out(bench, await keep(bench))
     assert (path / "vendor" / "lib" / "lib.c").read_text() == "int changed;\n"
     assert (path / "vendor" / "lib" / "new.c").read_text() == "int y;\n"
+
+
+async def test_the_commits_of_repositories_inside_are_kept_as_bundles(
+    worktrees: Worktrees, repo: Repository, tmp_path: Path
+) -> None:
+    library = await worktrees.make_repository(tmp_path / "library", {"lib.c": b"int x;\n"}, "First\n")
+    allowed = ("-c", "protocol.file.allow=always")
+    git(repo.path, *allowed, "submodule", "--quiet", "add", str(library.path), "vendor/lib")
+    git(repo.path, "commit", "-q", "-m", "A submodule")
+    bench = await bench_of(worktrees, repo)
+    git(bench.path, *allowed, "submodule", "--quiet", "update", "--init")
+    assert len(git(repo.path, "show", "-s", "--format=%P", (await keep(bench)).sha).split()) == 1  # a remote has them
+    made: dict[str, str] = {}
+    for name in ("vendor/lib", "own"):
+        (bench.path / name).mkdir(exist_ok=True)
+        git(bench.path / name, "init", "-q")
+        (bench.path / name / "lib.c").write_text("precious\n")
+        made[name] = commit_all(bench.path / name)
+        (bench.path / name / "lib.c").write_text("later\n")
+        commit_all(bench.path / name)
+    (bench.path / "torn").mkdir()
+    git(bench.path / "torn", "init", "-q")
+    (bench.path / "torn" / "file").write_text("x")
+    commit_all(bench.path / "torn")
+    (bench.path / "torn" / ".git" / "refs" / "heads" / "main").write_text("torn")
+    kept = await keep(bench, (), "r2")
+    assert git(repo.path, "show", "-s", "--format=%b", kept.sha).count("Without the commits of: torn") == 1
+    moved = bench.path.rename(repo.path / ".git" / "moved")  # as one that is on its way out
+    late = await worktrees.recovery_snapshot(repo, replace(bench.made.worktree, path=moved), "r3")
+    assert late is not None
+    bundles = [git(repo.path, "ls-tree", "-r", "--name-only", f"{each.sha}^2").split() for each in (kept, late)]
+    assert bundles == [["own.bundle", "vendor/lib.bundle"]] * 2
+    for name, sha in made.items():
+        bundle = tmp_path / "bundle"
+        bundle.write_bytes(git_bytes(repo.path, "cat-file", "blob", f"{kept.sha}^2:{name}.bundle"))
+        into = library.path if name == "vendor/lib" else repo.path
+        git(into, "fetch", "-q", str(bundle), "HEAD")
+        assert git(into, "show", f"{sha}:lib.c") == "precious"
 
 
 @pytest.mark.parametrize("how", [("-f",), ("-f", "-N")], ids=["staged", "to be staged"])
