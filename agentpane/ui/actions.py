@@ -68,7 +68,7 @@ ACTIONS: tuple[ActionSpec, ...] = (
     ActionSpec("task.reject", REVIEW, QT_TRANSLATE_NOOP("actions", "Reject"), ("Ctrl+Shift+Return",), "x"),
     ActionSpec("task.undo", REVIEW, QT_TRANSLATE_NOOP("actions", "Undo the merge"), (), "undo"),
     ActionSpec("task.hand_over", REVIEW, QT_TRANSLATE_NOOP("actions", "Hand the conflict to the agent"), (), "merge"),
-    ActionSpec("task.resolve", REVIEW, QT_TRANSLATE_NOOP("actions", "Resolve in an editor"), (), "edit"),
+    ActionSpec("task.resolve", REVIEW, QT_TRANSLATE_NOOP("actions", "Resolve it myself"), (), "edit"),
     ActionSpec("task.folder", REVIEW, QT_TRANSLATE_NOOP("actions", "Open the worktree"), (), "folder"),
     ActionSpec("task.take", REVIEW, QT_TRANSLATE_NOOP("actions", "I have resolved it"), (), "check"),
     ActionSpec("task.abandon", REVIEW, QT_TRANSLATE_NOOP("actions", "Give the resolution up"), (), "undo"),

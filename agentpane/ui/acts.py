@@ -47,6 +47,7 @@ class Acts(QObject):
     more_requested = Signal(str)  # more of a budget that is used up
     approved = Signal(str, object)  # task, ApproveOutcome
     rejected = Signal(str)
+    answered = Signal(str)  # the engine has said what came of an approval, or has failed
     handed_over = Signal(str)  # its agent resolves the conflict
 
     def __init__(self, window: QWidget, link: Link, jobs: Jobs, known: Known, actions: Actions, toasts: Toasts) -> None:
@@ -234,7 +235,10 @@ class Acts(QObject):
         self._toasts.say(self.tr("Deleted: {0}").format(short(task.card.title)))
 
     async def _approve(self, task_id: str, sha: str | None, strategy: MergeStrategy) -> None:
-        outcome: ApproveOutcome = await self._link.do(commands.Approve(task_id, sha, strategy))
+        try:
+            outcome: ApproveOutcome = await self._link.do(commands.Approve(task_id, sha, strategy))
+        finally:
+            self.answered.emit(task_id)
         if outcome.result is ApproveResult.MERGED:
             commit = (outcome.merge_commit or "")[:10]
             self._toasts.say(self.tr("Merged as {0}").format(commit))
@@ -249,8 +253,13 @@ class Acts(QObject):
         task = await self._link.do(commands.GetTask(task_id))
         if task.worktree is None:
             self._toasts.say(self.tr("This card has no worktree now."), "note")
-        elif not QDesktopServices.openUrl(QUrl.fromLocalFile(task.worktree)):
-            self._toasts.say(self.tr("The worktree is {0}.").format(display_path(task.worktree)), "note")
+        else:
+            self.show_folder(task.worktree)
+
+    def show_folder(self, path: str) -> None:
+        """Show a folder in the system's own program for folders; where there is none, say where it is."""
+        if not QDesktopServices.openUrl(QUrl.fromLocalFile(path)):
+            self._toasts.say(self.tr("The worktree is {0}.").format(display_path(path)), "note")
 
     async def _hand_over(self, task_id: str) -> None:
         await self._link.do(commands.HandOverConflict(task_id, environment=model_environment()))

@@ -89,7 +89,7 @@ def tokens(number: int) -> str:
 
 def size(number: int) -> str:
     """A number of bytes, in the largest unit that fits."""
-    return locale().formattedDataSize(number, 1, QLocale.DataSizeFormat.DataSizeTraditionalFormat)
+    return locale().formattedDataSize(number, 1, QLocale.DataSizeFormat.DataSizeSIFormat)
 
 
 def ago(when: datetime) -> str:

@@ -9,11 +9,13 @@ from PySide6.QtGui import QHideEvent, QShowEvent
 from PySide6.QtWidgets import QFrame, QSplitter, QVBoxLayout, QWidget
 
 from agentpane.api import commands, events
-from agentpane.domain.board import Column
+from agentpane.domain.board import COLUMN_TITLES, Column
 from agentpane.domain.review import ApproveOutcome, ApproveResult, DiffSummary, ReviewComment
 from agentpane.domain.tasks import Task
+from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.ui import figures
 from agentpane.ui.actions import REVIEW_ACTIONS
+from agentpane.ui.acts import short
 from agentpane.ui.ask_sheets import LineSheet, RejectSheet
 from agentpane.ui.card_text import run_facts
 from agentpane.ui.controls import Button, Chip, ElidedLabel, Frame, IconButton, IconLabel, Label, row, stack
@@ -48,6 +50,8 @@ class ReviewPage(QWidget):
         self.find_bar = FindBar()
         self.outcome = OutcomeBox()
         self.standing = StandingBox(desk.actions)
+        self._merging = False  # an approval waits for its answer
+        self._checked = False  # the card has checks that a merge may wait for
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
@@ -75,7 +79,7 @@ class ReviewPage(QWidget):
     def reload(self) -> None:
         if self._job is not None:
             self._job.cancel()
-        self._job = self._desk.jobs.start(self._read(self.task_id), self.tr("Reading the diff"))
+        self._job = self._desk.jobs.start(self._read(self.task_id), self.tr("Reading the diff"), self._gone)
 
     def focus_diff(self) -> None:
         self.diff.setFocus(Qt.FocusReason.OtherFocusReason)
@@ -191,6 +195,7 @@ class ReviewPage(QWidget):
         self.diff.comment_requested.connect(self._comment)
         self.find_bar.wanted.connect(lambda text, on: self.find_bar.show_result(self.diff.search(text, on)))
         self.find_bar.closed.connect(self._close_find)
+        acts.answered.connect(self._answered)
         acts.approved.connect(self._approved)
         acts.rejected.connect(self._rejected)
         acts.handed_over.connect(lambda task: self.back_requested.emit() if task == self.task_id else None)
@@ -204,6 +209,7 @@ class ReviewPage(QWidget):
     def approve(self) -> None:
         """Merge exactly the commit that is shown."""
         if self._diff is not None:
+            self._merging = True
             self._busy(True)
             self.outcome.hide()
             self._desk.acts.approve(self.task_id, self._diff.snapshot, self.picker.strategy)
@@ -236,9 +242,20 @@ class ReviewPage(QWidget):
             self._comments_changed()
             self.back_requested.emit()
 
+    def _answered(self, task_id: str) -> None:
+        if task_id == self.task_id:
+            self._merging = False
+            self._busy(False)
+
     def _busy(self, busy: bool) -> None:
+        busy = busy or self._merging
+        if busy and (self.approve_button.hasFocus() or self.reject_button.hasFocus()):
+            self.focus_diff()  # a button that cannot be pressed any more would hand the keys to anything
         self.approve_button.setEnabled(not busy)
         self.reject_button.setEnabled(not busy)
+        words = self.tr("Merges when its checks pass") if self._checked else self.tr("Merging…")
+        self.approve_button.setText(words if self._merging else self.tr("Approve and merge"))
+        self.approve_button.describe(self.approve_button.text())
 
     # Reading
 
@@ -275,6 +292,9 @@ class ReviewPage(QWidget):
 
     def _show_task(self, task: Task) -> None:
         self.standing.show_task(task)
+        self._checked = bool(task.card.checks)
+        if task.card.resolving is not None:
+            self.outcome.hide()  # what it said is being done
         self._title.show_text(task.card.title)
         words = [task.card.agent or "", *run_facts(task.card.run)]
         if task.card.rejection_count:
@@ -299,8 +319,23 @@ class ReviewPage(QWidget):
         if isinstance(event, events.TaskChanged) and event.card.id == self.task_id and self.isVisible():
             if event.card.column is Column.WAITING_APPROVAL:
                 self.reload()
-            else:
-                self._busy(True)
+            elif not self._merging:
+                self._left(event.card.column)
+
+    def _left(self, column: Column) -> None:
+        """Somebody else has decided: there is nothing to review any more."""
+        words = self.tr("{0} is in {1} now.").format(short(self._title.whole), COLUMN_TITLES[column])
+        self._desk.toasts.say(words, "note")
+        self.back_requested.emit()
+
+    def _gone(self, error: BaseException) -> bool:
+        """A diff that is no more closes the page."""
+        known = {ErrorCode.TASK_NO_DIFF, ErrorCode.TASK_NOT_FOUND}
+        if isinstance(error, AgentPaneError) and error.code in known and self.isVisible():
+            self._desk.toasts.say(error.message, "note")
+            self.back_requested.emit()
+            return True
+        return False
 
     # Files, comments, search
 

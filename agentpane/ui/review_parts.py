@@ -91,8 +91,11 @@ class OutcomeBox(Frame):
         )
         self._title.show_text(title)
         self._code.show_text(outcome.code or outcome.result.value)
-        kept = self.tr("Nothing has been changed; both sides are kept.")
-        self._words.show_text(" ".join(part for part in (outcome.message, outcome.hint, kept) if part))
+        words = (outcome.message, outcome.hint)
+        if conflicted:
+            ways = self.tr("Hand it to the agent, resolve it yourself, or leave the card waiting.")
+            words = (self.tr("Nothing has been changed; both sides are kept."), ways)
+        self._words.show_text(" ".join(part for part in words if part))
         self._paths.show_text("\n".join(display_path(path) for path in outcome.paths[:20]))
         self._paths.setVisible(bool(outcome.paths))
         self.show()

@@ -170,17 +170,24 @@ class StandingBox(QWidget):
         words = self.tr("The agent resolves the conflict with {0}").format(one_line(under_way.target))
         offers: tuple[Offer, ...] = (("task.abandon", "danger"),)
         if by_person:
-            words = self.tr("Resolve the conflict with {0} in {1}").format(
-                one_line(under_way.target), display_path(worktree)
-            )
+            words = self.tr("You resolve the conflict with {0}").format(one_line(under_way.target))
             offers = (
                 ("task.folder", ""), ("task.hand_over", ""), ("task.abandon", "danger"), ("task.take", "primary"),
             )  # fmt: skip
         line = Line("edit" if by_person else "merge", "attention" if by_person else "accent", words)
         if self.conflicts.show_standing(line, offers, (under_way, worktree)):
+            if by_person:
+                self.conflicts.add(self._where(worktree))
             for laid in under_way.paths:
                 self.conflicts.add(Label(what_to_do(laid, under_way.target), wrap=True, selectable=True))
             self.conflicts.fit()
+
+    def _where(self, worktree: str) -> Label:
+        where = Label(
+            self.tr("Edit the files in {0}").format(display_path(worktree)), "fixed", selectable=True, wrap=True
+        )
+        where.setObjectName("review.conflicts.where")
+        return where
 
     def _show_checks(self, card: TaskCard) -> None:
         line = standing_words.check_line(card.checks)

@@ -282,6 +282,8 @@ class NoteLine(QWidget):
         for part in (icon, clock):
             line.setAlignment(part, Qt.AlignmentFlag.AlignTop)
         if block.left:
+            for part in (icon, clock):
+                line.setAlignment(part, Qt.AlignmentFlag.AlignVCenter)
             back = IconButton("undo", self.tr("Set the worktree back to here"), name="note.set_back")
             back.describe(self.tr("Set the worktree back to {0}").format(block.text))
             back.clicked.connect(lambda: self.set_back_requested.emit(block.left, block.text))

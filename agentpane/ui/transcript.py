@@ -29,6 +29,10 @@ def tr(text: str) -> str:
 RESTING = frozenset({"paused", "interrupted", "cancelled", "completed"})
 
 
+# States in which a call without a result never gets one.
+ENDED = frozenset({"interrupted", "cancelled"})
+
+
 class BlockKind(StrEnum):
     SAID = "said"  # by a person, or in a person's place
     TEXT = "text"
@@ -65,6 +69,7 @@ class Block:
     part: SubAgent | None = None  # who carries the call out
     who: str = ""  # in whose place it was said; empty: the person said it
     until: datetime | None = None  # of a retry: when it is made, as long as it is waited for
+    cut: bool = False  # nobody knows what came of the call
     left: str = ""  # of a turn: the snapshot of what it left, to which the worktree can be set back
 
 
@@ -232,6 +237,11 @@ class Transcript:
 
     def _rest(self, event: SessionEvent, changed: list[Block]) -> None:
         """Whether the session comes to rest or goes on, and its sub-agents with it."""
+        if event.data.get("state") in ENDED:
+            for block in self.blocks:
+                if block.kind is BlockKind.CALL and block.result is None and block.part is None and not block.denied:
+                    block.cut = True
+                    changed.append(block)
         resting = event.kind is EventKind.ERROR or event.data.get("state") in RESTING
         if resting:
             for part in self._parts.values():
@@ -267,7 +277,7 @@ class Transcript:
             case EventKind.TERMINAL_OUTPUT:
                 return self._output(event)
             case EventKind.ERROR:
-                text = " ".join(str(data.get(key, "")) for key in ("message", "hint")).strip()
+                text = "\n".join(str(data.get(key, "")) for key in ("message", "hint")).strip()
                 return Block(BlockKind.FAULT, event.at, event.turn, text)
             case EventKind.STATE:
                 return self._state(event, changed)
@@ -359,6 +369,8 @@ def outcome(block: Block) -> tuple[str, str, str]:
         return "x", "danger", tr("denied")
     if block.result is None and block.part is not None and block.part.resting:
         return "pause", "attention", tr("paused")
+    if block.result is None and block.cut:
+        return "alert", "attention", tr("cut off")
     if block.result is None and block.tool == ASKS and block.started:
         return "message", "attention", tr("waits for you")
     if block.result is None:

@@ -45,7 +45,7 @@ class FindingRow(Frame):
 class WorktreeRow(Frame):
     """A worktree: whose it is, where, its size, and why it may go."""
 
-    def __init__(self, entry: WorktreeEntry, project: str, remove: Act, open_task: Act | None) -> None:
+    def __init__(self, entry: WorktreeEntry, project: str, remove: Act, open_it: Act) -> None:
         """project: shown where worktrees of several projects are; empty otherwise."""
         super().__init__("inset", across=True, margin=12, spacing=12)
         self.setObjectName(f"worktree.{entry.id}")
@@ -67,10 +67,13 @@ class WorktreeRow(Frame):
         self.box.addLayout(lines, 1)
         for mark in marks:
             self.box.addWidget(Chip(*mark))
-        if open_task is not None:
-            card = Button(self.tr("Open"), kind="quiet", name=f"worktree.{entry.id}.open", pressed=open_task)
-            card.describe(self.tr("Open the card {0}").format(title))
-            self.box.addWidget(card)
+        opens = Button(self.tr("Open"), kind="quiet", name=f"worktree.{entry.id}.open", pressed=open_it)
+        opens.describe(
+            self.tr("Open the card {0}").format(title)
+            if entry.task_id
+            else self.tr("Open the folder {0}").format(where)
+        )
+        self.box.addWidget(opens)
         button = Button(self.tr("Remove"), kind="danger", name=f"worktree.{entry.id}.remove", pressed=remove)
         button.describe(self.tr("Remove the worktree of {0}").format(title))
         button.setEnabled(not entry.in_use)

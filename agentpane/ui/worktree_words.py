@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 
 from PySide6.QtCore import QCoreApplication
@@ -24,6 +25,8 @@ def entry_title(entry: WorktreeEntry) -> str:
         return one_line(entry.title)
     if entry.status is WorktreeStatus.POOLED:
         return tr("Ready for the next card")
+    if entry.branch.rpartition("/")[2].startswith("recovered-"):
+        return tr("Brought back from the recovery bin")
     return tr("No card")
 
 
@@ -97,16 +100,21 @@ def recovery_reason(kept: RecoverySnapshot) -> str:
 
 def recovery_facts(kept: RecoverySnapshot) -> str:
     """How large and how old it is, and how long it stays."""
-    left = (kept.expires_at - datetime.now(UTC)).total_seconds()
-    goes = tr("goes in {0}").format(figures.rough(left)) if left > 0 else tr("goes today")
+    goes = tr("goes in {0}").format(days_to(kept.expires_at))
     files = figures.plural(kept.files, tr("{0} file"), tr("{0} files"))
     return "  ·  ".join((files, figures.size(kept.size_bytes), figures.ago(kept.created_at), goes))
+
+
+def days_to(when: datetime) -> str:
+    """How many days are left, one that has begun counted whole."""
+    left = (when - datetime.now(UTC)).total_seconds()
+    return figures.plural(max(math.ceil(left / 86_400), 1), tr("{0} day"), tr("{0} days"))
 
 
 def expiring_words(kept: tuple[RecoverySnapshot, ...]) -> str:
     """That the recovery bin is about to let go of something."""
     first = min((one.expires_at for one in kept), default=datetime.now(UTC))
-    left = figures.rough((first - datetime.now(UTC)).total_seconds())
+    left = days_to(first)
     words = tr("{0} recovery snapshot goes in {1}."), tr("{0} recovery snapshots go, the first in {1}.")
     return words[len(kept) != 1].format(figures.count(len(kept)), left)
 
@@ -114,6 +122,17 @@ def expiring_words(kept: tuple[RecoverySnapshot, ...]) -> str:
 def wrong(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
     """Those findings that are more than worth knowing."""
     return tuple(finding for finding in findings if not finding.notice)
+
+
+def report_words(findings: tuple[Finding, ...]) -> str:
+    """How much is wrong, and how much is only worth knowing."""
+    bad, notices = len(wrong(findings)), sum(finding.notice for finding in findings)
+    words = found_words(findings) if bad else tr("Nothing is wrong")
+    if notices:
+        words += ", " + figures.plural(
+            notices, tr("and {0} more is worth knowing"), tr("and {0} more are worth knowing")
+        )
+    return f"{words}."
 
 
 def found_words(findings: tuple[Finding, ...]) -> str:

@@ -119,7 +119,7 @@ class WorktreesPage(QWidget):
         desk.known.health_changed.connect(self._show_health)
 
     def _compose(self) -> None:
-        body = ScrollPage("worktrees.scroll")
+        body = self._body = ScrollPage("worktrees.scroll")
         body.box.setContentsMargins(24, 8, 24, 32)
         column = QVBoxLayout()
         column.setSpacing(20)
@@ -150,7 +150,13 @@ class WorktreesPage(QWidget):
         self._show_health()
 
     def focus_first(self) -> None:
+        self._body.verticalScrollBar().setValue(0)
         self.look.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def _hold_keys(self) -> None:
+        """The keys stay on the page when the button that had them is gone."""
+        if self.isVisible() and open_sheet(self._desk.window) is None and not focused_within(self):
+            self.look.setFocus(Qt.FocusReason.OtherFocusReason)
 
     # Reading
 
@@ -165,6 +171,7 @@ class WorktreesPage(QWidget):
         self._show_worktrees(entries, pool)
         self.kept.show_lines(kept, self._kept_line)
         self.total.show_text(words.whole_size(entries, kept))
+        self._hold_keys()
 
     def _show_worktrees(self, entries: tuple[WorktreeEntry, ...], pool: PoolStatus | None) -> None:
         self.worktrees.show_lines(entries, self._entry_line, words.pool_words(pool) if pool else "")
@@ -175,10 +182,8 @@ class WorktreesPage(QWidget):
         if report is None or report is self._report:
             return
         self._report = report
-        about = (
-            words.found_words(report.findings) + "." if words.wrong(report.findings) else self.tr("Nothing is wrong.")
-        )
-        self.findings.show_lines(report.findings, self._finding_line, about)
+        ordered = tuple(sorted(report.findings, key=lambda finding: finding.notice))
+        self.findings.show_lines(ordered, self._finding_line, words.report_words(report.findings))
         self.findings.act.setVisible(len(_mendable(report.findings)) > 1)
 
     def _event(self, event: object) -> None:
@@ -207,11 +212,8 @@ class WorktreesPage(QWidget):
 
     def _entry_line(self, entry: WorktreeEntry) -> QWidget:
         several = "" if self.project.currentData() else one_line(entry.project)
-        task = entry.task_id
-        open_task = None
-        if task is not None and self._desk.known.board.card(task) is not None:
-            open_task = partial(self._desk.acts.open_requested.emit, task)
-        return WorktreeRow(entry, several, partial(self._start, self._remove, entry, self.tr("Removing")), open_task)
+        remove = partial(self._start, self._remove, entry, self.tr("Removing"))
+        return WorktreeRow(entry, several, remove, partial(self._start, self._open, entry, self.tr("Opening")))
 
     def _kept_line(self, kept: RecoverySnapshot) -> QWidget:
         several = "" if self.project.currentData() else one_line(kept.project)
@@ -261,6 +263,16 @@ class WorktreesPage(QWidget):
         if open_sheet(self._desk.window) is None:
             self._desk.jobs.start(act(item), what)
 
+    async def _open(self, entry: WorktreeEntry) -> None:
+        """The card of a worktree, whatever project it is of; the folder of one without a card."""
+        known = self._desk.known
+        if entry.task_id is not None:
+            await known.show(entry.project_id)
+        if entry.task_id is not None and known.board.card(entry.task_id) is not None:
+            self._desk.acts.open_requested.emit(entry.task_id)
+        else:
+            self._desk.acts.show_folder(entry.path)
+
     async def _remove(self, entry: WorktreeEntry) -> None:
         where = display_path(entry.path)
         if await self._sure(
@@ -303,4 +315,4 @@ class WorktreesPage(QWidget):
 
 
 def _mendable(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    return tuple(finding for finding in findings if finding.repairable)
+    return tuple(finding for finding in findings if finding.repairable and not finding.notice)

@@ -64,6 +64,7 @@ class MemoryEngine:
         self.patches: dict[str, tuple[DiffSummary, bytes]] = {}
         self.outcomes: dict[str, ApproveOutcome] = {}  # what Approve answers for a task, instead of merging
         self.faults: dict[type[Command[Any]], AgentPaneError] = {}
+        self.holds: dict[type[Command[Any]], asyncio.Event] = {}  # commands that are answered only after this
         self.settings = Settings()
         self.key = KeyStatus(KeySource.NONE, "")
         self.stored_keys: list[str] = []
@@ -321,6 +322,8 @@ class MemoryBench:
         if not engine.running:
             raise AgentPaneError(ErrorCode.ENGINE_UNREACHABLE, "The engine has ended.")
         engine.done.append(command)
+        if type(command) in engine.holds:
+            await engine.holds[type(command)].wait()
         fault = engine.faults.get(type(command))
         if fault is not None:
             raise fault

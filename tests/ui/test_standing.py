@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QDesktopServices
+from PySide6.QtWidgets import QApplication
 
 from agentpane.api import commands
 from agentpane.domain.board import Column
@@ -106,7 +108,8 @@ def test_a_conflict_is_handed_to_the_agent_or_resolved_in_an_editor(
     stage.engine.change(task, conflicts=CONFLICTS, whole={"worktree": "/w/round-the-tax"})
     stage.until(lambda: stage.shown("button.task.resolve"))
     stage.click("button.task.resolve")
-    stage.until(lambda: stage.text("review.conflicts.words") == "Resolve the conflict with main in /w/round-the-tax")
+    stage.until(lambda: stage.text("review.conflicts.words") == "You resolve the conflict with main")
+    assert stage.text("review.conflicts.where") == "Edit the files in /w/round-the-tax"
     stage.until(lambda: not stage.find("review.approve").isEnabled())
     stage.click("button.task.folder")
     stage.until(lambda: opened == ["/w/round-the-tax"])
@@ -166,3 +169,26 @@ def test_line_ranges_read_as_in_an_editor() -> None:
     two = (Overlap(TaskId("a"), "One", "f", (), OverlapKind.DELETED), Overlap(TaskId("b"), "Two", "g", ()))
     line = standing_words.overlap_line(two)
     assert line is not None and line.text == "Same lines as “One” and 1 more" and line.short == "Overlaps 2 cards"
+
+
+def test_an_approval_that_waits_for_checks_says_so_and_keeps_the_keys_on_the_page(stage: Stage, task: str) -> None:
+    stage.engine.change(task, checks=(replace(TESTS, state=CheckState.RUNNING),))
+    stage.until(lambda: stage.find("review.approve").isEnabled() and stage.shown("review.checks"))
+    stage.engine.holds[commands.Approve] = held = asyncio.Event()
+    stage.find("review.approve").setFocus()
+    stage.press(Qt.Key.Key_Space)
+    stage.until(lambda: stage.text("review.approve") == "Merges when its checks pass")
+    focused = QApplication.focusWidget()
+    review = stage.window.places.review_shown
+    assert focused is not None and review is not None and review.isAncestorOf(focused)
+    stage.engine.change(task, checks=(TESTS,))
+    stage.settle()
+    assert not stage.find("review.approve").isEnabled()
+    held.set()
+    stage.until(lambda: stage.titles(Column.VERIFIED) == ["Round the tax"])
+
+
+def test_a_card_that_was_decided_elsewhere_is_no_more_under_review(stage: Stage, task: str) -> None:
+    stage.engine.put(task, Column.IN_PROGRESS, 0)
+    stage.until(lambda: stage.window.places.on_board)
+    assert stage.text("toast") == "Round the tax is in In Progress now."

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QApplication, QComboBox
 
 from agentpane.api import commands, events
@@ -64,14 +65,14 @@ def filled(stage: Stage, *findings: Finding) -> str:
 
 def test_every_worktree_is_listed_with_its_size_and_why_it_may_go(stage: Stage) -> None:
     filled(stage)
-    assert stage.text("worktrees.total") == "3 worktrees, 47.9 MB  ·  1 in the recovery bin, 30.3 kB"
-    assert "Fix the parser, In use, ledger  ·  5.0 MB" in stage.text("worktree.w1")
+    assert stage.text("worktrees.total") == "3 worktrees, 50.2 MB  ·  1 in the recovery bin, 31.0 kB"
+    assert "Fix the parser, In use, ledger  ·  5.2 MB" in stage.text("worktree.w1")
     assert "No card, Belongs to no card, Idle for a week" in stage.text("worktree.w2")
     assert "used 9 days ago" in stage.text("worktree.w2")
     assert "Ready for the next card" in stage.text("worktree.w3")
     kept = stage.text("recovery.r1")
-    assert kept.startswith("Fix the parser, Kept when the card was stopped, ledger  ·  4 files  ·  30.3 kB")
-    assert kept.endswith("3 days ago  ·  goes in 27 days")
+    assert kept.startswith("Fix the parser, Kept when the card was stopped, ledger  ·  4 files  ·  31.0 kB")
+    assert kept.endswith("3 days ago  ·  goes in 28 days")
     assert not stage.find("worktree.w1.remove").isEnabled()
 
 
@@ -106,7 +107,7 @@ def test_what_the_bin_holds_is_restored_at_once_and_deleted_after_a_word(stage: 
 
 def test_the_doctor_is_heard_and_mends_only_what_he_is_told_to(stage: Stage) -> None:
     filled(stage, LEFT, FOREIGN, EXPIRES)
-    assert stage.text("worktrees.findings.about") == "The doctor found 2 things."
+    assert stage.text("worktrees.findings.about") == "The doctor found 2 things, and 1 more is worth knowing."
     assert stage.text("rail.worktrees") == "Worktrees, The doctor found 2 things"
     assert not stage.shown("finding.foreign-1.mend") and not stage.shown("finding.expires-1.mend")
     stage.click("finding.stale-1.mend")
@@ -177,7 +178,23 @@ def test_what_leaves_the_bin_soon_is_said_and_the_page_follows_the_bin(stage: St
     kept = stage.engine.recoveries["r1"]
     stage.engine.publish(events.RecoveriesExpiring((kept,)))
     stage.until(lambda: stage.shown("toast"))
-    assert stage.text("toast") == "1 recovery snapshot goes in 27 days."
+    assert stage.text("toast") == "1 recovery snapshot goes in 28 days."
     del stage.engine.recoveries["r1"]
     stage.engine.publish(events.RecoveriesChanged(kept.project_id))
     stage.until(lambda: not stage.shown("recovery.r1"))
+
+
+def test_a_worktree_leads_to_its_card_in_any_project_or_to_its_folder(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: opened.append(url.toLocalFile()) or True)
+    filled(stage)
+    other = stage.engine.add_project("abacus")
+    stage.window.desk.known.apply_project(other)
+    stage.window.desk.acts.show_project(other.id)
+    stage.until(lambda: stage.window.desk.known.current is not None and stage.window.desk.known.current.id == other.id)
+    stage.click("worktree.w2.open")
+    stage.until(lambda: opened == ["/src/.worktrees/w2"])
+    stage.click("worktree.w1.open")
+    stage.until(lambda: stage.window.places.task_shown == stage.engine.worktrees["w1"].task_id)
