@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -199,11 +199,12 @@ def apply(edit: Edit, root: bytes) -> bool:
     return True
 
 
-def stream(of: Case, prefix: str) -> bytes:
-    """For `git fast-import`: the base, and both sides on top of it, as branches below `prefix`."""
-    parts = [_commit(f"{prefix}/base", of.base, None)]
-    for name, tree in (("person", of.person), ("agent", of.agent)):
-        parts.append(_commit(f"{prefix}/{name}", tree, f"{prefix}/base", of.base == tree))
+def stream(of: Case, refs: Sequence[str]) -> bytes:
+    """For `git fast-import`: the base, and the person's and the agent's side on top of it, each under its ref."""
+    base, *sides = refs
+    parts = [_commit(base, of.base, None)]
+    for ref, tree in zip(sides, (of.person, of.agent), strict=True):
+        parts.append(_commit(ref, tree, base, of.base == tree))
     return b"".join(parts)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agentpane.errors import ErrorCode
 from agentpane.worktrees import (
     Conflicted,
     Merged,
@@ -24,6 +25,7 @@ from tests.worktrees.conftest import Journal, git, git_bytes
 from tests.worktrees.histories import Case, apply, on_disk, parents, stream
 
 Index = dict[bytes, bytes]  # mode, object and stage, by path
+REWOUND, PACKED = 15, 6  # how many seeds there are to one of these
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +34,22 @@ class State:
 
     disk: dict[bytes, tuple[str, bytes]]
     index: Index
-    refs: str
+    refs: dict[str, bytes]
 
 
 @dataclass(slots=True)
 class Trial:
-    """A repository and a clean clone of it, used for one case after the other. counts: how each ended."""
+    """A repository and a clean clone of it, used for one case after the other. counts: how each ended.
+
+    Cases of one `autocrlf` that follow each other let the configuration be, and git is asked for it less often.
+    """
 
     worktrees: Worktrees
     repo: Repository
     clone: Path
     counts: Counter[str] = field(default_factory=Counter)
     autocrlf: str = "false"
+    _trees: dict[str, Index] = field(default_factory=dict)
 
     @classmethod
     async def make(cls, worktrees: Worktrees, folder: Path) -> Trial:
@@ -61,14 +67,20 @@ class Trial:
 
     async def _try(self, of: Case) -> None:
         root, run = self.repo.path, f"case{of.seed}"
-        old, agent = self._begin(of, run)
+        base, old, agent = self._begin(of, run)
         expected = self._by_git(old, agent)
-        touched, blocking = self._edit(of)
+        touched = self._edit(of)
         before = self._state()
+        blocking = before.disk.keys() - before.index.keys()
         way = set() if expected is None or not of.checked_out else self._in_the_way(old, expected[0], touched, blocking)
-        plan = MergePlan("main", agent, run, of.strategy, "Merge\n", None)
+        lost = of.seed % REWOUND == 0 and agent != old  # the work began on a commit that the target has not got
+        plan = MergePlan("main", agent, run, of.strategy, "Merge\n", agent if lost else base)
         outcome = await self.worktrees.merge(self.repo, plan, Journal())
         after = self._state()
+        if lost:
+            assert isinstance(outcome, MergeRefused) and outcome.code is ErrorCode.MERGE_BASE_MOVED, outcome
+            assert after == before, f"a refusal has changed something: {_difference(before, after)}"
+            return self._count("rewound")
         if isinstance(outcome, Conflicted):
             assert expected is None, f"a conflict that git does not see: {outcome.paths}"
             assert after == before, "a conflict has changed something"
@@ -85,32 +97,34 @@ class Trial:
         tree, disk = expected
         assert git(root, "rev-parse", "main^{tree}") == tree, "another tree than git's"
         self._check_kept(of, before, after, old, tree, disk, touched)
+        if of.seed % 4 == 1 and of.strategy != "squash":
+            await self._again(plan, outcome, after)
         if not touched & self._tree(old).keys() - self._tree(tree).keys():  # else a deletion of theirs is part of it
-            await self._and_back(of, before, outcome, run)
+            await self._and_back(of, before, outcome, plan)
         return self._count("merged" if of.checked_out else "merged, checked out nowhere")
 
-    def _begin(self, of: Case, run: str) -> tuple[str, str]:
-        """Set the checkout to the person's side, or to another branch, with nothing of the last case left."""
+    def _begin(self, of: Case, run: str) -> list[str]:
+        """Set the checkout to the person's side, or to another branch, with nothing of the last case left.
+
+        Returns the commits: where both sides began, the person's, the agent's. Every so often they are in a pack.
+        """
         root = self.repo.path
         for folder in (root, self.clone) if of.autocrlf != self.autocrlf else ():
             git(folder, "config", "core.autocrlf", of.autocrlf)
         self.autocrlf = of.autocrlf
         head = root / ".git" / "HEAD"
         head.write_text("ref: refs/heads/elsewhere\n")
-        git(root, "fast-import", "--quiet", "--force", stdin=stream(of, f"refs/cases/{of.seed}"))
-        names = [f"refs/cases/{of.seed}/{name}" for name in ("base", "person", "agent")]
-        base, old, agent = git(root, "rev-parse", *names).splitlines()
-        updates = [f"delete {name}" for name in names]
-        updates += [
-            f"update refs/heads/main {old}",
-            f"update {reviewed_ref(run)} {agent}",
-            f"update refs/heads/elsewhere {base}",
-        ]
-        git(root, "update-ref", "--stdin", stdin="\n".join([*updates, ""]).encode())
+        refs = ("refs/heads/elsewhere", "refs/heads/main", reviewed_ref(run))
+        limit = f"fastimport.unpackLimit={0 if of.seed % PACKED == 0 else 100}"
+        git(root, "-c", limit, "fast-import", "--quiet", "--force", stdin=stream(of, refs))
         if of.checked_out:
             head.write_text("ref: refs/heads/main\n")
         _set_to(root, "HEAD")
-        return old, agent
+        self._trees.clear()
+        return [self._tip(ref) for ref in refs]
+
+    def _tip(self, ref: str) -> str:
+        return (self.repo.path / ".git" / ref).read_text().strip()
 
     def _by_git(self, old: str, agent: str) -> tuple[str, dict[bytes, tuple[str, bytes]]] | None:
         """What plain git makes of it: the tree, and the files in its checkout. None when it finds a conflict."""
@@ -119,12 +133,13 @@ class Trial:
         git(self.clone, "merge", "-q", "--no-ff", "--no-edit", agent, check=False)
         if (self.clone / ".git" / "MERGE_HEAD").exists():
             return None
-        second, tree = git(self.clone, "rev-parse", "HEAD^2", "HEAD^{tree}").splitlines()
+        held = agent == old  # both sides have made the same of it
+        second, tree = git(self.clone, "rev-parse", "HEAD" if held else "HEAD^2", "HEAD^{tree}").splitlines()
         assert second == agent
         return tree, on_disk(self.clone)
 
-    def _edit(self, of: Case) -> tuple[set[bytes], set[bytes]]:
-        """Work in the checkout. Returns the tracked paths that differ from HEAD by it, and the untracked files."""
+    def _edit(self, of: Case) -> set[bytes]:
+        """Work in the checkout. Returns the tracked paths that differ from HEAD by it."""
         root = self.repo.path
         added = [e.path for e in of.edits if apply(e, os.fsencode(root)) and e.add]
         for path in dict.fromkeys(added):
@@ -132,16 +147,21 @@ class Trial:
         listed = git_bytes(root, "status", "--porcelain", "-z", "--no-renames", "-uall", "--ignored=matching").split(
             b"\0"
         )
-        touched = {line[3:] for line in listed if line and line[:2] not in {b"??", b"!!"}}
-        tracked = set(self._state().index)
-        return touched, set(on_disk(root)) - tracked
+        return {line[3:] for line in listed if line and line[:2] not in {b"??", b"!!"}}
 
     def _state(self) -> State:
         root = self.repo.path
         entries = (line.split(b"\t", 1) for line in git_bytes(root, "ls-files", "--stage", "-z").split(b"\0")[:-1])
-        return State(on_disk(root), {path: about for about, path in entries}, git(root, "for-each-ref"))
+        named = [each for each in (root / ".git" / "refs").rglob("*") if each.is_file()]
+        refs = {str(each): each.read_bytes() for each in (*named, *(root / ".git").glob("packed-refs"))}
+        return State(on_disk(root), {path: about for about, path in entries}, refs)
 
     def _tree(self, name: str) -> Index:
+        if name not in self._trees:
+            self._trees[name] = self._read_tree(name)
+        return self._trees[name]
+
+    def _read_tree(self, name: str) -> Index:
         lines = git_bytes(self.clone, "ls-tree", "-r", "-z", "--full-tree", name).split(b"\0")[:-1]
         split = (line.split(b"\t", 1) for line in lines)
         return {path: b"%s %s 0" % (about.split()[0], about.split()[2]) for about, path in split}
@@ -175,13 +195,17 @@ class Trial:
         files |= {path: before.disk[path] for path in own}
         assert after.disk == files, f"the files: {_differing(files, after.disk)}"
 
-    async def _and_back(self, of: Case, before: State, merged: Merged, run: str) -> None:
+    async def _again(self, plan: MergePlan, merged: Merged, after: State) -> None:
+        """What the target holds already is merged by doing nothing."""
+        again = await self.worktrees.merge(self.repo, plan, Journal())
+        assert again == Merged(merged.commit, merged.commit, merged.tree), f"merged twice: {again}"
+        assert self._state() == after, "merged already, and something has changed"
+
+    async def _and_back(self, of: Case, before: State, merged: Merged, done: MergePlan) -> None:
         """Undone at once, everything is as it was before; tried with every other case."""
         if of.seed % 2 or merged.commit == merged.old_target:
             return
-        plan = UndoPlan(
-            "main", merged.old_target, merged.commit, git(self.repo.path, "rev-parse", reviewed_ref(run)), run, "Back"
-        )
+        plan = UndoPlan("main", merged.old_target, merged.commit, done.reviewed, done.run_id, "Back")
         undone = await self.worktrees.undo(self.repo, plan, Journal())
         assert isinstance(undone, Undone) and undone.exact, f"not undone: {undone}"
         back = self._state()

@@ -29,10 +29,9 @@ async def try_out(worktrees: Worktrees, repo: Repository, work: CreatedWorktree,
     """The layouts that a case had; empty where nothing conflicts."""
     of = case(seed)
     git(work.path, "config", "core.autocrlf", of.autocrlf)
-    git(repo.path, "fast-import", "--quiet", "--force", stdin=stream(of, f"refs/cases/{seed}"))
-    base, main, card = (
-        git(repo.path, "rev-parse", f"refs/cases/{seed}/{name}") for name in ("base", "person", "agent")
-    )
+    refs = [f"refs/cases/{seed}/{name}" for name in ("base", "person", "agent")]
+    git(repo.path, "fast-import", "--quiet", "--force", stdin=stream(of, refs))
+    base, main, card = git(repo.path, "rev-parse", *refs).splitlines()
     git(work.path, "clean", "-q", "-f", "-f", "-d", "-x")
     git(work.path, "reset", "-q", "--hard", card)
     laid = await worktrees.lay_out_conflict(repo, card, main, "main", "run1")
