@@ -31,7 +31,10 @@ EVERYTHING = (
     "alembic.autogenerate",
     "sqlalchemy.dialects.sqlite",
     "cuid2",
+    "git",
+    "mimetypes",
     "uvloop",
+    "watchfiles.main",
 )
 
 
