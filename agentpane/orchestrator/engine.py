@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -25,13 +24,13 @@ from agentpane.orchestrator.handling import Handler, handlers
 from agentpane.orchestrator.mcp.registry import OWN_CHAIN
 from agentpane.orchestrator.services import Services
 from agentpane.orchestrator.sessions import note
+from agentpane.orchestrator.side_jobs import SideJobs
 from agentpane.paths import DataFolder
 from agentpane.sandbox import Sandbox
 
 log = logging.getLogger(__name__)
 R = TypeVar("R")
 RESTORE_LOOKS, RESTORE_PAUSE_S = 200, 0.05
-AGAIN_S = 60.0  # until what has failed beside the runs begins again
 PAUSE_SECONDS = 5.0  # how long runs may take to reach a safe moment when the engine stops
 
 
@@ -47,6 +46,7 @@ class Engine:
         self._restoring = False
         self._under_way = 0  # commands that are being carried out
         self._handlers = self._table()
+        self._beside = self._side_jobs()
 
     @classmethod
     async def open(cls, folder: DataFolder, clock: Clock, sandbox: Sandbox) -> Engine:
@@ -68,35 +68,23 @@ class Engine:
 
     async def serve(self) -> None:
         """Mend what the last engine left, then play runs until cancelled."""
-        await self.services.mending.unlock()
+        self._under_way += 1  # the database stays what it is meanwhile
+        try:
+            await self.services.mending.unlock()
+            await self._settle()
+        finally:
+            self._under_way -= 1
+        self._beside.start()
+        try:
+            await self.services.supervisor.run()
+        finally:
+            await self._beside.end()
+
+    async def _settle(self) -> None:
+        """Finish or take back what the database says was begun."""
         await self.services.recovery.run()
         await self.services.unfinished.run()
         await self.services.mending.run()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.services.supervisor.run(), name="supervisor")
-            for name, job in self._side_jobs().items():
-                group.create_task(self._keep_going(name, job), name=name)
-
-    def _side_jobs(self) -> dict[str, Callable[[], Awaitable[None]]]:
-        s = self.services
-        return {
-            "housekeeping": s.housekeeping.run,
-            "recovery bin": s.bin.serve,
-            "pool": s.pool.run,
-            "checks": s.checks.serve,
-            "watching": s.watching.run,
-            "foresight": s.foresight.run,
-            "doctor": s.doctor.run,
-        }
-
-    async def _keep_going(self, name: str, job: Callable[[], Awaitable[None]]) -> None:
-        """Whatever goes wrong in what nobody waits for, the runs go on; it begins again after a while."""
-        while True:
-            try:
-                return await job()
-            except Exception:
-                log.exception("%s has failed and begins again", name)
-            await self.services.core.clock.sleep(AGAIN_S)
 
     async def close(self) -> None:
         """Let go of everything. Runs have been paused or abandoned before."""
@@ -148,6 +136,19 @@ class Engine:
             c.RestoreDatabase: self._restore,
         }
 
+    def _side_jobs(self) -> SideJobs:
+        s = self.services
+        jobs = {
+            "housekeeping": s.housekeeping.run,
+            "recovery bin": s.bin.serve,
+            "pool": s.pool.run,
+            "checks": s.checks.serve,
+            "watching": s.watching.run,
+            "foresight": s.foresight.run,
+            "doctor": s.doctor.run,
+        }
+        return SideJobs(s.core.clock, jobs)
+
     async def _status(self, command: c.GetStatus) -> EngineStatus:
         return EngineStatus(True, os.getpid(), __version__, self._clients(), self.services.supervisor.alive)
 
@@ -182,17 +183,21 @@ class Engine:
                 hint="Pause or cancel the runs first. Nothing has changed.",
             )
         self._restoring = True
+        serving = False
         await self.services.checks.end()
         try:
             await self._until_alone()
+            serving = await self._beside.end()  # they know the rows that were
+            await self.services.checks.end()
             kept = await self.services.core.db.replace_with(source)
             await self.services.catalog.recall_filters()
-            await self.services.recovery.run()
-            await self.services.unfinished.run()
+            await self._settle()
             told = {"file": str(source), "kept": str(kept)}
             await self.services.core.audit(self.services.core.record("db.restore", OWN_CHAIN, input=told))
         finally:
             self._restoring = False
+            if serving:
+                self._beside.start()
         self.services.core.bus.forget()
         self.services.supervisor.wake()
         return str(kept)

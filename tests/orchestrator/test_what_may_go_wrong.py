@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typing_extensions import override
 
 from agentpane.api import commands as c
+from agentpane.clock import SystemClock
+from agentpane.db import worktrees
 from agentpane.domain.board import Column
 from agentpane.domain.runs import PauseReason, RunStatus
+from agentpane.domain.worktrees import WorktreeStatus
 from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.orchestrator.side_jobs import SideJobs
 from tests.backends.wire import Answer, Failure, Reply, ScriptedServer, say, use
 from tests.orchestrator.conftest import git, running, scripted
 
@@ -104,10 +111,44 @@ async def test_a_restored_database_has_no_run_that_nobody_plays(data: Path, repo
                 await bench.engine.do(c.RestoreDatabase(str(tmp_path / "backup.db")))
             assert caught.value.code is ErrorCode.PROJECT_HAS_RUNNING_AGENTS
             await bench.engine.do(c.CancelTask(task.card.id))
+            with closing(sqlite3.connect(tmp_path / "backup.db")) as backup, backup:
+                backup.execute("UPDATE worktrees SET status = 'removing'")
+            (before,) = side_jobs()
             await bench.engine.do(c.RestoreDatabase(str(tmp_path / "backup.db")))
             restored = await bench.engine.do(c.GetTask(task.card.id))
             assert restored.runs[-1].status is RunStatus.INTERRUPTED
+            row = await bench.engine.services.core.db.read(worktrees.for_task, task.card.id)
+            assert row is not None and row.status is WorktreeStatus.REMOVED  # it was settled, as when an engine starts
+            (after,) = side_jobs()  # what knew the rows from before has ended
+            assert before.done() and after is not before
             assert (await bench.engine.do(c.VerifyAudit())).ok
+
+
+def side_jobs() -> list[asyncio.Task[object]]:
+    return [job for job in asyncio.all_tasks() if job.get_name() == "housekeeping"]
+
+
+async def test_what_fails_beside_the_runs_begins_again_and_ends_nothing_else() -> None:
+    begun = asyncio.Semaphore(0)
+
+    async def fail() -> None:
+        begun.release()
+        raise KeyError("nobody foresaw it")
+
+    async def go_on() -> None:
+        await asyncio.Event().wait()
+
+    class Soon(SystemClock):
+        @override
+        async def sleep(self, seconds: float) -> None:
+            await super().sleep(0)
+
+    jobs = SideJobs(Soon(), {"fails": fail, "goes on": go_on})
+    jobs.start()
+    async with asyncio.timeout(10):
+        for _ in range(2):
+            await begun.acquire()
+    assert (await jobs.end(), await jobs.end()) == (True, False)
 
 
 async def test_the_audit_of_a_purged_project_is_still_read(data: Path, repository: Path) -> None:
