@@ -120,9 +120,8 @@ class Inspection:
         return await asyncio.to_thread(ref_files.break_lock, repo, psutil.pid_exists)
 
     async def others_locks(self, repo: Repository) -> tuple[Path, ...]:
-        """Lock files that hold up the person's own repository."""
-        names = ("index.lock", "HEAD.lock", "packed-refs.lock", "config.lock", "shallow.lock")
-        return tuple(path for name in names if (path := repo.git_dir / name).exists())
+        """Lock files that hold up the person's own repository and the checkouts that it has, ours aside."""
+        return await asyncio.to_thread(lambda: tuple(_others_locks(repo)))
 
     async def trash(self, repo: Repository, root: Path) -> tuple[Path, ...]:
         """Folders that were removed and are not deleted yet: in the repository's trash, and beside the worktrees."""
@@ -165,6 +164,20 @@ def _locks(repo: Repository, git_dirs: tuple[Path, ...]) -> Iterator[Path]:
     for folder in (repo.common_dir / "refs" / "heads" / "agentpane", repo.common_dir / "refs" / "agentpane"):
         for inner, _, files in os.walk(folder):
             yield from (Path(inner, name) for name in files if name.endswith(".lock"))
+
+
+def _others_locks(repo: Repository) -> Iterator[Path]:
+    names = ("index.lock", "HEAD.lock", "packed-refs.lock", "config.lock", "shallow.lock")
+    for git_dir in dict.fromkeys((repo.git_dir, repo.common_dir)):
+        yield from (path for name in names if os.path.lexists(path := git_dir / name))
+    for git_dir, _ in registered(repo):
+        if git_dir != repo.git_dir and identity.mark_of(git_dir) is None:
+            yield from (path for name in names[:2] if os.path.lexists(path := git_dir / name))
+    heads = repo.common_dir / "refs" / "heads"
+    for inner, folders, files in os.walk(heads):
+        if Path(inner) == heads and "agentpane" in folders:
+            folders.remove("agentpane")
+        yield from (Path(inner, name) for name in files if name.endswith(".lock"))
 
 
 def _trash(repo: Repository, root: Path) -> Iterator[Path]:

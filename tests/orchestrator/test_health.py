@@ -113,7 +113,7 @@ async def test_worktrees_that_drifted_from_their_rows_are_mended_on_consent(data
         git(repository, "update-ref", "-d", f"refs/heads/{bare.branch}")
 
         report = await home.report()
-        found = {each.code: each for each in report.findings if not each.notice}
+        found = {each.code: each for each in report.findings}
         assert set(found) == {ErrorCode.WORKTREE_NOT_FOUND, HealthCode.WORKTREE_MOVED, HealthCode.BRANCH_GONE}
         assert not report.ok and all(each.repairable for each in found.values())
         assert await home.row(moved) == moved, "a report changes nothing"
@@ -164,6 +164,7 @@ async def test_what_is_not_ours_is_told_and_never_touched(data: Path, repository
         git(repository, "worktree", "add", "-q", "-b", "theirs", str(root / "theirs"))
         git(repository, "branch", "agentpane/by-hand")
         git(repository, "update-ref", "refs/agentpane/run/another-data-folders/reviewed", "main")
+        git(repository, "update-ref", "refs/agentpane/by-hand", "main")
         git(repository, "update-ref", "refs/agentpane/recovery/another-one", "main")
         git(repository, "worktree", "remove", "--force", ours.path)
         git(repository, "worktree", "add", "-q", ours.path, ours.branch)
@@ -176,6 +177,8 @@ async def test_what_is_not_ours_is_told_and_never_touched(data: Path, repository
             HealthCode.RECOVERY_UNLISTED, ErrorCode.WORKTREE_NOT_FOUND,
         }  # fmt: skip
         assert not any(each.repairable for each in report.findings)
+        refs = (await home.finding(HealthCode.REFS_FOREIGN)).what
+        assert "refs/agentpane/by-hand, refs/agentpane/run/another-data-folders/reviewed" in refs
         assert all(each.size_bytes for each in report.findings if each.code == HealthCode.FOLDER_FOREIGN)
         refs = git(repository, "for-each-ref")
         after = await bench.engine.do(c.Repair(tuple(each.id for each in report.findings)))
@@ -246,6 +249,14 @@ async def test_recoveries_locks_trash_and_outputs_are_compared_too(
         await home.mend(*found.values())
         assert git(repository, "rev-parse", kept[0].ref) == kept[0].sha
         assert not lock.exists() and not trash.exists() and not left.exists() and not unused.exists() and used.exists()
+
+        for theirs in (repository / ".git" / "index.lock", repository / ".git" / "refs" / "heads" / "main.lock"):
+            theirs.touch()
+            os.utime(theirs, (long_ago + 8_970, long_ago + 8_970))
+            finding = await home.finding(HealthCode.LOCK_LEFT)
+            assert (finding.where, finding.repairable, finding.notice) == (str(theirs), False, False)
+            assert f"rm {theirs}" in finding.fix
+            theirs.unlink()
 
 
 START = """

@@ -16,7 +16,9 @@ from agentpane.orchestrator.health.ailments import Ailment, Ward, ailment
 from agentpane.orchestrator.health.sizes import Sizes
 
 NAMED = 5  # how many of many are named
+REFS = "refs/agentpane/"
 RUN_REFS = ("refs/agentpane/run/", "refs/agentpane/turn/")
+RECOVERY_REFS = "refs/agentpane/recovery/"  # see `kept`
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +74,13 @@ class Foreign:
     async def _refs(self, ward: Ward) -> Ailment | None:
         runs = {ref: ref.split("/")[3] for ref in ward.refs if ref.startswith(RUN_REFS)}
         unknown = await self.core.db.read(health.unknown_runs, set(runs.values()))
-        names = sorted(ref for ref, run in runs.items() if run in unknown)
+        strange = [ref for ref in ward.refs if ref.startswith(REFS) and not ref.startswith((*RUN_REFS, RECOVERY_REFS))]
+        names = sorted([*(ref for ref, run in runs.items() if run in unknown), *strange])
         if not names:
             return None
-        what = "ref of a run that is not in this database" if len(names) == 1 else "refs of runs not in this database"
+        what = (
+            "ref that is of no run in this database" if len(names) == 1 else "refs that are of no run in this database"
+        )
         text = f"{len(names)} {what}: {_some(names)}. Another data folder may need them; they are left alone."
         where = str(ward.repository.path)
         return ailment(HealthCode.REFS_FOREIGN, text, where, about=tuple(names), notice=True, project=ward.project.id)

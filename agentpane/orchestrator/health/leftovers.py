@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shlex
 import stat
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -25,7 +26,7 @@ from agentpane.orchestrator.health.sizes import Sizes
 
 _BLOB = re.compile(r"[0-9a-f]{64}(?:\.\d+\.part)?")
 FRESH_S = 3600.0  # an output is stored before the row that speaks of it
-THEIRS_S = 600.0  # a lock of the person's own git that is so old is worth a word
+THEIRS_S = 5.0  # a lock of the person's own, which no git holds that runs, and which a program has not just made
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +73,9 @@ class Leftovers:
                 )  # fmt: skip
         for lock in await self.core.git.inspection.others_locks(ward.repository):
             if _age_s(lock) > THEIRS_S and not await self._at_work(ward):
-                text = "A lock of your own repository is held by no git that runs. It is left alone."
-                fix = f"If no program uses the repository, remove it: rm {lock}"
-                yield ailment(HealthCode.LOCK_LEFT, text, str(lock), fix, notice=True, project=ward.project.id)
+                text = "A lock of your own repository is held by no git that runs, and keeps cards from being approved."
+                fix = f"It is left alone. If no program uses the repository, remove it: rm {shlex.quote(str(lock))}"
+                yield ailment(HealthCode.LOCK_LEFT, text, str(lock), fix, project=ward.project.id)
 
     async def _at_work(self, ward: Ward) -> bool:
         return await asyncio.to_thread(git_at_work, ward.repository.common_dir)

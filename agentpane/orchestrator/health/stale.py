@@ -112,7 +112,8 @@ class Shelf:
 
     async def stale(self, only: Collection[ProjectId] | None = None) -> AsyncIterator[Ailment]:
         for entry in await self.listed(only):
-            if entry.stale and entry.size_bytes is not None:
+            # One whose branch is gone gets it again first: see `rows`.
+            if entry.stale and StaleReason.BRANCH_GONE not in entry.stale and entry.size_bytes is not None:
                 why = ", ".join(WORDS[reason] for reason in entry.stale)
                 whose = f"of “{entry.title}” " if entry.title else ""
                 yield ailment(
