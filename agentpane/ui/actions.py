@@ -139,7 +139,8 @@ def applicable(card: TaskCard | None) -> frozenset[str]:
             deletable = {"task.delete"} if card.run is None else set()
             return frozenset({"task.open", "task.run", "task.plan", "task.edit", *deletable})
         case Column.IN_PROGRESS:
-            resolving = {"task.abandon"} if card.resolving is not None else set()
+            at_rest = card.run is not None and card.run.status not in {RunStatus.QUEUED, *ACTIVE}
+            resolving = {"task.abandon", *({"task.take"} if at_rest else ())} if card.resolving is not None else set()
             return frozenset({"task.open", "task.message", "task.stop", "task.folder", *_of_run(card), *resolving})
         case Column.WAITING_APPROVAL:
             verdict = set() if card.resolving is not None else {"task.approve", "task.reject"}

@@ -17,14 +17,13 @@ from agentpane.ui import figures
 from agentpane.ui.actions import REVIEW_ACTIONS
 from agentpane.ui.acts import short
 from agentpane.ui.ask_sheets import LineSheet, RejectSheet
-from agentpane.ui.card_text import run_facts
-from agentpane.ui.controls import Button, Chip, ElidedLabel, Frame, IconButton, IconLabel, Label, row, stack
+from agentpane.ui.controls import Button, Frame, Label, row, stack
 from agentpane.ui.desk import Desk
 from agentpane.ui.diff_view import DiffView
 from agentpane.ui.file_list import FileList, FileModel
 from agentpane.ui.merge_words import StrategyPicker, strategy_named
 from agentpane.ui.overriding import override
-from agentpane.ui.review_parts import FindBar, OutcomeBox, RemarksSheet
+from agentpane.ui.review_parts import FindBar, OutcomeBox, RemarksSheet, ReviewHead
 from agentpane.ui.review_standing import OutputSheet, StandingBox
 from agentpane.ui.sheet import open_sheet
 
@@ -55,7 +54,9 @@ class ReviewPage(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
-        layout.addWidget(self._head())
+        self.head = ReviewHead()
+        self.head.back_requested.connect(self.back_requested)
+        layout.addWidget(self.head)
         holder = QWidget()
         holder.setLayout(stack(self.outcome, margins=(16, 0, 16, 0)))
         layout.addWidget(holder)
@@ -111,33 +112,6 @@ class ReviewPage(QWidget):
             self._desk.actions[action_id].setEnabled(own)
 
     # Parts
-
-    def _head(self) -> QFrame:
-        head = Frame("head", across=True, margin=0, spacing=12)
-        head.box.setContentsMargins(12, 10, 16, 10)
-        back = IconButton(
-            "arrow-left", self.tr("Back to the board"), name="review.back", pressed=self.back_requested.emit
-        )
-        head.box.addWidget(back, 0, Qt.AlignmentFlag.AlignTop)
-        self._title = ElidedLabel("", "heading")
-        self._title.setObjectName("review.title")
-        self._commit = Label("", "fixed", selectable=True)
-        self._commit.setObjectName("review.commit")
-        self._target = Label("", "muted")
-        self._facts = ElidedLabel("", "muted")
-        self._facts.setObjectName("review.facts")
-        facts = row(
-            IconLabel("commit", "muted", 14), self._commit, IconLabel("branch", "muted", 14), self._target,
-            IconLabel("agent", "muted", 14), self._facts, spacing=6,
-        )  # fmt: skip
-        facts.setStretchFactor(self._facts, 1)
-        head.box.addLayout(stack(self._title, facts, spacing=4), 1)
-        self._recorded = Chip(self.tr("Recorded replies"), "badge")
-        head.box.addWidget(self._recorded)
-        self._added, self._removed = Label("", "added"), Label("", "removed")
-        head.box.addWidget(self._added)
-        head.box.addWidget(self._removed)
-        return head
 
     def _middle(self) -> QSplitter:
         left = QWidget()
@@ -295,19 +269,11 @@ class ReviewPage(QWidget):
         self._checked = bool(task.card.checks)
         if task.card.resolving is not None:
             self.outcome.hide()  # what it said is being done
-        self._title.show_text(task.card.title)
-        words = [task.card.agent or "", *run_facts(task.card.run)]
-        if task.card.rejection_count:
-            words.append(self.tr("rejected {0}×").format(figures.count(task.card.rejection_count)))
-        self._facts.show_text("  ·  ".join(word for word in words if word))
         project = self._desk.known.projects.get(task.card.project_id)
-        self._recorded.setVisible(project is not None and project.recorded)
+        self.head.show_task(task, recorded=project is not None and project.recorded)
 
     def _show_diff(self, diff: DiffSummary, *, keep_viewed: bool) -> None:
-        self._commit.show_text(diff.snapshot[:10])
-        self._target.show_text(self.tr("into {0}").format(diff.target))
-        self._added.show_text(f"+{figures.count(sum(file.added or 0 for file in diff.files))}")
-        self._removed.show_text(f"−{figures.count(sum(file.removed or 0 for file in diff.files))}")
+        self.head.show_diff(diff)
         self.picker.aim(diff.snapshot, diff.target)
         self.files.show_files(diff.files, keep_viewed=keep_viewed)
         self.diff.show_notes(diff.files)
@@ -324,7 +290,7 @@ class ReviewPage(QWidget):
 
     def _left(self, column: Column) -> None:
         """Somebody else has decided: there is nothing to review any more."""
-        words = self.tr("{0} is in {1} now.").format(short(self._title.whole), COLUMN_TITLES[column])
+        words = self.tr("{0} is in {1} now.").format(short(self.head.title.whole), COLUMN_TITLES[column])
         self._desk.toasts.say(words, "note")
         self.back_requested.emit()
 

@@ -1,4 +1,4 @@
-"""Parts of the review page: the find bar, the outcome of an approval, the list of remarks."""
+"""Parts of the review page: its head, the find bar, the outcome of an approval, the list of remarks."""
 
 from __future__ import annotations
 
@@ -8,11 +8,60 @@ from PySide6.QtCore import QEvent, QObject, Qt, Signal
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QLineEdit, QWidget
 
-from agentpane.domain.review import ApproveOutcome, ApproveResult, ReviewComment
-from agentpane.ui.controls import Button, Chip, Frame, IconButton, IconLabel, Label, clear, row
+from agentpane.domain.review import ApproveOutcome, ApproveResult, DiffSummary, ReviewComment
+from agentpane.domain.tasks import Task
+from agentpane.ui import figures
+from agentpane.ui.card_text import run_facts
+from agentpane.ui.controls import Button, Chip, ElidedLabel, Frame, IconButton, IconLabel, Label, clear, row, stack
 from agentpane.ui.overriding import override
 from agentpane.ui.plain import display_path
 from agentpane.ui.sheet import Sheet
+
+
+class ReviewHead(Frame):
+    """What is reviewed: the card, the commit, where it goes, who made it and how large it is."""
+
+    back_requested = Signal()
+
+    def __init__(self) -> None:
+        super().__init__("head", across=True, margin=0, spacing=12)
+        self.box.setContentsMargins(12, 10, 16, 10)
+        back = IconButton(
+            "arrow-left", self.tr("Back to the board"), name="review.back", pressed=self.back_requested.emit
+        )
+        self.box.addWidget(back, 0, Qt.AlignmentFlag.AlignTop)
+        self.title = ElidedLabel("", "heading")
+        self.title.setObjectName("review.title")
+        self._commit = Label("", "fixed", selectable=True)
+        self._commit.setObjectName("review.commit")
+        self._target = Label("", "muted")
+        self._facts = ElidedLabel("", "muted")
+        self._facts.setObjectName("review.facts")
+        facts = row(
+            IconLabel("commit", "muted", 14), self._commit, IconLabel("branch", "muted", 14), self._target,
+            IconLabel("agent", "muted", 14), self._facts, spacing=6,
+        )  # fmt: skip
+        facts.setStretchFactor(self._facts, 1)
+        self.box.addLayout(stack(self.title, facts, spacing=4), 1)
+        self._recorded = Chip(self.tr("Recorded replies"), "badge")
+        self.box.addWidget(self._recorded)
+        self._added, self._removed = Label("", "added"), Label("", "removed")
+        self.box.addWidget(self._added)
+        self.box.addWidget(self._removed)
+
+    def show_task(self, task: Task, *, recorded: bool) -> None:
+        self.title.show_text(task.card.title)
+        words = [task.card.agent or "", *run_facts(task.card.run)]
+        if task.card.rejection_count:
+            words.append(self.tr("rejected {0}×").format(figures.count(task.card.rejection_count)))
+        self._facts.show_text("  ·  ".join(word for word in words if word))
+        self._recorded.setVisible(recorded)
+
+    def show_diff(self, diff: DiffSummary) -> None:
+        self._commit.show_text(diff.snapshot[:10])
+        self._target.show_text(self.tr("into {0}").format(diff.target))
+        self._added.show_text(f"+{figures.count(sum(file.added or 0 for file in diff.files))}")
+        self._removed.show_text(f"−{figures.count(sum(file.removed or 0 for file in diff.files))}")
 
 
 class FindBar(Frame):
