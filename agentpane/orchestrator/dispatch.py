@@ -273,7 +273,7 @@ class Dispatcher:
         project = await self._core.db.read(projects.get, task.card.project_id)
         repository = await self._core.git.open_repository(Path(project.path))
         recorder = Recorder(self._core, self._blobs, task.card.id, row.session_id, run.id)
-        worktree = await self._workspaces.existing(task)
+        worktree = await self._workspaces.existing(task, repository)
         await self._completion.complete(row, task, project, repository, worktree, "", recorder)
         await recorder.close()
         return await self._core.task(task.card.id)

@@ -1,4 +1,7 @@
-"""What becomes of a card's worktree that is not ours for certain: it is left where it is, and the person is told."""
+"""What becomes of a card's worktree that is not ours for certain: it is left where it is, and the person is told.
+
+Nothing is written into such a folder, and no agent runs there.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +38,20 @@ async def why_left_alone(
         return None
     why = await core.git.why_not_ours(repository, worktree)
     return None if why is None else _failed(row, why, FOREIGN)
+
+
+async def check_its_folder(core: Core, row: WorktreeRow, worktree: Worktree, repository: Repository) -> None:
+    """Raises WORKTREE_NOT_FOUND where something lies in a worktree's place that is not ours for certain."""
+    if not os.path.lexists(row.path):
+        return
+    why = await core.git.why_not_ours(repository, worktree)
+    if why is not None:
+        raise AgentPaneError(
+            ErrorCode.WORKTREE_NOT_FOUND,
+            f"What lies at {row.path} is not the card's worktree: {why}. It was left alone.",
+            "Move it away, then resume the card: its worktree is made again from its branch.",
+            {"path": row.path},
+        )
 
 
 def _failed(row: WorktreeRow, why: str, hint: str) -> AgentPaneError:

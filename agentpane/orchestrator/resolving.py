@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from agentpane.api import commands as c
@@ -13,6 +15,7 @@ from agentpane.domain.gitpaths import display_path
 from agentpane.domain.ids import TaskId
 from agentpane.domain.json import JsonObject
 from agentpane.domain.resolving import Merging, Resolver, Stage
+from agentpane.domain.runs import LIVE, RunStatus
 from agentpane.domain.sessions import EventKind
 from agentpane.domain.tasks import Task
 from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
@@ -46,7 +49,7 @@ class Resolving:
             task = await self.core.task(task.card.id)
             after(task.card.column, BoardEvent.HAND_OVER)
             repository = await self._repository(task)
-            row = await self._settled(task, await self._row(task), repository)
+            row = await self._settled(task, await self._row(task, repository), repository)
             begun = row.merging
             merging = replace(begun, by=Resolver.AGENT) if begun else await self._plan(task, row, repository)
             told = _told(merging)
@@ -82,11 +85,12 @@ class Resolving:
     async def write(self, command: c.WriteConflict) -> Task:
         """See `commands.WriteConflict`."""
         task = await self.core.task(command.task)
+        if _left_by_its_run(task):
+            await self.dispatcher.stop(task)  # one that is paused may have an agent that waits, alive
         async with self.core.task_locks.of(task.card.id):
-            task = await self.core.task(task.card.id)
-            _check_waiting(task)
+            task = await self._at_hand(await self.core.task(task.card.id))
             repository = await self._repository(task)
-            row = await self._settled(task, await self._row(task), repository)
+            row = await self._settled(task, await self._row(task, repository), repository)
             if row.merging is None:
                 merging = await self._plan(task, row, repository, Resolver.PERSON)
                 told = _told(merging)
@@ -104,19 +108,39 @@ class Resolving:
     async def take(self, command: c.TakeResolution) -> Task:
         """See `commands.TakeResolution`."""
         task = await self.core.task(command.task)
+        if _left_by_its_run(task):
+            await self.dispatcher.stop(task)  # one that is paused may have an agent that waits, alive
         async with self.core.task_locks.of(task.card.id):
-            task = await self.core.task(task.card.id)
-            _check_waiting(task)
+            task = await self._at_hand(await self.core.task(task.card.id))
             repository = await self._repository(task)
-            row = await self._settled(task, await self._row(task), repository)
+            row = await self._settled(task, await self._row(task, repository), repository)
             if row.merging is None:
                 raise _none_under_way(task)
             await self._take(task, row, row.merging, repository)
         await self.core.announce_task(task.card.id)
         return await self.core.task(task.card.id)
 
+    async def _at_hand(self, task: Task) -> Task:
+        """The card, which waits for approval: a person goes on with a conflict that its run has left."""
+        if not _left_by_its_run(task):
+            _check_waiting(task)
+            return task
+        repository = await self._repository(task)
+        row = await self._row(task, repository)
+        if row.merging is None:
+            raise _none_under_way(task)
+        merging = replace(row.merging, by=Resolver.PERSON)
+        await self.dispatcher.call_off(task)
+
+        def store(connection: worktrees.Connection) -> None:
+            worktrees.set_fields(connection, row.id, self.core.clock.now(), merging=merging)
+
+        await self._take_back(task, row, merging, repository, store)
+        await self._said(task, {"state": "resolving", **_told(merging)})
+        return await self.core.task(task.card.id)
+
     async def _take(self, task: Task, row: WorktreeRow, merging: Merging, repository: Repository) -> None:
-        worktree = await self.workspaces.existing(task)
+        worktree = await self.workspaces.existing(task, repository)
         run_id = task.runs[-1].id
         message = f"{task.card.title}\n\nTask: {task.card.id}\nRun: {run_id}\nMerges: {merging.target} {merging.sha}\n"
         async with self.core.task_locks.of(f"run:{task.card.id}"):
@@ -132,18 +156,20 @@ class Resolving:
         task = await self.core.task(command.task)
         if task.card.resolving is None:
             raise _none_under_way(task)
+        await self._row(task, await self._repository(task))
         if task.card.column is Column.IN_PROGRESS:
             await self.dispatcher.stop(task)
         async with self.core.task_locks.of(task.card.id):
             task = await self.core.task(task.card.id)
             if task.card.column is Column.IN_PROGRESS:
                 await self.dispatcher.call_off(task)
-            row = await self._row(task)
+            repository = await self._repository(task)
+            row = await self._row(task, repository)
             if row.merging is None:
                 raise _none_under_way(task)
-            repository = await self._repository(task)
             if task.card.column is Column.IN_PROGRESS:
-                await self._take_back(task, row, row.merging, repository)
+                abandoned = partial(self._store_abandoned, task=task, row=row)
+                await self._take_back(task, row, row.merging, repository, abandoned)
             else:
                 _check_waiting(task)
                 await self._back_to_review(task, row, row.merging, repository)
@@ -169,7 +195,7 @@ class Resolving:
             task = await self.core.task(task_id)
             if task.card.column is Column.WAITING_APPROVAL:
                 repository = await self._repository(task)
-                row = await self._settled(task, await self._row(task), repository)
+                row = await self._settled(task, await self._row(task, repository), repository)
                 if row.merging is not None and await self._committed(task, row.merging, repository):
                     await self._take(task, row, row.merging, repository)
         await self.core.announce_task(task_id, counts=False)
@@ -242,8 +268,18 @@ class Resolving:
         await self._said(task, resolved(merging))
         await self.resolutions.forget(merging, repository)
 
-    async def _take_back(self, task: Task, row: WorktreeRow, merging: Merging, repository: Repository) -> None:
-        """Let the card wait for approval as it did before its conflict was handed over."""
+    async def _take_back(
+        self,
+        task: Task,
+        row: WorktreeRow,
+        merging: Merging,
+        repository: Repository,
+        also: Callable[[worktrees.Connection], None],
+    ) -> None:
+        """Let the card wait for approval as it did before its conflict was handed over.
+
+        also: what becomes of the resolution, stored in the same transaction.
+        """
         target = after(task.card.column, BoardEvent.TAKE_BACK)
         tip = await self.core.git.branch_tip(repository, merging.target)
         base = await self.core.git.merge_base(repository, tip or merging.sha, merging.snapshot)
@@ -263,7 +299,7 @@ class Resolving:
                 lines_removed=stat.removed,
                 code=None,
             )
-            self._store_abandoned(connection, task, row)
+            also(connection)
             return tasks.move(connection, task.card.id, target, 0, now).renumbered
 
         renumbered = await self.core.db.write(store)
@@ -278,13 +314,14 @@ class Resolving:
         staged(connection, row, Stage.ABANDONED, self.core.clock.now())
         audit.append(connection, (entry,))
 
-    async def _row(self, task: Task) -> WorktreeRow:
+    async def _row(self, task: Task, repository: Repository) -> WorktreeRow:
         row = await self.core.db.read(worktrees.for_task, task.card.id)
         if row is None or row.status not in {WorktreeStatus.ACTIVE, WorktreeStatus.AWAY}:
             raise AgentPaneError(
                 ErrorCode.WORKTREE_NOT_FOUND, "The card has no worktree to resolve a conflict in.",
                 hint="`agentpane recovery list` shows what was kept of it. Nothing has changed.",
             )  # fmt: skip
+        await self.workspaces.check_its_folder(row, repository)
         return row
 
     async def _repository(self, task: Task) -> Repository:
@@ -304,7 +341,24 @@ def _told(merging: Merging) -> JsonObject:
     }
 
 
+def _left_by_its_run(task: Task) -> bool:
+    """Whether the card's run was handed a conflict, and nobody is about it: it is paused, or has ended over it."""
+    resolving, run = task.card.resolving, task.runs[-1] if task.runs else None
+    if task.card.column is not Column.IN_PROGRESS or run is None or resolving is None:
+        return False
+    return resolving.stage is not Stage.ABANDONED and (run.status is RunStatus.PAUSED or run.status not in LIVE)
+
+
 def _check_waiting(task: Task) -> None:
+    resolving = task.card.resolving
+    if task.card.column is Column.IN_PROGRESS and resolving is not None and resolving.stage is not Stage.ABANDONED:
+        raise AgentPaneError(
+            ErrorCode.TASK_NOT_WAITING_APPROVAL,
+            "The card's agent is at work on the conflict.",
+            hint="Wait for it: what it cannot finish, or is paused over, you resolve by hand. To take the conflict back "
+            f"from it: agentpane resolve {task.card.id} --abandon. Nothing has changed.",
+            details={"column": task.card.column.value},
+        )
     if task.card.column is not Column.WAITING_APPROVAL:
         raise AgentPaneError(
             ErrorCode.TASK_NOT_WAITING_APPROVAL,

@@ -20,6 +20,7 @@ from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator import prompts, relaying
 from agentpane.orchestrator.blobs import BlobStore
 from agentpane.orchestrator.core import Core
+from agentpane.orchestrator.left_alone import check_its_folder
 from agentpane.orchestrator.recovery_bin import RecoveryBin
 from agentpane.orchestrator.sessions import note
 from agentpane.orchestrator.supervisor import Supervisor
@@ -81,6 +82,7 @@ class SettingBack:
     ) -> None:
         row = await self._row(task)
         repository = await self._repository(task)
+        await check_its_folder(self.core, row, as_worktree(row), repository)
         await self._check_base(row, commit, repository)
         worktree = as_worktree(row)
         await self._branch_back(row, repository)

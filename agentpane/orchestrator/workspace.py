@@ -22,7 +22,7 @@ from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator import prompts, relaying
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.handover import Handover
-from agentpane.orchestrator.left_alone import why_left_alone
+from agentpane.orchestrator.left_alone import check_its_folder, why_left_alone
 from agentpane.orchestrator.recovery_bin import RecoveryBin
 from agentpane.orchestrator.resolutions import Resolutions
 from agentpane.orchestrator.sessions import Recorder
@@ -75,7 +75,7 @@ class Workspaces:
             say({"state": "worktree_kept", "recovery": done.recovery})
         return done.row
 
-    async def existing(self, task: Task) -> Worktree:
+    async def existing(self, task: Task, repository: Repository) -> Worktree:
         """The task's worktree as it stands. Raises AgentPaneError with WORKTREE_NOT_FOUND."""
         row = await self._core.db.read(worktrees.for_task, task.card.id)
         if row is None or row.status is not WorktreeStatus.ACTIVE or not Path(row.path).is_dir():
@@ -84,7 +84,12 @@ class Workspaces:
                 "The card's worktree is not there.",
                 hint="Resume the run: the worktree is made again from its branch. Nothing has changed.",
             )
+        await self.check_its_folder(row, repository)
         return as_worktree(row)
+
+    async def check_its_folder(self, row: WorktreeRow, repository: Repository) -> None:
+        """See `left_alone.check_its_folder`."""
+        await check_its_folder(self._core, row, as_worktree(row), repository)
 
     async def left_alone(self, task: Task, repository: Repository | None) -> AgentPaneError | None:
         """Why `discard` would forget the task's worktree and leave it where it is; None when it would not."""
@@ -251,6 +256,7 @@ class Workspaces:
     ) -> tuple[WorktreeRow, Worktree]:
         worktree = as_worktree(row)
         if worktree.path.is_dir() and row.status is WorktreeStatus.ACTIVE:
+        await self.check_its_folder(row, repository)
             return row, worktree
         elsewhere = await self._core.git.moved_to(repository, worktree)
         if elsewhere is not None:
