@@ -128,7 +128,10 @@ class Workspaces:
         """
         now = self._core.clock.now
         if repository is None or row.git_dir is None:
-            await self._let_go(row, "its repository is away" if repository is None else "it was not made to the end")
+            if repository is None:
+                await self._let_go(row, "its repository is away")
+            else:
+                await self._let_go(row, "it was not made to the end", leaves)
             return None
         worktree = as_worktree(row)
         if row.status is WorktreeStatus.AWAY and delete_branch_at is not None:
@@ -242,21 +245,19 @@ class Workspaces:
         if known is not None and await self._core.git.branch_tip(repository, row.branch) is None:
             await self._core.git.restore_branch(repository, row.branch, known)
 
-    async def _let_go(self, row: WorktreeRow, why: str) -> None:
+    async def _let_go(self, row: WorktreeRow, why: str, leaves: WorktreeStatus = WorktreeStatus.REMOVED) -> None:
         """Forget a worktree that is not ours (any more): what may lie at its path is not touched."""
         left = f"What lies at {row.path} was left alone: {why}."
         told = left if os.path.lexists(row.path) else None
         now = self._core.clock.now()
-        await self._core.db.write(
-            worktrees.set_fields, row.id, now, status=WorktreeStatus.REMOVED, removed_at=now, last_error=told
-        )
+        await self._core.db.write(worktrees.set_fields, row.id, now, status=leaves, removed_at=now, last_error=told)
 
     async def _found(
         self, row: WorktreeRow, repository: Repository, recorder: Recorder
     ) -> tuple[WorktreeRow, Worktree]:
         worktree = as_worktree(row)
-        if worktree.path.is_dir() and row.status is WorktreeStatus.ACTIVE:
         await self.check_its_folder(row, repository)
+        if worktree.path.is_dir() and row.status is WorktreeStatus.ACTIVE:
             return row, worktree
         elsewhere = await self._core.git.moved_to(repository, worktree)
         if elsewhere is not None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from agentpane.api import commands as c
+from agentpane.domain.resolving import Merging, Resolver, Stage
 from agentpane.domain.worktrees import WorktreeStatus
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.recovery_bin import RecoveryBin
+from agentpane.worktrees import merging_ref
 from tests.orchestrator.conftest import git, running
 from tests.orchestrator.test_health import house
 
@@ -42,6 +45,24 @@ async def test_what_is_saved_while_a_worktree_goes_is_kept_and_a_branch_that_sta
             if each.record.tool == "worktree.remove"
         ]
         assert entry == {"recovery": ref, "branch_deleted_at": None, "branch_stays": gone.last_error}
+
+
+async def test_a_resolution_outlives_a_laying_out_that_was_cut_off(data: Path, repository: Path) -> None:
+    async with running(data, {}) as bench:
+        home = await house(bench, repository)
+        filled, lost = [await home.worktree(title) for title in ("filled", "lost")]
+        shutil.rmtree(lost.path)
+        tip = git(repository, "rev-parse", "main")
+        git(repository, "update-ref", merging_ref("r1"), tip)
+        merging = Merging("main", tip, tip, tip, "r1", tip, Resolver.AGENT, Stage.PLANNED, ())
+        for row in (filled, lost):
+            await home.put(row, status=WorktreeStatus.CREATING, git_dir=None, merging=merging)
+        await bench.engine.services.unfinished.run()
+        for row in (filled, lost):
+            assert not Path(row.path).exists()
+            now = await home.row(row)
+            assert (now.status, now.merging) == (WorktreeStatus.AWAY, merging)
+        assert git(repository, "rev-parse", merging_ref("r1")) == tip
 
 
 async def test_a_removal_that_was_cut_off_is_taken_back_before_it_is_done(data: Path, repository: Path) -> None:
