@@ -95,7 +95,7 @@ async def snapshot(
         updates = [(f"refs/heads/{worktree.branch}", commit, tip or ""), (reviewed_ref(run_id), commit, None)]
         if leaked:
             updates.append((commits_ref(run_id, hidden), hidden, None))
-        elif head is not None and not await is_ancestor(git, repo, head, commit):
+        elif head is not None and head != parent and not await is_ancestor(git, repo, head, commit):
             updates.append((commits_ref(run_id, head), head, None))
         await _move_refs(git, place, updates)
         if tree != held:
