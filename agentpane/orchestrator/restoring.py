@@ -82,6 +82,8 @@ class Restoring:
         row = await self.core.db.read(worktrees.for_task, kept.task_id)
         if task.card.column is not Column.BACKLOG or row is None or row.status not in FREE or row.branch != kept.branch:
             return None
+        if kept.base_sha != row.base_sha:  # built on another commit of the base branch, which is not the card's work
+            return None
         if await self.core.git.branch_tip(repository, kept.branch) not in {None, kept.parent}:
             return None
         listed = await self.core.git.list_worktrees(repository)

@@ -218,8 +218,18 @@ async def test_rejecting_while_a_person_resolves_gives_the_agent_what_was_review
             assert (place(again) / "listing").read_text() == "README.md\na.txt\nbin\nlisting\ncard\ntwo\n"
             told = [state["state"] for state in await states(bench, again)]
             assert "resolution_abandoned" in told and "worktree_kept" in told
-            ref = (await bench.engine.do(c.ListRecoveries(None)))[0].ref
-            assert git(repository, "show", f"{ref}:a.txt") == "half"
+            (kept,) = await bench.engine.do(c.ListRecoveries(None))
+            assert git(repository, "show", f"{kept.ref}:a.txt") == "half"
+
+            await bench.engine.do(c.CancelTask(task.card.id, confirmed=True))
+            git(repository, "update-ref", "-d", f"refs/heads/{again.branch}")
+            target = git(repository, "rev-parse", "main")
+            git(repository, "reset", "-q", "--hard", "HEAD~1")  # main goes back, and what was merged is not the card's
+            restored = await bench.engine.do(c.RestoreRecovery(kept.id))
+            assert restored.task_id is None and restored.branch.startswith("agentpane/recovered")
+            assert git(repository, "rev-parse", restored.branch) == target == kept.parent == kept.base_sha
+            changed = git(Path(restored.path), "status", "--porcelain").splitlines()
+            assert changed == ["M a.txt", " M bin", "?? bin~main"] and kept.files == 3
 
 
 @pytest.mark.parametrize("act", ["cancel", *(pytest.param(act, marks=pytest.mark.long) for act in ("approve", "stop"))])

@@ -280,6 +280,20 @@ async def test_there_is_nothing_to_recover_where_nothing_differs(bench: Bench) -
     assert isinstance(await bench.worktrees.recovery_snapshot(bench.repo, bench.path, "r1"), Recovery)
 
 
+async def test_a_checkout_that_was_cut_off_deletes_nothing_and_what_somebody_wrote_there_is_kept(bench: Bench) -> None:
+    (bench.made.git_dir / "index").unlink()  # git writes it last
+    (bench.path / "run.sh").unlink()
+    app = (bench.path / "src" / "app.py").read_bytes()
+    (bench.path / "src" / "app.py").write_bytes(app[: len(app) // 2])
+    half = bench.made.worktree
+    assert await bench.worktrees.recovery_snapshot(bench.repo, half, "r1", whole=False) is None
+    (bench.path / "mine").write_text("x")
+    (bench.path / "readme.md").write_text("y")
+    kept = await bench.worktrees.recovery_snapshot(bench.repo, half, "r1", whole=False)
+    assert kept is not None and kept.files == 2
+    assert git(bench.path, "diff", "--name-only", f"{kept.sha}^", kept.sha).split() == ["mine", "readme.md"]
+
+
 async def test_recovery_of_what_is_no_worktree_says_so(bench: Bench, tmp_path: Path) -> None:
     with pytest.raises(AgentPaneError) as caught:
         await bench.worktrees.recovery_snapshot(bench.repo, tmp_path, "r1")
