@@ -17,8 +17,9 @@ from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
 from agentpane.errors import AgentPaneError
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.health.processes import git_at_work
+from agentpane.orchestrator.removal import as_worktree
 from agentpane.orchestrator.review import Review
-from agentpane.orchestrator.workspace import Workspaces, as_worktree
+from agentpane.orchestrator.workspace import Workspaces
 from agentpane.worktrees import Repository
 
 LOOKS, PAUSE_S = 25, 0.2  # a git that the last engine started may still be at work

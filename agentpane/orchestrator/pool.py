@@ -27,7 +27,8 @@ from agentpane.errors import AgentPaneError
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.handover import Handover
 from agentpane.orchestrator.health.sizes import Sizes
-from agentpane.orchestrator.workspace import Workspaces, as_worktree, worktree_root
+from agentpane.orchestrator.removal import as_worktree
+from agentpane.orchestrator.workspace import Workspaces, worktree_root
 from agentpane.worktrees import BranchTip, Repository
 
 log = logging.getLogger(__name__)

@@ -22,9 +22,9 @@ from agentpane.orchestrator.blobs import BlobStore
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.left_alone import check_its_folder
 from agentpane.orchestrator.recovery_bin import RecoveryBin
+from agentpane.orchestrator.removal import as_worktree
 from agentpane.orchestrator.sessions import note
 from agentpane.orchestrator.supervisor import Supervisor
-from agentpane.orchestrator.workspace import as_worktree
 from agentpane.worktrees import Repository
 
 SHORTEST = 4  # characters of a sha that are taken for its beginning

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -24,11 +23,12 @@ from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.handover import Handover
 from agentpane.orchestrator.left_alone import check_its_folder, why_left_alone
 from agentpane.orchestrator.recovery_bin import RecoveryBin
+from agentpane.orchestrator.removal import Removal, as_worktree
 from agentpane.orchestrator.resolutions import Resolutions
 from agentpane.orchestrator.sessions import Recorder
 from agentpane.orchestrator.telling import TellingSandbox
 from agentpane.sandbox import Sandbox, SandboxCommand, tool_environment
-from agentpane.worktrees import CreatedWorktree, Late, Repository, Worktree, WorktreePlan
+from agentpane.worktrees import CreatedWorktree, Repository, Worktree, WorktreePlan
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +42,9 @@ class Workspaces:
     def __init__(self, core: Core, sandbox: Sandbox, bin_: RecoveryBin, handover: Handover) -> None:
         self._core = core
         self._sandbox = sandbox
-        self._bin = bin_
         self._handover = handover
         self._resolutions = Resolutions(core, bin_)
+        self.take_away = Removal(core, bin_, self._resolutions).take_away
 
     async def ready(
         self,
@@ -111,107 +111,6 @@ class Workspaces:
             return None
         return await self.take_away(row, repository, reason, task=task, delete_branch_at=delete_branch_at)
 
-    async def take_away(
-        self,
-        row: WorktreeRow,
-        repository: Repository | None,
-        reason: str,
-        *,
-        task: Task | None = None,
-        actor: str = "engine",
-        delete_branch_at: str | None = None,
-        leaves: WorktreeStatus = WorktreeStatus.REMOVED,
-    ) -> str | None:
-        """The same for a row, whose card may be gone. What is not ours is forgotten, and left where it is.
-
-        leaves: `away` for a worktree that its card gets again when it goes on.
-        """
-        now = self._core.clock.now
-        if repository is None or row.git_dir is None:
-            if repository is None:
-                await self._let_go(row, "its repository is away")
-            else:
-                await self._let_go(row, "it was not made to the end", leaves)
-            return None
-        worktree = as_worktree(row)
-        if row.status is WorktreeStatus.AWAY and delete_branch_at is not None:
-            await self._core.git.delete_branch(repository, row.branch, delete_branch_at)
-        why = await self._core.git.why_not_ours(repository, worktree)
-        if why is not None:
-            await self._let_go(row, why)
-            return None
-        if not os.path.lexists(worktree.path):  # an earlier removal of it may have been cut off
-            await self._core.git.put_back(repository, worktree)
-        await self._check_nothing_inside(repository, worktree)
-        refs: list[str] = []
-
-        async def keep(where: Worktree) -> None:
-            ref = await self._keep(row, where, repository, reason)
-            refs.extend([] if ref is None else [ref])
-
-        late = Late(keep)
-        if worktree.path.is_dir():
-            if row.branch:
-                await self._restore_branch(task, row, repository)
-            await keep(worktree)
-            await self._core.db.write(worktrees.set_fields, row.id, now(), status=WorktreeStatus.REMOVING)
-        try:
-            await self._core.git.remove_worktree(repository, worktree, late=late)
-        except AgentPaneError as error:
-            there = WorktreeStatus.ACTIVE if row.branch else WorktreeStatus.POOLED
-            stays = there if worktree.path.is_dir() else WorktreeStatus.REMOVING
-            await self._core.db.write(worktrees.set_fields, row.id, now(), status=stays, last_error=error.message)
-            raise
-        branch_stays = await self._delete_branch(row, repository, delete_branch_at)
-        gone = {"status": leaves, "removed_at": now(), "last_error": branch_stays}
-        await self._core.db.write(partial(worktrees.set_fields, worktree_id=row.id, at=now(), **gone))
-        ref = refs[-1] if refs else None  # the last holds what those before it hold
-        entry = self._core.record(
-            "worktree.remove",
-            row.project_id,
-            actor=actor,
-            task=task.card if task else None,
-            task_id=row.task_id,
-            input={"path": row.path, "branch": row.branch, "reason": reason},
-            output={
-                "recovery": ref,
-                "branch_deleted_at": None if branch_stays else delete_branch_at,
-                "branch_stays": branch_stays,
-            },
-        )
-        await self._core.audit(entry)
-        if row.merging is not None and leaves is WorktreeStatus.REMOVED:
-            await self._resolutions.forget(row.merging, repository)
-        return ref
-
-    async def _check_nothing_inside(self, repository: Repository, worktree: Worktree) -> None:
-        """What lies inside of a worktree goes with it, and one that somebody made there has a life of its own."""
-        for inner in await self._core.git.worktrees_inside(repository, worktree):
-            raise AgentPaneError(
-                ErrorCode.WORKTREE_REMOVAL_FAILED,
-                f"{worktree.path} was not removed: another worktree lies inside of it, {inner.path}.",
-                hint="Nothing was deleted. Move that one away with `git worktree move`, or remove it, then try again.",
-                details={"path": str(worktree.path), "inside": str(inner.path)},
-            )
-
-    async def _keep(self, row: WorktreeRow, worktree: Worktree, repository: Repository, reason: str) -> str | None:
-        """Keep what goes. In one that no agent has been in, what git ignores is somebody's as well."""
-        if os.listdir(worktree.path) == [".git"]:
-            return None  # its making was cut off before there was any file
-        unused = row.status is WorktreeStatus.CREATING or not row.branch
-        also = await self._core.git.ready.ignored(repository, worktree) if unused else ()
-        return await self._bin.keep(row.task_id, row, worktree, repository, reason, also)
-
-    async def _delete_branch(self, row: WorktreeRow, repository: Repository, at: str | None) -> str | None:
-        """Delete the branch of a worktree that is gone, if it is at this commit. Why it stays; None if it does not."""
-        try:
-            if at is not None:
-                await self._core.git.delete_branch(repository, row.branch, at)
-        except AgentPaneError as error:
-            log.warning("%s %s", error.message, error.hint)
-            return error.message
-        return None
-
     async def why_not_ours(self, row: WorktreeRow, repository: Repository) -> str | None:
         """What speaks against a row's worktree being ours, in words; None when all agrees."""
         return await self._core.git.why_not_ours(repository, as_worktree(row))
@@ -238,19 +137,6 @@ class Workspaces:
             await self.make_again(row, repository)
         except AgentPaneError as error:
             log.warning("the worktree of task %s is made later: %s", task.card.id, error.message)
-
-    async def _restore_branch(self, task: Task | None, row: WorktreeRow, repository: Repository) -> None:
-        """A worktree without its branch has no commit to compare with: put a deleted branch back where it was."""
-        known = (task.snapshot if task else None) or row.base_sha
-        if known is not None and await self._core.git.branch_tip(repository, row.branch) is None:
-            await self._core.git.restore_branch(repository, row.branch, known)
-
-    async def _let_go(self, row: WorktreeRow, why: str, leaves: WorktreeStatus = WorktreeStatus.REMOVED) -> None:
-        """Forget a worktree that is not ours (any more): what may lie at its path is not touched."""
-        left = f"What lies at {row.path} was left alone: {why}."
-        told = left if os.path.lexists(row.path) else None
-        now = self._core.clock.now()
-        await self._core.db.write(worktrees.set_fields, row.id, now, status=leaves, removed_at=now, last_error=told)
 
     async def _found(
         self, row: WorktreeRow, repository: Repository, recorder: Recorder
@@ -426,10 +312,6 @@ class Workspaces:
                 hint="Its output is in the session. Correct it in the project's settings, then resume the run.",
                 details={"step": name, "output": output[-2_000:]},
             )
-
-
-def as_worktree(row: WorktreeRow) -> Worktree:
-    return Worktree(Path(row.path), Path(row.git_dir or ""), row.branch, row.id)
 
 
 def worktree_root(project: Project, config: ProjectConfig) -> Path:

@@ -15,7 +15,8 @@ from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.health.ailments import Ailment, Ward, ailment
-from agentpane.orchestrator.workspace import Workspaces, as_worktree
+from agentpane.orchestrator.removal import as_worktree
+from agentpane.orchestrator.workspace import Workspaces
 
 PRESENT = frozenset({WorktreeStatus.ACTIVE, WorktreeStatus.MERGING, WorktreeStatus.POOLED})
 PASSING = frozenset({WorktreeStatus.CREATING, WorktreeStatus.REMOVING})
