@@ -28,7 +28,8 @@ class WriteConflict(Command[Task]):
     """Write the conflicted merge into the card's worktree, for a person to resolve there.
 
     What the worktree held beyond its branch goes into the recovery bin first. Where it is written already, it stays as
-    it lies. Raises TASK_NOT_WAITING_APPROVAL, TASK_INVALID_TRANSITION where nothing conflicts, MERGE_BASE_MOVED.
+    it lies; a run that was handed it, and is paused or has ended over it, leaves it to the person. Raises
+    TASK_NOT_WAITING_APPROVAL, TASK_INVALID_TRANSITION where nothing conflicts, MERGE_BASE_MOVED.
     """
 
     task: str
@@ -38,6 +39,7 @@ class WriteConflict(Command[Task]):
 class TakeResolution(Command[Task]):
     """Take what a person has made of the conflict: a commit with both parents, which waits for approval.
 
+    A run that is paused, or has ended over the conflict, leaves it to the person, also where this is refused.
     Raises MERGE_CONFLICT with `paths` and `undecided` in its details while something is undecided, TASK_NO_DIFF when
     nothing of the card is left, TASK_NOT_WAITING_APPROVAL, TASK_INVALID_TRANSITION when nothing is being resolved.
     """

@@ -15,5 +15,7 @@ def may_go(pane: Pane, task: Task) -> bool:
     """Ask whether a diff that waits for approval may go. False where nobody can be asked; the engine then refuses."""
     if not pane.for_people or not sys.stdin.isatty():
         return False
-    question = f"The diff ({words.counts(task.card)}) is put aside; its branch stays. Cancel?"
+    question = (
+        f"The diff ({words.counts(task.card)}) is put aside; its branch stays, and files that git ignores go. Cancel?"
+    )
     return bool(typer.confirm(question, abort=True, err=True))

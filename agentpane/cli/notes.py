@@ -19,7 +19,6 @@ STATES: Mapping[str, str] = {
     "compacted": "the conversation was summarised to make room",
     "merged": "merged into {target} as {commit:.10}",
     "merge_refused": "not merged: {code}",
-    "undone": "the merge into {target} was undone",
     "resolving": "the conflict with {target} is in the worktree, for the {by}: {paths}",
     "resolved": "the conflict with {target} is resolved: committed on top of both",
     "resolution_abandoned": "the resolution of the conflict with {target} was abandoned",
@@ -38,6 +37,10 @@ STATES: Mapping[str, str] = {
     "checks_finished": "{message}",
     "checks_not_run": "no check could be run: {message}",
     "background_ended": "background commands ended with the run: {shells}",
+}
+UNDONE: Mapping[bool, str] = {  # by whether the branch stands where it stood before the merge
+    True: "the merge into {target} was undone: it stands where it stood before, at {commit:.10}",
+    False: "the merge into {target} was undone by a commit that reverts it, {commit:.10}",
 }
 WORKTREES: Mapping[str, str] = {
     "created": "worktree made on {branch}: {path}",
@@ -70,6 +73,10 @@ def state(data: JsonObject) -> str:
         return f"= tool server {told.get('server', '–')}: " + (
             f"cannot be used: {problem}" if problem else f"{told.get('tools', '–')} tools"
         )
+    if name == "queued" and "model" not in told:
+        return _filled("= queued for {agent}", told)
+    if name == "undone":
+        return _filled(f"= {UNDONE[data.get('exact') is True]}", told)
     if name == "completed" and told.get("code") == "TASK_NO_DIFF":
         return "= finished without changing anything"
     return "= " + _filled(STATES.get(name, name.replace("_", " ")), told)

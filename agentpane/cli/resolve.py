@@ -70,6 +70,7 @@ def _to_do(task: Task) -> str:
         todo += f"\n  and {resolving.more} more"
     name = task.card.id
     return (
-        f"{line(resolving.target)} is merged into {line(task.worktree or '')}. Left to decide:\n{todo}\n"
+        f"{line(resolving.target)} is merged into {line(task.worktree or '')}. "
+        f"To decide there, unless you have:\n{todo}\n"
         f"Then: agentpane resolve {name} --done. To give up: agentpane resolve {name} --abandon"
     )

@@ -10,14 +10,16 @@ from typing import Annotated
 import typer
 
 from agentpane.api.client import Client
-from agentpane.api.commands import Approve, GetDiff, GetPatch, GetTask, Reject, Undo
-from agentpane.cli import commands, shapes, words
+from agentpane.api.commands import Approve, GetDiff, GetPatch, GetTask, ReadSession, Reject, Undo
+from agentpane.cli import commands, notes, shapes, words
 from agentpane.cli.exits import CONFLICT, DONE, REFUSED
 from agentpane.cli.pane import Pane, line, model_environment, table
 from agentpane.cli.task import Ref
 from agentpane.cli.waiting import start_and_wait
 from agentpane.domain.gitpaths import display_path
 from agentpane.domain.review import ApproveOutcome, ApproveResult, DiffSummary, FileDiff, MergeStrategy
+from agentpane.domain.sessions import EventKind
+from agentpane.domain.tasks import Task
 from agentpane.errors import AgentPaneError, ErrorCode
 
 EXITS = {ApproveResult.MERGED: DONE, ApproveResult.REFUSED: REFUSED, ApproveResult.CONFLICTED: CONFLICT}
@@ -50,8 +52,17 @@ def undo(ctx: typer.Context, task: Ref) -> None:
     Where nothing came after the merge the branch is as it was before, else a commit reverts it.
     """
     pane: Pane = ctx.obj
-    undone = pane.call(lambda client: client.do(Undo(task)))
-    pane.result(shapes.task(undone), words.task(undone))
+
+    async def carry_out(client: Client) -> tuple[Task, str]:
+        undone = await client.do(Undo(task))
+        said, after = "", 0
+        while page := await client.do(ReadSession(undone.card.id, after)):
+            told = [each.data for each in page if each.kind is EventKind.STATE and each.data.get("state") == "undone"]
+            said, after = notes.state(told[-1]) if told else said, page[-1].seq
+        return undone, said
+
+    undone, how = pane.call(carry_out)
+    pane.result(shapes.task(undone), f"{words.task(undone)}\n{how}")
 
 
 def diff(

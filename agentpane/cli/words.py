@@ -47,7 +47,11 @@ def counts(card: TaskCard) -> str:
 
 
 def run_state(card: TaskCard) -> str:
-    """What a card's newest run does, in a word or two."""
+    """What a card's newest run does, in a word or two; of one that waits for approval, what it waits for."""
+    if card.column is Column.WAITING_APPROVAL:
+        if card.resolving is not None:
+            return "conflict, by hand" if card.resolving.by_hand else "conflict, under way"
+        return "conflicts" if card.conflicts else progress_of_checks(card.checks) or "waits for you"
     if card.run is None:
         return ""
     if card.run.queue_place is not None:

@@ -22,6 +22,7 @@ TIMEOUTS_S = range(1, 6 * 3_600 + 1)
 MOST_CHECKS = 20
 NAME_LENGTH = 100
 COMMAND_LENGTH = 5_000
+STOPPED = "It was stopped."  # what a check says that a person has ended
 OUTPUT_SHOWN = 1_000  # characters of an output's end that a result keeps; the whole of it is in the session
 
 
@@ -35,13 +36,22 @@ class Check:
     timeout_s: int = DEFAULT_TIMEOUT_S
 
 
+@dataclass(frozen=True, slots=True)
+class RepositoryChecks:
+    """The checks that a repository asks for on its base branch. problem: why they cannot be read; else empty."""
+
+    checks: tuple[Check, ...] = ()
+    trusted: bool = False
+    problem: str = ""
+
+
 class CheckState(StrEnum):
     PENDING = "pending"
     RUNNING = "running"
     PASSED = "passed"
     FAILED = "failed"
     TIMED_OUT = "timed_out"
-    NOT_RUN = "not_run"  # it could not be started; `output` says why
+    NOT_RUN = "not_run"  # it could not be started, or was stopped; `output` says why
 
 
 # Says something about the tree: it need not be run again on that.
@@ -81,7 +91,7 @@ class CheckResult:
             case CheckState.TIMED_OUT:
                 return f"took longer than {self.seconds or 0:.0f} s"
             case CheckState.NOT_RUN:
-                return "could not be run"
+                return "was stopped" if self.output == STOPPED else "could not be run"
             case CheckState.PENDING:
                 return "has not been run"
         return "is running"

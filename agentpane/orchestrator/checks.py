@@ -18,7 +18,7 @@ from agentpane.api import commands as c
 from agentpane.api.events import CatchUp, ProjectChanged, Published, TaskChanged, TaskRemoved
 from agentpane.db import checks, tasks
 from agentpane.domain.board import Column
-from agentpane.domain.checks import UNDER_WAY, Check, CheckResult, CheckState, may_run_unasked, progress
+from agentpane.domain.checks import STOPPED, UNDER_WAY, Check, CheckResult, CheckState, may_run_unasked, progress
 from agentpane.domain.ids import ProjectId, TaskId
 from agentpane.domain.projects import ProjectConfig
 from agentpane.domain.sessions import EventKind
@@ -34,8 +34,6 @@ from agentpane.temporary import TemporaryFolder, sweep
 from agentpane.worktrees import Repository
 
 log = logging.getLogger(__name__)
-
-STOPPED = "It was stopped."
 
 
 class Checks:

@@ -165,8 +165,7 @@ class Queue:
             await note(self.core, self.blobs, task, run.id, EventKind.STATE, {"state": AFRESH})
             for withdrawn in await self.core.db.write(approvals.withdraw_plan, run.id):
                 self.core.bus.publish(ApprovalChanged(withdrawn))
-        queued = {"state": "queued", "agent": agent.name, "model": run.model}
-        await note(self.core, self.blobs, task, run.id, EventKind.STATE, queued)
+        await note(self.core, self.blobs, task, run.id, EventKind.STATE, _queued(agent, run.model))
         now = self.core.clock.now()
         await self.core.db.write(
             runs.set_status, run.id, RunStatus.QUEUED, now, turn_limit=limit, pause_reason=None, **budget
@@ -211,11 +210,17 @@ class Queue:
             said.append((EventKind.STATE, {"state": AFRESH}))
         if task.card.column is Column.BACKLOG and task.worktree is not None:
             said.append((EventKind.WORKTREE, {"state": "taken_up", "path": task.worktree, "text": prompts.RESTORED}))
-        said.append((EventKind.STATE, {"state": "queued", "agent": agent.name, "model": model}))
+        said.append((EventKind.STATE, _queued(agent, model)))
         if prompt is not None:
             said.append((EventKind.USER_MESSAGE, {"text": prompt, "from": "review"}))
         now = self.core.clock.now()
         return tuple(NewEvent(now, kind, 0, run_id, self.blobs.fit(data)) for kind, data in said)
+
+
+def _queued(agent: Agent, model: str) -> JsonObject:
+    """A shell command has no model."""
+    said: JsonObject = {"state": "queued", "agent": agent.name}
+    return said if agent.backend is BackendName.COMMAND else {**said, "model": model}
 
 
 def _policy(agent: Agent, project: Project, chosen: Policy | None) -> Policy:

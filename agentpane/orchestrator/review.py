@@ -273,8 +273,13 @@ class Review:
         conflicts = await self.core.git.conflicts(repository, outcome.target_sha, task.snapshot or "")
         await self._store_refusal(task, ErrorCode.MERGE_CONFLICT, conflicts)
         message = f"{target} has changed in the same places: {len(paths)} path(s) conflict. Both sides are kept."
+        by_hand = task.card.resolving is not None and task.card.resolving.by_hand
         hint = (
-            "Hand the conflict to the card's agent (agentpane resolve), resolve it by hand in the worktree "
+            "You are resolving it by hand in the worktree: take the result (agentpane resolve --done), hand it to the "
+            "card's agent as it lies (agentpane resolve), or give up (agentpane resolve --abandon). "
+            "Nothing has been changed."
+            if by_hand
+            else "Hand the conflict to the card's agent (agentpane resolve), resolve it by hand in the worktree "
             "(agentpane resolve --by-hand), or leave the card waiting. Nothing has been changed."
         )
         return _outcome(task, ApproveResult.CONFLICTED, ErrorCode.MERGE_CONFLICT, message, hint, paths)

@@ -233,7 +233,7 @@ class Flows(QObject):
             self.tr("Stop and put the card back?"),
             self.tr(
                 "The run and everything it started ends, and “{0}” goes to the backlog."
-                " What the agent changed is kept in the recovery bin for 30 days; its branch stays."
+                " What the agent changed is kept in the recovery bin for 30 days; a branch with commits stays."
                 " Files that git ignores go with the worktree, except those that were copied into it."
             ).format(short(card.title)),
             self.tr("Stop"),

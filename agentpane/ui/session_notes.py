@@ -107,6 +107,14 @@ def _state(given: JsonObject, data: dict[str, str]) -> Note | None:
     if data.get("code") == "TASK_NO_DIFF":
         return Note("info", "attention", tr("Finished without changing anything"))
     match state:
+        case "queued" if "model" not in data:
+            return Note("queue", "muted", fill_in(tr("Queued for {agent}"), data))
+        case "undone" if given.get("exact") is True:
+            words = tr("The merge into {target} was undone: it stands where it stood before, at {commit:.10}")
+            return Note("undo", "attention", fill_in(words, data))
+        case "undone" if given.get("exact") is False:
+            words = tr("The merge into {target} was undone by a commit that reverts it, {commit:.10}")
+            return Note("undo", "attention", fill_in(words, data))
         case "paused":
             return Note("pause", "attention", _pause(data.get("reason", ""), data.get("message", "")))
         case "compacted":

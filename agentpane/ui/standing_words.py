@@ -5,7 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import QCoreApplication
 
 from agentpane.domain.board import Column
-from agentpane.domain.checks import UNDER_WAY, CheckResult, CheckState
+from agentpane.domain.checks import STOPPED, UNDER_WAY, CheckResult, CheckState
 from agentpane.domain.conflicts import Conflict, LineRange, Overlap, OverlapKind
 from agentpane.domain.resolving import Resolver, Stage
 from agentpane.domain.tasks import TaskCard
@@ -152,7 +152,7 @@ def check_state(check: CheckResult) -> Line:
         case CheckState.TIMED_OUT:
             words = tr("took longer than {0}").format(figures.duration(check.seconds or 0))
         case CheckState.NOT_RUN:
-            words = tr("could not be run")
+            words = tr("was stopped") if check.output == STOPPED else tr("could not be run")
         case CheckState.FAILED:
             words = tr("ended with status {0}").format(check.exit_code)
     return Line("error" if check.required else "alert", "danger" if check.required else "attention", words)

@@ -261,6 +261,9 @@ def test_a_conflict_keeps_both_sides_names_the_paths_and_is_resolved_by_hand(pan
     assert (repo / "a.txt").read_text() == "ours\n"
     written = pane("resolve", task, "--by-hand")
     assert written.status == 0 and "a.txt (contents): both sides are between markers" in written.text, written
+    asked = pane("approve", task)
+    assert asked.status == 5 and "agentpane resolve --done" in asked.text + asked.stderr
+    assert "conflict, by hand" in pane("task", "list", str(repo)).text
     refused = pane.json("resolve", task, "--done", status=5)["error"]
     assert (refused["code"], refused["details"]["paths"]) == ("MERGE_CONFLICT", ["a.txt"])
     shown = pane.json("task", "show", task)
@@ -269,6 +272,10 @@ def test_a_conflict_keeps_both_sides_names_the_paths_and_is_resolved_by_hand(pan
     Path(shown["worktree"], "a.txt").write_text("both\n")
     assert pane.json("resolve", task, "--done")["resolving"] is None
     assert pane.json("approve", task)["result"] == "merged" and (repo / "a.txt").read_text() == "both\n"
+    assert "was undone: it stands where it stood before, at " + tip.decode()[:10] in pane("undo", task).text
+    assert "waits for you" in pane("task", "list", str(repo)).text
+    cancelled = pane("cancel", task, "--yes").text
+    assert "Files that git ignores went with the worktree" in cancelled
 
 
 def test_a_dirty_checkout_is_refused_and_kept(pane: Commands, repo: Path) -> None:

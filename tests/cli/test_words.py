@@ -46,6 +46,12 @@ from agentpane.domain.sessions import EventKind, SessionEvent
             {"state": "checks_started", "checks": ["tests", "lint"], "tree": "a" * 40},
             "= checks are run on what the merge would make: tests; lint",
         ),
+        (EventKind.STATE, {"state": "queued", "agent": "sh"}, "= queued for sh"),
+        (
+            EventKind.STATE,
+            {"state": "undone", "target": "main", "commit": "a" * 40, "exact": False},
+            "= the merge into main was undone by a commit that reverts it, aaaaaaaaaa",
+        ),
         (EventKind.STATE, {"state": "checks_finished", "message": "checks passed"}, "= checks passed"),
         (EventKind.SNAPSHOT, {"sha": "a" * 40, "base": "b" * 40, "files": 1}, "= snapshot aaaaaaaaaa"),
         (

@@ -299,6 +299,7 @@ async def test_checks_are_stopped_by_the_person_and_end_when_their_card_waits_no
             assert await asked == ErrorCode.MERGE_CHECKS_FAILED
             stopped = [("first", PASSED), ("endless", CheckState.NOT_RUN), ("last", CheckState.NOT_RUN)]
             assert await stage.shown() == stopped
+            assert {check.how for check in (await stage.card()).checks} == {"passed", "was stopped"}
         assert [name for name, _ in await stage.outputs(data)] == ["check first"]  # what has ended stays known
         asked = asyncio.create_task(stage.ask(c.Approve(stage.task.card.id)))
         await stage.until_shown(lambda shown: shown == UNDER_WAY)

@@ -263,7 +263,7 @@ async def test_what_ends_a_card_that_is_being_resolved_keeps_the_resolution_in_t
 
 async def test_what_a_person_began_is_handed_over_as_it_lies_and_taken_back(data: Path, repository: Path) -> None:
     asks = [use("AskUser", question="Which?")]
-    with scripted(CARD, DONE, asks, DONE) as server:
+    with scripted(CARD, DONE, asks, asks) as server:
         async with running(data, server.environment) as bench:
             task = await conflicted(bench, repository)
             await bench.engine.do(c.WriteConflict(task.card.id))
@@ -274,9 +274,16 @@ async def test_what_a_person_began_is_handed_over_as_it_lies_and_taken_back(data
             with pytest.raises(AgentPaneError) as undecided:
                 await bench.engine.do(c.ResumeRun(task.card.id, finish=True, environment=server.environment))
             assert undecided.value.details["paths"] == ["bin~main"]
-            with pytest.raises(AgentPaneError) as not_here:
-                await bench.engine.do(c.WriteConflict(task.card.id))
-            assert not_here.value.code is ErrorCode.TASK_NOT_WAITING_APPROVAL
+            # A run that is at rest leaves the conflict to the person, as it lies, who hands it over once more.
+            with pytest.raises(AgentPaneError) as open_still:
+                await bench.engine.do(c.TakeResolution(task.card.id))
+            assert open_still.value.details["paths"] == ["bin~main"]
+            mine = await bench.engine.do(c.WriteConflict(task.card.id))
+            assert (mine.card.column, mine.snapshot) == (Column.WAITING_APPROVAL, task.snapshot)
+            assert mine.card.resolving is not None and mine.card.resolving.by_hand
+            assert mine.runs[-1].status is RunStatus.CANCELLED and (place(mine) / "a.txt").read_text() == "half\n"
+            handed = await bench.engine.do(c.HandOverConflict(task.card.id, server.environment))
+            paused = await bench.until(handed, lambda now: now.runs[-1].status is RunStatus.PAUSED)
             back = await bench.engine.do(c.AbandonResolution(task.card.id))
             assert (back.card.column, back.snapshot, back.card.resolving) == (
                 Column.WAITING_APPROVAL,

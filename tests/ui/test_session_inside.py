@@ -159,6 +159,7 @@ def test_what_is_no_picture_is_said_and_never_taken_from_a_path(qapp: QWidget, t
 
 STATES: tuple[tuple[EventKind, JsonObject, str], ...] = (
     (EventKind.STATE, {"state": "queued", "agent": "a", "model": "m"}, "Queued for a, m"),
+    (EventKind.STATE, {"state": "queued", "agent": "sh"}, "Queued for sh"),
     (EventKind.STATE, {"state": "running", "sandbox_tier": "A"}, "Started, sandbox tier A"),
     (EventKind.STATE, {"state": "paused", "reason": "engine_stop"}, "Paused: the engine was stopped"),
     (EventKind.STATE, {"state": "paused", "reason": "budget", "message": "It is used up."}, "It is used up."),
@@ -203,7 +204,7 @@ STATES: tuple[tuple[EventKind, JsonObject, str], ...] = (
     (
         EventKind.STATE,
         {"state": "undone", "commit": "0123456789abcdef", "target": "main", "exact": True},
-        "The merge into main was undone",
+        "The merge into main was undone: it stands where it stood before, at 0123456789",
     ),
     (
         EventKind.STATE,
