@@ -23,10 +23,11 @@ from tests.crash.ground import ELSEWHERE, HERE, NOWHERE, Ground
 from tests.crash.host import Host
 from tests.crash.sequences import ADVANCE, ENTRIES, STORIES
 from tests.crash.steps import Point, chosen
-from tests.crash.story import Story, ViolatedError
+from tests.crash.story import Line, Story, ViolatedError
 
 STORIES_A_FOLDER = 8  # the next data folder is new: nothing grows for ever
 LEAST = 10
+DEATHS = 2  # in each sequence of an act, the second when it is begun again
 Kind = tuple[str, str, int]  # of story, where the target is, number of the act
 Step = tuple[str, str]
 
@@ -69,7 +70,7 @@ class Campaign:
             await self._play(name, where, learning=True)
 
     async def go_on(self, name: str, where: str) -> None:
-        """Play one story with as many deaths as it has sequences."""
+        """Play one story with up to two deaths in each of its sequences."""
         await self._play(name, where, learning=False)
 
     async def close(self) -> None:
@@ -83,10 +84,13 @@ class Campaign:
         host = await self._ready()
         ground = Ground(host.folder.root.parent / f"r{self.number}", where, rng, f"token-{self.seed}-{self.number}")
         acts = STORIES[name]
-        points = {} if learning else {at: self._choose(rng, (name, where, at)) for at in range(len(acts))}
+
+        def points(at: int) -> dict[str, list[Point]]:
+            return {} if learning else self._choose(rng, (name, where, at))
+
         goes_on = acts[1] is ADVANCE  # before the first merge, which can then be no fast-forward
         strategies = [each for each in MergeStrategy if not (goes_on and each is MergeStrategy.FF)]
-        story = Story(host, ground, acts, rng.choice(strategies), points)
+        story = Story(host, ground, acts, rng.choice(strategies), points, partial(self._remember, name, where))
         began = time.monotonic()
         try:
             await story.play()
@@ -99,7 +103,6 @@ class Campaign:
         )
         for point in story.hits:
             self.hits[point.sequence, point.step] += 1
-        self._remember(name, where, story)
 
     async def _ready(self) -> Host:
         if self._played >= STORIES_A_FOLDER:
@@ -111,32 +114,41 @@ class Campaign:
         self._played += 1
         return self._host
 
-    def _choose(self, rng: random.Random, kind: Kind) -> dict[str, Point]:
-        """For each sequence of an act the step that was died at least so far."""
-        points: dict[str, Point] = {}
-        steps = self.known.get(kind, {})
+    def _choose(self, rng: random.Random, kind: Kind) -> dict[str, list[Point]]:
+        """For each sequence of an act the steps that were died at least so far."""
+        points: dict[str, list[Point]] = {}
+        steps = self.known.get(kind) or self._of(STORIES[kind[0]][kind[2]].sequences)
         for sequence in dict.fromkeys(sequence for sequence, _ in steps):
-            rarest = min(self.hits[step] for step in steps if step[0] == sequence)
-            step = rng.choice(sorted(step for step in steps if step[0] == sequence and self.hits[step] == rarest))
-            known = steps[step]
-            points[sequence] = chosen(rng, *step, known.times, known.longest_s)
+            found = sorted(step for step in steps if step[0] == sequence)
+            rng.shuffle(found)
+            rarest = sorted(found, key=self.hits.__getitem__)[:DEATHS]
+            points[sequence] = [chosen(rng, *step, steps[step].times, steps[step].longest_s) for step in rarest]
         return points
 
-    def _remember(self, name: str, where: str, story: Story) -> None:
-        for at, lines in story.lines.items():
-            steps = self.known.setdefault((name, where, at), {})
-            seen: Counter[Step] = Counter()
-            for number, (sequence, step, hit, began) in enumerate(lines):
-                if hit:
-                    continue
-                seen[sequence, step] += 1
-                known = steps.setdefault((sequence, step), Known())
-                after = lines[number + 1] if number + 1 < len(lines) else None
-                if not story.hits and after is not None and not after[2]:
-                    known.longest_s = max(known.longest_s, min(after[3] - began, 0.05))
-            if not story.hits:
-                for step_, count in seen.items():
-                    steps[step_].times = max(steps[step_].times, count)
+    def _of(self, sequences: Sequence[str]) -> dict[Step, Known]:
+        """What is known of some sequences from acts of every kind."""
+        found: dict[Step, Known] = {}
+        for steps in self.known.values():
+            for step, known in steps.items():
+                if step[0] in sequences:
+                    before = found.get(step, Known())
+                    found[step] = Known(max(before.times, known.times), max(before.longest_s, known.longest_s))
+        return found
+
+    def _remember(self, name: str, where: str, at: int, lines: Sequence[Line]) -> None:
+        steps = self.known.setdefault((name, where, at), {})
+        quiet = not any(hit for _, _, hit, _ in lines)
+        seen: Counter[Step] = Counter()
+        for number, (sequence, step, hit, began) in enumerate(lines):
+            if hit:
+                continue
+            seen[sequence, step] += 1
+            known = steps.setdefault((sequence, step), Known())
+            if quiet and number + 1 < len(lines):
+                known.longest_s = max(known.longest_s, min(lines[number + 1][3] - began, 0.05))
+        if quiet:
+            for step_, count in seen.items():
+                steps[step_].times = max(steps[step_].times, count)
 
     def histogram(self) -> str:
         seen = sorted({step for steps in self.known.values() for step in steps})
@@ -152,16 +164,20 @@ async def run(
     seed: int,
     points: int,
     least: int,
-    learn: Sequence[tuple[str, str]] = KINDS,
+    kinds: Sequence[tuple[str, str]] = KINDS,
+    ahead: bool = True,
     said: Callable[[str], object] = lambda line: None,
 ) -> Campaign:
-    """Die at `points` points or more, until each known step was died at `least` times."""
+    """Die at `points` points or more, until each known step was died at `least` times.
+
+    ahead: play each kind once without a death first; else a sequence is lived through once, wherever it is first met.
+    """
     campaign = Campaign(place, seed, said=said)
     try:
-        await campaign.learn(learn)
+        await campaign.learn(kinds if ahead else ())
         at = 0
         while (campaign.points < points or campaign.least < least) and len(campaign.violations) < 20:
-            await campaign.go_on(*learn[at % len(learn)])
+            await campaign.go_on(*kinds[at % len(kinds)])
             at += 1
             if at > 40 + points:
                 break
@@ -180,7 +196,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="ap-crash-", ignore_cleanup_errors=True) as place:
         done = asyncio.run(
             run(
-                Path(place), wanted.seed, wanted.points, wanted.least, KINDS[: wanted.kinds], partial(print, flush=True)
+                Path(place),
+                wanted.seed,
+                wanted.points,
+                wanted.least,
+                KINDS[: wanted.kinds],
+                said=partial(print, flush=True),
             )
         )
     print(done.histogram())

@@ -14,13 +14,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-FILES = 36  # of which an agent changes the first 24, and the person the others
-LINES = 240
+FILES = 32  # of which an agent changes the first 24, and the person the others
+LINES = 80
+LEFT = "left by the person"
 CLASHING = "src/f0.txt"  # one that every agent changes
 LINK, PROGRAM, PLAIN = "120000", "100755", "100644"
 WORK = """\
 set -e
-for n in $(seq 0 15); do sed -i "s/^line/changed/" src/f$n.txt; done
+sed -i "s/^line/changed/" src/f[0-9].txt src/f1[0-5].txt
 rm -f src/f16.txt src/f17.txt
 mv src/f18.txt moved.txt 2>/dev/null || test -f moved.txt
 chmod +x src/f19.txt
@@ -207,6 +208,7 @@ class Ground:
     token: str
     checkouts: list[Checkout] = field(default_factory=list)
     commits: int = 0
+    left: set[str] = field(default_factory=set)
 
     def make(self) -> None:
         self.path.mkdir()
@@ -263,22 +265,17 @@ class Ground:
         locks = list((self.path / ".git").rglob("*.lock"))
         return found + [f"a lock was left: {path.relative_to(self.path)}" for path in locks]
 
-    def branches(self) -> list[str]:
-        return self._refs("refs/heads/agentpane*", "refs/heads/agentpane/")
-
     def own_refs(self) -> list[str]:
-        return self._refs("refs/agentpane/")
+        """Ours, and the branches of our worktrees."""
+        return self._refs("refs/heads/agentpane*", "refs/heads/agentpane/", "refs/agentpane/")
 
     def _refs(self, *patterns: str) -> list[str]:
         return line(self.path, "for-each-ref", "--format=%(refname)", *patterns).split()
 
     def worktrees(self) -> set[str]:
-        """Every worktree of ours: those that git lists, and the folders that are there."""
-        listed = [
-            record.removeprefix("worktree ")
-            for record in git(self.path, "worktree", "list", "--porcelain", "-z").decode().split("\0")
-            if record.startswith("worktree ")
-        ]
+        """Every worktree of ours: those that git has a record of, and the folders that are there."""
+        records = (self.path / ".git" / "worktrees").glob("*/gitdir")
+        listed = [os.path.dirname(record.read_text().strip()) for record in records]
         theirs = {str(checkout.folder) for checkout in self.checkouts}
         folder = self.path / ".worktrees"
         there = [str(each) for each in folder.iterdir()] if folder.is_dir() else []
@@ -287,10 +284,30 @@ class Ground:
     def holds_work(self) -> bool:
         """Whether what the agent made is anywhere: in a worktree, or in a commit that a ref names."""
         kept = f"{self.token}\n".encode()
-        if any((Path(path) / "work.txt").exists() for path in self.worktrees()):
+        made = [Path(path) / "work.txt" for path in self.worktrees()]
+        if any(file.is_file() and file.read_bytes() == kept for file in made):
             return True
-        for ref in self._refs():
-            found = subprocess.run(["git", "cat-file", "blob", f"{ref}:work.txt"], cwd=self.path, capture_output=True)
-            if found.returncode == 0 and found.stdout == kept:
-                return True
-        return False
+        asked = "".join(f"{ref}:work.txt\n" for ref in self._refs()).encode()
+        return b" blob %d\n%s\n" % (len(kept), kept) in git(self.path, "cat-file", "--batch", stdin=asked)
+
+    def leave(self, worktree: Path, act: int) -> None:
+        """The person works in a worktree of ours and commits nothing: what git knows, does not know, and ignores."""
+        for path in ("src/f20.txt", f"left-{act}.txt", f"build/left-{act}.log", ".env"):
+            file = worktree / path
+            before = file.read_bytes() if file.is_file() else b""
+            word = f"{LEFT} {self.token} {act}-{len(self.left)}"
+            write(worktree, path, Entry(PLAIN, before + word.encode() + b"\n"))
+            self.left.add(word)
+        git(worktree, "add", "-f", "--", f"build/left-{act}.log")
+
+    def lost(self) -> list[str]:
+        """What the person has left in worktrees and is in none of them, nor in a commit of ours."""
+        missing = set(self.left)
+        for path in self.worktrees():
+            for entry in on_disk(Path(path)).values():
+                missing -= {word for word in missing if f"{word}\n".encode() in entry.data}
+        if missing:
+            words = ("grep", "-a", "-h", "-o", "-E", "-e", f"{LEFT} .*", *self.own_refs())
+            found = subprocess.run(["git", *words], cwd=self.path, capture_output=True)
+            missing -= set(found.stdout.decode("utf-8", "replace").splitlines())
+        return sorted(missing)

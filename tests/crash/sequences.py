@@ -51,6 +51,7 @@ class Act:
     done: whether it has its normal end. next: the command that leads there from here; None: wait. moves: whether the
     target's commit may change by it. once: it is done when its command is, which the card does not show.
     person: what the person does by themselves, by the name of the story's method; then there is no command.
+    discards: it takes files away from the worktree, in which the person has left work before.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Act:
     moves: bool = False
     once: bool = False
     person: str = ""
+    discards: bool = False
 
 
 def status_of(task: Task) -> RunStatus | None:
@@ -88,22 +90,24 @@ WORK = Act("work", ("create", "snapshot"), _is(Column.WAITING_APPROVAL), _work)
 FAIL = Act("fail", ("create",), lambda task: status_of(task) is RunStatus.ERROR, _fail)
 APPROVE = Act(
     "approve", ("approve",), _is(Column.VERIFIED),
-    lambda task, setting: c.Approve(task.card.id, strategy=setting.strategy), moves=True,
+    lambda task, setting: c.Approve(task.card.id, strategy=setting.strategy), moves=True, discards=True,
 )  # fmt: skip
 UNDO = Act("undo", ("undo",), _is(Column.WAITING_APPROVAL), lambda task, setting: c.Undo(task.card.id), moves=True)
 CANCEL = Act(
-    "cancel", ("cancel",), _is(Column.BACKLOG), lambda task, setting: c.CancelTask(task.card.id, confirmed=True)
-)
+    "cancel", ("cancel",), _is(Column.BACKLOG),
+    lambda task, setting: c.CancelTask(task.card.id, confirmed=True), discards=True,
+)  # fmt: skip
 RESET = Act(
     "reset",
     ("reset",),
     lambda task: False,
     lambda task, setting: c.ResetWorktree(task.card.id, setting.turn),
     once=True,
+    discards=True,
 )
 WRITE = Act(
     "write the conflict", ("write a conflict",), lambda task: False,
-    lambda task, setting: c.WriteConflict(task.card.id), once=True,
+    lambda task, setting: c.WriteConflict(task.card.id), once=True, discards=True,
 )  # fmt: skip
 TAKE = Act(
     "take the resolution", ("take a resolution",), lambda task: task.card.resolving is None,
@@ -111,7 +115,7 @@ TAKE = Act(
 )  # fmt: skip
 ABANDON = Act(
     "abandon the resolution", ("abandon a resolution",), lambda task: task.card.resolving is None,
-    lambda task, setting: c.AbandonResolution(task.card.id),
+    lambda task, setting: c.AbandonResolution(task.card.id), discards=True,
 )  # fmt: skip
 
 

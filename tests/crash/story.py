@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 import subprocess
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,12 +19,16 @@ from agentpane.domain.review import ApproveOutcome, ApproveResult, MergeStrategy
 from agentpane.domain.tasks import Task
 from agentpane.errors import AgentPaneError
 from tests.crash.ground import CLASHING, Ground, line, tree_of
-from tests.crash.host import BOUND_S, LOOK_AGAIN_S, DiedError, Host
+from tests.crash.host import BOUND_S, DiedError, Host
 from tests.crash.sequences import RESET, Act, Setting
 from tests.crash.steps import Point
 
 SETTLE_S = 12.0  # how long recovery, deletions and a git that was left alone may take
+POLL_S = 0.1
 COMMANDS = 8  # that may be given before the card counts as stuck
+
+
+Line = tuple[str, str, str, float]  # sequence, step, how it was died at, when
 
 
 class ViolatedError(Exception):
@@ -33,19 +37,24 @@ class ViolatedError(Exception):
 
 @dataclass(slots=True)
 class Story:
-    """A card on ground of its own. points: for each act, by number, where its sequences are cut off."""
+    """A card on ground of its own.
+
+    points: where the sequences of an act, by its number, are cut off, one death after the other. took: told what steps
+    an act has taken.
+    """
 
     host: Host
     ground: Ground
     acts: tuple[Act, ...]
     strategy: MergeStrategy
-    points: Mapping[int, Mapping[str, Point]]
-    lines: dict[int, list[tuple[str, str, str, float]]] = field(default_factory=dict)
+    points: Callable[[int], Mapping[str, Sequence[Point]]]
+    took: Callable[[int, Sequence[Line]], None]
+    lines: list[Line] = field(default_factory=list)  # of the present act
     hits: list[Point] = field(default_factory=list)
     task: str = ""
     _setting: Setting | None = None
     _number: int = 0
-    _left: dict[str, Point] = field(default_factory=dict)
+    _left: dict[str, list[Point]] = field(default_factory=dict)
     _allowed: Callable[[str], bool] = lambda tip: True
     _old: str = ""
     _working: bool = False  # the agent has worked, and nobody has removed what it made
@@ -92,8 +101,19 @@ class Story:
         if act is RESET:
             turns = await self.host.do(c.ListTurns(self.task))
             self._setting = replace(self._setting, turn=turns[-1].sha)  # type: ignore[type-var]
-        self._left = dict(self.points.get(self._number, {}))
-        self.host.order(self._left)
+        if act.discards and task.worktree is not None and Path(task.worktree).is_dir():
+            self.ground.leave(Path(task.worktree), self._number)
+        self._left = {sequence: list(points) for sequence, points in self.points(self._number).items()}
+        self._order()
+        self.lines.clear()
+        try:
+            await self._carry_out(act)
+        finally:
+            self._collect()
+            self.took(self._number, self.lines)
+
+    async def _carry_out(self, act: Act) -> None:
+        """Until it has its end, over as many deaths as there are on the way."""
         while True:
             try:
                 await self._pursue(act)
@@ -102,7 +122,9 @@ class Story:
                 break
             except DiedError:
                 await self._revive(act)
-        self._collect()
+
+    def _order(self) -> None:
+        self.host.order({sequence: points[0] for sequence, points in self._left.items() if points})
 
     def _expected(self, act: Act, task: Task) -> Callable[[str], bool]:
         """What the target may be once this act has been carried through."""
@@ -145,7 +167,7 @@ class Story:
                 raise self._violated([f"the card is stuck in {task.card.column}: {how}"])
             command = act.next(task, self._setting)
             if command is None:
-                await asyncio.sleep(LOOK_AGAIN_S)
+                await asyncio.sleep(POLL_S)
                 continue
             given += 1
             try:
@@ -161,14 +183,13 @@ class Story:
     async def _revive(self, act: Act) -> None:
         """Start the next engine after a death, and see that everything holds."""
         status = await self.host.buried()
-        for sequence, hit in self._collect():
-            point = self._left.pop(sequence, None)
-            if point is not None:  # two threads may both have been about to die
-                assert (point.step, point.when.value) == hit
-                self.hits.append(point)
+        for sequence, hit in self._collect()[:1]:  # two threads may both have been about to die
+            point = self._left[sequence].pop(0)
+            assert (point.step, point.when.value) == hit
+            self.hits.append(point)
         if status != -9:
             raise self._violated([f"the engine ended by itself with status {status}"])
-        self.host.order(self._left)
+        self._order()
         try:
             await self.host.start()
             await self._eventually(lambda: self._faults(act, ended=False))
@@ -178,7 +199,7 @@ class Story:
     def _collect(self) -> list[tuple[str, tuple[str, str]]]:
         """Take note of the steps taken; returns those that were died at."""
         lines = self.host.new_lines()
-        self.lines.setdefault(self._number, []).extend(lines)
+        self.lines.extend(lines)
         return [(sequence, (step, hit)) for sequence, step, hit, _ in lines if hit]
 
     async def _eventually(self, look: Callable[[], Any]) -> None:
@@ -220,6 +241,7 @@ class Story:
         self._working = self._working or (ended and act.name in {"work", "fail"})
         if self._working and not self.ground.holds_work():
             found.append("what the agent made is nowhere")
+        found += [f"nowhere: {word}" for word in self.ground.lost()]
         return found
 
     async def _unlisted(self) -> list[str]:
@@ -235,8 +257,10 @@ class Story:
         paths = {path for path, _, status in rows if status != "removed"}
         known = {f"refs/heads/{branch}" for _, branch, _ in rows} | refs
         unknown = [path for path in self.ground.worktrees() if path not in paths]
-        unknown += [ref for ref in self.ground.branches() if ref not in known]
-        unknown += [ref for ref in self.ground.own_refs() if ref not in known and not ids & set(ref.split("/"))]
+        for ref in self.ground.own_refs():
+            a_branch = ref.startswith("refs/heads/")
+            if ref not in known and (a_branch or not ids & set(ref.split("/"))):
+                unknown.append(ref)
         if not unknown:
             return []
         report = await self.host.do(c.Doctor())
@@ -282,7 +306,6 @@ async def _spoil(story: Story) -> None:
     task = await story.host.do(c.GetTask(story.task))
     folder = Path(str(task.worktree))
     (folder / "src/f1.txt").write_text("spoilt\n")
-    (folder / "src/spoilt.txt").write_text("spoilt\n")
     (folder / "src/f2.txt").unlink()
 
 
