@@ -46,7 +46,7 @@ def list_(
             each.files,
             _days(each, now),
             line(each.project),
-            line(each.title if len(each.title) <= TITLE_WIDTH else each.title[: TITLE_WIDTH - 1] + "…"),
+            line(_title(each) if len(_title(each)) <= TITLE_WIDTH else _title(each)[: TITLE_WIDTH - 1] + "…"),
             each.id,
         )
         for each in kept
@@ -86,8 +86,12 @@ async def _named(client: Client, recovery: str) -> str:
     """What a reference means, for a question; the engine says what is wrong with one that means nothing."""
     for each in await client.do(ListRecoveries()):
         if each.id.startswith(recovery):
-            return f"“{line(each.title)}” ({each.reason}, {size(each.size_bytes)})"
+            return f"“{line(_title(each))}” ({each.reason}, {size(each.size_bytes)})"
     return line(recovery)
+
+
+def _title(kept: RecoverySnapshot) -> str:
+    return kept.title or kept.branch or "a worktree that was kept ready"
 
 
 def _restored(work: RestoredWork) -> str:

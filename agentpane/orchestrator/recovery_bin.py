@@ -59,6 +59,7 @@ class RecoveryBin:
             (*row.copied, *also),
             onto=merging.sha if merging else None,
             whole=row.status is not WorktreeStatus.CREATING,
+            began=row.base_sha,
         )
         if kept is None:
             return None

@@ -82,7 +82,7 @@ def pool_words(pool: PoolStatus) -> str:
 
 
 def recovery_title(kept: RecoverySnapshot) -> str:
-    return one_line(kept.title) or one_line(kept.branch) or kept.id
+    return one_line(kept.title) or one_line(kept.branch) or tr("A worktree that was kept ready")
 
 
 def recovery_reason(kept: RecoverySnapshot) -> str:

@@ -34,6 +34,7 @@ async def recovery_snapshot(
     *,
     onto: str | None = None,
     whole: bool = True,
+    began: str | None = None,
 ) -> Recovery | None:
     """Commit tracked, untracked and the listed ignored files byte for byte under a ref of their own, on top of HEAD.
 
@@ -46,14 +47,15 @@ async def recovery_snapshot(
 
     onto: a commit that the worktree's files are built on besides HEAD, as in the middle of a merge; it is the parent.
     whole: False where the files were still being checked out; those that are not there yet are nobody's deletions.
+    began: the commit that the worktree was made at, which is nobody's work there, even if no branch holds it any more.
     """
     known = worktree if isinstance(worktree, Worktree) else await asyncio.to_thread(find_worktree, repo, worktree)
     place = inside(repo, known)
     try:
-        return await _taken(git, repo, known, place, recovery_id, listed_ignored, onto, whole)
+        return await _taken(git, repo, known, place, recovery_id, listed_ignored, onto, whole, began)
     except MalformedGitOutputError:
         # A `git gc --prune=now` of the person's can take what no ref names yet; what is taken next is named by one.
-        return await _taken(git, repo, known, place, recovery_id, listed_ignored, onto, whole)
+        return await _taken(git, repo, known, place, recovery_id, listed_ignored, onto, whole, began)
 
 
 async def _taken(
@@ -65,6 +67,7 @@ async def _taken(
     listed: tuple[str, ...],
     onto: str | None,
     whole: bool,
+    began: str | None,
 ) -> Recovery | None:
     head = (await git.run(place, "rev-parse", "--verify", "HEAD^{commit}")).line
     with git.scratch() as folder:
@@ -84,7 +87,8 @@ async def _taken(
         before = await commit_tree(git, repo, head)
         beside = await _staged_alone(git, repo, place, folder / "staged", before, tree)
         bundles, closed = await histories.bundled(git, place, known, folder, inner)
-    if tree == before and beside is None and bundles is None and await _on_its_branch(git, repo, known, head):
+    nothing = tree == before and beside is None and bundles is None
+    if nothing and (head == began or await _on_its_branch(git, repo, known, head)):
         return None
     parents = ["-p", head] if onto is None else ["-p", onto, "-p", head]
     for held, words in ((beside, b"What was staged in the worktree\n"), (bundles, b"Commits of repositories inside\n")):

@@ -44,7 +44,9 @@ async def open_repository(git: GitRunner, path: Path, allowed_filters: frozenset
     if not path.is_dir():
         what = "is not a folder" if path.exists() else "does not exist"
         raise AgentPaneError(
-            ErrorCode.PROJECT_PATH_INVALID, f"{path} {what}.", "Give the path of a folder that is a git repository."
+            ErrorCode.PROJECT_PATH_INVALID,
+            f"{path} {what}.",
+            "Give the path of a folder that is a git repository. If it was moved, move it back there.",
         )
     whole = Path(os.path.realpath(path))
     _refuse_endless(whole)

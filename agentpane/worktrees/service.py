@@ -250,10 +250,11 @@ class Worktrees:
         *,
         onto: str | None = None,
         whole: bool = True,
+        began: str | None = None,
     ) -> Recovery | None:
         """Keep what a worktree holds; see `recovery.recovery_snapshot`."""
         return await recovery.recovery_snapshot(
-            self._git, repo, worktree, recovery_id, listed_ignored, onto=onto, whole=whole
+            self._git, repo, worktree, recovery_id, listed_ignored, onto=onto, whole=whole, began=began
         )
 
     async def turn_tree(

@@ -280,6 +280,8 @@ async def test_a_repository_that_is_not_there_refuses_every_act_and_nothing_chan
                 assert caught.value.code is ErrorCode.PROJECT_PATH_INVALID
             outcome = await bench.engine.do(c.Approve(waiting.card.id))
             assert outcome.code == ErrorCode.PROJECT_PATH_INVALID
+            found = [each for each in (await bench.engine.do(c.Doctor())).findings if each.code == outcome.code]
+            assert len(found) == 1 and found[0].fix.startswith("Move it back there.")
             assert (await bench.engine.do(c.GetTask(fresh.card.id))).card.column is Column.BACKLOG
             unchanged = await bench.engine.do(c.GetTask(waiting.card.id))
             assert (unchanged.snapshot, unchanged.card.rejection_count) == (waiting.snapshot, 0)

@@ -153,7 +153,7 @@ def test_a_long_bin_is_shown_in_part_and_whole_on_demand(stage: Stage) -> None:
         )
     stage.trigger("place.worktrees")
     stage.until(lambda: stage.shown("worktrees.kept.all"))
-    assert not stage.shown("recovery.n50")
+    assert not stage.shown("recovery.n50") and "A worktree that was kept ready" in stage.text("recovery.n1")
     stage.find("worktrees.kept.all").setFocus()
     stage.press(Qt.Key.Key_Space)
     stage.settle()

@@ -278,6 +278,11 @@ async def test_there_is_nothing_to_recover_where_nothing_differs(bench: Bench) -
     assert await bench.worktrees.recovery_snapshot(bench.repo, bench.path, "r1") is None
     (bench.path / "new").write_text("x")
     assert isinstance(await bench.worktrees.recovery_snapshot(bench.repo, bench.path, "r1"), Recovery)
+    lone = git(bench.repo.path, "commit-tree", "main^{tree}", "-m", "as main was before it was amended")
+    ready = bench.path.with_name("ready")
+    git(bench.repo.path, "worktree", "add", "-q", "--detach", str(ready), lone)
+    assert await bench.worktrees.recovery_snapshot(bench.repo, ready, "r2", began=lone) is None
+    assert isinstance(await bench.worktrees.recovery_snapshot(bench.repo, ready, "r2", began=bench.base), Recovery)
 
 
 async def test_a_checkout_that_was_cut_off_deletes_nothing_and_what_somebody_wrote_there_is_kept(bench: Bench) -> None:

@@ -140,7 +140,11 @@ class Examination:
             refs = await self.core.git.inspection.refs(repository)
         except AgentPaneError as error:
             away = not on_board  # what it has left is not to be had just now, and nobody works with it
-            return ailment(error.code, error.message, project.path, error.hint, project=project.id, notice=away)
+            fix = error.hint
+            if error.code is ErrorCode.PROJECT_PATH_INVALID:
+                fix = "Move it back there. Or take it off the board: "
+                fix += f"agentpane project remove {project.id} deletes nothing in it."
+            return ailment(error.code, error.message, project.path, fix, project=project.id, notice=away)
         needs = await self.core.db.read(health.needs)
         everywhere = {row.path for row in await self.core.db.read(worktrees.live)}
         elsewhere = frozenset(everywhere | roots | {project.path})
