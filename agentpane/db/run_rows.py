@@ -54,6 +54,7 @@ class RunRow:
     context_window: int | None
     root_run_id: RunId | None
     unpriced_accepted: bool
+    rested_ms: int
     error: RunError | None
 
     def value(self) -> Run:
@@ -82,6 +83,7 @@ class RunRow:
             context_window=self.context_window,
             parent_run_id=self.parent_run_id,
             depth=self.depth,
+            rested_ms=self.rested_ms,
         )
 
 
@@ -122,6 +124,7 @@ def run_rows() -> AnySelect:
         _R.context_window,
         _R.root_run_id,
         _R.unpriced_accepted,
+        _R.rested_ms,
         _R.error_type,
         _R.error,
         _R.error_hint,

@@ -321,7 +321,8 @@ def _settle_below(connection: Connection, run_id: RunId, to: RunStatus, at: date
 
 def _consequences(before: RunRow, to: RunStatus, at: datetime) -> dict[str, Any]:
     """What a step changes besides the status."""
-    values: dict[str, Any] = {"paused_at": None, "pause_reason": None}
+    rested = before.rested_ms + _rest(before, at) // timedelta(milliseconds=1)
+    values: dict[str, Any] = {"paused_at": None, "pause_reason": None, "rested_ms": rested}
     if to is RunStatus.PAUSED:
         values["paused_at"] = at
     elif to is RunStatus.QUEUED:
@@ -330,8 +331,19 @@ def _consequences(before: RunRow, to: RunStatus, at: datetime) -> dict[str, Any]
         values["started_at"] = at
     elif to in _ENDED:
         began = before.started_at or at
-        values |= {"completed_at": at, "duration": (at - began) // timedelta(milliseconds=1)}
+        values |= {"completed_at": at, "duration": (at - began) // timedelta(milliseconds=1) - rested}
     return values
+
+
+def _rest(before: RunRow, at: datetime) -> timedelta:
+    """How long a run that had begun has been at rest in the state that it leaves."""
+    since = {
+        RunStatus.QUEUED: before.queued_at,
+        RunStatus.PAUSED: before.paused_at,
+        RunStatus.ERROR: before.ended_at,
+        RunStatus.INTERRUPTED: before.ended_at,
+    }.get(before.status)
+    return timedelta() if since is None or before.started_at is None else max(at - since, timedelta())
 
 
 def _columns(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -134,6 +134,7 @@ def _cards() -> AnySelect:
             RunTable.context_used,
             RunTable.context_window,
             case((RunTable.pause_reason == PauseReason.QUESTION, newest_question)),
+            RunTable.rested_ms,
         )
         .select_from(_T)
         .outerjoin(AgentTable, AgentTable.id == _T.agent_id)

@@ -118,6 +118,7 @@ class Run:
     context_window: int | None = None  # tokens that the model takes
     parent_run_id: RunId | None = None  # of a sub-agent's run: whose it is
     depth: int = 0
+    rested_ms: int = 0  # since it began, how long it was paused, stopped over an error, or waited to go on
 
 
 def turn_limit_is_near(turns: int, limit: int) -> bool:

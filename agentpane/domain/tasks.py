@@ -34,6 +34,7 @@ class RunBrief:
     context_used: int | None = None  # tokens that the newest request held
     context_window: int | None = None  # tokens that the model takes
     question: str | None = None  # what it asks a person, while it waits for the answer
+    rested_ms: int = 0  # see `Run`
 
 
 class TodoState(StrEnum):

@@ -108,7 +108,7 @@ def run_facts(run: RunBrief | None) -> list[str]:
     if run is None or run.started_at is None:
         return []
     facts = [tr("{0}/{1} turns").format(figures.count(run.turns), figures.count(run.turn_limit))]
-    facts.append(figures.elapsed(run.started_at, run.ended_at or run.paused_at))
+    facts.append(figures.worked(run))
     if run.cost_usd is not None:
         facts.append(figures.money(run.cost_usd))
     return facts

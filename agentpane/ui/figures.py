@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from PySide6.QtCore import QCoreApplication, QDateTime, QLocale
+
+from agentpane.domain.runs import Run
+from agentpane.domain.tasks import RunBrief
 
 
 def locale() -> QLocale:
@@ -38,6 +41,13 @@ def elapsed(start: datetime | None, end: datetime | None = None) -> str:
     if start is None:
         return ""
     return duration(((end or datetime.now(UTC)) - start).total_seconds())
+
+
+def worked(run: Run | RunBrief) -> str:
+    """How long a run has worked until now, or until it came to rest."""
+    if run.started_at is None:
+        return elapsed(None)
+    return elapsed(run.started_at + timedelta(milliseconds=run.rested_ms), run.ended_at or run.paused_at)
 
 
 def duration(seconds: float) -> str:

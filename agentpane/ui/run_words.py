@@ -44,7 +44,7 @@ def run_facts(runs: tuple[Run, ...]) -> tuple[tuple[str, str], ...]:
         (tr("Tokens"), token_words(run.input_tokens, run.output_tokens)),
         (tr("Context"), context_words(run.context_used, run.context_window)),
         (tr("Cost"), cost_words(runs)),
-        (tr("Time"), figures.elapsed(run.started_at, run.ended_at or run.paused_at)),
+        (tr("Time"), figures.worked(run)),
     )
     return tuple((name, value) for name, value in facts if value)
 

@@ -118,7 +118,7 @@ class RunsTab(ScrollPage):
             self.tr("{0} of {1} turns").format(figures.count(run.turns), figures.count(run.turn_limit)),
             self.tr("{0} in, {1} out").format(figures.tokens(run.input_tokens), figures.tokens(run.output_tokens)),
             figures.money(run.cost_usd),
-            figures.elapsed(run.started_at, run.ended_at or run.paused_at),
+            figures.worked(run),
             self.tr("sandbox tier {0}").format(run.sandbox_tier) if run.sandbox_tier else "",
         ]
         box.box.addWidget(Label("  ·  ".join(fact for fact in facts if fact), "small", wrap=True))

@@ -133,6 +133,7 @@ CREATE TABLE agent_runs (
     started_at INTEGER,
     completed_at INTEGER,
     duration INTEGER,
+    rested_ms INTEGER DEFAULT 0 NOT NULL,
     number INTEGER NOT NULL,
     backend TEXT NOT NULL,
     model TEXT NOT NULL,

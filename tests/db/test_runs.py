@@ -66,6 +66,22 @@ def test_a_run_keeps_its_times_its_errors_and_its_result(connection: Connection,
     assert runs.row(connection, run.id).result == "Done."
 
 
+@pytest.mark.parametrize("stop", [P, RunStatus.ERROR, RunStatus.INTERRUPTED])
+def test_the_time_at_which_a_run_is_at_rest_is_none_that_it_works(
+    connection: Connection, run: Run, stop: RunStatus
+) -> None:
+    at = [NOW + timedelta(seconds=second) for second in (0, 1, 3, 63, 123, 125, 725)]
+    runs.set_status(connection, run.id, S, at[1])  # that it waited for its beginning counts for nothing
+    runs.set_status(connection, run.id, R, at[1])
+    for step, when, rested in ((stop, at[2], 0), (Q, at[3], 60), (S, at[4], 120), (R, at[4], 120), (stop, at[5], 120)):
+        assert runs.set_status(connection, run.id, step, when).rested_ms == rested * 1_000
+    ended = runs.set_status(connection, run.id, RunStatus.CANCELLED, at[6])
+    assert (ended.started_at, ended.ended_at, ended.rested_ms) == (at[1], at[6], 720_000)
+    assert connection.exec_driver_sql("SELECT duration FROM agent_runs").scalar_one() == 4_000
+    brief = tasks.card(connection, run.task_id).run
+    assert brief is not None and brief.rested_ms == 720_000
+
+
 def test_a_task_has_one_live_run(connection: Connection, world: World, run: Run) -> None:
     with pytest.raises(AgentPaneError) as refused:
         runs.create(connection, world.new_run(), NOW)

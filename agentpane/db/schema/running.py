@@ -53,6 +53,7 @@ class RunTable(Base):
     started_at: Mapped[datetime | None] = moment()
     completed_at: Mapped[datetime | None] = moment()
     duration: Mapped[int | None] = mapped_column(Integer)
+    rested_ms: Mapped[int] = mapped_column(Integer, nullable=False, server_default=text("0"))
     number: Mapped[int] = mapped_column(Integer, nullable=False)
     backend: Mapped[str] = mapped_column(Text, nullable=False)
     model: Mapped[str] = mapped_column(Text, nullable=False)
