@@ -1,4 +1,4 @@
-"""What a client can ask about the checks of a card.
+"""What a client can ask about checks: of a project, and of one card.
 
 References are those of `commands`, in which these commands are found too.
 """
@@ -8,8 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agentpane.api.command import Command
-from agentpane.domain.checks import CheckResult
+from agentpane.domain.checks import CheckResult, RepositoryChecks
 from agentpane.domain.tasks import Task
+
+
+@dataclass(frozen=True, slots=True)
+class ListRepositoryChecks(Command[RepositoryChecks]):
+    """The checks that the project's repository asks for. They hold once trusted, beside the project's own."""
+
+    project: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from agentpane.api.checking import ListRepositoryChecks as ListRepositoryChecks
 from agentpane.api.checking import RunChecks as RunChecks
 from agentpane.api.checking import StopChecks as StopChecks
 from agentpane.api.command import Command

@@ -7,8 +7,11 @@ from typing import Any
 from agentpane.domain.checks import Check, CheckResult
 
 
-def check(value: Check) -> dict[str, Any]:
+def check(value: Check, origin: str, holds: bool) -> dict[str, Any]:
+    """origin: `project` or `repository`, which asks for it. holds: a merge has to pass it."""
     return {
+        "origin": origin,
+        "holds": holds,
         "name": value.name,
         "command": value.command,
         "required": value.required,

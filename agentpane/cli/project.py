@@ -9,7 +9,15 @@ from typing import Annotated
 import typer
 
 from agentpane.api.client import Client
-from agentpane.api.commands import AddProject, GetPool, GetProject, ListProjects, RemoveProject, TrustProject
+from agentpane.api.commands import (
+    AddProject,
+    GetPool,
+    GetProject,
+    ListProjects,
+    ListRepositoryChecks,
+    RemoveProject,
+    TrustProject,
+)
 from agentpane.cli import commands, policies, pool, project_checks, project_filters, shapes
 from agentpane.cli.pane import Pane, absolute, line, pairs, project_ref, table
 from agentpane.domain.pool import PoolStatus
@@ -112,7 +120,8 @@ def trust_(
         return found
 
     found = pane.call(look)
-    pane.result(shapes.trust(found), _trust_told(found))
+    problem = pane.call(lambda client: client.do(ListRepositoryChecks(found.id))).problem
+    pane.result(shapes.trust(found), problem or _trust_told(found))
 
 
 def remove(

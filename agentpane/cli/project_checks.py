@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from agentpane.api.client import Client
-from agentpane.api.commands import EditProject, GetProject
+from agentpane.api.commands import EditProject, GetProject, ListRepositoryChecks
 from agentpane.cli import check_shapes, commands
 from agentpane.cli.pane import Pane, project_ref, table
 from agentpane.domain.checks import DEFAULT_TIMEOUT_S, Check
@@ -34,7 +34,7 @@ def register(project: typer.Typer) -> None:
 
 
 def list_(ctx: typer.Context, project: Ref) -> None:
-    """List a project's own checks; without any, those hold that its repository has and that are trusted."""
+    """List a project's own checks, and those of its repository, which hold beside them once they are trusted."""
     pane: Pane = ctx.obj
     _show(pane, pane.call(lambda client: client.do(GetProject(project_ref(project)))))
 
@@ -80,10 +80,18 @@ def _changed(pane: Pane, project: str, change: Callable[[tuple[Check, ...]], tup
 
 
 def _show(pane: Pane, value: Project) -> None:
-    checks = value.config.checks
+    found = pane.call(lambda client: client.do(ListRepositoryChecks(value.id)))
+    own = {check.name for check in value.config.checks}
+    listed = [(check, "project", "yours") for check in value.config.checks]
+    for check in found.checks:
+        stands = ", replaced by yours" if check.name in own else "" if found.trusted else ", waits for trust"
+        listed.append((check, "repository", f"the repository{stands}"))
     rows = (
-        (check.name, "required" if check.required else "optional", f"{check.timeout_s} s", check.command)
-        for check in checks
+        (check.name, "required" if check.required else "optional", f"{check.timeout_s} s", origin, check.command)
+        for check, _, origin in listed
     )
-    text = table(rows, ("NAME", "KIND", "TIME", "COMMAND")) or NO_CHECK
-    pane.result([check_shapes.check(check) for check in checks], text)
+    if found.problem:
+        pane.note(found.problem)
+    text = table(rows, ("NAME", "KIND", "TIME", "FROM", "COMMAND")) or ("" if found.problem else NO_CHECK)
+    holding = {origin: "," not in origin for _, _, origin in listed}
+    pane.result([check_shapes.check(check, asks, holding[origin]) for check, asks, origin in listed], text)

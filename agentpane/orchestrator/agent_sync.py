@@ -19,6 +19,7 @@ from agentpane.api.events import AgentRemoved
 from agentpane.db import agent_files as rows
 from agentpane.db import agents, projects, tasks
 from agentpane.domain.agent_files import FOLDER, AgentFile
+from agentpane.domain.checks import RepositoryChecks
 from agentpane.domain.health import Finding
 from agentpane.domain.ids import ProjectId
 from agentpane.domain.limits import invalid
@@ -113,6 +114,14 @@ class AgentFiles:
         problem = next((message for path, message in stand.config.problems if path == CONFIG_PATH), "")
         named = tuple(replace(server, environment=()) for server in stand.config.servers)
         return RepositoryServers(named, stand.trusted, problem)
+
+    async def checks(self, command: c.ListRepositoryChecks) -> RepositoryChecks:
+        """The checks of the repository, whether they hold or not."""
+        project = await self.core.db.read(lambda db: projects.get(db, projects.resolve(db, command.project)))
+        stand = await self._standing(project)
+        if isinstance(stand, AgentPaneError):
+            return RepositoryChecks(problem=f"{stand.message} {stand.hint}")
+        return RepositoryChecks(stand.config.checks, stand.trusted) if stand.config else RepositoryChecks()
 
     def before(self, handler: Handler, field: str, when: Callable[[Any], bool] = lambda command: True) -> Handler:
         """A command's handler that brings the agents up to date first. field: the command's reference.

@@ -39,6 +39,7 @@ def handlers(s: Services) -> dict[type[Command[Any]], Handler]:
         c.RemoveMcpServer: s.registry.remove,
         c.CheckMcpServer: s.registry.check,
         c.ListRepositoryServers: files.servers,
+        c.ListRepositoryChecks: files.checks,
         c.AddTask: files.before(s.board.add, "project", lambda command: command.start),
         c.ListTasks: s.board.cards,
         c.GetTask: s.board.get,

@@ -44,6 +44,7 @@ class ChecksSection(Section):
             self.tr(
                 "Commands that run in the sandbox on the files as they would be after the merge."
                 " What is required and does not pass is not merged."
+                " What the repository asks for itself holds besides, once it is trusted."
             ),
         )
         self._desk = desk

@@ -56,13 +56,35 @@ def test_what_did_not_pass_is_told_with_the_end_of_its_words() -> None:
     ]
 
 
+def _lists_both(pane: Commands, repo: Path) -> None:
+    """What the repository asks for is listed with how it stands, and said where it cannot be read."""
+    config = repo / ".agentpane" / "config.toml"
+    config.parent.mkdir()
+    config.write_text('[[checks]]\nname = "theirs"\nrun = "true"\n[[checks]]\nname = "lint"\nrun = "true"\n')
+    git(repo, "add", "-A")
+    git(repo, "commit", "-q", "-m", "checks")
+    listed = pane.json("project", "check", "list", "shop")
+    assert [(check["name"], check["origin"], check["holds"]) for check in listed] == [
+        ("lint", "project", True),
+        ("theirs", "repository", False),
+        ("lint", "repository", False),
+    ]
+    config.write_text("[[")
+    git(repo, "commit", "-q", "-a", "-m", "broken")
+    for verb in (("check", "list"), ("trust",)):
+        told = pane("project", *verb, "shop")
+        assert "config.toml cannot be read" in told.text + told.stderr
+    git(repo, "revert", "--no-edit", "HEAD", "HEAD~1")
+
+
 def test_checks_are_set_and_run_by_the_commands_and_a_killed_engine_leaves_nothing_of_one(
     pane: Commands, repo: Path
 ) -> None:
     pane.json("project", "add", str(repo))
     pane.json("project", "check", "add", "shop", "tests", "test -e b.txt && echo red && exit 5")
     added = pane.json("project", "check", "add", "shop", "lint", "false", "--optional", "--timeout", "60")
-    assert added[1] == {"name": "lint", "command": "false", "required": False, "timeout_s": 60}
+    lint = {"name": "lint", "command": "false", "required": False, "timeout_s": 60}
+    assert added[1] == {"origin": "project", "holds": True, **lint}
     task = str(pane.json("task", "add", "shop", "Write a file")["id"])
     with ScriptedServer([[use("Write", file_path="b.txt", content="b\n")], [say("Done.")]]) as server:
         assert pane.json("run", task, env=server.environment)["column"] == "waiting_approval"
@@ -74,6 +96,7 @@ def test_checks_are_set_and_run_by_the_commands_and_a_killed_engine_leaves_nothi
 
     kept = pane.json("project", "check", "remove", "shop", "tests")
     assert [check["name"] for check in kept] == ["lint"]
+    _lists_both(pane, repo)
     pane.json("project", "check", "add", "shop", "nap", f"exec sleep {NAP}")
     asking = pane.start("check", task, "--json")
     until(lambda: bool(naps()))
