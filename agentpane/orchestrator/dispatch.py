@@ -228,11 +228,19 @@ class Dispatcher:
             entry = self._core.record(
                 "cancel", task.card.project_id, task=task.card, output={"recovery": recovery, "branch": task.branch}
             )
-            renumbered = await self._core.db.write(self._store_cancel, task.card.id, target, position, entry)
+            left = await self._branch_left(task, repository)
+            renumbered = await self._core.db.write(self._store_cancel, task.card.id, target, position, entry, left)
             await self._withdraw(task.card.id)
         self._supervisor.wake()
         await self._core.announce_task(task.card.id, renumbered)
         return await self._core.task(task.card.id)
+
+    async def _branch_left(self, task: Task, repository: Repository | None) -> str | None:
+        """The card's branch; None when it is not there any more."""
+        if repository is None or task.branch is None:
+            return task.branch
+        tip = await self._core.git.branch_tip(repository, task.branch)
+        return None if tip is None else task.branch
 
     async def _withdraw(self, task_id: TaskId) -> None:
         """Nobody waits for the decisions any more that the card's run has asked for."""
@@ -316,6 +324,7 @@ class Dispatcher:
         target: Column,
         position: int | None,
         entry: AuditRecord,
+        branch: str | None,
     ) -> tuple[tuple[str, int], ...]:
         now = self._core.clock.now()
         tasks.set_fields(
@@ -329,6 +338,7 @@ class Dispatcher:
             code=None,
             conflicts=(),
             worktree_id=None,
+            branch=branch,
         )
         audit.append(connection, (entry,))
         return tasks.move(connection, task_id, target, position or 0, now).renumbered

@@ -196,7 +196,7 @@ async def test_cancelling_keeps_what_was_there_and_puts_the_card_back(data: Path
             cancelled = await bench.engine.do(c.CancelTask(task.card.id))
             assert cancelled.card.column is Column.BACKLOG
             assert cancelled.runs[-1].status is RunStatus.CANCELLED
-            assert cancelled.worktree is None
+            assert (cancelled.worktree, cancelled.branch) == (None, None)  # it had no commit, and is gone
             assert working.worktree is not None and not Path(working.worktree).exists()
             ref = git(repository, "for-each-ref", "--format=%(refname)", "refs/agentpane/recovery")
             assert git(repository, "show", f"{ref}:half.txt") == "half"
