@@ -355,8 +355,8 @@ def _check_waiting(task: Task) -> None:
         raise AgentPaneError(
             ErrorCode.TASK_NOT_WAITING_APPROVAL,
             "The card's agent is at work on the conflict.",
-            hint="Wait for it: what it cannot finish, or is paused over, you resolve by hand. To take the conflict back "
-            f"from it: agentpane resolve {task.card.id} --abandon. Nothing has changed.",
+            hint="Wait for it: what it cannot finish, or is paused over, you resolve by hand. To take the conflict "
+            f"back from it: agentpane resolve {task.card.id} --abandon. Nothing has changed.",
             details={"column": task.card.column.value},
         )
     if task.card.column is not Column.WAITING_APPROVAL:
