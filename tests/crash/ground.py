@@ -262,7 +262,8 @@ class Ground:
     def faults(self) -> list[str]:
         """What of the person's is not as they left it, and what would stop their next git command."""
         found = [fault for checkout in self.checkouts for fault in checkout.faults()]
-        locks = list((self.path / ".git").rglob("*.lock"))
+        walked = os.walk(self.path / ".git")  # what is being deleted meanwhile is passed over
+        locks = [Path(folder) / name for folder, _, names in walked for name in names if name.endswith(".lock")]
         return found + [f"a lock was left: {path.relative_to(self.path)}" for path in locks]
 
     def own_refs(self) -> list[str]:
