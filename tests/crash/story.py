@@ -204,7 +204,7 @@ class Story:
 
     async def _eventually(self, look: Callable[[], Any]) -> None:
         until = time.monotonic() + SETTLE_S
-        while found := await look():
+        while found := await _looked(look):
             if time.monotonic() > until:
                 raise self._violated(found)
             await asyncio.sleep(0.1)
@@ -315,3 +315,11 @@ PERSON: Mapping[str, Callable[[Story], Awaitable[None]]] = {
     "decide": _decide,
     "spoil": _spoil,
 }
+
+
+async def _looked(look: Callable[[], Any]) -> Any:
+    """What a look finds; something that goes while it is looked at is a reason to look again."""
+    try:
+        return await look()
+    except FileNotFoundError as gone:
+        return [f"{gone.filename} went while it was looked at"]
