@@ -20,7 +20,7 @@ from .scene import Stage
 from .vector import Place, Vector
 
 SEED = HOST_ENVIRONMENT.get("AGENTPANE_MATRIX_SEED", "")  # another one plants others
-SAMPLE = 4
+SAMPLE = 2
 
 
 @pytest.fixture(scope="module")
