@@ -19,6 +19,7 @@ from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.health.processes import git_at_work
 from agentpane.orchestrator.removal import as_worktree
 from agentpane.orchestrator.review import Review
+from agentpane.orchestrator.settling import settle_each
 from agentpane.orchestrator.workspace import Workspaces
 from agentpane.worktrees import Repository
 
@@ -34,16 +35,9 @@ class Mending:
     review: Review
 
     async def run(self) -> None:
-        """Settle each, before a run starts. What cannot be looked at waits for the doctor, and the log says so."""
-        for row in await self.core.db.read(unsettled.cut_off):
-            try:
-                async with self.core.task_locks.of(row.task_id or row.id):  # a person may be acting already
-                    if await self.core.db.read(worktrees.get, row.id) == row:
-                        await self._settle(row)
-            except AgentPaneError as error:
-                log.warning("the worktree %s stays as it is: %s", row.path, error.message)
-            except Exception:  # nothing about one worktree is to keep the engine from its start
-                log.exception("the worktree %s stays as it is", row.path)
+        """Settle each, before a run starts."""
+        rows = await self.core.db.read(unsettled.cut_off)
+        await settle_each(self.core, rows, self._settle, "stays as it is")
 
     async def unlock(self) -> None:
         """Remove the locks that a git of the last engine left on refs and worktrees of ours, once no git is at work."""

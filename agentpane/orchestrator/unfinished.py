@@ -11,9 +11,9 @@ from pathlib import Path
 
 from agentpane.db import pool, projects, worktrees
 from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
-from agentpane.errors import AgentPaneError
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.handover import Handover
+from agentpane.orchestrator.settling import settle_each
 from agentpane.orchestrator.workspace import Workspaces
 from agentpane.worktrees import Repository
 
@@ -27,16 +27,9 @@ class Unfinished:
     handover: Handover
 
     async def run(self) -> None:
-        """Settle each, before a run starts. What cannot be looked at waits for the doctor, and the log says so."""
-        for row in await self.core.db.read(pool.unfinished):
-            try:
-                async with self.core.task_locks.of(row.task_id or row.id):  # a person may be acting already
-                    if await self.core.db.read(worktrees.get, row.id) == row:
-                        await self._settle(row)
-            except AgentPaneError as error:
-                log.warning("the worktree %s stays half made: %s", row.path, error.message)
-            except Exception:  # nothing about one worktree is to keep the engine from its start
-                log.exception("the worktree %s stays half made", row.path)
+        """Settle each, before a run starts."""
+        rows = await self.core.db.read(pool.unfinished)
+        await settle_each(self.core, rows, self._settle, "stays half made")
 
     async def _settle(self, row: WorktreeRow) -> None:
         project = await self.core.db.read(projects.get, row.project_id)
