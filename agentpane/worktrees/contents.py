@@ -89,6 +89,7 @@ def _copy_index(own: Path, index: Path) -> bool:
         if not stat.S_ISREG(about.st_mode):
             return False
         shutil.copyfileobj(source, copy, 1024 * 1024)
+        copy.flush()  # what is written later would make it young again
         # Git compares a file's time with the index's own to know whether it can be trusted.
         os.utime(index, ns=(about.st_atime_ns, about.st_mtime_ns))
     return True

@@ -318,3 +318,17 @@ async def test_a_worktree_that_is_gone_or_became_a_link_is_not_followed(bench: B
         assert caught.value.code is ErrorCode.WORKTREE_NOT_FOUND
         if not bench.path.is_symlink():
             bench.path.symlink_to(tmp_path / "moved")
+
+
+async def test_a_file_rewritten_in_the_very_second_it_was_committed_in_is_seen(bench: Bench) -> None:
+    git(bench.repo.path, "config", "core.trustCtime", "false")  # so that a test can say when a file was written
+    file, index, second = bench.path / "a", bench.made.worktree.git_dir / "index", (1_700_000_000, 1_700_000_000)
+    file.write_text("one\n")
+    os.utime(file, second)
+    first = await bench.snap("run1")
+    os.utime(index, second)
+    file.write_text("two\n")  # as long as before
+    os.utime(file, second)
+    made = await bench.snap("run2")
+    assert made.sha != first.sha
+    assert git(bench.path, "show", f"{made.sha}:a") == "two"
