@@ -154,7 +154,7 @@ class Checks:
         return await self._asked(task.card.id, anew=False)
 
     async def holds(self, gate: Gate, task: Task, base: str) -> bool:
-        """Whether a merge onto `base` may rest on the gate, which was perhaps found for another commit."""
+        """Whether a merge onto `base` may rest on the gate, which may be of other checks or another commit."""
         return await self._surveyor.holds(gate, task, base)
 
     async def _asked(self, task_id: TaskId, *, anew: bool) -> Gate:
@@ -229,7 +229,7 @@ class Checks:
         try:
             async with self._turns.of(task.card.project_id), self._places:
                 now = await self._surveyor.survey(task)
-                if now.tree != gate.tree or now.checks != gate.checks:  # the base has moved on meanwhile
+                if (now.tree, now.checks, now.digests) != (gate.tree, gate.checks, gate.digests):  # since it was asked
                     gate = await self._begin(task, now, anew)
                 if not gate.complete:
                     await self._round(task, gate)

@@ -124,9 +124,7 @@ class Surveyor:
                 return replace(found, problem=_problem(seen))
             if seen.old == base:
                 subject = Subject(task, repository, wanted.config, base, task.snapshot, seen.tree)
-                surroundings = self._surroundings(wanted.config)
-                digests = tuple(digest_of(check, surroundings) for check in wanted.checks)
-                return replace(found, subject=subject, digests=digests)
+                return replace(found, subject=subject, digests=self._digests(wanted))
         raise AgentPaneError(
             ErrorCode.MERGE_BASE_MOVED,
             f"The base branch changed {TRIES} times while it was looked at. Nothing has been changed.",
@@ -134,9 +132,7 @@ class Surveyor:
         )
 
     async def holds(self, gate: Gate, task: Task, base: str) -> bool:
-        """See `Checks.holds`."""
-        if base == gate.base:
-            return True
+        """See `Checks.holds`. Checks may have been set, changed or trusted while those of the gate ran."""
         project = await self.core.db.read(projects.get, task.card.project_id)
         try:
             wanted = await self._wanted(project, await self._repository(project), base)
@@ -144,7 +140,9 @@ class Surveyor:
             if error.code is not ErrorCode.PROJECT_CONFIG_INVALID:
                 raise
             return False  # what holds there cannot be told, as the next look says
-        return not wanted.checks or (gate.tree is not None and wanted.checks == gate.checks)
+        if not wanted.checks:
+            return True
+        return gate.tree is not None and (wanted.checks, self._digests(wanted)) == (gate.checks, gate.digests)
 
     async def any_set(self, project_id: ProjectId) -> bool:
         """Whether any check holds at the project's base branch."""
@@ -166,10 +164,11 @@ class Surveyor:
         waiting = not stand.trusted and bool(beside(project.config.checks, stand.config))
         return _Wanted(config.checks, config, waiting)
 
-    def _surroundings(self, config: ProjectConfig) -> tuple[object, ...]:
+    def _digests(self, wanted: _Wanted) -> tuple[str, ...]:
+        config = wanted.config
         network = reach(config.reach(), parse_all(config.rules))
         set_up = (config.install_command, config.init_script, config.env_file, config.copy_files)
-        return (*set_up, str(network), self.tier.value)
+        return tuple(digest_of(check, (*set_up, str(network), self.tier.value)) for check in wanted.checks)
 
     async def _repository(self, project: Project) -> Repository:
         return await self.core.git.open_repository(Path(project.path))

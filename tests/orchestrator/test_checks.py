@@ -201,6 +201,19 @@ async def test_a_merge_makes_the_tree_that_was_checked_however_the_base_moves(
         result, code, message = await stage.approve()
         assert (result, code) == (ApproveResult.REFUSED, ErrorCode.MERGE_BASE_MOVED) and "3 times" in message
         assert left.read_text() == "6\n" and git(repository, "status", "--porcelain") == ""
+
+        # A check that comes to hold while those of an approval run is asked for as well.
+        slow = Check("tests", f"until test -e {tmp_path / 'go'}; do sleep 0.02; done")
+        await stage.configure(slow)
+        approving = asyncio.create_task(stage.approve())
+        await stage.until_shown(lambda shown: shown == [("tests", CheckState.RUNNING)])
+        await stage.configure(slow, Check("lint", "exit 4"))
+        (tmp_path / "go").touch()
+        result, code, message = await approving
+        assert (result, code) == (ApproveResult.REFUSED, ErrorCode.MERGE_CHECKS_FAILED), message
+        assert "lint ended with status 4" in message
+
+        await stage.configure(Check("tests", f"test -e new.txt && bash {mover}"))
         left.write_text("1\n")
         assert (await stage.approve())[0] is ApproveResult.MERGED
         assert [check.tree for check in (await stage.card()).checks] == [git(repository, "rev-parse", "main^{tree}")]
