@@ -1,6 +1,7 @@
 """Temporary folders that belong to a process: locked while it lives, and swept by the next engine when it was killed.
 
-Standard library only, since it is used by every floor.
+What is mounted in a folder is not the folder's own: then nothing of it is deleted. Standard library only, since it is
+used by every floor.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, get_args
+
+from agentpane.mounts import mounted_in
 
 Kind = Literal["acp", "checks", "claude", "command", "git", "patches", "version"]
 
@@ -71,8 +74,11 @@ def left(fresh_s: float = FRESH_S, where: Path | None = None) -> tuple[Path, ...
 
 
 def delete(folder: Path) -> None:
-    """Delete a folder, also where its own modes forbid that; follows no link. Blocks."""
-    for _ in range(0 if folder.is_symlink() else 2):
+    """Delete a folder, also where its own modes forbid that; follows no link, and deletes nothing that is mounted.
+
+    Blocks. Where something is mounted at it or below, all of it stays.
+    """
+    for _ in range(0 if folder.is_symlink() or mounted_in(folder) else 2):
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
             return

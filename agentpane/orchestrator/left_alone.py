@@ -1,4 +1,5 @@
-"""What becomes of a card's worktree that is not ours for certain: it is left where it is, and the person is told.
+"""What becomes of a card's worktree that is not ours for certain, or is held: it is left where it is, and the person
+is told.
 
 Nothing is written into such a folder, and no agent runs there.
 """
@@ -25,6 +26,8 @@ async def why_left_alone(
 ) -> AgentPaneError | None:
     """Why it can be neither kept nor taken away, worded for the person; None where it is ours, or nothing is there.
 
+    What is ours and held stays too.
+
     repository: None when it is away.
     """
     if row.status in GONE or row.git_dir is None:
@@ -34,10 +37,11 @@ async def why_left_alone(
     moved = await core.git.moved_to(repository, worktree)
     if moved is not None:
         return _failed(row, f"it was moved to {moved}", MOVED)
-    if not os.path.lexists(row.path):
-        return None
     why = await core.git.why_not_ours(repository, worktree)
-    return None if why is None else _failed(row, why, FOREIGN)
+    if why is not None:
+        return _failed(row, why, FOREIGN) if os.path.lexists(row.path) else None
+    held = await core.git.held_by(worktree)
+    return None if held is None else held.failure(worktree.path)
 
 
 async def check_its_folder(core: Core, row: WorktreeRow, worktree: Worktree, repository: Repository) -> None:

@@ -13,6 +13,7 @@ from agentpane.domain.tasks import Task
 from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.core import Core
+from agentpane.orchestrator.holding import reserved
 from agentpane.orchestrator.recovery_bin import RecoveryBin
 from agentpane.orchestrator.resolutions import Resolutions
 from agentpane.worktrees import Late, Repository, Worktree
@@ -47,6 +48,19 @@ class Removal:
         Raises AgentPaneError with WORKTREE_REMOVAL_FAILED; then everything is still there.
         """
         if repository is None or row.git_dir is None:
+        async with reserved(self.core, row) as row:
+            return await self._take_away(row, repository, reason, task, actor, delete_branch_at, leaves)
+
+    async def _take_away(
+        self,
+        row: WorktreeRow,
+        repository: Repository | None,
+        reason: str,
+        task: Task | None,
+        actor: str,
+        delete_branch_at: str | None,
+        leaves: WorktreeStatus,
+    ) -> str | None:
             if repository is None:
                 await self._let_go(row, "its repository is away")
             else:
@@ -89,6 +103,9 @@ class Removal:
         if not os.path.lexists(worktree.path):  # an earlier removal of it may have been cut off
             await self.core.git.put_back(repository, worktree)
         await self._check_nothing_inside(repository, worktree)
+        obstacle = await self.core.git.held_by(worktree)
+        if obstacle is not None:
+            raise obstacle.failure(worktree.path)
         refs: list[str] = []
 
         async def keep(where: Worktree) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,10 +14,12 @@ from pathlib import Path
 from agentpane.domain.branches import free_branch
 from agentpane.domain.diff import decode_path
 from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.temporary import delete
 from agentpane.worktrees import exclude, ref_files
 from agentpane.worktrees.ageing import age_files
 from agentpane.worktrees.copying import copy_listed
 from agentpane.worktrees.git import LONG_TIMEOUT, GitError, GitRunner
+from agentpane.worktrees.held import locked, mounted
 from agentpane.worktrees.identity import leave_mark, mark_of, points_to
 from agentpane.worktrees.places import inside, objects_of, registered_git_dir
 from agentpane.worktrees.values import CreatedWorktree, Repository, Worktree, WorktreePlan
@@ -66,7 +67,7 @@ async def attach_worktree(
         path, parents = await asyncio.to_thread(_prepare, path)
         await asyncio.to_thread(_check_record, repo, path, mark)
         try:
-            # Twice: a record of a folder that was deleted may still be there, and may be locked.
+            # Twice: a record of a folder that was deleted may be there still, and may have our own lock.
             await _add(git, repo, "--force", "--force", "--", str(path), branch)
         except BaseException:
             await asyncio.shield(take_back(git, repo, path, None, "", parents))
@@ -139,6 +140,14 @@ def _check_record(repo: Repository, path: Path, mark: str) -> None:
             ErrorCode.WORKTREE_CREATION_FAILED,
             f"Git has a record of another worktree at {path}, which AgentPane did not make.",
             "If that worktree is gone for good, `git worktree prune` forgets it; then try again.",
+        )
+    held = None if known is None else locked(Worktree(path, known, ""))
+    if held is not None:
+        raise AgentPaneError(
+            ErrorCode.WORKTREE_CREATION_FAILED,
+            f"The worktree {path} is gone from the disk and was not made again: {held.why}.",
+            held.hint,
+            {"path": str(path)},
         )
 
 
@@ -213,12 +222,14 @@ async def take_back(
 ) -> None:
     """Undo a creation that failed; what cannot be undone is left for `doctor` to find.
 
-    A folder that somebody else made in this very moment does not lead to git's record, and stays.
+    A folder that somebody else made in this very moment does not lead to git's record, and stays. So does one that
+    something is mounted in.
     """
     registered = await asyncio.to_thread(registered_git_dir, repo, path)
     made = registered is not None and await asyncio.to_thread(points_to, path) == registered
     if made:
-        await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+        await asyncio.to_thread(delete, path)
+        made = await asyncio.to_thread(mounted, path) is None  # git would delete it
     else:
         with suppress(OSError):
             path.rmdir()

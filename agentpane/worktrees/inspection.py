@@ -128,7 +128,7 @@ class Inspection:
         return await asyncio.to_thread(lambda: tuple(_trash(repo, root)))
 
     async def delete(self, folder: Path) -> bool:
-        """Delete a folder that `trash` named; whether nothing of it is left."""
+        """Delete a folder that `trash` named; whether nothing of it is left. One with a mount in it stays."""
         await asyncio.to_thread(delete, folder)
         return not os.path.lexists(folder)
 

@@ -20,6 +20,7 @@ from agentpane.domain.diff import decode_path, split_z
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.worktrees import ref_files
 from agentpane.worktrees.git import GitError, GitRunner
+from agentpane.worktrees.held import held_by
 from agentpane.worktrees.identity import points_to, why_not_its_folder, why_not_ours
 from agentpane.worktrees.places import checkouts, objects_of, recorded_path
 from agentpane.worktrees.repository import branch_tip
@@ -49,12 +50,16 @@ async def remove_worktree(
 ) -> tuple[Path, ...]:
     """Take the worktree away by two renames, however many files it holds; returns the folders left to delete.
 
-    Raises WORKTREE_REMOVAL_FAILED, and what `late` raises; what was not done then is as it was.
+    Raises WORKTREE_REMOVAL_FAILED, also where something holds it; and what `late` raises. What was not done then is as
+    it was.
     """
     async with lock:
         why = await asyncio.to_thread(why_not_ours, repo, worktree)
         if why is not None:
             raise _failed(worktree.path, why)
+        held = await asyncio.to_thread(held_by, worktree)
+        if held is not None:
+            raise held.failure(worktree.path)
         folder = await asyncio.to_thread(_to_trash, repo, worktree)
         try:
             if folder is not None and late is not None and await asyncio.to_thread(_saved_since, folder, late.since):

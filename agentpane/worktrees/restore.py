@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from agentpane.domain.diff import decode_path, encode_path, split_z
 from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.mounts import mounted_in
 from agentpane.worktrees import contents, exact
 from agentpane.worktrees.git import LONG_TIMEOUT, GitRunner, Place
 from agentpane.worktrees.places import inside
@@ -33,7 +35,8 @@ async def set_back(
     stays: files and folders that are left as they are, besides what git ignores and repositories inside.
     keep: called before anything changes, with what will be lost and is not in HEAD, ignored or not; once more
         when something was written meanwhile; what it raises stops everything.
-    Cut short it can be done once more. Raises WORKTREE_NOT_FOUND, and RESOURCE_LOCKED where something keeps writing.
+    Cut short it can be done once more. Raises WORKTREE_NOT_FOUND, and RESOURCE_LOCKED where something keeps writing
+    or is mounted.
     """
     place = inside(repo, worktree)
     with git.scratch() as folder:
@@ -44,6 +47,7 @@ async def set_back(
         known = await _known(git, repo, worktree, index)
         wanted = [path for path in (*listing.paths, *listing.special) if path in known]
         surplus = [path for path in listing.paths if path not in known]
+        await asyncio.to_thread(_check_mounts, worktree.path, (*wanted, *surplus))
         kept = await _keep(git, place, worktree.path, wanted, surplus, keep)
         names = b"".join(encode_path(path) + b"\0" for path in wanted)
         if names:
@@ -54,6 +58,20 @@ async def set_back(
             going = [path for path in surplus if path in still]
             await asyncio.to_thread(_take_away, worktree.path, going, kept)
     return len(listing.paths)
+
+
+def _check_mounts(root: Path, paths: Collection[str]) -> None:
+    """What is mounted below would be deleted with the folder that is in a file's way. Raises RESOURCE_LOCKED."""
+    for place in mounted_in(root):
+        for path in paths:
+            whole = root / path
+            if place.is_relative_to(whole) or whole.is_relative_to(place):
+                raise AgentPaneError(
+                    ErrorCode.RESOURCE_LOCKED,
+                    f"Something is mounted at {place}, where files would have to change. Nothing was set back.",
+                    f"Unmount it first: umount {shlex.quote(str(place))}",
+                    {"path": str(place)},
+                )
 
 
 async def lay_out_recovery(git: GitRunner, repo: Repository, worktree: Worktree, parent: str, commit: str) -> None:

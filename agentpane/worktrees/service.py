@@ -35,6 +35,7 @@ from agentpane.worktrees import scratch as scratches
 from agentpane.worktrees import snapshot as snapshots
 from agentpane.worktrees import undo as undoing
 from agentpane.worktrees.git import GitRunner
+from agentpane.worktrees.held import Held, held_by
 from agentpane.worktrees.inspection import Inspection
 from agentpane.worktrees.pool import Ready
 from agentpane.worktrees.values import (
@@ -344,6 +345,10 @@ class Worktrees:
     async def why_not_ours(self, repo: Repository, worktree: Worktree) -> str | None:
         """What speaks against a worktree being ours; see `identity.why_not_ours`."""
         return await asyncio.to_thread(identity.why_not_ours, repo, worktree)
+
+    async def held_by(self, worktree: Worktree) -> Held | None:
+        """What keeps a worktree of ours from being taken away; see `held.held_by`."""
+        return await asyncio.to_thread(held_by, worktree)
 
     async def moved_to(self, repo: Repository, worktree: Worktree) -> Path | None:
         """Where a worktree of ours is, when somebody has moved it with git."""

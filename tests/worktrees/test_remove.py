@@ -2,17 +2,22 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from agentpane import mounts
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.worktrees import Late, Recovery, Worktree, Worktrees
+from agentpane.temporary import delete
+from agentpane.worktrees import Late, Recovery, Worktree, Worktrees, create
 from agentpane.worktrees.identity import MARK
 from agentpane.worktrees.places import registered
 from agentpane.worktrees.remove import trash_folder
+from agentpane.worktrees.seal import LOCKED, WHY_LOCKED
 from tests.worktrees.conftest import Bench, commit_all, git
 
 
@@ -42,11 +47,71 @@ async def test_only_that_worktree_is_forgotten_not_others_whose_folder_is_away(b
     assert [one.branch for one in await bench.worktrees.list_worktrees(bench.repo)] == ["main", "theirs"]
 
 
-async def test_a_locked_worktree_of_ours_goes_all_the_same(bench: Bench) -> None:
-    git(bench.repo.path, "worktree", "lock", str(bench.path))
-    assert (await bench.worktrees.list_worktrees(bench.repo))[1].locked
+async def test_a_worktree_that_the_person_has_locked_stays_and_is_not_made_again_over_its_record(bench: Bench) -> None:
+    git(bench.repo.path, "worktree", "lock", "--reason", "mine\x1b[2J", str(bench.path))
+    assert "locked with git (mine\\x1b[2J)" in await refused(bench)
+    os.rename(bench.path, bench.path.with_name("on-a-stick"))
+    assert "locked with git" in await refused(bench)
+    with pytest.raises(AgentPaneError) as caught:
+        await bench.worktrees.attach_worktree(bench.repo, bench.path, bench.made.branch, mark=bench.made.mark)
+    assert caught.value.code is ErrorCode.WORKTREE_CREATION_FAILED and "worktree unlock" in caught.value.hint
+    assert not bench.path.exists() and bench.made.git_dir.exists()
+    (bench.made.git_dir / LOCKED).write_bytes(WHY_LOCKED)
+    await bench.worktrees.remove_worktree(bench.repo, bench.made.worktree)
+    assert not bench.made.git_dir.exists()
+
+
+MOUNTS = b"""\
+22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+35 22 0:5 / /dev/a\\040b\\011c\\012d\\134e rw,nosuid shared:2 - devtmpfs udev rw
+36 22 8:1 /home/ada/photos %s/one/mnt/\xc3\xa4 rw,relatime - ext4 /dev/sda1 rw
+37 22 8:1 /home/ada/photos %s/one-beside rw,relatime - ext4 /dev/sda1 rw
+"""
+
+
+async def test_a_worktree_with_something_mounted_in_it_is_neither_removed_nor_set_back_nor_taken_back(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = bench.path / "mnt" / "ä"
+    folder.mkdir(parents=True)
+    (folder / "photo").write_text("precious")
+    assert mounts.mounted_in(bench.path) == ()
+    top = os.fsencode(bench.path.parent)
+    (tmp_path / "table").write_bytes(MOUNTS % (top, top))
+    monkeypatch.setattr(mounts, "TABLE", tmp_path / "table")
+    assert list(mounts.places(MOUNTS))[1] == Path("/dev/a b\tc\nd\\e")
+    assert mounts.mounted_in(bench.path) == mounts.mounted_in(folder) == (folder,)
+    assert str(folder) in await refused(bench)
+    assert not await bench.worktrees.inspection.delete(bench.path)
+    await create.take_back(bench.worktrees._git, bench.repo, bench.path, None, "", ())
+
+    async def keep(lost: tuple[str, ...]) -> None:
+        raise AssertionError("nothing is to be lost")
+
+    with pytest.raises(AgentPaneError) as caught:
+        await bench.worktrees.set_back(bench.repo, bench.made.worktree, bench.base, (), keep)
+    assert caught.value.code is ErrorCode.RESOURCE_LOCKED and str(folder) in caught.value.hint
+    assert (folder / "photo").read_text() == "precious" and bench.made.git_dir.exists()
+    monkeypatch.setattr(mounts, "TABLE", tmp_path / "none")  # as where the system has no such table
+    assert mounts.mounted_in(bench.path) == () and mounts.mounted_in(Path("/dev")) != ()
     await bench.worktrees.remove_worktree(bench.repo, bench.made.worktree)
     assert not bench.path.exists()
+
+
+def test_what_is_really_mounted_in_a_folder_outlives_its_deletion(tmp_path: Path) -> None:
+    """Where mounting is not allowed, not even by a user for itself, nothing can be in danger."""
+    theirs, folder = tmp_path / "the person's", tmp_path / "folder"
+    (folder / "in a folder").mkdir(parents=True)
+    theirs.mkdir()
+    (theirs / "photo").write_text("precious")
+    script = 'mount --bind "$1" "$2/in a folder" && exec "$3" -c "$4" "$2"'
+    act = "import sys, pathlib; from agentpane.temporary import delete; delete(pathlib.Path(sys.argv[1])); print(1)"
+    words = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", theirs, folder)
+    done = subprocess.run([*words, sys.executable, act], capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout == "1\n" or "unshare:" in done.stderr or "mount:" in done.stderr, done
+    assert (theirs / "photo").read_text() == "precious"
+    delete(folder)
+    assert not folder.exists() and (theirs / "photo").exists()
 
 
 async def test_a_worktree_whose_folder_is_gone_can_be_removed(bench: Bench) -> None:

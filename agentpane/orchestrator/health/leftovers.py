@@ -58,7 +58,7 @@ class Leftovers:
             raise AgentPaneError(
                 ErrorCode.WORKTREE_REMOVAL_FAILED,
                 f"{len(left)} could not be deleted: {', '.join(left[:3])}.",
-                "Look at who owns them.",
+                "Look at who owns them, and whether something is mounted in them.",
             )
         return "They were deleted."
 

@@ -173,6 +173,7 @@ async def _examine(at: At) -> Answer:
     ours = await at.git.why_not_ours(at.repo, at.scene.worktree)
     if ours is not None:
         raise Refused(ours)
+    assert await at.git.held_by(at.scene.worktree) is None
     await look.last_head(at.repo, at.scene.git_dir)  # of a log that anybody may have cut off
     await look.locks(at.repo, (at.scene.git_dir,))
     return kept, refs.get("refs/heads/parked")
