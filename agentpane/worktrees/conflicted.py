@@ -66,7 +66,7 @@ async def lay_out(
         return None
     merged_tree, kinds = parse_merge_tree(merged.stdout)
     conflicts = {path: _sides(stages) for path, stages in parse_stages(merged.stdout).items()}
-    with git.scratch() as folder:
+    async with git.scratch() as folder:
         index = folder / "index"
         await git.run(place, "read-tree", merged_tree, index=index)
         listed = await git.run(place, "ls-files", "--stage", "-z", index=index)

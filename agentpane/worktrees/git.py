@@ -12,9 +12,9 @@ import shutil
 import signal
 import tempfile
 import weakref
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,14 +98,14 @@ class GitRunner:
         """A folder that nobody else reads, gone with this runner."""
         return self._private
 
-    @contextmanager
-    def scratch(self) -> Iterator[Path]:
+    @asynccontextmanager
+    async def scratch(self) -> AsyncIterator[Path]:
         """A private folder for an index and the like, gone afterwards."""
         folder = Path(tempfile.mkdtemp(dir=self._private))
         try:
             yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        finally:  # it may hold as many files as a worktree
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     async def run(
         self,

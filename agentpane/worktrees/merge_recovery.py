@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
@@ -186,12 +185,9 @@ async def _lay(git: GitRunner, place: Place, before: str, after: str, changes: l
 async def _states(git: GitRunner, place: Place, intent: MergeIntent, changes: list[FileChange]) -> dict[str, _State]:
     """What each file of the merge holds, compared with what git itself would write for the old and the new commit."""
     assert place.work_tree is not None
-    with git.scratch() as folder:
-        try:
-            await _lay_both_sides(git, place, intent, changes, folder)
-            return await asyncio.to_thread(_compare_all, place.work_tree, folder, changes)
-        finally:  # as many files as the merge has, twice
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+    async with git.scratch() as folder:
+        await _lay_both_sides(git, place, intent, changes, folder)
+        return await asyncio.to_thread(_compare_all, place.work_tree, folder, changes)
 
 
 async def _lay_both_sides(

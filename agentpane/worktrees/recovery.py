@@ -70,7 +70,7 @@ async def _taken(
     began: str | None,
 ) -> Recovery | None:
     head = (await git.run(place, "rev-parse", "--verify", "HEAD^{commit}")).line
-    with git.scratch() as folder:
+    async with git.scratch() as folder:
         index = folder / "index"
         staged = await contents.start_index(git, place, index, head)
         await contents.refresh(git, place, index)
@@ -108,7 +108,7 @@ async def _taken(
 async def _not_begun(git: GitRunner, place: Place, index: Path, paths: Sequence[str]) -> list[str]:
     """Those of the paths that a checkout which was cut off has not left as they are: missing, or written in part."""
     assert place.work_tree is not None
-    there = {path: place.work_tree / path for path in paths if os.path.lexists(place.work_tree / path)}
+    there = await asyncio.to_thread(_there, place.work_tree, paths)
     staged = await git.run(place, "ls-files", "--stage", "-z", index=index)
     entries = (record.partition(b"\t") for record in split_z(staged.stdout))
     blobs = {decode_path(name): about.split(b" ")[1].decode() for about, _, name in entries}
@@ -120,6 +120,10 @@ async def _not_begun(git: GitRunner, place: Place, index: Path, paths: Sequence[
                 continue
         found.append(path)
     return found
+
+
+def _there(root: Path, paths: Iterable[str]) -> dict[str, Path]:
+    return {path: root / path for path in paths if os.path.lexists(root / path)}
 
 
 def _is_begun(file: Path, wanted: bytes) -> bool:

@@ -25,7 +25,7 @@ _SHA = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 async def differs(git: GitRunner, repo: Repository, worktree: Worktree, commit: str, excluded: tuple[str, ...]) -> bool:
     """Whether the worktree holds anything else than `commit`, aside from what git ignores and what is excluded."""
     place = inside(repo, worktree)
-    with git.scratch() as folder:
+    async with git.scratch() as folder:
         index = folder / "index"
         staged = await contents.start_index(git, place, index, commit)
         await contents.refresh(git, place, index)

@@ -39,7 +39,7 @@ async def set_back(
     or is mounted.
     """
     place = inside(repo, worktree)
-    with git.scratch() as folder:
+    async with git.scratch() as folder:
         index = folder / "index"
         await contents.start_index(git, place, index, commit)
         await contents.refresh(git, place, index)

@@ -79,7 +79,7 @@ async def snapshot(
         await _refuse_unfinished(git, repo, place, parent)
     base = await _base(git, repo, base_sha, parent) if merging is None else merging.sha
     merged = merging is None or await is_ancestor(git, repo, merging.sha, parent)
-    with git.scratch() as folder:
+    async with git.scratch() as folder:
         index = folder / "index"
         start = parent if merging is None or merged else merging.laid
         await _gather(git, place, index, start, worktree.path, excluded, seen=merging is None)
@@ -119,7 +119,7 @@ async def _gather(
     if not seen:
         await contents.refresh(git, place, index)
     listing = (await contents.list_changes(git, place, index, staged)).without(excluded)
-    _refuse(root, listing)
+    await asyncio.to_thread(_refuse, root, listing)
     await contents.add(git, place, index, listing.paths)
 
 
