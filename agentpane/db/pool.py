@@ -46,6 +46,16 @@ def hold(connection: Connection, worktree_id: WorktreeId, status: WorktreeStatus
     return worktrees.get(connection, worktree_id)
 
 
+def take_out(
+    connection: Connection, worktree_id: WorktreeId, status: WorktreeStatus, at: datetime
+) -> WorktreeRow | None:
+    """Write down that a worktree without a card is being removed; None when it has one, or another status, by then."""
+    out = update(_W).where(_W.id == worktree_id, _W.status == status, _W.task_id.is_(None))
+    if connection.execute(out.values(status=WorktreeStatus.REMOVING, updated_at=at)).rowcount == 0:
+        return None
+    return worktrees.get(connection, worktree_id)
+
+
 def put_back(connection: Connection, worktree_id: WorktreeId, path: str, at: datetime) -> WorktreeRow:
     """The worktree lies at `path`, ready, and is nobody's."""
     ready = {"status": WorktreeStatus.POOLED, "task_id": None, "branch": "", "path": path, "copied": ()}

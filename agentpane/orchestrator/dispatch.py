@@ -28,6 +28,7 @@ from agentpane.orchestrator.blobs import BlobStore
 from agentpane.orchestrator.completion import Completion
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.credentials import Credentials
+from agentpane.orchestrator.holding import ChangedError
 from agentpane.orchestrator.queueing import Queue
 from agentpane.orchestrator.runner import Runner
 from agentpane.orchestrator.sessions import Recorder, note, read_whole
@@ -289,14 +290,20 @@ class Dispatcher:
     async def put_away(self, project: Project) -> None:
         """Take away the worktrees that a project has beside those of its cards at work, each after a recovery snapshot.
 
-        Raises WORKTREE_REMOVAL_FAILED; those that could not be taken away are still there.
+        Raises WORKTREE_REMOVAL_FAILED, or RESOURCE_LOCKED when a card works in one by then; those that were not taken
+        away are still there.
         """
         repository = await self._repository(project.id)
         for row in await self._core.db.read(worktrees.all_for_project, project.id):
             async with self._core.task_locks.of(row.task_id or row.id):  # a merge may be taking it away
-                row = await self._core.db.read(worktrees.get, row.id)
-                if row.status is not WorktreeStatus.REMOVED:
-                    await self._workspaces.take_away(row, repository, "project remove")
+                now = await self._core.db.read(worktrees.get, row.id)
+                if now.status is WorktreeStatus.REMOVED:
+                    continue
+                if now.task_id != row.task_id or (
+                    row.task_id and await self._core.db.read(runs.live_for_task, row.task_id)
+                ):
+                    raise ChangedError(now)
+                await self._workspaces.take_away(now, repository, "project remove")
 
     async def _repository(self, project_id: ProjectId) -> Repository | None:
         """The project's repository; None when its folder is gone or is no repository any more."""

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from agentpane.errors import AgentPaneError
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.handover import Handover
 from agentpane.orchestrator.health.sizes import Sizes
+from agentpane.orchestrator.holding import ChangedError
 from agentpane.orchestrator.removal import as_worktree
 from agentpane.orchestrator.workspace import Workspaces, worktree_root
 from agentpane.worktrees import BranchTip, Repository
@@ -165,15 +166,8 @@ class Pool:
 
     async def _retire(self, row: WorktreeRow, repository: Repository | None) -> None:
         """Take one away, if it is ready still: a card may have got it since the row was read."""
-        held = await self._core.db.write(pool.hold, row.id, WorktreeStatus.REMOVING, self._now())
-        if held is None:
-            return
-        try:
-            await self._workspaces.take_away(held, repository, "no longer kept ready")
-        except AgentPaneError:
-            if Path(held.path).is_dir():
-                await self._core.db.write(pool.put_back, held.id, held.path, self._now())
-            raise
+        with suppress(ChangedError):
+            await self._workspaces.take_away(row, repository, "no longer kept ready")
 
     async def _repository(self, project: Project) -> Repository | None:
         try:

@@ -45,9 +45,9 @@ class Removal:
         repository: None when it is not where it was; then the worktree is left as it is.
         delete_branch_at: delete the branch too, if it is at this commit; where it cannot be deleted, the row says why.
         leaves: `away` for a worktree that its card gets again when it goes on.
-        Raises AgentPaneError with WORKTREE_REMOVAL_FAILED; then everything is still there.
+        Raises AgentPaneError with WORKTREE_REMOVAL_FAILED, or RESOURCE_LOCKED when it is a card's, or gone, by then;
+        then everything is still there.
         """
-        if repository is None or row.git_dir is None:
         async with reserved(self.core, row) as row:
             return await self._take_away(row, repository, reason, task, actor, delete_branch_at, leaves)
 
@@ -61,6 +61,7 @@ class Removal:
         delete_branch_at: str | None,
         leaves: WorktreeStatus,
     ) -> str | None:
+        if repository is None or row.git_dir is None:
             if repository is None:
                 await self._let_go(row, "its repository is away")
             else:
@@ -102,10 +103,10 @@ class Removal:
         now = self.core.clock.now
         if not os.path.lexists(worktree.path):  # an earlier removal of it may have been cut off
             await self.core.git.put_back(repository, worktree)
-        await self._check_nothing_inside(repository, worktree)
         obstacle = await self.core.git.held_by(worktree)
         if obstacle is not None:
             raise obstacle.failure(worktree.path)
+        await self._check_nothing_inside(repository, worktree)
         refs: list[str] = []
 
         async def keep(where: Worktree) -> None:

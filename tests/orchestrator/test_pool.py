@@ -19,6 +19,8 @@ from agentpane.domain.projects import Project
 from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator import pool as pool_module
+from agentpane.orchestrator.health.stale import Shelf
+from agentpane.orchestrator.holding import ChangedError
 from agentpane.worktrees import Worktree
 from tests.backends.wire import say, use
 from tests.orchestrator.conftest import BOUND, Bench, git, running, scripted
@@ -90,9 +92,12 @@ async def test_the_next_card_has_a_ready_worktree_which_no_other_run_has_seen(da
             assert (Path(taken.path) / ".env").read_text() == "KEY=1\n" and taken.env_copied
             diff = await bench.engine.do(c.GetDiff(second.card.id))
             assert [file.path for file in diff.files] == ["b.txt"]
-            # Who tends the ready ones may have read the row before the card got it.
+            # Whoever takes ready ones away may have read the row before the card got it.
             services = bench.engine.services
-            await services.pool._retire(ready, await services.core.git.open_repository(repository))
+            repo = await services.core.git.open_repository(repository)
+            await services.pool._retire(ready, repo)
+            with pytest.raises(ChangedError):
+                await services.mending.workspaces.take_away(ready, repo, "test")
             assert await services.core.db.read(worktrees.get, ready.id) == taken and Path(taken.path).is_dir()
             await bench.engine.do(c.Approve(second.card.id))
             assert not Path(taken.path).exists()
@@ -103,6 +108,40 @@ async def test_the_next_card_has_a_ready_worktree_which_no_other_run_has_seen(da
             await bench.engine.do(c.RemoveProject(project.id))
             assert not Path(again.path).exists() and not await ready_rows(bench, project)
             assert (await bench.engine.do(c.VerifyAudit())).ok
+
+
+async def test_a_card_is_given_a_ready_worktree_while_a_person_takes_that_away(
+    data: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = Shelf._check_ours
+    with scripted(DONE, DONE) as server:
+        async with running(data, server.environment) as bench:
+            project = await bench.project(repository)
+            await bench.settled(await bench.start(await bench.card(project, "first")))
+            await until(bench, project, lambda pool: pool.ready == 1)
+            (ready,) = await ready_rows(bench, project)
+            second = await bench.card(project, "second")
+
+            async def check_late(*given: object) -> None:
+                await check(*given)  # type: ignore[arg-type]
+                await bench.settled(await bench.start(second))
+
+            with monkeypatch.context() as slow:
+                slow.setattr(Shelf, "_check_ours", check_late)
+                with pytest.raises(ChangedError) as caught:
+                    await bench.engine.do(c.RemoveWorktree(ready.id))
+            assert caught.value.code is ErrorCode.RESOURCE_LOCKED
+            taken = await bench.engine.services.core.db.read(worktrees.get, ready.id)
+            assert (taken.task_id, taken.status) == (second.card.id, WorktreeStatus.ACTIVE)
+            assert Path(taken.path).is_dir()
+
+            # What cannot be taken away is ready still.
+            await until(bench, project, lambda pool: pool.ready == 1)
+            (ready,) = await ready_rows(bench, project)
+            git(repository, "worktree", "add", "-q", "--detach", str(Path(ready.path) / "mine"))
+            with pytest.raises(AgentPaneError) as refused:
+                await bench.engine.do(c.RemoveWorktree(ready.id))
+            assert refused.value.code is ErrorCode.WORKTREE_REMOVAL_FAILED and await ready_rows(bench, project)
 
 
 async def test_one_that_was_written_in_is_kept_in_the_bin_and_given_to_nobody(data: Path, repository: Path) -> None:

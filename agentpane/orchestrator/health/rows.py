@@ -15,6 +15,7 @@ from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.health.ailments import Ailment, Ward, ailment
+from agentpane.orchestrator.holding import check_unchanged
 from agentpane.orchestrator.removal import as_worktree
 from agentpane.orchestrator.workspace import Workspaces
 
@@ -132,10 +133,12 @@ class Rows:
         return self._cut_off(ward, row)
 
     async def _follow(self, row: WorktreeRow, moved: Path) -> str:
+        await check_unchanged(self.core, row)
         await self.core.db.write(worktrees.set_fields, row.id, self.core.clock.now(), path=str(moved))
         return f"The row follows its worktree to {moved}."
 
     async def _make_again(self, ward: Ward, row: WorktreeRow) -> str:
+        await check_unchanged(self.core, row)
         await self._branch_again(ward, row)
         _, made = await self.workspaces.make_again(row, ward.repository)
         return f"The worktree was made again from {made.branch}."
@@ -157,6 +160,7 @@ class Rows:
         )
 
     async def _take_away(self, ward: Ward, row: WorktreeRow) -> str:
+        await check_unchanged(self.core, row)
         left = await self.core.git.inspection.left_record(ward.repository, Path(row.path), row.id)
         if row.git_dir is None and left is not None:
             await self.core.git.inspection.take_on(left)

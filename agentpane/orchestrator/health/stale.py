@@ -13,13 +13,14 @@ from agentpane.db import health, projects, tasks, worktrees
 from agentpane.db.health import Need
 from agentpane.domain.board import Column
 from agentpane.domain.health import HealthCode, StaleReason, Use, WorktreeEntry, stale_reasons
-from agentpane.domain.ids import ProjectId, WorktreeId
+from agentpane.domain.ids import ProjectId, TaskId, WorktreeId
 from agentpane.domain.projects import Project
 from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.health.ailments import Ailment, ailment
 from agentpane.orchestrator.health.sizes import Sizes
+from agentpane.orchestrator.holding import ChangedError
 from agentpane.orchestrator.workspace import Workspaces
 from agentpane.worktrees import Repository
 
@@ -124,7 +125,7 @@ class Shelf:
                 )  # fmt: skip
 
     async def _take_stale(self, entry: WorktreeEntry) -> str:
-        await self._take(entry.id)
+        await self._take(entry.id, entry.task_id)
         return "It was taken away; what it held is in the recovery bin, and its branch stays."
 
     async def remove(self, ref: str) -> WorktreeEntry:
@@ -132,11 +133,13 @@ class Shelf:
         worktree_id = await self.core.db.read(worktrees.resolve, ref)
         row = await self.core.db.read(worktrees.get, worktree_id)
         async with self.core.task_locks.of(row.task_id or row.id):
-            return await self._take(worktree_id)
+            return await self._take(worktree_id, row.task_id)
 
-    async def _take(self, worktree_id: WorktreeId) -> WorktreeEntry:
-        """The caller holds the card's lock."""
+    async def _take(self, worktree_id: WorktreeId, task_id: TaskId | None) -> WorktreeEntry:
+        """The caller holds the lock of this card, if the worktree has one."""
         row = await self.core.db.read(worktrees.get, worktree_id)
+        if row.task_id != task_id:
+            raise ChangedError(row)
         entry = next((each for each in await self.listed((row.project_id,)) if each.id == row.id), None)
         if entry is None or row.status is WorktreeStatus.AWAY:
             raise AgentPaneError(
