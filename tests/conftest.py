@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import uuid
@@ -22,10 +23,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from agentpane.__main__ import GARBAGE_THRESHOLDS
+
 # What the machine gave us, for the few tests that build and install as a person would.
 HOST_ENVIRONMENT: Mapping[str, str] = dict(os.environ)
 
 MARK = "AGENTPANE_TEST_SESSION"  # every process that a test starts carries it, orphans too
+MANY_MODULES = 500  # a test that loads so many has loaded a library that stays
 GRACE_S = 10.0  # an engine that was told to stop may still be closing its database
 
 GIT_CONFIG = """\
@@ -55,6 +59,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background; what tests start would ignore it too
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if not config.getoption("numprocesses", default=None):  # xdist's workers inherit what the machine gave us
@@ -68,6 +73,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if long:
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if not item.get_closest_marker("long")]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, object, object]:
+    loaded = len(sys.modules)
+    try:
+        return (yield)
+    finally:
+        if len(sys.modules) - loaded > MANY_MODULES:
+            settle_garbage()
+
+
+def pytest_collection_finish() -> None:
+    settle_garbage()
+
+
+def settle_garbage() -> None:
+    """What is loaded stays: none of the collections that follow need look at it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import gc
 import logging
 import logging.handlers
 import math
@@ -105,6 +106,7 @@ async def work(folder: DataFolder, engine: Engine, life: Life) -> None:
     runs.add_done_callback(lambda _: life.ended.set())
     try:
         await server.start()
+        gc.freeze()  # what is loaded stays: the collector need not look at it again
         look()
         await life.ended.wait()
         if not life.at_once:

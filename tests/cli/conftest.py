@@ -1,4 +1,4 @@
-"""The commands as a person starts them: processes of their own, with a data folder and an engine for each test."""
+"""The commands as a person starts them: processes of their own, with an engine of their own or a shared one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 from agentpane.paths import DataFolder
 
 BOUND_S = 60.0
+KEEP_S = "60"  # the shared engine must not end between two tests that are slow to come
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,25 @@ class Commands:
 
     def _environment(self, more: Mapping[str, str] | None) -> dict[str, str]:
         return {**os.environ, **self.environment, **(more or {})}
+
+
+@pytest.fixture(scope="session")
+def shared(session_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    """One data folder with one engine for all the tests that spoil neither."""
+    root = (tmp_path_factory.mktemp("shared") / "agentpane").resolve()
+    commands = Commands(DataFolder(root), root.parent, {"AGENTPANE_HOME": str(root), "AGENTPANE_IDLE_S": KEEP_S})
+    yield commands
+    ended = commands("engine", "stop", "--now")
+    assert ended.status == 0, ended
+
+
+@pytest.fixture
+def board(shared: Commands, tmp_path: Path) -> Iterator[Commands]:
+    """The shared board, to which a test may add its project `shop`: the only one there, and gone at the end."""
+    commands = replace(shared, place=tmp_path, environment=dict(shared.environment))
+    yield commands
+    for project in commands.json("project", "list"):
+        commands.json("project", "remove", project["id"])
 
 
 @pytest.fixture

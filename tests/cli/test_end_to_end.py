@@ -57,11 +57,11 @@ def until(condition: Callable[[], object]) -> None:
     pytest.fail("it did not happen")
 
 
-def test_from_a_card_to_a_merged_diff(pane: Commands, repo: Path) -> None:
+def test_from_a_card_to_a_merged_diff(board: Commands, repo: Path) -> None:
     before = git(repo, "rev-parse", "main").decode().strip()
-    task = add_task(pane, repo, "Write a greeting", "--label", "new")
+    task = add_task(board, repo, "Write a greeting", "--label", "new")
     with ScriptedServer(write("hello.txt", "hello\n")) as server:
-        done = pane.json("run", task, env=server.environment)
+        done = board.json("run", task, env=server.environment)
     assert (done["column"], done["files_changed"], done["lines_added"], done["lines_removed"]) == (
         "waiting_approval", 1, 1, 0,
     )  # fmt: skip
@@ -69,7 +69,7 @@ def test_from_a_card_to_a_merged_diff(pane: Commands, repo: Path) -> None:
     assert done["runs"][0]["input_tokens"] > 0
     assert Path(done["worktree"]).is_dir()
 
-    diff = pane.json("diff", task)
+    diff = board.json("diff", task)
     assert diff["snapshot"] == done["snapshot"]
     assert diff["files"] == [
         {
@@ -85,13 +85,13 @@ def test_from_a_card_to_a_merged_diff(pane: Commands, repo: Path) -> None:
             "notes": [],
         }
     ]
-    patch = pane("diff", task, "--patch").stdout
+    patch = board("diff", task, "--patch").stdout
     assert b"+hello\n" in patch
-    with_patch = pane.json("diff", task, "--patch")
+    with_patch = board.json("diff", task, "--patch")
     assert base64.b64decode(with_patch["patch_b64"]) == patch
     assert subprocess.run(["git", "-C", str(repo), "apply", "--check"], input=patch, check=False).returncode == 0
 
-    outcome = pane.json("approve", task, "--sha", diff["snapshot"])
+    outcome = board.json("approve", task, "--sha", diff["snapshot"])
     assert outcome == {
         "task_id": task, "result": "merged", "merge_commit": outcome["merge_commit"], "paths": [], "code": None,
     }  # fmt: skip
@@ -99,10 +99,10 @@ def test_from_a_card_to_a_merged_diff(pane: Commands, repo: Path) -> None:
     parents = git(repo, "show", "-s", "--format=%P", outcome["merge_commit"]).decode().split()
     assert parents == [before, diff["snapshot"]]
     assert (repo / "hello.txt").read_text() == "hello\n"
-    assert pane.json("task", "show", task[:8])["column"] == "verified"
-    assert pane.json("audit", "verify")["ok"] is True
+    assert board.json("task", "show", task[:8])["column"] == "verified"
+    assert board.json("audit", "verify")["ok"] is True
 
-    again = pane.json("approve", task, status=3)
+    again = board.json("approve", task, status=3)
     assert (again["result"], again["code"]) == ("refused", "TASK_ALREADY_APPROVED")
 
 
@@ -121,85 +121,85 @@ def test_the_demo_merges_with_the_recorded_model_and_another_card_of_it_makes_a_
     assert run["lines_added"] > 0
 
 
-def test_a_rejection_brings_a_second_diff(pane: Commands, repo: Path) -> None:
-    task = add_task(pane, repo)
+def test_a_rejection_brings_a_second_diff(board: Commands, repo: Path) -> None:
+    task = add_task(board, repo)
     turns = [*change("a.txt", "first\n"), *change("a.txt", "second\n")]
     with ScriptedServer(turns) as server:
-        first = pane.json("run", task, env=server.environment)
-        missing = pane("reject", task, "--reason", "", "--json")
+        first = board.json("run", task, env=server.environment)
+        missing = board("reject", task, "--reason", "", "--json")
         assert (missing.status, missing.code) == (2, "VALIDATION_ERROR")
-        second = pane.json("reject", task, "--reason", "Not like this.", "--wait", env=server.environment)
+        second = board.json("reject", task, "--reason", "Not like this.", "--wait", env=server.environment)
         asked = json.dumps(server.requests[-2].body)
     assert "Not like this." in asked
     assert second["rejection_count"] == 1
     assert second["snapshot"] != first["snapshot"]
     assert second["worktree"] == first["worktree"]
-    assert b"+second\n" in pane("diff", task, "--patch").stdout
+    assert b"+second\n" in board("diff", task, "--patch").stdout
 
 
-def test_an_agent_that_changes_nothing_can_be_answered(pane: Commands, repo: Path) -> None:
-    task = add_task(pane, repo)
+def test_an_agent_that_changes_nothing_can_be_answered(board: Commands, repo: Path) -> None:
+    task = add_task(board, repo)
     turns = [[say("What do you mean?")], *write("b.txt", "b\n")]
     with ScriptedServer(turns) as server:
-        idle = pane.json("run", task, status=4, env=server.environment)
+        idle = board.json("run", task, status=4, env=server.environment)
         assert (idle["column"], idle["code"]) == ("in_progress", "TASK_NO_DIFF")
-        done = pane.json("answer", task, "Write b.txt.", env=server.environment)
+        done = board.json("answer", task, "Write b.txt.", env=server.environment)
     assert (done["column"], done["code"]) == ("waiting_approval", None)
 
 
-def test_the_events_of_a_run_are_streamed_without_a_gap(pane: Commands, repo: Path) -> None:
-    task = add_task(pane, repo)
+def test_the_events_of_a_run_are_streamed_without_a_gap(board: Commands, repo: Path) -> None:
+    task = add_task(board, repo)
     with ScriptedServer(write("c.txt", "c\n")) as server:
-        streamed = pane("run", task, "--jsonl", env=server.environment)
+        streamed = board("run", task, "--jsonl", env=server.environment)
     assert streamed.status == 0, streamed
     events = streamed.lines
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
     assert all(set(event) == {"seq", "at", "kind", "turn", "run_id", "data"} for event in events)
     assert {"text", "tool_call", "tool_result", "usage", "snapshot"} <= {event["kind"] for event in events}
-    stored = pane("session", "show", task, "--jsonl").lines
+    stored = board("session", "show", task, "--jsonl").lines
     assert stored[: len(events)] == events
-    assert pane.json("session", "show", task, "--from", "3") == stored[2:]
-    assert pane("session", "export", task, "--format", "jsonl").lines == stored
-    document = pane("session", "export", task, "--format", "md").text
+    assert board.json("session", "show", task, "--from", "3") == stored[2:]
+    assert board("session", "export", task, "--format", "jsonl").lines == stored
+    document = board("session", "export", task, "--format", "md").text
     assert document.startswith("# Write a file\n") and "On it." in document
 
 
-def test_a_call_that_must_be_asked_for_pauses_and_goes_on_when_allowed(pane: Commands, repo: Path) -> None:
-    task = add_task(pane, repo)
+def test_a_call_that_must_be_asked_for_pauses_and_goes_on_when_allowed(board: Commands, repo: Path) -> None:
+    task = add_task(board, repo)
     with ScriptedServer(write("d.txt", "d\n")) as server:
-        paused = pane.json("run", task, "--policy", "ask", status=4, env=server.environment)
+        paused = board.json("run", task, "--policy", "ask", status=4, env=server.environment)
         assert paused["runs"][-1]["status"] == "paused"
-        (waiting,) = pane.json("approvals", task)
+        (waiting,) = board.json("approvals", task)
         assert (waiting["tool"], waiting["state"]) == ("Write", "pending")
-        allowed = pane.json("allow", waiting["id"], env=server.environment)
+        allowed = board.json("allow", waiting["id"], env=server.environment)
         assert allowed["state"] == "allowed"
-        until(lambda: pane.json("task", "show", task)["column"] == "waiting_approval")
-    assert pane.json("approvals") == []
+        until(lambda: board.json("task", "show", task)["column"] == "waiting_approval")
+    assert board.json("approvals") == []
 
 
-def test_a_budget_pauses_a_run_and_more_of_it_lets_it_go_on(pane: Commands, repo: Path) -> None:
+def test_a_budget_pauses_a_run_and_more_of_it_lets_it_go_on(board: Commands, repo: Path) -> None:
     turns = write("d.txt", "d\n")
     with ScriptedServer(turns) as server:
-        task = add_task(pane, repo)
-        project = pane.json("task", "show", task)["project_id"]
-        assert pane.json("budget", project, "--run-tokens", "10", "--day", "5")["day"] == {"usd": 5.0, "tokens": None}
-        error = pane.json("run", task, status=4, env=server.environment)["runs"][-1]["error"]
+        task = add_task(board, repo)
+        project = board.json("task", "show", task)["project_id"]
+        assert board.json("budget", project, "--run-tokens", "10", "--day", "5")["day"] == {"usd": 5.0, "tokens": None}
+        error = board.json("run", task, status=4, env=server.environment)["runs"][-1]["error"]
         assert error["code"] == "BUDGET_REACHED"
         assert "--tokens" in error["hint"]
-        pane.json("resume", task, status=4, env=server.environment)
-        resumed = pane.json("resume", task, "--tokens", "100000", env=server.environment)
+        board.json("resume", task, status=4, env=server.environment)
+        resumed = board.json("resume", task, "--tokens", "100000", env=server.environment)
         assert resumed["column"] == "waiting_approval"
-        lines = pane.json("costs", project, "--by", "task")
+        lines = board.json("costs", project, "--by", "task")
         assert [(line["label"], line["calls"]) for line in lines] == [(resumed["title"], len(turns))]
 
 
-def test_under_deny_what_would_be_asked_is_denied(pane: Commands, repo: Path) -> None:
-    task = add_task(pane, repo)
+def test_under_deny_what_would_be_asked_is_denied(board: Commands, repo: Path) -> None:
+    task = add_task(board, repo)
     with ScriptedServer(write("e.txt", "e\n")) as server:
-        done = pane.json("run", task, "--policy", "deny", status=4, env=server.environment)
+        done = board.json("run", task, "--policy", "deny", status=4, env=server.environment)
     assert done["code"] == "TASK_NO_DIFF"
-    entries = pane.json("audit", "list", "shop")
-    assert pane("audit", "export", "shop").lines == entries
+    entries = board.json("audit", "list", "shop")
+    assert board("audit", "export", "shop").lines == entries
     assert [entry["number"] for entry in entries] == list(range(1, len(entries) + 1))
 
 
@@ -214,19 +214,19 @@ class Held:
         return Stream(b"", end="hang")
 
 
-def test_ctrl_c_detaches_and_the_run_goes_on(pane: Commands, repo: Path) -> None:
-    task = add_task(pane, repo)
+def test_ctrl_c_detaches_and_the_run_goes_on(board: Commands, repo: Path) -> None:
+    task = add_task(board, repo)
     held = Held()
     with ScriptedServer(script=held) as server:
-        running = pane.start("run", task, "--json", env=server.environment)
+        running = board.start("run", task, "--json", env=server.environment)
         assert held.asked.wait(BOUND_S)
         running.send_signal(signal.SIGINT)
         out, err = running.communicate(timeout=BOUND_S)
         assert running.returncode == 130, err
         assert json.loads(out)["id"] == task
         assert b"Traceback" not in err
-        assert pane.json("task", "show", task)["runs"][-1]["status"] == "running"
-        cancelled = pane.json("cancel", task)
+        assert board.json("task", "show", task)["runs"][-1]["status"] == "running"
+        cancelled = board.json("cancel", task)
     assert cancelled["column"] == "backlog"
     assert cancelled["runs"][-1]["status"] == "cancelled"
 
@@ -246,90 +246,90 @@ def test_when_the_engine_is_killed_the_run_is_interrupted_and_can_be_resumed(pan
         assert pane.json("resume", task, env=server.environment)["column"] == "waiting_approval"
 
 
-def test_a_conflict_keeps_both_sides_names_the_paths_and_is_resolved_by_hand(pane: Commands, repo: Path) -> None:
-    task = add_task(pane, repo)
+def test_a_conflict_keeps_both_sides_names_the_paths_and_is_resolved_by_hand(board: Commands, repo: Path) -> None:
+    task = add_task(board, repo)
     with ScriptedServer(change("a.txt", "theirs\n")) as server:
-        pane.json("run", task, env=server.environment)
+        board.json("run", task, env=server.environment)
     (repo / "a.txt").write_text("ours\n")
     git(repo, "commit", "-q", "-a", "-m", "ours")
     tip = git(repo, "rev-parse", "main")
-    outcome = pane.json("approve", task, status=5)
+    outcome = board.json("approve", task, status=5)
     assert outcome == {
         "task_id": task, "result": "conflicted", "merge_commit": None, "paths": ["a.txt"], "code": "MERGE_CONFLICT",
     }  # fmt: skip
     assert git(repo, "rev-parse", "main") == tip
     assert (repo / "a.txt").read_text() == "ours\n"
-    written = pane("resolve", task, "--by-hand")
+    written = board("resolve", task, "--by-hand")
     assert written.status == 0 and "a.txt (contents): both sides are between markers" in written.text, written
-    asked = pane("approve", task)
+    asked = board("approve", task)
     assert asked.status == 5 and "agentpane resolve --done" in asked.text + asked.stderr
-    assert "conflict, by hand" in pane("task", "list", str(repo)).text
-    refused = pane.json("resolve", task, "--done", status=5)["error"]
+    assert "conflict, by hand" in board("task", "list", str(repo)).text
+    refused = board.json("resolve", task, "--done", status=5)["error"]
     assert (refused["code"], refused["details"]["paths"]) == ("MERGE_CONFLICT", ["a.txt"])
-    shown = pane.json("task", "show", task)
+    shown = board.json("task", "show", task)
     assert (shown["resolving"]["by"], shown["column"]) == ("person", "waiting_approval")
     assert [each["path"] for each in shown["resolving"]["paths"]] == ["a.txt"]
     Path(shown["worktree"], "a.txt").write_text("both\n")
-    assert pane.json("resolve", task, "--done")["resolving"] is None
-    assert pane.json("approve", task)["result"] == "merged" and (repo / "a.txt").read_text() == "both\n"
-    assert "was undone: it stands where it stood before, at " + tip.decode()[:10] in pane("undo", task).text
-    assert "waits for you" in pane("task", "list", str(repo)).text
-    cancelled = pane("cancel", task, "--yes").text
+    assert board.json("resolve", task, "--done")["resolving"] is None
+    assert board.json("approve", task)["result"] == "merged" and (repo / "a.txt").read_text() == "both\n"
+    assert "was undone: it stands where it stood before, at " + tip.decode()[:10] in board("undo", task).text
+    assert "waits for you" in board("task", "list", str(repo)).text
+    cancelled = board("cancel", task, "--yes").text
     assert "Files that git ignores went with the worktree" in cancelled
 
 
-def test_a_dirty_checkout_is_refused_and_kept(pane: Commands, repo: Path) -> None:
-    task = add_task(pane, repo)
+def test_a_dirty_checkout_is_refused_and_kept(board: Commands, repo: Path) -> None:
+    task = add_task(board, repo)
     with ScriptedServer(change("a.txt", "theirs\n")) as server:
-        pane.json("run", task, env=server.environment)
+        board.json("run", task, env=server.environment)
     (repo / "a.txt").write_text("not committed\n")
-    outcome = pane.json("approve", task, status=3)
+    outcome = board.json("approve", task, status=3)
     assert (outcome["result"], outcome["code"], outcome["paths"]) == ("refused", "MERGE_CHECKOUT_DIRTY", ["a.txt"])
     assert (repo / "a.txt").read_text() == "not committed\n"
-    assert pane.json("task", "show", task)["column"] == "waiting_approval"
+    assert board.json("task", "show", task)["column"] == "waiting_approval"
 
 
-def test_cancelling_a_diff_that_waits_needs_a_yes(pane: Commands, repo: Path) -> None:
-    task = add_task(pane, repo)
+def test_cancelling_a_diff_that_waits_needs_a_yes(board: Commands, repo: Path) -> None:
+    task = add_task(board, repo)
     with ScriptedServer(write("g.txt", "g\n")) as server:
-        before = pane.json("run", task, env=server.environment)
-    refused = pane("cancel", task, "--json")
+        before = board.json("run", task, env=server.environment)
+    refused = board("cancel", task, "--json")
     assert (refused.status, refused.code) == (2, "VALIDATION_ERROR")
-    assert pane.json("task", "show", task) == before
-    assert pane.json("cancel", task, "--yes")["column"] == "backlog"
+    assert board.json("task", "show", task) == before
+    assert board.json("cancel", task, "--yes")["column"] == "backlog"
     assert not Path(before["worktree"]).exists()
 
 
-def test_odd_paths_links_and_programs_come_through_exactly(pane: Commands, repo: Path) -> None:
-    task = add_task(pane, repo)
+def test_odd_paths_links_and_programs_come_through_exactly(board: Commands, repo: Path) -> None:
+    task = add_task(board, repo)
     command = "printf 'x\\n' > \"$(printf 'caf\\351.txt')\"; ln -s /etc/passwd notes; touch go; chmod +x go"
     with ScriptedServer([[use("Bash", command=command)], [say("Done.")]]) as server:
-        pane.json("run", task, "--policy", "free", env=server.environment)
-    file, program, link = pane.json("diff", task)["files"]
+        board.json("run", task, "--policy", "free", env=server.environment)
+    file, program, link = board.json("diff", task)["files"]
     assert file["path"] == "caf\\xe9.txt"
     assert (program["old_mode"], program["new_mode"], program["notes"]) == ("000000", "100755", ["new, executable"])
     assert (link["new_mode"], link["target"]) == ("120000", "/etc/passwd")
-    stat = pane("diff", task, "--stat").text
+    stat = board("diff", task, "--stat").text
     assert "new, executable" in stat and "! leads outside, new symbolic link → /etc/passwd" in stat
     assert base64.b64decode(file["path_b64"]) == b"caf\xe9.txt"
-    assert "caf\\xe9.txt" in pane("diff", task).text
+    assert "caf\\xe9.txt" in board("diff", task).text
 
 
-def test_a_missing_key_is_named_before_anything_changes(pane: Commands, repo: Path) -> None:
-    task = add_task(pane, repo)
-    refused = pane("run", task, "--json")
+def test_a_missing_key_is_named_before_anything_changes(board: Commands, repo: Path) -> None:
+    task = add_task(board, repo)
+    refused = board("run", task, "--json")
     assert (refused.status, refused.code) == (4, "BACKEND_AUTH")
-    shown = pane.json("task", "show", task)
+    shown = board.json("task", "show", task)
     assert (shown["column"], shown["runs"]) == ("backlog", [])
 
 
-def test_a_key_that_is_refused_pauses_the_run(pane: Commands, repo: Path) -> None:
-    task = add_task(pane, repo)
+def test_a_key_that_is_refused_pauses_the_run(board: Commands, repo: Path) -> None:
+    task = add_task(board, repo)
     with ScriptedServer(write("h.txt", "h\n")) as server:
         wrong = {**server.environment, "ANTHROPIC_API_KEY": "wrong"}
-        paused = pane.json("run", task, status=4, env=wrong)
+        paused = board.json("run", task, status=4, env=wrong)
         assert (paused["runs"][-1]["status"], paused["code"]) == ("paused", "BACKEND_AUTH")
-        assert pane.json("resume", task, env=server.environment)["column"] == "waiting_approval"
+        assert board.json("resume", task, env=server.environment)["column"] == "waiting_approval"
 
 
 def refusals(repo: Path, tmp: Path) -> list[tuple[tuple[str, ...], str, int]]:
@@ -358,30 +358,32 @@ def refusals(repo: Path, tmp: Path) -> list[tuple[tuple[str, ...], str, int]]:
     ]
 
 
-def test_what_is_refused_says_why_and_changes_nothing(pane: Commands, repo: Path, tmp_path: Path) -> None:
-    task = add_task(pane, repo)
-    before = pane.json("task", "list", "shop")
+def test_what_is_refused_says_why_and_changes_nothing(board: Commands, repo: Path, tmp_path: Path) -> None:
+    task = add_task(board, repo)
+    before = board.json("task", "list", "shop")
     for words, code, status in refusals(repo, tmp_path):
-        done = pane(*(task if word == "TASK" else word for word in words), "--json")
+        done = board(*(task if word == "TASK" else word for word in words), "--json")
         assert (done.code, done.status) == (code, status), words
         assert done.document["error"]["message"]
-    assert pane.json("task", "list", "shop") == before
-    assert [project["name"] for project in pane.json("project", "list")] == ["shop"]
+    assert board.json("task", "list", "shop") == before
+    assert [project["name"] for project in board.json("project", "list")] == ["shop"]
 
 
-def test_a_description_comes_from_standard_input_and_a_project_by_its_relative_path(pane: Commands, repo: Path) -> None:
-    pane.json("project", "add", str(repo))
-    added = pane("task", "add", ".", "Read me", "-d", "-", "--json", input="Grüße\nzwei\n".encode(), cwd=repo)
+def test_a_description_comes_from_standard_input_and_a_project_by_its_relative_path(
+    board: Commands, repo: Path
+) -> None:
+    board.json("project", "add", str(repo))
+    added = board("task", "add", ".", "Read me", "-d", "-", "--json", input="Grüße\nzwei\n".encode(), cwd=repo)
     assert added.document["description"] == "Grüße\nzwei"
-    assert [task["title"] for task in pane.json("task", "list", str(repo))] == ["Read me"]
+    assert [task["title"] for task in board.json("task", "list", str(repo))] == ["Read me"]
 
 
-def test_a_started_task_returns_at_once(pane: Commands, repo: Path) -> None:
-    pane.json("project", "add", str(repo))
+def test_a_started_task_returns_at_once(board: Commands, repo: Path) -> None:
+    board.json("project", "add", str(repo))
     with ScriptedServer(write("i.txt", "i\n")) as server:
-        started = pane.json("task", "add", "shop", "Go", "--start", env=server.environment)
+        started = board.json("task", "add", "shop", "Go", "--start", env=server.environment)
         assert started["column"] == "in_progress"
-        until(lambda: pane.json("task", "show", started["id"])["column"] == "waiting_approval")
+        until(lambda: board.json("task", "show", started["id"])["column"] == "waiting_approval")
 
 
 def test_a_backup_restores_with_the_engine_running(pane: Commands, repo: Path, tmp_path: Path) -> None:
@@ -447,11 +449,11 @@ def test_the_engine_has_no_key_of_its_first_client(pane: Commands) -> None:
     assert psutil.Process(engine_pid(pane)).cwd() == "/"
 
 
-def test_a_reader_that_goes_away_is_no_failure(pane: Commands, repo: Path) -> None:
-    pane.json("project", "add", str(repo))
+def test_a_reader_that_goes_away_is_no_failure(board: Commands, repo: Path) -> None:
+    board.json("project", "add", str(repo))
     for number in range(3):
-        pane.json("task", "add", "shop", f"Task {number}")
-    listing = pane.start("task", "list", "shop")
+        board.json("task", "add", "shop", f"Task {number}")
+    listing = board.start("task", "list", "shop")
     assert listing.stdout is not None
     listing.stdout.close()
     assert listing.wait(BOUND_S) == 141
@@ -460,14 +462,14 @@ def test_a_reader_that_goes_away_is_no_failure(pane: Commands, repo: Path) -> No
     listing.stderr.close()
 
 
-def test_a_session_is_followed_while_it_happens(pane: Commands, repo: Path) -> None:
-    task = add_task(pane, repo)
+def test_a_session_is_followed_while_it_happens(board: Commands, repo: Path) -> None:
+    task = add_task(board, repo)
     with ScriptedServer(write("j.txt", "j\n")) as server:
-        pane.json("run", task, env=server.environment)
-        following = pane.start("session", "show", task, "--follow", "--jsonl")
+        board.json("run", task, env=server.environment)
+        following = board.start("session", "show", task, "--follow", "--jsonl")
         assert following.stdout is not None
         seen = [json.loads(following.stdout.readline())]
-        pane.json("approve", task)
+        board.json("approve", task)
         while seen[-1]["data"].get("state") != "merged":
             seen.append(json.loads(following.stdout.readline()))
         following.send_signal(signal.SIGINT)

@@ -14,18 +14,18 @@ def configure(repo: Path, command: str) -> None:
     git(repo, "commit", "-q", "-m", "a configuration")
 
 
-def test_what_waits_is_shown_and_exactly_that_is_trusted(pane: Commands, repo: Path) -> None:
+def test_what_waits_is_shown_and_exactly_that_is_trusted(board: Commands, repo: Path) -> None:
     configure(repo, "true")
-    pane.json("project", "add", str(repo))
-    waits = pane.json("project", "trust", "shop")
+    board.json("project", "add", str(repo))
+    waits = board.json("project", "trust", "shop")
     assert (waits["trusted"], len(waits["pending"])) == (False, 1)
-    told = pane("doctor").text
+    told = board("doctor").text
     assert f"agentpane project trust {waits['id']}" in told
-    shown = pane("project", "trust", "shop").text
+    shown = board("project", "trust", "shop").text
     assert "true" in shown and f"--yes --digest {waits['digest'][:12]}" in shown
     configure(repo, "false")
-    stale = pane("project", "trust", "shop", "--yes", "--digest", waits["digest"][:12], "--json")
+    stale = board("project", "trust", "shop", "--yes", "--digest", waits["digest"][:12], "--json")
     assert (stale.status, stale.code) == (3, "PROJECT_NOT_TRUSTED")
-    trusted = pane.json("project", "trust", "shop", "--yes")
+    trusted = board.json("project", "trust", "shop", "--yes")
     assert (trusted["trusted"], trusted["digest"], "false" in trusted["pending"][0]) == (True, None, True)
-    assert pane("project", "trust", "shop").text == "Nothing waits for trust.\n"
+    assert board("project", "trust", "shop").text == "Nothing waits for trust.\n"

@@ -8,22 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from agentpane.paths import DataFolder
 from tests.cli.conftest import Commands
 from tests.cli.conftest import pane as pane
 from tests.cli.conftest import repo as repo
+from tests.cli.conftest import shared as shared
 from tests.outside.stage import Stage
-
-KEEP_S = "60"  # the shared engine must not end between two tests that are slow to come
-
-
-@pytest.fixture(scope="session")
-def shared(session_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
-    root = (tmp_path_factory.mktemp("shared") / "agentpane").resolve()
-    commands = Commands(DataFolder(root), root.parent, {"AGENTPANE_HOME": str(root), "AGENTPANE_IDLE_S": KEEP_S})
-    yield commands
-    ended = commands("engine", "stop", "--now")
-    assert ended.status == 0, ended
 
 
 @pytest.fixture
