@@ -59,6 +59,8 @@ ALWAYS: Mapping[str, str] = {
 
 FALLBACK_NAME = "AgentPane"
 FALLBACK_EMAIL = "agentpane@localhost"
+# What is kept for the person alone is signed by the program, whether or not they have told git their name.
+SIGNED = {"user.name": FALLBACK_NAME, "user.email": FALLBACK_EMAIL, "i18n.commitEncoding": "UTF-8"}
 
 # What git does with text by itself, in the place of a driver's own command.
 _TEXT_MERGE = "git merge-file --marker-size=%L %A %O %B"

@@ -11,14 +11,12 @@ from agentpane.domain.diff import FileChange, decode_path, display_path, parse_r
 from agentpane.domain.filemodes import SUBMODULE
 from agentpane.domain.gitpaths import MalformedGitOutputError
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.worktrees import contents, exact, histories
+from agentpane.worktrees import contents, exact, histories, record_commits
+from agentpane.worktrees.config import SIGNED
 from agentpane.worktrees.git import GitRunner, Place
 from agentpane.worktrees.places import head_branch, inside, objects_of, registered_git_dir
 from agentpane.worktrees.repository import branch_tip, commit_tree, is_ancestor
 from agentpane.worktrees.values import Recovery, Repository, Worktree
-
-# What is kept for the person alone is signed by the program, whether or not they have told git their name.
-SIGNED = {"user.name": "AgentPane", "user.email": "agentpane@localhost", "i18n.commitEncoding": "UTF-8"}
 
 
 def recovery_ref(recovery_id: str) -> str:
@@ -39,10 +37,10 @@ async def recovery_snapshot(
     """Commit tracked, untracked and the listed ignored files byte for byte under a ref of their own, on top of HEAD.
 
     Contents that are staged and lie in no file are in a commit beside HEAD, another parent; so are the commits of
-    repositories inside, as bundles.
+    repositories inside, as bundles, and what nothing but git's record of the worktree names.
     Neither the worktree nor its index nor its branch changes. A repository that the agent made inside, and a
     submodule that is checked out, are kept as files.
-    None when nothing differs from HEAD, nothing else is staged, and its branch holds HEAD.
+    None when nothing differs from HEAD, nothing else is staged, and branches hold HEAD and what the record names.
     Raises WORKTREE_NOT_FOUND, or WORKTREE_REMOVAL_FAILED for a file or a folder that cannot be read.
 
     onto: a commit that the worktree's files are built on besides HEAD, as in the middle of a merge; it is the parent.
@@ -87,13 +85,15 @@ async def _taken(
         before = await commit_tree(git, repo, head)
         beside = await _staged_alone(git, repo, place, folder / "staged", before, tree)
         bundles, closed = await histories.bundled(git, place, known, folder, inner)
-    nothing = tree == before and beside is None and bundles is None
+    left = await record_commits.commit_of(git, repo, known.git_dir, before, (head, began, onto))
+    nothing = tree == before and beside is None and bundles is None and left is None
     if nothing and (head == began or await _on_its_branch(git, repo, known, head)):
         return None
     parents = ["-p", head] if onto is None else ["-p", onto, "-p", head]
     for held, words in ((beside, b"What was staged in the worktree\n"), (bundles, b"Commits of repositories inside\n")):
         if held is not None:
             parents += "-p", (await git.run(place, "commit-tree", held, "-p", head, stdin=words, config=SIGNED)).line
+    parents += [] if left is None else ["-p", left]
     message = f"What the worktree of {known.branch} held\n\nRecovery: {recovery_id}\n"
     message += "".join(f"Without the commits of: {display_path(path)}\n" for path in closed)
     text = message.encode("utf-8", "replace") + exact.mode_lines(modes)

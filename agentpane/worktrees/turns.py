@@ -15,10 +15,10 @@ from pathlib import Path
 
 from agentpane.domain.diff import DiffStat
 from agentpane.worktrees import contents
+from agentpane.worktrees.config import SIGNED
 from agentpane.worktrees.diffs import diff_stat
 from agentpane.worktrees.git import GitError, GitRunner, Place
 from agentpane.worktrees.places import inside, objects_of
-from agentpane.worktrees.recovery import SIGNED
 from agentpane.worktrees.snapshot import LARGEST_FILE
 from agentpane.worktrees.values import Repository, TurnTaken, TurnTree, Worktree
 
