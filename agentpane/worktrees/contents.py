@@ -17,6 +17,7 @@ from pathlib import Path
 
 from agentpane.domain.diff import decode_path, encode_path, parse_raw, split_z
 from agentpane.errors import ErrorCode
+from agentpane.worktrees.exact import beyond_a_link
 from agentpane.worktrees.git import LONG_TIMEOUT, GitError, GitRunner, Place
 
 LISTING_TIMEOUT = 120.0
@@ -120,9 +121,9 @@ async def list_changes(git: GitRunner, place: Place, index: Path, staged: Iterab
     known = paths.union(names)
     rest = [path for path in staged if path not in known and not path.startswith(folders)]
     paths |= await asyncio.to_thread(_files_among, place.work_tree, rest)
-    special = await asyncio.to_thread(_special, place.work_tree, paths)
+    special, replaced = await asyncio.to_thread(_kinds, place.work_tree, paths)
     paths.update(name for name in names if not name.endswith("/"))
-    nested = sorted(name.rstrip("/") for name in folders)
+    nested = sorted({*(name.rstrip("/") for name in folders), *replaced})
     closed = b"could not open directory" in others.stderr
     return Listing(tuple(sorted(paths - special)), tuple(nested), tuple(sorted(special)), closed)
 
@@ -141,14 +142,25 @@ def _files_among(root: Path | None, paths: Iterable[str]) -> set[str]:
     return found
 
 
-def _special(root: Path | None, paths: Iterable[str]) -> set[str]:
-    found: set[str] = set()
-    for path in paths if root is not None else ():
+def _kinds(root: Path | None, paths: Iterable[str]) -> tuple[set[str], set[str]]:
+    """Those of the paths where a pipe or the like lies, and those where a repository does.
+
+    Git does not name a repository that has taken the place of a tracked file.
+    """
+    special: set[str] = set()
+    nested: set[str] = set()
+    if root is None:
+        return special, nested
+    for path in paths:
         with suppress(OSError):
             mode = os.lstat(f"{root}/{path}").st_mode
-            if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode)):
-                found.add(path)
-    return found
+            if stat.S_ISREG(mode) or stat.S_ISLNK(mode) or beyond_a_link(root, path):
+                continue
+            if not stat.S_ISDIR(mode):
+                special.add(path)
+            elif os.path.lexists(f"{root}/{path}/.git"):
+                nested.add(path)
+    return special, nested
 
 
 @contextmanager
@@ -188,13 +200,25 @@ def too_large(root: Path, paths: Iterable[str], limit: int) -> tuple[str, ...]:
 
 
 async def add(git: GitRunner, place: Place, index: Path, paths: Sequence[str]) -> None:
-    """Put these files into the index as they are on disk; those that are gone leave it."""
-    names = b"".join(encode_path(path) + b"\0" for path in paths)
-    if names:
-        arguments = ("update-index", "--add", "--remove", "--replace", "-z", "--stdin")
-        timeout = await asyncio.to_thread(_time_for, place.work_tree, paths)
-        with _patiently():
-            await git.run(place, *arguments, stdin=names, index=index, config=_ADDING, timeout=timeout)
+    """Put these files into the index as they are on disk; those that are gone, or that a link hides, leave it."""
+    hidden = await asyncio.to_thread(_hidden, place.work_tree, paths)
+    timeout = await asyncio.to_thread(_time_for, place.work_tree, paths)
+    there = [path for path in paths if path not in hidden]
+    for how, names in (("--force-remove", hidden), ("--replace", there)):
+        named = b"".join(encode_path(path) + b"\0" for path in names)
+        if named:
+            arguments = ("update-index", "--add", "--remove", how, "-z", "--stdin")
+            with _patiently():
+                await git.run(place, *arguments, stdin=named, index=index, config=_ADDING, timeout=timeout)
+
+
+def _hidden(root: Path | None, paths: Iterable[str]) -> set[str]:
+    """Those of the paths on whose way a link lies, which git refuses to look at."""
+    if root is None:
+        return set()
+    folders = {os.path.dirname(path) for path in paths}
+    away = frozenset(folder for folder in folders if folder and beyond_a_link(root, f"{folder}/file"))
+    return {path for path in paths if os.path.dirname(path) in away} if away else set()
 
 
 async def write_tree(git: GitRunner, place: Place, index: Path) -> str:

@@ -80,7 +80,7 @@ def _look(root: Path, scratch: Path, paths: Sequence[str]) -> list[_File]:
         except (FileNotFoundError, NotADirectoryError):
             found.append(_File(path, b"0", None))
             continue
-        if _beyond_a_link(root, path):
+        if beyond_a_link(root, path):
             continue  # what the link names is not the worktree's; the link itself is stored
         if stat.S_ISLNK(about.st_mode):
             target = links / str(number)
@@ -106,7 +106,8 @@ def _regular(root: Path, path: str, mode: int) -> _File:
     return _File(path, kind, encode_path(path), None if mode == _PLAIN[executable] else mode)
 
 
-def _beyond_a_link(root: Path, path: str) -> bool:
+def beyond_a_link(root: Path, path: str) -> bool:
+    """Whether a folder on the way to the path is a link, so that what lies there is not the worktree's."""
     return any((root / parent).is_symlink() for parent in PurePosixPath(path).parents)
 
 
@@ -228,7 +229,7 @@ def take_away(root: Path, paths: Iterable[str]) -> None:
     """Delete these files and links, and the folders that are empty without them."""
     for path in paths:
         whole = PurePosixPath(path)
-        if _beyond_a_link(root, path):
+        if beyond_a_link(root, path):
             continue
         with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
             os.unlink(root / whole)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import stat
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,35 +23,9 @@ from agentpane.worktrees import recovery as recoveries
 from agentpane.worktrees.git import GitRunner, Place
 
 from .conftest import Bench, bench_of, commit_all, git, git_bytes
+from .kept import keep, laid_out, state
 
 AWKWARD = "line\nbreak\r", "-rf", "\u202egnp", os.fsdecode(b"not\xffutf8"), 'quote"d\\', "sp ace ", "CON"
-
-
-def state(root: Path) -> Mapping[str, tuple[int, bytes]]:
-    """Everything below a folder, git's own aside: what kind it is, its mode, and its bytes or where it leads."""
-    found: dict[str, tuple[int, bytes]] = {}
-    for folder, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if name not in {".git", ".worktrees"}]
-        for name in (*files, *(each for each in folders if os.path.islink(os.path.join(folder, each)))):
-            path = os.path.join(folder, name)
-            mode = os.lstat(path).st_mode
-            content = os.fsencode(os.readlink(path)) if stat.S_ISLNK(mode) else Path(path).read_bytes()
-            found[os.path.relpath(path, root)] = (mode, content)
-    found.pop(".git", None)
-    return found
-
-
-async def keep(bench: Bench, listed: tuple[str, ...] = (), name: str = "r1") -> Recovery:
-    kept = await bench.worktrees.recovery_snapshot(bench.repo, bench.made.worktree, name, listed)
-    assert kept is not None
-    return kept
-
-
-async def laid_out(bench: Bench, kept: Recovery, where: str = "again") -> Path:
-    plan = WorktreePlan(bench.path.with_name(where), f"agentpane/{where}", kept.parent)
-    made = await bench.worktrees.create_worktree(bench.repo, plan)
-    await bench.worktrees.lay_out_recovery(bench.repo, made.worktree, kept.parent, kept.sha)
-    return made.path
 
 
 def fill_with_everything(root: Path, outside: Path) -> None:
@@ -106,61 +77,6 @@ async def test_what_was_kept_is_laid_out_byte_for_byte_with_modes_and_links_and_
     assert kept.files == len(changes)
     contents = {about[1] for name, about in expected.items() if name != "left.log"}
     assert kept.size == sum(map(len, contents))  # each content counted once
-
-
-async def test_what_a_checked_out_submodule_holds_is_kept_as_files(
-    worktrees: Worktrees, repo: Repository, tmp_path: Path
-) -> None:
-    library = await worktrees.make_repository(tmp_path / "library", {"lib.c": b"int x;\n"}, "First\n")
-    allowed = ("-c", "protocol.file.allow=always")
-    git(repo.path, *allowed, "submodule", "--quiet", "add", str(library.path), "vendor/lib")
-    git(repo.path, "commit", "-q", "-m", "A submodule")
-    bench = await bench_of(worktrees, repo)
-    assert await worktrees.recovery_snapshot(repo, bench.made.worktree, "none") is None  # it is not checked out
-    git(bench.path, *allowed, "submodule", "--quiet", "update", "--init")
-    (bench.path / "vendor" / "lib" / "lib.c").write_text("int changed;\n")
-    (bench.path / "vendor" / "lib" / "new.c").write_text("int y;\n")
-    path = await laid_out(bench, await keep(bench))
-    assert (path / "vendor" / "lib" / "lib.c").read_text() == "int changed;\n"
-    assert (path / "vendor" / "lib" / "new.c").read_text() == "int y;\n"
-
-
-async def test_the_commits_of_repositories_inside_are_kept_as_bundles(
-    worktrees: Worktrees, repo: Repository, tmp_path: Path
-) -> None:
-    library = await worktrees.make_repository(tmp_path / "library", {"lib.c": b"int x;\n"}, "First\n")
-    allowed = ("-c", "protocol.file.allow=always")
-    git(repo.path, *allowed, "submodule", "--quiet", "add", str(library.path), "vendor/lib")
-    git(repo.path, "commit", "-q", "-m", "A submodule")
-    bench = await bench_of(worktrees, repo)
-    git(bench.path, *allowed, "submodule", "--quiet", "update", "--init")
-    assert len(git(repo.path, "show", "-s", "--format=%P", (await keep(bench)).sha).split()) == 1  # a remote has them
-    made: dict[str, str] = {}
-    for name in ("vendor/lib", "own"):
-        (bench.path / name).mkdir(exist_ok=True)
-        git(bench.path / name, "init", "-q")
-        (bench.path / name / "lib.c").write_text("precious\n")
-        made[name] = commit_all(bench.path / name)
-        (bench.path / name / "lib.c").write_text("later\n")
-        commit_all(bench.path / name)
-    (bench.path / "torn").mkdir()
-    git(bench.path / "torn", "init", "-q")
-    (bench.path / "torn" / "file").write_text("x")
-    commit_all(bench.path / "torn")
-    (bench.path / "torn" / ".git" / "refs" / "heads" / "main").write_text("torn")
-    kept = await keep(bench, (), "r2")
-    assert git(repo.path, "show", "-s", "--format=%b", kept.sha).count("Without the commits of: torn") == 1
-    moved = bench.path.rename(repo.path / ".git" / "moved")  # as one that is on its way out
-    late = await worktrees.recovery_snapshot(repo, replace(bench.made.worktree, path=moved), "r3")
-    assert late is not None
-    bundles = [git(repo.path, "ls-tree", "-r", "--name-only", f"{each.sha}^2").split() for each in (kept, late)]
-    assert bundles == [["own.bundle", "vendor/lib.bundle"]] * 2
-    for name, sha in made.items():
-        bundle = tmp_path / "bundle"
-        bundle.write_bytes(git_bytes(repo.path, "cat-file", "blob", f"{kept.sha}^2:{name}.bundle"))
-        into = library.path if name == "vendor/lib" else repo.path
-        git(into, "fetch", "-q", str(bundle), "HEAD")
-        assert git(into, "show", f"{sha}:lib.c") == "precious"
 
 
 @pytest.mark.parametrize("how", [("-f",), ("-f", "-N")], ids=["staged", "to be staged"])
