@@ -15,7 +15,8 @@ from agentpane.domain.diff import FileChange, display_path
 from agentpane.errors import ErrorCode
 from agentpane.worktrees.git import LONG_TIMEOUT, GitOutput, GitRunner, Place
 from agentpane.worktrees.git_errors import cause_of
-from agentpane.worktrees.obstacles import Seen, changes_between, deleted, in_the_way, seen
+from agentpane.worktrees.ground import Seen
+from agentpane.worktrees.obstacles import changes_between, in_the_way, refresh, seen, unseen_by_git
 from agentpane.worktrees.places import Checkout, head_branch, hold_common_dir
 from agentpane.worktrees.repository import branch_tip
 from agentpane.worktrees.values import MergeIntent, MergeRefused, Repository
@@ -60,9 +61,12 @@ async def fast_forward(git: GitRunner, repo: Repository, checkout: Checkout, int
         return None
     changes = await changes_between(git, repo, intent.old, intent.new)
     before = await asyncio.to_thread(seen, checkout.path, changes)
-    brought_back = await deleted(git, place, changes, before)
-    if brought_back:
-        return _refused(checkout, intent, brought_back, GitOutput(1, b"", b""))
+    if await unseen_by_git(git, place, changes, before):
+        if not await refresh(git, place):
+            return CutShort()
+        blocked = await in_the_way(git, repo, place, intent.old, intent.new)
+        if blocked:
+            return _refused(checkout, intent, blocked, GitOutput(1, b"", b""))
     # --no-overwrite-ignore: git would silently replace a file of the person's that it ignores.
     forward = await git.run(
         place, "merge", "--ff-only", "--no-overwrite-ignore", "--no-stat", "--quiet", "--no-autostash",
@@ -102,9 +106,7 @@ async def step_back(git: GitRunner, repo: Repository, checkout: Checkout, intent
         return locked(checkout)
     if head_branch(checkout.git_dir) != intent.target:
         return None
-    # A file that was only touched is no edit, and git is told so, as `git merge` tells itself.
-    refreshed = await git.run(place, "update-index", "-q", "--refresh", ok=range(-64, 256), timeout=LONG_TIMEOUT)
-    if refreshed.exit_code < 0:
+    if not await refresh(git, place):  # `git merge` does so by itself
         return CutShort()
     blocked = await in_the_way(git, repo, place, intent.old, intent.new)
     if blocked:
@@ -154,9 +156,9 @@ def _refused(checkout: Checkout, intent: MergeIntent, paths: tuple[str, ...], sa
         shown = ", ".join(display_path(path) for path in paths[:5])
         return MergeRefused(
             ErrorCode.MERGE_CHECKOUT_DIRTY,
-            f"{intent.target} is checked out in {checkout.path} with edits that this would overwrite: {shown}. "
+            f"{intent.target} is checked out in {checkout.path} with work that this would overwrite: {shown}. "
             "Nothing has been changed.",
-            "Commit or stash these files, then try again.",
+            "Commit, stash or move what is named, then try again.",
             paths,
         )
     reason, cause = said.stderr.decode("utf-8", "replace").strip(), cause_of(said.stderr)

@@ -17,13 +17,12 @@ from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.mounts import mounted_in
 from agentpane.worktrees import contents, exact
 from agentpane.worktrees.git import LONG_TIMEOUT, GitRunner, Place
+from agentpane.worktrees.ground import Ground, Seen
 from agentpane.worktrees.places import inside
 from agentpane.worktrees.recovery import changes_of
 from agentpane.worktrees.values import Repository, Worktree
 
 Keep = Callable[[tuple[str, ...]], Awaitable[None]]
-# Inode, mode, size and times: what changes with every write.
-Seen = tuple[int, int, int, int, int]
 _TIMES = 3
 
 
@@ -91,7 +90,7 @@ async def _keep(
 ) -> Mapping[str, Seen | None]:
     """Have everything kept that will be lost, until it lies as it was kept. Returns how it lies."""
     committed: frozenset[str] = frozenset()
-    if await asyncio.to_thread(lambda: any(_seen(root, path) for path in wanted)):
+    if await asyncio.to_thread(lambda: any(map(Ground(root).seen, wanted))):
         listed = await git.run(place, "ls-tree", "-r", "-z", "--full-tree", "--name-only", "HEAD")
         committed = frozenset(decode_path(name) for name in split_z(listed.stdout))
     for _ in range(_TIMES):
@@ -111,28 +110,21 @@ def _going(
     root: Path, wanted: Sequence[str], surplus: Sequence[str], committed: Collection[str]
 ) -> tuple[tuple[str, ...], Mapping[str, Seen | None]]:
     """What will be replaced and is not in HEAD, and how everything lies there that will be lost."""
+    ground = Ground(root)
     blocking = _in_the_way(root, wanted)
-    unlisted = [path for path in wanted if path not in committed and _seen(root, path) is not None]
-    found = {path: _seen(root, path) for path in (*wanted, *surplus, *blocking)}
+    unlisted = [path for path in wanted if path not in committed and ground.seen(path) is not None]
+    found = {path: ground.seen(path) for path in (*wanted, *surplus, *blocking)}
     for path in blocking:
         for folder, _, names in os.walk(root / path):
             inner = [os.path.relpath(os.path.join(folder, name), root) for name in names]
-            found.update((name, _seen(root, name)) for name in inner)
+            found.update((name, ground.seen(name)) for name in inner)
     return tuple(sorted({*blocking, *unlisted})), found
-
-
-def _seen(root: Path, path: str) -> Seen | None:
-    try:
-        about = os.lstat(root / path)
-    except OSError:
-        return None
-    return about.st_ino, about.st_mode, about.st_size, about.st_mtime_ns, about.st_ctime_ns
 
 
 def _take_away(root: Path, paths: Iterable[str], kept: Mapping[str, Seen | None]) -> None:
     """Delete those of these files that lie as they were kept."""
     for path in paths:
-        if _seen(root, path) == kept[path]:
+        if Ground(root).seen(path) == kept[path]:
             exact.take_away(root, [path])
 
 

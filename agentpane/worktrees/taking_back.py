@@ -20,7 +20,8 @@ from agentpane.worktrees.exact import take_away
 from agentpane.worktrees.git import LONG_TIMEOUT, GitRunner, Place
 from agentpane.worktrees.git_errors import cause_of
 from agentpane.worktrees.gitfiles import open_regular
-from agentpane.worktrees.obstacles import Seen, changes_between, seen
+from agentpane.worktrees.ground import Ground, Seen
+from agentpane.worktrees.obstacles import changes_between, seen
 from agentpane.worktrees.places import Checkout
 from agentpane.worktrees.values import MergeIntent, MergeRefused, Repository
 
@@ -61,13 +62,21 @@ async def _look(
         path, was = change.path, before[change.path]
         if now[path] == was or _SUBMODULE in (change.old_mode, change.new_mode):
             continue
-        if now[path] is not None and not await _begins(git, place, path, change.new_mode, change.new_sha):
+        if not await _is_of_the_move(git, place, change, there=now[path] is not None):
             foreign.append(path)
         elif was is not None and change.status != "A":
             again.append(path)
         elif was is None and change.status == "A":
             away.append(path)
     return _Written(tuple(again), tuple(away), tuple(foreign))
+
+
+async def _is_of_the_move(git: GitRunner, place: Place, change: FileChange, there: bool) -> bool:
+    """Whether git has left the file, or its absence."""
+    assert place.work_tree is not None
+    if there:
+        return await _begins(git, place, change.path, change.new_mode, change.new_sha)
+    return await asyncio.to_thread(Ground(place.work_tree).barrier, change.path) is None
 
 
 async def _begins(git: GitRunner, place: Place, path: str, mode: str, sha: str) -> bool:

@@ -208,6 +208,11 @@ def stream(of: Case, refs: Sequence[str]) -> bytes:
     return b"".join(parts)
 
 
+def stream_of(commits: Sequence[tuple[str, Tree, str | None]]) -> bytes:
+    """For `git fast-import`: commits of these trees, each under its ref, with its parent's ref."""
+    return b"".join(_commit(ref, tree, parent) for ref, tree, parent in commits)
+
+
 def _commit(ref: str, tree: Mapping[bytes, Entry], parent: str | None, same: bool = False) -> bytes:
     if same:
         return f"reset {ref}\nfrom {parent}\n\n".encode()
