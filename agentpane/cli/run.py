@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
+from agentpane.api.cancelling import cancel as cancel_card
 from agentpane.api.client import Client
-from agentpane.api.commands import Answer, CancelTask, GetTask, ListRecoveries, ResumeRun, StartRun
+from agentpane.api.commands import Answer, GetTask, ResumeRun, StartRun
 from agentpane.cli import commands, shapes, words
 from agentpane.cli.asking import may_go
 from agentpane.cli.pane import Pane, model_environment
@@ -106,20 +106,17 @@ def cancel(
     confirmed = yes or (found.card.column is Column.WAITING_APPROVAL and may_go(pane, found))
 
     async def carry_out(client: Client) -> tuple[Task, str]:
-        cancelled = await client.do(CancelTask(found.card.id, confirmed))
-        if found.worktree is None or cancelled.worktree is not None:
-            return cancelled, ""
-        known = await client.do(ListRecoveries(found.card.project_id))
-        return cancelled, _kept([each for each in known if each.task_id == found.card.id and each.reason == "cancel"])
+        cancelled, kept = await cancel_card(client, found, confirmed)
+        went = found.worktree is not None and cancelled.worktree is None
+        return cancelled, _told(kept) if went else ""
 
     cancelled, kept = pane.call(carry_out)
     pane.result(shapes.task(cancelled), words.task(cancelled) + kept)
 
 
-def _kept(known: Sequence[RecoverySnapshot]) -> str:
+def _told(kept: RecoverySnapshot | None) -> str:
     """What has become of the files of a worktree that was taken away."""
     gone = "\nFiles that git ignores went with the worktree, except those that were copied into it."
-    if not known:
+    if kept is None:
         return gone
-    newest = max(known, key=lambda each: each.created_at)
-    return f"\nWhat it held beyond its branch is in the recovery bin: agentpane recovery restore {newest.id}{gone}"
+    return f"\nWhat it held beyond its branch is in the recovery bin: agentpane recovery restore {kept.id}{gone}"

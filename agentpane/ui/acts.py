@@ -11,6 +11,7 @@ from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QWidget
 
 from agentpane.api import commands
+from agentpane.api.cancelling import cancel
 from agentpane.domain.agents import BackendName
 from agentpane.domain.board import Column
 from agentpane.domain.budgets import Budget
@@ -44,6 +45,7 @@ class Acts(QObject):
     delete_requested = Signal(str)
     afresh_requested = Signal(str)
     set_back_requested = Signal(str, str, str)  # task, snapshot of a turn, what is said of it
+    bin_requested = Signal()
     more_requested = Signal(str)  # more of a budget that is used up
     approved = Signal(str, object)  # task, ApproveOutcome
     rejected = Signal(str)
@@ -227,8 +229,14 @@ class Acts(QObject):
         self._toasts.say(self.tr("The run pauses after the block that is being written."), "note")
 
     async def _stop(self, task_id: str, confirmed: bool) -> None:
-        task = await self._link.do(commands.CancelTask(task_id, confirmed))
-        self._toasts.say(self.tr("Stopped: {0}. A recovery snapshot is kept.").format(short(task.card.title)))
+        task = await self._link.do(commands.GetTask(task_id))
+        _, kept = await cancel(self._link, task, confirmed)
+        words = self.tr("Stopped: {0}.").format(short(task.card.title))
+        if kept is None:
+            self._toasts.say(words)
+            return
+        held = self.tr("What its worktree held beyond its branch is in the recovery bin.")
+        self._toasts.say(f"{words} {held}", act=(self.tr("Look"), self.bin_requested.emit))
 
     async def _delete(self, task_id: str) -> None:
         task = await self._link.do(commands.DeleteTask(task_id))

@@ -133,6 +133,7 @@ class MainWindow(QMainWindow):
         acts.approved.connect(lambda task, _: self._decided(task))
         acts.rejected.connect(self._decided)
         acts.reject_requested.connect(lambda task: self._verdict(task, approve=False))
+        acts.bin_requested.connect(self.places.show_worktrees)
         acts.more_requested.connect(lambda task: self.flows.give_more(task))
         self.places.changed.connect(self._place_changed)
         self.strips.key_requested.connect(lambda: self.flows.ask_key())

@@ -56,6 +56,7 @@ class MemoryEngine:
         self.health: DoctorReport | None = None
         self.worktrees: dict[str, WorktreeEntry] = {}
         self.recoveries: dict[str, RecoverySnapshot] = {}
+        self.kept_by_cancel: dict[str, RecoverySnapshot] = {}  # by the card that leaves it in the bin
         self.projects: dict[str, Project] = {}
         self.agents: dict[str, Agent] = {}
         self.tasks: dict[str, Task] = {}
@@ -481,6 +482,8 @@ class MemoryBench:
 
     def _CancelTask(self, command: c.CancelTask) -> Task:
         self._engine.put(command.task, Column.BACKLOG, None)
+        kept = self._engine.kept_by_cancel.get(command.task)
+        self._engine.recoveries.update({} if kept is None else {kept.id: kept})
         return self._status(command.task, RunStatus.CANCELLED)
 
     def _ListApprovals(self, command: c.ListApprovals) -> tuple[Approval, ...]:

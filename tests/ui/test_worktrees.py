@@ -14,6 +14,7 @@ from agentpane.domain.health import DoctorReport, Finding, StaleReason, Worktree
 from agentpane.domain.ids import TaskId, WorktreeId
 from agentpane.domain.recoveries import RecoveryId, RecoverySnapshot
 from agentpane.domain.worktrees import WorktreeStatus
+from agentpane.ui.notices import Toast
 from tests.ui.conftest import Stage
 
 NOW = datetime.now(UTC)
@@ -198,3 +199,22 @@ def test_a_worktree_leads_to_its_card_in_any_project_or_to_its_folder(
     stage.until(lambda: opened == ["/src/.worktrees/w2"])
     stage.click("worktree.w1.open")
     stage.until(lambda: stage.window.places.task_shown == stage.engine.worktrees["w1"].task_id)
+
+
+def test_stopping_a_card_says_whether_something_of_it_is_in_the_bin_and_leads_there(stage: Stage) -> None:
+    project = stage.engine.add_project()
+    first, second = (stage.engine.add_task(project.id, title).card.id for title in ("One", "Two"))
+    stage.engine.kept_by_cancel[second] = RecoverySnapshot(
+        RecoveryId("r2"), project.id, second, "refs/agentpane/recovery/r2", "b" * 40, "cancel", 9_000,
+        NOW, NOW + timedelta(days=30), 1, "Two", project.name,
+    )  # fmt: skip
+    window = stage.open()
+    for task, told in (
+        (first, "Stopped: One."),
+        (second, "Stopped: Two. What its worktree held beyond its branch is in the recovery bin."),
+    ):
+        stage.engine.start(task)
+        window.desk.acts.stop(task, confirmed=True)
+        stage.until(lambda told=told: told in {toast.accessibleName() for toast in window.findChildren(Toast)})
+    stage.click("toast.action")
+    stage.until(lambda: stage.shown("recovery.r2"))
