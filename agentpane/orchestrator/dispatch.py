@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -186,11 +187,21 @@ class Dispatcher:
         """
         return await self._another(task, task.runs[-1], environment, prompt, also)
 
-    async def stop(self, task: Task) -> None:
-        """End the job of the card's run, if it has one, and everything that it started. The caller holds no lock."""
+    @asynccontextmanager
+    async def stopped(self, task: Task) -> AsyncIterator[None]:
+        """End the job of the card's run, if it has one; it gets none while this lasts. The caller holds no lock yet.
+
+        A run that was at work and is not called off by then is interrupted, and can be resumed.
+        """
         run = live_run(task.runs)
-        if run is not None:
-            await self._supervisor.stop(run.id)
+        async with nullcontext() if run is None else self._supervisor.stopped(run.id):
+            yield
+
+    async def rest(self, task: Task) -> None:
+        """End the job that a paused run may have, which waits, alive, for a decision. The run stays paused."""
+        run = live_run(task.runs)
+        if run is not None and run.status is RunStatus.PAUSED:
+            await self._supervisor.rest(run.id)
 
     async def call_off(self, task: Task) -> None:
         """End the card's stopped run for good. The caller holds the task's lock."""
@@ -201,40 +212,52 @@ class Dispatcher:
     async def cancel(self, command: c.CancelTask, position: int | None = None) -> Task:
         """Stop the run and everything it started, keep a recovery snapshot, put the card in the backlog.
 
-        Raises WORKTREE_REMOVAL_FAILED while what lies in the worktree's place is not ours for certain.
+        Raises WORKTREE_REMOVAL_FAILED while what lies in the worktree's place is not ours for certain, and what keeping
+        and removing raise; a run that was stopped for it is then interrupted, and can be resumed.
         """
         task = await self._core.task(command.task)
-        target = after(task.card.column, BoardEvent.CANCEL)
-        await self.stop(task)
-        async with self._core.task_locks.of(task.card.id):
+        after(task.card.column, BoardEvent.CANCEL)
+        run = live_run(task.runs)
+        if run is not None and run.status in {RunStatus.RUNNING, RunStatus.PAUSED}:
+            await self._check_goes(task)  # before its agent is stopped for nothing
+        async with self.stopped(task), self._core.task_locks.of(task.card.id):
             task = await self._core.task(task.card.id)
             target = after(task.card.column, BoardEvent.CANCEL)
             if task.card.column is Column.WAITING_APPROVAL and not command.confirmed:
                 raise unconfirmed(task)
-            repository = await self._repository(task.card.project_id)
-            apart = await self._workspaces.left_alone(task, repository)
-            if apart is not None and repository is not None:
-                raise apart
-            # A branch with commits beyond its base holds somebody's work, and stays.
-            tip = await self._core.git.branch_tip(repository, task.branch) if repository and task.branch else None
-            unused = tip == task.base_sha
-            recovery = await self._workspaces.discard(
-                task, repository, "cancel", delete_branch_at=task.base_sha if unused else None
-            )
-            if apart is not None:
-                told = {"state": "worktree_stays", "code": apart.code.value, "message": f"{apart.message} {apart.hint}"}
-                await note(self._core, self._blobs, task, None, EventKind.STATE, told)
-            await self._end_run(task)
-            await agent_homes.remove(self._core, task.card.id)
-            entry = self._core.record(
-                "cancel", task.card.project_id, task=task.card, output={"recovery": recovery, "branch": task.branch}
-            )
-            left = await self._branch_left(task, repository)
-            renumbered = await self._core.db.write(self._store_cancel, task.card.id, target, position, entry, left)
-            await self._withdraw(task.card.id)
+            renumbered = await self._cancel(task, target, position)
         self._supervisor.wake()
         await self._core.announce_task(task.card.id, renumbered)
         return await self._core.task(task.card.id)
+
+    async def _check_goes(self, task: Task) -> tuple[Repository | None, AgentPaneError | None]:
+        """The project's repository, and why the worktree stays where it is; raises that where it can be mended."""
+        repository = await self._repository(task.card.project_id)
+        apart = await self._workspaces.left_alone(task, repository)
+        if apart is not None and repository is not None:
+            raise apart
+        return repository, apart
+
+    async def _cancel(self, task: Task, target: Column, position: int | None) -> tuple[tuple[str, int], ...]:
+        repository, apart = await self._check_goes(task)
+        # A branch with commits beyond its base holds somebody's work, and stays.
+        tip = await self._core.git.branch_tip(repository, task.branch) if repository and task.branch else None
+        unused = tip == task.base_sha
+        recovery = await self._workspaces.discard(
+            task, repository, "cancel", delete_branch_at=task.base_sha if unused else None
+        )
+        if apart is not None:
+            told = {"state": "worktree_stays", "code": apart.code.value, "message": f"{apart.message} {apart.hint}"}
+            await note(self._core, self._blobs, task, None, EventKind.STATE, told)
+        await self._end_run(task)
+        await agent_homes.remove(self._core, task.card.id)
+        entry = self._core.record(
+            "cancel", task.card.project_id, task=task.card, output={"recovery": recovery, "branch": task.branch}
+        )
+        left = await self._branch_left(task, repository)
+        renumbered = await self._core.db.write(self._store_cancel, task.card.id, target, position, entry, left)
+        await self._withdraw(task.card.id)
+        return renumbered
 
     async def _branch_left(self, task: Task, repository: Repository | None) -> str | None:
         """The card's branch; None when it is not there any more."""
@@ -277,14 +300,16 @@ class Dispatcher:
     async def _finish(self, task: Task, run: Run) -> Task:
         if run.status is not RunStatus.PAUSED:
             raise not_resumable(task)
-        await self._supervisor.stop(run.id)  # its agent may wait, alive, for a decision
+        await self._supervisor.rest(run.id)  # its agent may wait, alive, for a decision
         row = await self._core.db.read(runs.row, run.id)
         project = await self._core.db.read(projects.get, task.card.project_id)
         repository = await self._core.git.open_repository(Path(project.path))
         recorder = Recorder(self._core, self._blobs, task.card.id, row.session_id, run.id)
         worktree = await self._workspaces.existing(task, repository)
-        await self._completion.complete(row, task, project, repository, worktree, "", recorder)
-        await recorder.close()
+        try:
+            await self._completion.complete(row, task, project, repository, worktree, "", recorder)
+        finally:
+            await recorder.close()
         return await self._core.task(task.card.id)
 
     async def put_away(self, project: Project) -> None:
@@ -299,11 +324,12 @@ class Dispatcher:
                 now = await self._core.db.read(worktrees.get, row.id)
                 if now.status is WorktreeStatus.REMOVED:
                     continue
-                if now.task_id != row.task_id or (
-                    row.task_id and await self._core.db.read(runs.live_for_task, row.task_id)
-                ):
+                if now.task_id != row.task_id or await self._is_alive(now.task_id):
                     raise ChangedError(now)
                 await self._workspaces.take_away(now, repository, "project remove")
+
+    async def _is_alive(self, task_id: TaskId | None) -> bool:
+        return task_id is not None and live_run((await self._core.task(task_id)).runs) is not None
 
     async def _repository(self, project_id: ProjectId) -> Repository | None:
         """The project's repository; None when its folder is gone or is no repository any more."""

@@ -86,7 +86,7 @@ class Resolving:
         """See `commands.WriteConflict`."""
         task = await self.core.task(command.task)
         if _left_by_its_run(task):
-            await self.dispatcher.stop(task)  # one that is paused may have an agent that waits, alive
+            await self.dispatcher.rest(task)
         async with self.core.task_locks.of(task.card.id):
             task = await self._at_hand(await self.core.task(task.card.id))
             repository = await self._repository(task)
@@ -109,7 +109,7 @@ class Resolving:
         """See `commands.TakeResolution`."""
         task = await self.core.task(command.task)
         if _left_by_its_run(task):
-            await self.dispatcher.stop(task)  # one that is paused may have an agent that waits, alive
+            await self.dispatcher.rest(task)
         async with self.core.task_locks.of(task.card.id):
             task = await self._at_hand(await self.core.task(task.card.id))
             repository = await self._repository(task)
@@ -130,7 +130,6 @@ class Resolving:
         if row.merging is None:
             raise _none_under_way(task)
         merging = replace(row.merging, by=Resolver.PERSON)
-        await self.dispatcher.call_off(task)
 
         def store(connection: worktrees.Connection) -> None:
             worktrees.set_fields(connection, row.id, self.core.clock.now(), merging=merging)
@@ -157,28 +156,26 @@ class Resolving:
         if task.card.resolving is None:
             raise _none_under_way(task)
         await self._row(task, await self._repository(task))
-        if task.card.column is Column.IN_PROGRESS:
-            await self.dispatcher.stop(task)
-        async with self.core.task_locks.of(task.card.id):
-            task = await self.core.task(task.card.id)
-            if task.card.column is Column.IN_PROGRESS:
-                await self.dispatcher.call_off(task)
-            repository = await self._repository(task)
-            row = await self._row(task, repository)
-            if row.merging is None:
-                raise _none_under_way(task)
-            if task.card.column is Column.IN_PROGRESS:
-                abandoned = partial(self._store_abandoned, task=task, row=row)
-                await self._take_back(task, row, row.merging, repository, abandoned)
-            else:
-                _check_waiting(task)
-                await self._back_to_review(task, row, row.merging, repository)
-                await self.core.db.write(self._store_abandoned, task, row)
-            await self._said(task, {"state": "resolution_abandoned", "target": row.merging.target})
-            row = await self.core.db.read(worktrees.get, row.id)
-            await self._settled(task, row, repository)
+        async with self.dispatcher.stopped(task), self.core.task_locks.of(task.card.id):
+            await self._abandon(await self.core.task(task.card.id))
         await self.core.announce_task(task.card.id)
         return await self.core.task(task.card.id)
+
+    async def _abandon(self, task: Task) -> None:
+        repository = await self._repository(task)
+        row = await self._row(task, repository)
+        if row.merging is None:
+            raise _none_under_way(task)
+        if task.card.column is Column.IN_PROGRESS:
+            abandoned = partial(self._store_abandoned, task=task, row=row)
+            await self._take_back(task, row, row.merging, repository, abandoned)
+        else:
+            _check_waiting(task)
+            await self._back_to_review(task, row, row.merging, repository)
+            await self.core.db.write(self._store_abandoned, task, row)
+        await self._said(task, {"state": "resolution_abandoned", "target": row.merging.target})
+        row = await self.core.db.read(worktrees.get, row.id)
+        await self._settled(task, row, repository)
 
     async def settle_left(self) -> None:
         """Finish what an engine that was ended had begun in the worktrees of cards that wait for approval."""
@@ -276,7 +273,7 @@ class Resolving:
         repository: Repository,
         also: Callable[[worktrees.Connection], None],
     ) -> None:
-        """Let the card wait for approval as it did before its conflict was handed over.
+        """Let the card wait for approval as it did before its conflict was handed over, and its run be called off.
 
         also: what becomes of the resolution, stored in the same transaction.
         """
@@ -285,6 +282,7 @@ class Resolving:
         base = await self.core.git.merge_base(repository, tip or merging.sha, merging.snapshot)
         stat = await self.core.git.diff_stat(repository, base, merging.snapshot)
         await self._back_to_review(task, row, merging, repository)
+        await self.dispatcher.call_off(task)  # once nothing can refuse it any more
 
         def store(connection: tasks.Connection) -> tuple[tuple[str, int], ...]:
             now = self.core.clock.now()

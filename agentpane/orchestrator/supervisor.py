@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
 from functools import partial
 from typing import Protocol
 
 from agentpane.db import runs
 from agentpane.domain.ids import RunId
-from agentpane.domain.runs import PAUSED_PLACE_SECONDS, RunStatus
+from agentpane.domain.runs import ACTIVE, PAUSED_PLACE_SECONDS, RunStatus
 from agentpane.errors import AgentPaneError
 from agentpane.orchestrator.core import Core
 
@@ -35,7 +37,8 @@ class Supervisor:
         self._news = asyncio.Event()
         self._accepting = True
         self._queued = 0  # runs that waited for a place at the last look
-        self._barred: set[RunId] = set()  # cancelled, and never to be started
+        self._barred: Counter[RunId] = Counter()  # not to be started, by how many who stop it
+        self._starting: RunId | None = None  # written down as starting, and given its job in a moment
 
     @property
     def active(self) -> int:
@@ -64,10 +67,22 @@ class Supervisor:
                     async with asyncio.timeout(PAUSED_PLACE_SECONDS / 20):
                         await self._news.wait()
 
-    async def stop(self, run_id: RunId) -> None:
-        """End a run's job, if it has one, and everything that it started; it is never started again."""
-        self._barred.add(run_id)
-        await self.rest(run_id)
+    @asynccontextmanager
+    async def stopped(self, run_id: RunId) -> AsyncIterator[None]:
+        """End a run's job, if it has one, and everything that it started; as long as this lasts, it gets none.
+
+        What becomes of the run is up to the caller. One that is still said to be at work by then was interrupted, and
+        can be resumed; one that waits in the queue is started in its turn.
+        """
+        self._barred[run_id] += 1
+        try:
+            await self.rest(run_id)
+            yield
+        finally:
+            self._barred -= Counter({run_id: 1})
+            self.wake()
+            with suppress(AgentPaneError):  # the next look tries again
+                await self._mark_orphans()
 
     async def rest(self, run_id: RunId) -> None:
         """End a run's job, if it has one, and everything that it started; what is stored of the run stays."""
@@ -99,9 +114,8 @@ class Supervisor:
     async def _mark_orphans(self) -> None:
         """A run whose job ended without storing an outcome (a full disk, say) is as good as interrupted."""
         for run in await self._core.db.read(runs.active):
-            if run.id not in self._jobs and run.id not in self._barred:
-                now = self._core.clock.now()
-                await self._core.db.write(runs.set_status, run.id, RunStatus.INTERRUPTED, now)
+            if run.id not in self._jobs and run.id not in self._barred and run.id != self._starting:
+                await self._core.db.write(_interrupt, run.id, self._core.clock.now())
                 await self._core.announce_task(run.task_id)
 
     async def _start_what_fits(self, group: asyncio.TaskGroup) -> None:
@@ -118,16 +132,23 @@ class Supervisor:
                 full.add(waiting.project_id)
                 left += 1
                 continue
-            if not await self._core.db.write(runs.start, waiting.run_id, now):
-                continue
-            await self._core.announce_task(waiting.task_id)
-            if waiting.run_id in self._barred or not self._accepting:
-                continue  # whoever stopped it says what became of it
-            job = group.create_task(self._guarded(waiting.run_id), name=f"run-{waiting.run_id}")
-            self._jobs[waiting.run_id] = job
-            job.add_done_callback(partial(self._ended, waiting.run_id))
+            self._starting = waiting.run_id
+            try:
+                await self._begin(waiting, now, group)
+            finally:
+                self._starting = None
         self._queued = left
         self._on_change()
+
+    async def _begin(self, waiting: runs.QueuedRun, now: datetime, group: asyncio.TaskGroup) -> None:
+        if not await self._core.db.write(runs.start, waiting.run_id, now):
+            return
+        await self._core.announce_task(waiting.task_id)
+        if waiting.run_id in self._barred or not self._accepting:
+            return  # whoever stopped it says what became of it
+        job = group.create_task(self._guarded(waiting.run_id), name=f"run-{waiting.run_id}")
+        self._jobs[waiting.run_id] = job
+        job.add_done_callback(partial(self._ended, waiting.run_id))
 
     async def _guarded(self, run_id: RunId) -> None:
         # A failure that escapes one run must not reach its siblings through the task group.
@@ -142,3 +163,8 @@ class Supervisor:
         self._jobs.pop(run_id, None)
         self._on_change()
         self.wake()
+
+
+def _interrupt(connection: runs.Connection, run_id: RunId, at: datetime) -> None:
+    if runs.row(connection, run_id).status in ACTIVE:  # else somebody was quicker
+        runs.set_status(connection, run_id, RunStatus.INTERRUPTED, at)
