@@ -19,11 +19,13 @@ KINDS: Mapping[OverlapKind, str] = {
 
 
 def standing(value: Task) -> list[str]:
-    """One line for each conflict and overlap, under a heading; nothing where nothing is in the way."""
+    """What the worktree was left with, one line for each conflict and overlap; nothing where nothing stands there."""
     target = line(value.base_branch or "the base branch")
     conflicts = [f"  {conflict(each, target)}" for each in value.card.conflicts]
     overlaps = [f"  {overlap(each)}" for each in value.card.overlaps]
+    restored = ["Its worktree holds restored work, not committed: the next run goes on from there."]
     return [
+        *(restored if value.is_restored else ()),
         *_listed(f"Conflicts with {target} as it is:", conflicts),
         *_listed("Other cards at the same places:", overlaps),
     ]

@@ -96,3 +96,8 @@ class Task:
     approved_at: datetime | None
     approved_by: str | None
     runs: tuple[Run, ...]  # oldest first
+
+    @property
+    def is_restored(self) -> bool:
+        """Whether restored work lies in its worktree: the next run goes on from there."""
+        return self.card.column is Column.BACKLOG and self.worktree is not None

@@ -139,6 +139,12 @@ class DescriptionTab(ScrollPage):
         self.reason.box.addWidget(Label(self.tr("Sent back because"), "caption"))
         self._reason = Label("", wrap=True, selectable=True)
         self.reason.box.addWidget(self._reason)
+        self.restored = Frame("note", margin=10, spacing=4)
+        self.restored.setObjectName("task.restored")
+        self.restored.box.addWidget(Label(self.tr("Restored work"), "caption"))
+        words = self.tr("Its worktree holds what was restored, not committed. The next run goes on from there.")
+        self.restored.box.addWidget(Label(words, wrap=True))
+        self.restored.setAccessibleName(words)
         self.text = MarkdownView(name="task.description.text")
         self.none = Label(self.tr("No description. The agent gets the title alone."), "muted", wrap=True)
         self.checklist = Checklist()
@@ -149,12 +155,13 @@ class DescriptionTab(ScrollPage):
         self.budgets = BudgetsBox()
         self._facts = FactsBox(self.tr("Details"))
         for part in (
-            self.reason, self.text, self.none, self.checklist, self.run, self.budgets, self._facts,
+            self.restored, self.reason, self.text, self.none, self.checklist, self.run, self.budgets, self._facts,
         ):  # fmt: skip
             self.box.addWidget(part)
         self.box.addStretch(1)
 
     def show_task(self, task: Task) -> None:
+        self.restored.setVisible(task.is_restored)
         described = bool(task.description.strip())
         self.text.setVisible(described)
         self.none.setVisible(not described)

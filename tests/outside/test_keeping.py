@@ -38,6 +38,7 @@ def test_work_that_was_cancelled_is_listed_restored_and_gone_on_with(stage: Stag
     assert (work["task_id"], work["branch"]) == (task, first.branch)
     assert (Path(work["path"]) / "mine.txt").read_text() == "not committed\n"
     assert git(Path(work["path"]), "status", "--porcelain").decode() == "?? mine.txt\n"
+    assert "holds restored work" in stage.pane("task", "show", task).text
     again = stage.played(task, WORK)
     assert (again.card.column, again.worktree, again.card.files_changed) == ("waiting_approval", work["path"], 2)
 

@@ -192,6 +192,18 @@ def test_a_run_that_changed_nothing_says_so_and_can_be_tried_again(stage: Stage)
     stage.until(lambda: [command.afresh for command in stage.done(commands.ResumeRun)] == [True])  # type: ignore[attr-defined]
 
 
+def test_a_card_with_restored_work_says_that_the_next_run_goes_on_there(stage: Stage) -> None:
+    project = stage.engine.add_project()
+    task = stage.engine.add_task(project.id, "One")
+    window = stage.open()
+    window.desk.acts.open_requested.emit(task.card.id)
+    stage.settle()
+    assert not stage.shown("task.restored")
+    stage.engine.change(task.card.id, whole={"worktree": "/w/one", "branch": "agentpane/one"})
+    stage.until(lambda: stage.shown("task.restored"))
+    assert "goes on from there" in stage.text("task.restored")
+
+
 def test_a_worktree_is_set_back_to_what_a_turn_left_unless_an_agent_works_there(stage: Stage) -> None:
     project = stage.engine.add_project()
     task = stage.engine.add_task(project.id, "One")
