@@ -23,6 +23,7 @@ from agentpane.worktrees.checkout import lock_of, place_of
 from agentpane.worktrees.exact import take_away
 from agentpane.worktrees.git import LONG_TIMEOUT, GitRunner, Place
 from agentpane.worktrees.gitfiles import read_line
+from agentpane.worktrees.ground import Ground, ways_to
 from agentpane.worktrees.obstacles import changes_between
 from agentpane.worktrees.places import head_branch
 from agentpane.worktrees.repository import branch_tip, is_ancestor
@@ -203,27 +204,48 @@ async def _lay_both_sides(
 
 
 def _compare_all(root: Path, folder: Path, changes: list[FileChange]) -> dict[str, _State]:
+    merge = _Merge(Ground(root), root, frozenset(change.path for change in changes))
     return {
-        change.path: _compare(root, change.path, folder / "old" / change.path, folder / "new" / change.path)
+        change.path: merge.compare(change.path, folder / "old" / change.path, folder / "new" / change.path)
         for change in changes
     }
 
 
-def _compare(root: Path, path: str, old: Path, new: Path) -> _State:
-    if any(os.path.islink(root / parent) for parent in Path(path).parents[:-1]):
-        return _State.OTHER
-    actual, before, after = (_kind(file) for file in (root / path, old, new))
-    if actual == before and _same_beginning(root / path, old, whole=True):
-        return _State.OLD
-    if actual is None:
-        return _State.PART
-    if after is None or stat.S_IFMT(actual) != stat.S_IFMT(after):
-        return _State.OTHER
-    if not _same_beginning(root / path, new, whole=False):
-        return _State.OTHER
-    # An empty file may be one that git was about to fill; what it has made whole is not empty.
-    size = os.lstat(root / path).st_size
-    return _State.NEW if size and size == os.lstat(new).st_size else _State.PART
+@dataclass(frozen=True, slots=True)
+class _Merge:
+    """paths: the files of the merge."""
+
+    ground: Ground
+    root: Path
+    paths: frozenset[str]
+
+    def compare(self, path: str, old: Path, new: Path) -> _State:
+        if self._is_displaced(path):
+            return _State.OTHER
+        there = self.ground.about(path)
+        actual = None if there is None or stat.S_ISDIR(there.st_mode) else _kind(self.root / path)
+        before, after = _kind(old), _kind(new)
+        if actual is None:
+            return _State.OLD if before is None else _State.PART
+        if actual == before and _same_beginning(self.root / path, old, whole=True):
+            return _State.OLD
+        if after is None or stat.S_IFMT(actual) != stat.S_IFMT(after):
+            return _State.OTHER
+        if not _same_beginning(self.root / path, new, whole=False):
+            return _State.OTHER
+        # An empty file may be one that git was about to fill; what it has made whole is not empty.
+        size = os.lstat(self.root / path).st_size
+        return _State.NEW if size and size == os.lstat(new).st_size else _State.PART
+
+    def _is_displaced(self, path: str) -> bool:
+        """Whether something lies there, or on the way there, that no side of the merge has in that place."""
+        barrier = self.ground.barrier(path)
+        if barrier is not None:
+            return barrier not in self.paths  # else it is looked at by itself
+        if not self.ground.is_folder(path):
+            return False
+        ways = ways_to(self.paths)
+        return path not in ways or any(True for _ in self.ground.strangers(path, self.paths, ways))
 
 
 def _kind(file: Path) -> int | None:
@@ -237,8 +259,6 @@ def _kind(file: Path) -> int | None:
 
 def _same_beginning(actual: Path, expected: Path, whole: bool) -> bool:
     """Whether the actual file is the expected one, or, unless `whole`, the beginning of it."""
-    if not os.path.lexists(actual):
-        return True
     if os.path.islink(actual):
         return os.path.islink(expected) and os.readlink(actual) == os.readlink(expected)
     if not stat.S_ISREG(os.lstat(actual).st_mode):

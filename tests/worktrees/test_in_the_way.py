@@ -14,8 +14,10 @@ import pytest
 from agentpane.errors import ErrorCode
 from agentpane.worktrees import (
     Merged,
+    MergeIntent,
     MergePlan,
     MergeRefused,
+    RecoveryOutcome,
     Repository,
     Undone,
     UndoPlan,
@@ -24,10 +26,11 @@ from agentpane.worktrees import (
 )
 from tests.worktrees.conftest import Journal, git, git_bytes
 from tests.worktrees.histories import Tree, stream_of
-from tests.worktrees.in_the_way import MOVES, PLAIN, THINGS, Disk, Thing, disk, expected
+from tests.worktrees.in_the_way import MOVES, PLAIN, THINGS, Disk, Thing, disk, expected, laid_out
 
 OLD, NEW = "refs/test/old", "refs/test/new"
-BACK_OLD, BACK_NEW = "refs/test/back-old", "refs/test/back-new"
+MERGE, UNDO, FINISH, TAKE_BACK = "a merge", "an undo", "finishing a merge", "taking back a merge"
+LAID = [(name, thing) for name, thing in THINGS.items() if "staged" not in name and "not look" not in name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class Scene:
         repo = await worktrees.make_repository(folder / "repo", {"first": b"1\n"}, "First\n")
         (repo.git_dir / "info").mkdir(exist_ok=True)
         (repo.git_dir / "info/exclude").write_text("*.log\n")
-        (folder / "outside").mkdir()
+        (folder / "outside").mkdir(parents=True)
         return cls(worktrees, repo, folder / "outside")
 
     def stand_at(self, new: Tree, *, back: bool) -> tuple[str, str]:
@@ -85,6 +88,32 @@ class Scene:
             assert isinstance(merged, MergeRefused | Merged), merged
         return self.judge(outcome, before, new)
 
+    async def settle(self, thing: Thing, new: Tree, *, wanted: bool) -> str:
+        """Do the thing in a checkout in which a merge was cut off as it began, then settle that."""
+        old, to = self.stand_at(new, back=False)
+        thing.do(self.repo.path, self.outside)
+        (self.repo.git_dir / "index.lock").touch()
+        before = self.state()
+        intent = MergeIntent("run", "main", old, to, to, self.repo.path, self.repo.git_dir)
+        settled = await self.worktrees.recover_merge(self.repo, intent, wanted=wanted)
+        after = self.state()
+        assert after[1] == before[1], "what a link leads to has changed"
+        (self.repo.git_dir / "index.lock").unlink(missing_ok=True)
+        if settled.outcome is RecoveryOutcome.NEEDS_PERSON:
+            assert after == before and settled.paths, "left to the person, and something has changed"
+            return "left"
+        assert settled.outcome is (RecoveryOutcome.COMPLETED if wanted else RecoveryOutcome.ROLLED_BACK), settled
+        clean, target = laid_out(PLAIN), laid_out(new if wanted else PLAIN)
+        unlike = {
+            path: (what, after[0].get(path))
+            for path, what in before[0].items()
+            if what != clean.get(path) and after[0].get(path) != what
+        }
+        assert not unlike, unlike
+        missing = {path for path, what in target.items() if path not in before[0] and after[0].get(path) != what}
+        assert not missing or not wanted, missing
+        return "settled"
+
     def judge(self, outcome: MergeRefused | str, before: tuple[Disk, Disk, bytes, bytes], new: Tree) -> str:
         after = self.state()
         if isinstance(outcome, MergeRefused):
@@ -102,14 +131,17 @@ class Scene:
         return "moved"
 
 
-async def play(scene: Scene, plays: Iterable[tuple[str, str, bool]]) -> Counter[str]:
-    """Of each play a thing, a move, and whether it is an undo. Returns how many ended how."""
+async def play(scene: Scene, plays: Iterable[tuple[str, str, str]]) -> Counter[str]:
+    """Of each play a thing, a move, and how that is made. Returns how many ended how."""
     ended, wrong = Counter[str](), []
-    for name, move, back in plays:
+    for name, move, how in plays:
+        thing, new = THINGS[name], MOVES[move]
         try:
-            ended[await scene.move(THINGS[name], MOVES[move], back=back)] += 1
+            if how in {MERGE, UNDO}:
+                ended[await scene.move(thing, new, back=how == UNDO)] += 1
+            else:
+                ended[await scene.settle(thing, new, wanted=how == FINISH)] += 1
         except AssertionError as error:
-            how = "an undo" if back else "a merge"
             wrong.append(f"{name}: {how} that {move}: {str(error).splitlines()[0]}")
     assert not wrong, "\n".join(wrong)
     return ended
@@ -117,12 +149,22 @@ async def play(scene: Scene, plays: Iterable[tuple[str, str, bool]]) -> Counter[
 
 async def test_what_lies_in_the_way_of_a_move_stays_or_nothing_is_moved(worktrees: Worktrees, tmp_path: Path) -> None:
     pairs = [(name, move) for name, thing in THINGS.items() for move in (thing.on[0], thing.on[-1])]
-    plays = ((name, move, number % 4 in {1, 2}) for number, (name, move) in enumerate(pairs))
+    plays = ((name, move, UNDO if number % 4 in {1, 2} else MERGE) for number, (name, move) in enumerate(pairs))
     ended = await play(await Scene.make(worktrees, tmp_path), plays)
     assert min(ended["moved"], ended["refused"]) > 15, ended
+
+
+async def test_what_was_put_where_a_merge_was_cut_off_is_left_to_the_person(
+    worktrees: Worktrees, tmp_path: Path
+) -> None:
+    plays = ((name, thing.on[-1], FINISH if number % 3 else TAKE_BACK) for number, (name, thing) in enumerate(LAID))
+    ended = await play(await Scene.make(worktrees, tmp_path), plays)
+    assert min(ended["left"], ended["settled"]) > 2, ended
 
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
 async def test_whatever_lies_there_stays_in_every_move(worktrees: Worktrees, tmp_path: Path) -> None:
-    await play(await Scene.make(worktrees, tmp_path), product(THINGS, MOVES, (False, True)))
+    every = [name for name in THINGS if name != "a file that may not be written"]  # a mode is git's if it writes anew
+    await play(await Scene.make(worktrees, tmp_path), product(every, MOVES, (MERGE, UNDO)))
+    await play(await Scene.make(worktrees, tmp_path / "cut"), product(dict(LAID), MOVES, (FINISH, TAKE_BACK)))
