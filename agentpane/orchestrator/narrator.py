@@ -81,8 +81,8 @@ class Narrator:
             case base.TurnStarted(turn):
                 self._recorder.add(EventKind.TURN_STARTED, {"read_up_to": self._read_up_to()}, turn)
                 self._activity("Thinking…")
-            case base.TextBlock(turn, text):
-                self._recorder.add(EventKind.TEXT, {"text": text}, turn)
+            case base.TextBlock(turn, text, plain):
+                self._recorder.add(EventKind.TEXT, {"text": text, **({"plain": True} if plain else {})}, turn)
                 self._activity(text)
             case base.ThinkingBlock(turn, text, signature, redacted):
                 data = {"text": text, "signature": signature, "redacted": redacted}

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
 
-from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtCore import QCoreApplication, Qt, QTimer, Signal
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from agentpane.ui import figures
@@ -314,6 +314,8 @@ def widget_of(block: Block, whole: Whole) -> QWidget:
             return ThoughtBlock(block.text)
         case BlockKind.TEXT:
             return MarkdownView(block.text)
+        case BlockKind.PRINTED:
+            return CodeBox(block.text.strip("\n"), QCoreApplication.translate("Session", "What the command printed"))
         case BlockKind.SAID:
             box = Frame("said", margin=10, spacing=4)
             if block.who:

@@ -36,6 +36,7 @@ ENDED = frozenset({"interrupted", "cancelled"})
 class BlockKind(StrEnum):
     SAID = "said"  # by a person, or in a person's place
     TEXT = "text"
+    PRINTED = "printed"  # by a program that is the agent
     THOUGHT = "thought"
     CALL = "call"
     NOTE = "note"
@@ -262,7 +263,8 @@ class Transcript:
         data = event.data
         match event.kind:
             case EventKind.TEXT:
-                return self._plain(event, BlockKind.TEXT, str(data.get("text", "")))
+                kind = BlockKind.PRINTED if data.get("plain") is True else BlockKind.TEXT
+                return self._plain(event, kind, str(data.get("text", "")))
             case EventKind.THINKING:
                 return self._plain(event, BlockKind.THOUGHT, str(data.get("text", "")))
             case EventKind.USER_MESSAGE | EventKind.ANSWER:

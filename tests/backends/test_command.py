@@ -153,7 +153,8 @@ async def test_feedback_follows_the_task(place: Place) -> None:
 
 async def test_it_works_in_the_worktree_and_knows_its_task_and_no_key(place: Place) -> None:
     events = await run(place, 'pwd; echo "$AGENTPANE_TASK_ID"; env | grep -ci key; true')
-    assert of_kind(events, base.TextBlock)[0].text.splitlines() == [str(place.worktree), "task", "0"]
+    said = of_kind(events, base.TextBlock)[0]
+    assert (said.text.splitlines(), said.plain) == ([str(place.worktree), "task", "0"], True)
 
 
 async def test_output_is_shown_while_it_runs(place: Place) -> None:

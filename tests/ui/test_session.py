@@ -14,6 +14,7 @@ from agentpane.domain.approvals import ApprovalState
 from agentpane.domain.json import JsonObject
 from agentpane.domain.runs import PauseReason, RunStatus
 from agentpane.domain.sessions import EventKind
+from agentpane.ui.code_box import CodeBox
 from agentpane.ui.markdown import MarkdownView
 from agentpane.ui.session_blocks import ThoughtBlock
 from agentpane.ui.tool_text import parts
@@ -35,6 +36,13 @@ def test_what_streams_in_is_shown_plain_until_its_block_is_stored(stage: Stage, 
     assert not stage.shown("session.live.text")
     shown = stage.window.findChildren(MarkdownView)[-1]
     assert shown.toPlainText() == "I will look at it"
+
+
+def test_what_a_command_printed_is_shown_as_it_was_printed(stage: Stage, running: str) -> None:
+    printed = "# not a heading\n  * indented\n1. *stars*"
+    stage.engine.say(running, EventKind.TEXT, {"text": printed, "plain": True})
+    stage.until(lambda: blocks(stage) == [printed])
+    assert stage.window.findChildren(CodeBox)[-1].toPlainText() == printed
 
 
 def test_what_streamed_goes_when_a_read_brings_its_block(stage: Stage, running: str) -> None:

@@ -67,10 +67,11 @@ class ThinkingDelta:
 
 @dataclass(frozen=True, slots=True)
 class TextBlock:
-    """A finished block of the answer."""
+    """A finished block of the answer. plain: what a program printed, and no Markdown."""
 
     turn: int
     text: str
+    plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)

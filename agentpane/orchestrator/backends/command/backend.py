@@ -104,7 +104,7 @@ class CommandBackend:
         said = shortened(printed) or SILENCE
         yield TurnStarted(turn + 1)
         yield TextDelta(turn + 1, said)
-        yield TextBlock(turn + 1, said)
+        yield TextBlock(turn + 1, said, plain=True)
         yield TurnFinished(turn + 1, "end_turn", self.name, None, None, 0, None)
         yield Ended(last_lines(said))
 
