@@ -44,7 +44,7 @@ Tree = dict[bytes, Entry]
 class Edit:
     """Something that a person does to one path and does not commit."""
 
-    kind: str  # write, link, remove, program, touch
+    kind: str  # write, link, remove, program, touch; of a folder: away (moved, with a link in its place), repository
     path: bytes
     data: bytes = b""
     add: bool = False
@@ -166,6 +166,11 @@ def _edits(rng: random.Random, of: Case) -> Iterator[Edit]:
             path = rng.choice(OWN if rng.random() < 0.6 else in_the_way)
             if path not in of.person:
                 yield Edit("write", path, b"untracked %d\r\n\0" % number, add=rng.random() < 0.15)
+    folders = sorted({folder for path in (*tracked, *of.agent) for folder in parents(path)})
+    if folders and rng.random() < 0.2:
+        yield Edit("repository", rng.choice(folders))
+    if folders and rng.random() < 0.2:
+        yield Edit("away", rng.choice(folders), b"elsewhere")
 
 
 def apply(edit: Edit, root: bytes) -> bool:
@@ -174,9 +179,12 @@ def apply(edit: Edit, root: bytes) -> bool:
     above = [os.path.join(root, parent) for parent in parents(edit.path)]
     if any(os.path.islink(folder) or (os.path.lexists(folder) and not os.path.isdir(folder)) for folder in above):
         return False
-    if os.path.isdir(file) and not os.path.islink(file):
-        return False
-    if edit.kind in {"remove", "program", "touch"} and not os.path.lexists(file):
+    is_folder = os.path.isdir(file) and not os.path.islink(file)
+    if edit.kind == "repository":
+        return (is_folder or not os.path.lexists(file)) and _make_repository(file)
+    if edit.kind == "away":
+        return is_folder and _move_away(file, edit.data)
+    if is_folder or (edit.kind in {"remove", "program", "touch"} and not os.path.lexists(file)):
         return False
     match edit.kind:
         case "touch":
@@ -196,6 +204,22 @@ def apply(edit: Edit, root: bytes) -> bool:
             else:
                 with open(file, "wb") as out:
                     out.write(edit.data)
+    return True
+
+
+def _make_repository(folder: bytes) -> bool:
+    """One that git takes for a repository, as if it had been made there."""
+    for name in (b"refs/heads", b"objects/pack"):
+        os.makedirs(os.path.join(folder, b".git", name))
+    for name, content in ((b"HEAD", b"ref: refs/heads/main\n"), (b"history", b"years of work\n")):
+        with open(os.path.join(folder, b".git", name), "wb") as out:
+            out.write(content)
+    return True
+
+
+def _move_away(folder: bytes, name: bytes) -> bool:
+    os.rename(folder, os.path.join(os.path.dirname(folder), name))
+    os.symlink(name, folder)
     return True
 
 

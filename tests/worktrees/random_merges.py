@@ -171,7 +171,8 @@ class Trial:
         before, after = self._tree(old), self._tree(tree)
         changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
         disk = set(on_disk(self.repo.path))
-        gone = {path for path in changed & touched if path not in after and path not in disk}
+        absent = {path for path in changed & touched if path not in after and path not in disk}
+        gone = {path for path in absent if disk.isdisjoint(parents(path))}  # else a link lies in its folder's place
         written = {path for path in changed if path in after}
         theirs = touched | others
         above = {parent for path in written for parent in parents(path)}
