@@ -218,6 +218,8 @@ def _in_place_of(root: Path, path: str) -> Iterator[tuple[int, str]]:
             os.unlink(temporary, dir_fd=folder)
         try:
             yield folder, temporary
+            with suppress(FileNotFoundError, NotADirectoryError):  # the empty folder of a submodule
+                os.rmdir(whole.name, dir_fd=folder)
             os.rename(temporary, whole.name, src_dir_fd=folder, dst_dir_fd=folder)
         except BaseException:
             with suppress(FileNotFoundError):

@@ -7,11 +7,11 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from agentpane.domain.diff import FileChange, decode_path, display_path, parse_raw, split_z
+from agentpane.domain.diff import FileChange, decode_path, parse_raw, split_z
 from agentpane.domain.filemodes import SUBMODULE
 from agentpane.domain.gitpaths import MalformedGitOutputError
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.worktrees import contents, exact, histories, record_commits
+from agentpane.worktrees import contents, exact, histories, inner, record_commits
 from agentpane.worktrees.config import SIGNED
 from agentpane.worktrees.git import GitRunner, Place
 from agentpane.worktrees.places import head_branch, inside, objects_of, registered_git_dir
@@ -38,8 +38,8 @@ async def recovery_snapshot(
 
     Contents that are staged and lie in no file are in a commit beside HEAD, another parent; so are the commits of
     repositories inside, as bundles, and what nothing but git's record of the worktree names.
-    Neither the worktree nor its index nor its branch changes. A repository that the agent made inside, and a
-    submodule that is checked out, are kept as files.
+    Neither the worktree nor its index nor its branch changes. A repository that the agent made inside, and what lies
+    in the folder of a submodule, are kept as files.
     None when nothing differs from HEAD, nothing else is staged, and branches hold HEAD and what the record names.
     Raises WORKTREE_NOT_FOUND, or WORKTREE_REMOVAL_FAILED for a file or a folder that cannot be read.
 
@@ -75,34 +75,38 @@ async def _taken(
         listing = await contents.list_changes(git, place, index, staged)
         if listing.closed:
             raise _closed(known)
-        inner = (*listing.nested, *await _submodules(git, place, index))
-        extra = await asyncio.to_thread(_files, known.path, (*inner, *listed))
-        paths = sorted({*listing.paths, *extra})
+        found = await inner.look(git, place, index, listing, listed)
+        if found.closed:
+            raise _closed(known)
+        paths = sorted({*listing.paths, *found.files})
         if not whole:
             paths = await _not_begun(git, place, index, paths)
         modes = await exact.store(git, place, index, folder, paths, "0" * len(head))
         tree = await contents.write_tree(git, place, index)
         before = await commit_tree(git, repo, head)
-        beside = await _staged_alone(git, repo, place, folder / "staged", before, tree)
-        bundles, closed = await histories.bundled(git, place, known, folder, inner)
+        beside = await staged_alone(git, repo, place, folder / "staged", before, tree)
+        inside_it = await histories.bundled(git, place, known, folder, found.repositories)
     left = await record_commits.commit_of(git, repo, known.git_dir, before, (head, began, onto))
-    nothing = tree == before and beside is None and bundles is None and left is None
-    if nothing and (head == began or await _on_its_branch(git, repo, known, head)):
+    nothing = tree == before and beside is None and inside_it.nothing and left is None
+    if nothing and (head == began or await on_its_branch(git, repo, known, head)):
         return None
     parents = ["-p", head] if onto is None else ["-p", onto, "-p", head]
-    for held, words in ((beside, b"What was staged in the worktree\n"), (bundles, b"Commits of repositories inside\n")):
+    for held, words in (
+        (beside, b"What was staged in the worktree\n"),
+        (inside_it.tree, b"Commits of repositories inside\n"),
+    ):
         if held is not None:
             parents += "-p", (await git.run(place, "commit-tree", held, "-p", head, stdin=words, config=SIGNED)).line
     parents += [] if left is None else ["-p", left]
     message = f"What the worktree of {known.branch} held\n\nRecovery: {recovery_id}\n"
-    message += "".join(f"Without the commits of: {display_path(path)}\n" for path in closed)
+    message += inside_it.missing()
     text = message.encode("utf-8", "replace") + exact.mode_lines(modes)
     commit = (await git.run(place, "commit-tree", tree, *parents, stdin=text, config=SIGNED)).line
     ref = recovery_ref(recovery_id)
     await git.run(objects_of(repo), "update-ref", ref, commit)
     changes = await changes_of(git, repo, onto or head, commit)
-    found = await exact.sizes(git, objects_of(repo), exact.blobs_of(changes))
-    return Recovery(ref, commit, onto or head, len(changes), sum(found.values()))
+    sizes = await exact.sizes(git, objects_of(repo), exact.blobs_of(changes))
+    return Recovery(ref, commit, onto or head, len(changes), sum(sizes.values()))
 
 
 async def _not_begun(git: GitRunner, place: Place, index: Path, paths: Sequence[str]) -> list[str]:
@@ -134,9 +138,7 @@ def _is_begun(file: Path, wanted: bytes) -> bool:
         return wanted.startswith(opened.read(len(wanted)))
 
 
-async def _staged_alone(
-    git: GitRunner, repo: Repository, place: Place, index: Path, head: str, tree: str
-) -> str | None:
+async def staged_alone(git: GitRunner, repo: Repository, place: Place, index: Path, head: str, tree: str) -> str | None:
     """The tree that is staged, if it holds contents that neither HEAD's tree nor `tree` has at that path."""
     staged = await contents.staged_tree(git, place, index)
     if staged is None or staged in {head, tree}:
@@ -159,25 +161,13 @@ def _closed(worktree: Worktree) -> AgentPaneError:
     )
 
 
-async def _submodules(git: GitRunner, place: Place, index: Path) -> list[str]:
-    """Submodules that somebody has checked out here: what they hold is kept as files, too."""
-    assert place.work_tree is not None
-    staged = await git.run(place, "ls-files", "--stage", "-z", index=index)
-    entries = (record.partition(b"\t") for record in split_z(staged.stdout) if record.startswith(b"160000 "))
-    return [
-        path
-        for path in (decode_path(name) for _, _, name in entries)
-        if os.path.lexists(place.work_tree / path / ".git")
-    ]
-
-
 async def changes_of(git: GitRunner, repo: Repository, parent: str, commit: str) -> tuple[FileChange, ...]:
     """What a recovery snapshot changes in its parent."""
     shape = ("diff-tree", "-r", "--raw", "-z", "--no-abbrev", "--no-renames", "--ignore-submodules=none")
     return parse_raw((await git.run(objects_of(repo), *shape, parent, commit)).stdout)
 
 
-async def _on_its_branch(git: GitRunner, repo: Repository, worktree: Worktree, head: str) -> bool:
+async def on_its_branch(git: GitRunner, repo: Repository, worktree: Worktree, head: str) -> bool:
     """Whether its branch holds HEAD; of a worktree on no branch, whether any does."""
     if not worktree.branch:
         shape = ("for-each-ref", "--count=1", "--format=%(refname)", f"--contains={head}", "refs/heads/")
@@ -195,23 +185,3 @@ def find_worktree(repo: Repository, path: Path) -> Worktree:
             ErrorCode.WORKTREE_NOT_FOUND, f"{path} is not a worktree of {repo.path}.", "", {"path": str(path)}
         )
     return Worktree(whole, git_dir, head_branch(git_dir) or "")
-
-
-def _files(root: Path, listed: Iterable[str]) -> set[str]:
-    """The files among `listed`, and those inside the folders among it; links are files, git's own folders are not."""
-    found: set[str] = set()
-    for name in listed:
-        path = root / name
-        if ".." in Path(name).parts or not path.is_relative_to(root):
-            continue
-        if path.is_symlink() or path.is_file():
-            found.add(os.path.normpath(name))
-            continue
-        for folder, folders, files in os.walk(path):
-            if ".git" in folders:
-                folders.remove(".git")
-            links = [entry for entry in folders if os.path.islink(os.path.join(folder, entry))]
-            for entry in (*files, *links):
-                if entry != ".git":
-                    found.add(os.path.relpath(os.path.join(folder, entry), root))
-    return found

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.worktrees import Repository, Worktrees
+from agentpane.worktrees import Recovery, Repository, Worktrees
 
 from .conftest import Bench, bench_of, commit_all, git, git_bytes
 from .kept import keep, laid_out
@@ -56,7 +57,7 @@ async def test_the_commits_of_repositories_inside_are_kept_as_bundles(
     commit_all(bench.path / "torn")
     (bench.path / "torn" / ".git" / "refs" / "heads" / "main").write_text("torn")
     kept = await keep(bench, (), "r2")
-    assert git(repo.path, "show", "-s", "--format=%b", kept.sha).count("Without the commits of: torn") == 1
+    assert git(repo.path, "show", "-s", "--format=%b", kept.sha).count("Without some commits of: torn") == 1
     moved = bench.path.rename(repo.path / ".git" / "moved")  # as one that is on its way out
     late = await worktrees.recovery_snapshot(repo, replace(bench.made.worktree, path=moved), "r3")
     assert late is not None
@@ -100,3 +101,130 @@ async def test_what_a_link_in_the_place_of_a_folder_leads_to_is_not_the_worktree
     assert listed == ["readme.md", "run.sh", "src"]
     made = await bench.snap()
     assert git(bench.repo.path, "ls-tree", "-r", "--name-only", made.sha).split() == listed
+
+
+def two_commits(folder: Path, content: str) -> str:
+    """Make a repository with two commits in a folder. Returns the first, which no file shows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    git(folder, "init", "-q")
+    (folder / "file").write_text(content)
+    first = commit_all(folder)
+    (folder / "file").write_text("later")
+    commit_all(folder)
+    return first
+
+
+def fetched(bench: Bench, kept: Recovery, name: str, into: Path, remote: Path | None = None) -> Path:
+    """A repository of its own, or a clone of the remote, with everything that a bundle of a recovery names."""
+    (tree,) = [
+        parent
+        for parent in git(bench.repo.path, "show", "-s", "--format=%P", kept.sha).split()
+        if git(bench.repo.path, "ls-tree", "-r", "--name-only", parent, f"{name}.bundle")
+    ]
+    file = into.with_suffix(".bundle")
+    file.write_bytes(git_bytes(bench.repo.path, "cat-file", "blob", f"{tree}:{name}.bundle"))
+    git(into.parent, *(("init",) if remote is None else ("clone", str(remote))), "-q", "--bare", into.name)
+    git(into, "fetch", "-q", str(file), "refs/*:refs/kept/*")
+    return into
+
+
+async def test_the_commits_of_a_repository_are_kept_wherever_it_lies(bench: Bench, tmp_path: Path) -> None:
+    (bench.path / ".gitignore").write_text("copied/\nignored/\n")
+    (bench.path / "readme.md").unlink()
+    places = ("outer", "outer/deep/inner", "src", "copied/in/it", "ignored", "readme.md")
+    made = {name: two_commits(bench.path / name, f"precious {name}") for name in places}
+    kept = await keep(bench, ("copied",))
+    del made["ignored"]  # as its files are not kept
+    names = git(bench.repo.path, "ls-tree", "-r", "--name-only", f"{kept.sha}^2").split()
+    assert names == sorted(f"{name}.bundle" for name in made)
+    for name, sha in made.items():
+        into = fetched(bench, kept, name, tmp_path / f"from-{sha}")
+        assert git(into, "show", f"{sha}:file") == f"precious {name}"
+    assert "Without" not in git(bench.repo.path, "show", "-s", "--format=%b", kept.sha)
+
+
+async def test_all_stashes_and_what_only_a_log_names_are_in_the_bundle(bench: Bench, tmp_path: Path) -> None:
+    inner = bench.path / "inner"
+    two_commits(inner, "first")
+    git(inner, "clone", "-q", "--bare", ".", str(tmp_path / "remote"))
+    git(inner, "remote", "add", "origin", str(tmp_path / "remote"))
+    git(inner, "fetch", "-q", "origin")  # nothing is left that only the repository has
+    assert len(git(bench.repo.path, "show", "-s", "--format=%P", (await keep(bench)).sha).split()) == 1
+    for name in ("one", "two", "three"):
+        (inner / "file").write_text(f"stashed {name}")
+        git(inner, "stash", "-q")
+    (inner / "file").write_text("taken back")
+    commit_all(inner)
+    git(inner, "reset", "-q", "--hard", "HEAD^")
+    into = fetched(bench, await keep(bench, (), "r2"), "inner", tmp_path / "again", tmp_path / "remote")
+    held = git(into, "for-each-ref", "--format=%(objectname)", "refs/kept").split()
+    contents = {git(into, "show", f"{sha}:file") for sha in held}
+    assert contents == {"stashed one", "stashed two", "stashed three", "taken back"}
+
+
+async def test_what_a_submodule_holds_is_kept_although_it_was_taken_out_or_never_checked_out(
+    worktrees: Worktrees, repo: Repository, tmp_path: Path
+) -> None:
+    library = await worktrees.make_repository(tmp_path / "library", {"lib.c": b"int x;\n"}, "First\n")
+    allowed = ("-c", "protocol.file.allow=always")
+    for name in ("gone", "never", "replaced"):
+        git(repo.path, *allowed, "submodule", "--quiet", "add", str(library.path), f"vendor/{name}")
+    git(repo.path, "commit", "-q", "-m", "Submodules")
+    bench = await bench_of(worktrees, repo)
+    git(bench.path, *allowed, "submodule", "--quiet", "update", "--init", "vendor/gone", "vendor/replaced")
+    made: dict[str, str] = {}
+    for name in ("gone", "replaced"):
+        (bench.path / "vendor" / name / "lib.c").write_text(f"precious {name}")
+        made[name] = commit_all(bench.path / "vendor" / name)
+        shutil.rmtree(bench.path / "vendor" / name)
+    git(bench.path, "rm", "-q", "--cached", "vendor/gone")
+    (bench.path / "vendor" / "replaced").write_text("a file")
+    (bench.path / "vendor" / "never" / "note").write_text("written where nothing is checked out")
+    kept = await keep(bench)
+    for name, sha in made.items():
+        into = fetched(bench, kept, f"vendor/{name}", tmp_path / name, library.path)
+        assert git(into, "show", f"{sha}:lib.c") == f"precious {name}"
+    path = await laid_out(bench, kept)
+    assert (path / "vendor" / "never" / "note").read_text() == "written where nothing is checked out"
+    assert (path / "vendor" / "replaced").read_text() == "a file"
+
+
+async def test_a_repository_of_which_nothing_can_be_read_is_told_of_though_nothing_else_differs(bench: Bench) -> None:
+    (bench.path / "src" / ".git").mkdir()
+    (bench.path / "src" / ".git" / "HEAD").write_text("torn")
+    kept = await keep(bench)
+    assert kept.files == 0
+    assert "Without the commits of: src" in git(bench.repo.path, "show", "-s", "--format=%b", kept.sha)
+
+
+async def test_a_folder_of_a_repository_that_cannot_be_looked_into_stops_whoever_wanted_to_discard_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_commits(bench.path / "inner", "x")
+    (bench.path / "inner" / "shut").mkdir()
+    whole = os.scandir
+
+    def scan(path: str | int) -> object:
+        if not isinstance(path, int) and os.path.basename(path) == "shut":
+            raise PermissionError(13, "Permission denied", path)
+        return whole(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    with pytest.raises(AgentPaneError) as caught:
+        await keep(bench)
+    assert caught.value.code is ErrorCode.WORKTREE_REMOVAL_FAILED
+
+
+async def test_a_repository_in_the_way_of_a_file_is_kept_with_its_commits_when_a_worktree_is_set_back(
+    bench: Bench, tmp_path: Path
+) -> None:
+    (bench.path / "readme.md").unlink()
+    first = two_commits(bench.path / "readme.md", "precious")
+    kept: list[Recovery] = []
+
+    async def keeping(also: tuple[str, ...]) -> None:
+        kept.append(await keep(bench, also))
+
+    await bench.worktrees.set_back(bench.repo, bench.made.worktree, bench.base, (), keeping)
+    assert (bench.path / "readme.md").read_text() == "# Sample\n"
+    assert git(fetched(bench, kept[0], "readme.md", tmp_path / "again"), "show", f"{first}:file") == "precious"
