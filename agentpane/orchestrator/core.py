@@ -35,6 +35,10 @@ class Locks:
             self._held[name] = lock
         return lock
 
+    def is_held(self, name: str) -> bool:
+        lock = self._held.get(name)
+        return lock is not None and lock.locked()
+
 
 @dataclass(frozen=True, slots=True)
 class Core:

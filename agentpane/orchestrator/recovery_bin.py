@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,6 +46,7 @@ class RecoveryBin:
     ) -> str | None:
         """Keep what the worktree holds beyond its HEAD. Returns the snapshot's ref; None when there is nothing to keep.
 
+        Of one whose folder is gone, what git's record of it still holds.
         also: ignored files and folders to keep besides the copied ones.
         The worktree, its index and its branch stay as they are. Raises AgentPaneError when the files cannot be
         read or stored; whoever wanted to discard them then must not.
@@ -52,15 +54,20 @@ class RecoveryBin:
         recovery_id = recoveries.fresh_id()
         # In the middle of a resolution the files are those of a merge, and what is not the target's is the card's.
         merging = row.merging if row.merging is not None and row.merging.stage is not Stage.PLANNED else None
-        kept = await self._core.git.recovery_snapshot(
-            repository,
-            worktree,
-            recovery_id,
-            (*row.copied, *also),
-            onto=merging.sha if merging else None,
-            whole=row.status is not WorktreeStatus.CREATING,
-            began=row.base_sha,
-        )
+        there = os.path.lexists(worktree.path)
+        if there:
+            kept = await self._core.git.recovery_snapshot(
+                repository,
+                worktree,
+                recovery_id,
+                (*row.copied, *also),
+                onto=merging.sha if merging else None,
+                whole=row.status is not WorktreeStatus.CREATING,
+                began=row.base_sha,
+            )
+        else:
+            merging = None
+            kept = await self._core.git.record_snapshot(repository, worktree, recovery_id, row.base_sha)
         if kept is None:
             return None
         now = self._core.clock.now()
@@ -91,6 +98,13 @@ class RecoveryBin:
         await self._core.db.write(store)
         self._core.bus.publish(RecoveriesChanged(row.project_id))
         return kept.ref
+
+    async def keep_record(self, row: WorktreeRow, repository: Repository, reason: str) -> str | None:
+        """Keep what git's record of a worktree of ours still holds, before the record goes; if its folder is gone."""
+        if row.git_dir is None or os.path.lexists(row.path):
+            return None
+        worktree = Worktree(Path(row.path), Path(row.git_dir), row.branch, row.id)
+        return await self.keep(row.task_id, row, worktree, repository, reason)
 
     async def listed(self, command: c.ListRecoveries) -> tuple[RecoverySnapshot, ...]:
         def read(connection: recoveries.Connection) -> tuple[RecoverySnapshot, ...]:

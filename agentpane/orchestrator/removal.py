@@ -12,6 +12,7 @@ from agentpane.db import worktrees
 from agentpane.domain.tasks import Task
 from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
 from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.orchestrator.branch_back import branch_back
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.holding import reserved
 from agentpane.orchestrator.recovery_bin import RecoveryBin
@@ -74,7 +75,9 @@ class Removal:
         if why is not None:
             await self._let_go(row, why)
             return None
-        ref = await self._kept_and_removed(row, worktree, repository, reason, task)
+        ref, compared = await self._kept_and_removed(row, worktree, repository, reason, task)
+        if compared is not None and compared == row.base_sha and leaves is WorktreeStatus.REMOVED:
+            delete_branch_at = compared  # somebody had deleted it, and nothing was ever committed on it
         branch_stays = await self._delete_branch(row, repository, delete_branch_at)
         now = self.core.clock.now()
         gone = {"status": leaves, "removed_at": now, "last_error": branch_stays}
@@ -99,7 +102,8 @@ class Removal:
 
     async def _kept_and_removed(
         self, row: WorktreeRow, worktree: Worktree, repository: Repository, reason: str, task: Task | None
-    ) -> str | None:
+    ) -> tuple[str | None, str | None]:
+        """Returns the recovery's ref, and where a branch that was gone was made again in order to compare with it."""
         now = self.core.clock.now
         if not os.path.lexists(worktree.path):  # an earlier removal of it may have been cut off
             await self.core.git.put_back(repository, worktree)
@@ -114,19 +118,19 @@ class Removal:
             refs.extend([] if ref is None else [ref])
 
         late = Late(keep)
+        compared = await branch_back(self.core, row, repository, task.snapshot if task else None, row.base_sha)
+        await keep(worktree)
         if worktree.path.is_dir():
-            if row.branch:
-                await self._restore_branch(task, row, repository)
-            await keep(worktree)
             await self.core.db.write(worktrees.set_fields, row.id, now(), status=WorktreeStatus.REMOVING)
         try:
             await self.core.git.remove_worktree(repository, worktree, late=late)
-        except AgentPaneError as error:
+        except BaseException as error:
             there = WorktreeStatus.ACTIVE if row.branch else WorktreeStatus.POOLED
             stays = there if worktree.path.is_dir() else WorktreeStatus.REMOVING
-            await self.core.db.write(worktrees.set_fields, row.id, now(), status=stays, last_error=error.message)
+            words = error.message if isinstance(error, AgentPaneError) else "It was stopped while it was being removed."
+            await self.core.db.write(worktrees.set_fields, row.id, now(), status=stays, last_error=words)
             raise
-        return refs[-1] if refs else None  # the last holds what those before it hold
+        return refs[-1] if refs else None, compared  # the last holds what those before it hold
 
     async def _check_nothing_inside(self, repository: Repository, worktree: Worktree) -> None:
         """What lies inside of a worktree goes with it, and one that somebody made there has a life of its own."""
@@ -140,9 +144,10 @@ class Removal:
 
     async def _keep(self, row: WorktreeRow, worktree: Worktree, repository: Repository, reason: str) -> str | None:
         """Keep what goes. In one that no agent has been in, what git ignores is somebody's as well."""
-        if os.listdir(worktree.path) == [".git"]:
+        there = os.path.lexists(worktree.path)
+        if there and os.listdir(worktree.path) == [".git"]:
             return None  # its making was cut off before there was any file
-        unused = row.status is WorktreeStatus.CREATING or not row.branch
+        unused = there and (row.status is WorktreeStatus.CREATING or not row.branch)
         also = await self.core.git.ready.ignored(repository, worktree) if unused else ()
         return await self.bin.keep(row.task_id, row, worktree, repository, reason, also)
 
@@ -155,12 +160,6 @@ class Removal:
             log.warning("%s %s", error.message, error.hint)
             return error.message
         return None
-
-    async def _restore_branch(self, task: Task | None, row: WorktreeRow, repository: Repository) -> None:
-        """A worktree without its branch has no commit to compare with: put a deleted branch back where it was."""
-        known = (task.snapshot if task else None) or row.base_sha
-        if known is not None and await self.core.git.branch_tip(repository, row.branch) is None:
-            await self.core.git.restore_branch(repository, row.branch, known)
 
     async def _let_go(self, row: WorktreeRow, why: str, leaves: WorktreeStatus = WorktreeStatus.REMOVED) -> None:
         """Forget a worktree that is not ours (any more): what may lie at its path is not touched."""

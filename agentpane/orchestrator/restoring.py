@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from agentpane.api import commands as c
@@ -52,7 +53,7 @@ class Restoring:
                     "`agentpane doctor` lists what has lost its ref. Nothing has changed.",
                 )
             task = await self._free_card(kept, project, repository)
-            row = await self._row(kept, project, task)
+            row = await self._row(kept, project, task, repository)
             made = await self._laid_out(kept, row, task, repository)
             return await self._stored(kept, row, task, made)
 
@@ -89,15 +90,20 @@ class Restoring:
         listed = await self.core.git.list_worktrees(repository)
         return None if any(each.branch == kept.branch for each in listed) else task
 
-    async def _row(self, kept: RecoverySnapshot, project: Project, task: Task | None) -> WorktreeRow:
-        """The row that the worktree is made under, as `creating`: cut short, it is no worktree that a run takes up."""
+    async def _row(
+        self, kept: RecoverySnapshot, project: Project, task: Task | None, repository: Repository
+    ) -> WorktreeRow:
+        """The row that the worktree is made under, as `creating`: cut short, it is no worktree that a run takes up.
+
+        It knows of no record then, and what was made is found by its path and its mark.
+        """
         now = self.core.clock.now()
         if task is not None:
             row = await self.core.db.read(worktrees.for_task, task.card.id)
             assert row is not None
-            return await self.core.db.write(
-                worktrees.set_fields, row.id, now, status=WorktreeStatus.CREATING, path=_free_path(Path(row.path))
-            )
+            await self.bin.keep_record(row, repository, "restore")
+            begun = {"status": WorktreeStatus.CREATING, "path": _free_path(Path(row.path)), "git_dir": None}
+            return await self.core.db.write(partial(worktrees.set_fields, worktree_id=row.id, at=now, **begun))
         branch = recovered_branch(kept.title, kept.id)
         path = _free_path(worktree_root(project, project.config) / branch.split("/", 1)[-1])
         new = worktrees.NewWorktree(project.id, None, branch, kept.base_branch, kept.base_sha or kept.parent, path)

@@ -19,6 +19,7 @@ from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator import prompts, relaying
 from agentpane.orchestrator.blobs import BlobStore
+from agentpane.orchestrator.branch_back import branch_back
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.left_alone import check_its_folder
 from agentpane.orchestrator.recovery_bin import RecoveryBin
@@ -68,8 +69,8 @@ class SettingBack:
         _check_no_resolution(task)
         await self._rest(run)
         if not there:
-            await self._branch_back(row, repository)
-            await relaying.lay_again(self.core, row, repository)
+            await branch_back(self.core, row, repository, task.snapshot, row.base_sha)
+            await relaying.lay_again(self.core, self.bin, row, repository)
         async with self.core.task_locks.of(f"run:{task.card.id}"):
             await self._set_back(task, run, row.base_sha or "", (), "retry afresh", {"state": "set_back", "turn": 0})
 
@@ -85,7 +86,7 @@ class SettingBack:
         await check_its_folder(self.core, row, as_worktree(row), repository)
         await self._check_base(row, commit, repository)
         worktree = as_worktree(row)
-        await self._branch_back(row, repository)
+        await branch_back(self.core, row, repository, task.snapshot, row.base_sha)  # else there is no HEAD
         kept: list[str | None] = []
 
         async def keep(also: tuple[str, ...]) -> None:
@@ -113,11 +114,6 @@ class SettingBack:
     async def _repository(self, task: Task) -> Repository:
         project = await self.core.db.read(projects.get, task.card.project_id)
         return await self.core.git.open_repository(Path(project.path))
-
-    async def _branch_back(self, row: WorktreeRow, repository: Repository) -> None:
-        """A worktree whose branch is gone has no HEAD to compare with."""
-        if row.base_sha is not None and await self.core.git.branch_tip(repository, row.branch) is None:
-            await self.core.git.restore_branch(repository, row.branch, row.base_sha)
 
     async def _check_base(self, row: WorktreeRow, commit: str, repository: Repository) -> None:
         """Files from before the base branch was merged in lack what came from there: it would be taken back unseen."""

@@ -43,6 +43,7 @@ class Workspaces:
         self._core = core
         self._sandbox = sandbox
         self._handover = handover
+        self._bin = bin_
         self._resolutions = Resolutions(core, bin_)
         self.take_away = Removal(core, bin_, self._resolutions).take_away
 
@@ -59,7 +60,7 @@ class Workspaces:
 
         Raises AgentPaneError with a WORKTREE_ code; what was half made is recorded as `error`.
         """
-        row = await self._core.db.read(worktrees.for_task, task.card.id)
+        row = await relaying.taken_back(self._core, task, repository)
         if row is not None and await relaying.is_its_own(self._core, task, row, repository):
             row, worktree = await self._found(row, repository, recorder)
         else:
@@ -162,7 +163,7 @@ class Workspaces:
 
     async def make_again(self, row: WorktreeRow, repository: Repository) -> tuple[WorktreeRow, CreatedWorktree]:
         """See `relaying.lay_again`."""
-        return await relaying.lay_again(self._core, row, repository)
+        return await relaying.lay_again(self._core, self._bin, row, repository)
 
     async def _made(
         self, task: Task, project: Project, config: ProjectConfig, repository: Repository, recorder: Recorder

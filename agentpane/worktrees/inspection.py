@@ -21,13 +21,14 @@ from agentpane.domain.diff import decode_path
 from agentpane.temporary import delete
 from agentpane.worktrees import identity, ref_files
 from agentpane.worktrees.git import GitRunner
-from agentpane.worktrees.gitfiles import open_regular
+from agentpane.worktrees.gitfiles import open_regular, read_line
 from agentpane.worktrees.places import head_branch, objects_of, registered
 from agentpane.worktrees.remove import is_done_with, left_in_trash
 from agentpane.worktrees.values import Repository, Worktree
 
 OURS = "refs/agentpane/"
 _BESIDE = re.compile(r"\.agentpane-trash-[0-9a-f]{16}")
+_LOG_READ = 1024 * 1024
 _SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
@@ -96,10 +97,9 @@ class Inspection:
         done = await self._git.run(objects_of(repo), "update-ref", ref, sha, "0" * len(sha), ok=(0, 1, 128))
         return done.exit_code == 0
 
-    async def last_head(self, repo: Repository, git_dir: Path) -> str | None:
-        """The last commit that a worktree's HEAD is known to have named, if the repository still has it."""
-        line = await asyncio.to_thread(_last_line, git_dir / "logs" / "HEAD")
-        sha = line.split(" ", 2)[1] if line.count(" ") > 1 else ""
+    async def last_head(self, repo: Repository, git_dir: Path, branch: str) -> str | None:
+        """The last commit that `branch` is known to have named while it was a worktree's HEAD, if git still has it."""
+        sha = await asyncio.to_thread(_last_tip, git_dir, branch)
         return sha if await self.has_commit(repo, sha) else None
 
     async def left_record(self, repo: Repository, path: Path, mark: str) -> LeftRecord | None:
@@ -133,14 +133,30 @@ class Inspection:
         return not os.path.lexists(folder)
 
 
-def _last_line(file: Path) -> str:
+def _last_tip(git_dir: Path, branch: str) -> str:
+    """Where HEAD last was on `branch`, by its log, or where a rebase of it began; empty where neither says."""
+    for state in ("rebase-merge", "rebase-apply"):
+        if read_line(git_dir / state / "head-name") == f"refs/heads/{branch}":
+            return read_line(git_dir / state / "orig-head")
+    on_it, left = head_branch(git_dir) == branch, f"checkout: moving from {branch} to "
+    for line in reversed(_last_lines(git_dir / "logs" / "HEAD")):
+        about, _, message = line.partition("\t")
+        old, _, rest = about.partition(" ")
+        new = rest.partition(" ")[0]
+        if on_it:
+            return new if new.strip("0") else old  # the branch was deleted from in here
+        if message.startswith(left):
+            return old
+    return ""
+
+
+def _last_lines(file: Path) -> list[str]:
     try:
         with open_regular(file) as opened:
-            opened.seek(max(0, os.fstat(opened.fileno()).st_size - 4_096))
-            lines = opened.read().splitlines()
+            opened.seek(max(0, os.fstat(opened.fileno()).st_size - _LOG_READ))
+            return opened.read(_LOG_READ).decode("utf-8", "replace").splitlines()
     except OSError:
-        return ""
-    return lines[-1].decode("utf-8", "replace") if lines else ""
+        return []
 
 
 def _left_record(repo: Repository, path: Path, mark: str) -> LeftRecord | None:

@@ -21,6 +21,7 @@ from agentpane.worktrees import (
     diffs,
     foresight,
     identity,
+    lost_folder,
     merge_recovery,
     putting_back,
     recovery,
@@ -257,6 +258,12 @@ class Worktrees:
         return await recovery.recovery_snapshot(
             self._git, repo, worktree, recovery_id, listed_ignored, onto=onto, whole=whole, began=began
         )
+
+    async def record_snapshot(
+        self, repo: Repository, worktree: Worktree, recovery_id: str, began: str | None = None
+    ) -> Recovery | None:
+        """Keep what git's record of a worktree holds whose folder is gone; see `lost_folder.record_snapshot`."""
+        return await lost_folder.record_snapshot(self._git, repo, worktree, recovery_id, began)
 
     async def turn_tree(
         self, repo: Repository, worktree: Worktree, base: str, excluded: tuple[str, ...] = ()

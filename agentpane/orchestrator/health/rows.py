@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from agentpane.db import worktrees
 from agentpane.domain.health import HealthCode
 from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
 from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.orchestrator.branch_back import branch_back
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.health.ailments import Ailment, Ward, ailment
 from agentpane.orchestrator.holding import check_unchanged
@@ -21,6 +22,7 @@ from agentpane.orchestrator.workspace import Workspaces
 
 PRESENT = frozenset({WorktreeStatus.ACTIVE, WorktreeStatus.MERGING, WorktreeStatus.POOLED})
 PASSING = frozenset({WorktreeStatus.CREATING, WorktreeStatus.REMOVING})
+LONG = timedelta(minutes=1)
 REASON = "the doctor took it away"
 
 
@@ -37,7 +39,7 @@ class Rows:
         for row in ward.rows:
             if row.status in PRESENT:
                 found = await self._present(ward, row)
-            elif row.status in PASSING and row.updated_at < self.began:
+            elif row.status in PASSING and (row.updated_at < self.began or self._is_stuck(row)):
                 found = self._cut_off(ward, row)
             elif row.status is WorktreeStatus.ERROR:
                 superseded = row.task_id is not None and newest[row.task_id] != row.id
@@ -48,6 +50,12 @@ class Rows:
                 found = None
             if found is not None and await self._unchanged(row):
                 yield found
+
+    def _is_stuck(self, row: WorktreeRow) -> bool:
+        """Whether nobody is at it any more, although this engine began it: a removal that could not be taken back."""
+        if row.status is not WorktreeStatus.REMOVING or self.core.clock.now() - row.updated_at < LONG:
+            return False
+        return not any(self.core.task_locks.is_held(name) for name in (row.task_id or "", f"worktree:{row.id}"))
 
     async def _unchanged(self, row: WorktreeRow) -> bool:
         """What was found while a card went on is no finding."""
@@ -101,7 +109,7 @@ class Rows:
         doing = "made" if row.status is WorktreeStatus.CREATING else "removed"
         return ailment(
             HealthCode.WORKTREE_CUT_OFF,
-            f"A worktree was being {doing} when the engine ended.",
+            f"A worktree was being {doing}, and that was cut off.",
             row.path,
             "Keep what it holds in the recovery bin and take it away; its branch stays.",
             about=(row.id, row.status),
@@ -144,15 +152,13 @@ class Rows:
         return f"The worktree was made again from {made.branch}."
 
     async def _branch_again(self, ward: Ward, row: WorktreeRow) -> str:
+        need = ward.needs.get(row.id)
+        known = need.snapshot if need else None, row.base_sha
+        sha = await branch_back(self.core, row, ward.repository, *known)
+        if sha is not None:
+            return f"The branch {row.branch} is at {sha[:12]} again."
         if await self.core.git.branch_tip(ward.repository, row.branch) is not None:
             return f"The branch {row.branch} is there."
-        inspection = self.core.git.inspection
-        need = ward.needs.get(row.id)
-        last = await inspection.last_head(ward.repository, Path(row.git_dir)) if row.git_dir else None
-        for sha in (last, need.snapshot if need else None, row.base_sha):
-            if sha and await inspection.has_commit(ward.repository, sha):
-                await self.core.git.restore_branch(ward.repository, row.branch, sha)
-                return f"The branch {row.branch} is at {sha[:12]} again."
         raise AgentPaneError(
             ErrorCode.WORKTREE_NOT_FOUND,
             f"No commit is known that {row.branch} could be at.",

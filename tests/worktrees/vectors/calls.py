@@ -99,6 +99,7 @@ async def _recovery(at: At) -> Answer:
     (at.scene.tree / "late.txt").write_text("kept\n")
     kept = await at.git.recovery_snapshot(at.repo, at.scene.worktree, "r1", (".env",))
     assert isinstance(kept, Recovery), kept
+    await at.git.record_snapshot(at.repo, at.scene.worktree, "r2", at.scene.first)
     return await at.contents(kept.sha)
 
 
@@ -174,7 +175,7 @@ async def _examine(at: At) -> Answer:
     if ours is not None:
         raise Refused(ours)
     assert await at.git.held_by(at.scene.worktree) is None
-    await look.last_head(at.repo, at.scene.git_dir)  # of a log that anybody may have cut off
+    await look.last_head(at.repo, at.scene.git_dir, at.scene.worktree.branch)  # of a log that anybody may have cut off
     await look.locks(at.repo, (at.scene.git_dir,))
     return kept, refs.get("refs/heads/parked")
 
