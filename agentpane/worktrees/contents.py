@@ -73,12 +73,17 @@ async def start_index(git: GitRunner, place: Place, index: Path, commit: str) ->
 
 
 async def staged_tree(git: GitRunner, place: Place, index: Path) -> str | None:
-    """The tree of what is staged in the worktree; None where that is no tree, as in the middle of a merge.
+    """The tree of what is staged in the worktree, what a merge has left undecided aside; None if it cannot be read.
 
     index: where a copy of the worktree's own index is put.
     """
     with suppress(OSError, GitError):
         if await asyncio.to_thread(_copy_index, place.git_dir / "index", index):
+            with suppress(GitError):
+                return await write_tree(git, place, index)
+            listed = await git.run(place, "ls-files", "--unmerged", "-z", index=index)
+            undecided = b"".join({record.partition(b"\t")[2] + b"\0" for record in split_z(listed.stdout)})
+            await git.run(place, "update-index", "--force-remove", "-z", "--stdin", stdin=undecided, index=index)
             return await write_tree(git, place, index)
     return None
 

@@ -38,13 +38,14 @@ async def look(git: GitRunner, place: Place, index: Path, listing: Listing, also
 
 def _look(root: Path | None, staged: bytes, listing: Listing, also: Sequence[str]) -> Inner:
     assert root is not None
-    folders = {os.path.dirname(path) for path in listing.paths}
     submodules: list[str] = []
+    tracked: set[bytes] = set()
     for record in staged.split(b"\0"):
-        about, _, path = record.partition(b"\t")
-        if about.startswith(b"160000 "):
-            submodules.append(decode_path(path))
-        folders.add(decode_path(path.rpartition(b"/")[0]))
+        start = record.find(b"\t") + 1
+        tracked.add(record[start : record.rfind(b"/", start)])
+        if record.startswith(b"160000 "):
+            submodules.append(decode_path(record[start:]))
+    folders = {os.path.dirname(path) for path in listing.paths}.union(map(decode_path, tracked))
     files: set[str] = set()
     found: set[str] = set()
     closed = False

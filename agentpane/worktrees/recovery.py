@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from agentpane.domain.diff import FileChange, decode_path, parse_raw, split_z
+from agentpane.domain.diff import FileChange, decode_path, encode_path, parse_raw, split_z
 from agentpane.domain.filemodes import SUBMODULE
 from agentpane.domain.gitpaths import MalformedGitOutputError
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.worktrees import contents, exact, histories, inner, record_commits
 from agentpane.worktrees.config import SIGNED
-from agentpane.worktrees.git import GitRunner, Place
+from agentpane.worktrees.git import LONG_TIMEOUT, GitError, GitRunner, Place
 from agentpane.worktrees.places import head_branch, inside, objects_of, registered_git_dir
 from agentpane.worktrees.repository import branch_tip, commit_tree, is_ancestor
 from agentpane.worktrees.values import Recovery, Repository, Worktree
@@ -138,17 +139,34 @@ def _is_begun(file: Path, wanted: bytes) -> bool:
         return wanted.startswith(opened.read(len(wanted)))
 
 
-async def staged_alone(git: GitRunner, repo: Repository, place: Place, index: Path, head: str, tree: str) -> str | None:
-    """The tree that is staged, if it holds contents that neither HEAD's tree nor `tree` has at that path."""
+async def staged_alone(
+    git: GitRunner, repo: Repository, place: Place, index: Path, head: str, *trees: str
+) -> str | None:
+    """The tree that is staged, if it holds contents that lie in no file there, nor in HEAD's tree or one of `trees`."""
     staged = await contents.staged_tree(git, place, index)
-    if staged is None or staged in {head, tree}:
+    if staged is None or staged in {head, *trees}:
         return None
-    kept = {(change.path, change.new_sha) for change in await changes_of(git, repo, head, tree)}
-    for change in await changes_of(git, repo, head, staged):
-        file = change.status != "D" and change.new_mode != SUBMODULE
-        if file and (change.path, change.new_sha) not in kept:
-            return staged
-    return None
+    kept = {(change.path, change.new_sha) for tree in trees for change in await changes_of(git, repo, head, tree)}
+    alone = {
+        (change.path, change.new_sha)
+        for change in await changes_of(git, repo, head, staged)
+        if change.status != "D" and change.new_mode != SUBMODULE
+    } - kept
+    paths = await asyncio.to_thread(_regular, place.work_tree, sorted(path for path, _ in alone))
+    if paths:
+        names = b"".join(exact.quoted(encode_path(path)) + b"\n" for path in paths)
+        with suppress(GitError):  # one that has gone meanwhile
+            hashed = await git.run(place, "hash-object", "--stdin-paths", stdin=names, timeout=LONG_TIMEOUT)
+            alone -= set(zip(paths, hashed.stdout.decode("ascii").split(), strict=True))
+    return staged if alone else None
+
+
+def _regular(root: Path | None, paths: Sequence[str]) -> list[str]:
+    """Those of the paths at which a file of the worktree lies."""
+    if root is None:
+        return []
+    there = [path for path in paths if (root / path).is_file() and not (root / path).is_symlink()]
+    return [path for path in there if not exact.beyond_a_link(root, path)]
 
 
 def _closed(worktree: Worktree) -> AgentPaneError:

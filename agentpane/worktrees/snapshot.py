@@ -13,10 +13,12 @@ from agentpane.domain.diff import decode_path, display_path, split_z
 from agentpane.domain.resolving import Merging
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.worktrees import contents
+from agentpane.worktrees.config import SIGNED
 from agentpane.worktrees.diffs import diff_stat
 from agentpane.worktrees.git import GitError, GitRunner, Place
 from agentpane.worktrees.gitfiles import read_line
 from agentpane.worktrees.places import head_branch, inside, objects_of
+from agentpane.worktrees.recovery import staged_alone
 from agentpane.worktrees.repository import branch_tip, commit_tree, is_ancestor, merge_base, ref_tip
 from agentpane.worktrees.resolution import decide
 from agentpane.worktrees.values import NothingChanged, Repository, Snapshot, Worktree
@@ -31,7 +33,7 @@ def reviewed_ref(run_id: str) -> str:
 
 
 def commits_ref(run_id: str, commit: str) -> str:
-    """Keeps commits that no branch of the card's holds any more."""
+    """Keeps commits that no branch of the card's holds, or not any more."""
     return f"refs/agentpane/run/{run_id}/commits/{commit}"
 
 
@@ -67,7 +69,7 @@ async def snapshot(
     excluded: files and folders that are never in it, the copied env and ignored files.
     merging: the conflict that was laid out in the worktree; the commit then has the target as its second parent.
     Commits that the agent made stay below, unless they hold an excluded file: then the snapshot is made on the base.
-        Those, and what HEAD named beside the branch, are kept; see `commits_ref`.
+        Those, what HEAD named beside the branch, and what was staged and lies in no file, are kept; see `commits_ref`.
     Raises WORKTREE_NESTED_REPO, VALIDATION_ERROR for files over 50 MB, MERGE_CONFLICT while a conflict is undecided or
     somebody's own merge is not finished, WORKTREE_NOT_FOUND; nothing changes then.
     """
@@ -97,6 +99,10 @@ async def snapshot(
             updates.append((commits_ref(run_id, hidden), hidden, None))
         elif head is not None and head != parent and not await is_ancestor(git, repo, head, commit):
             updates.append((commits_ref(run_id, head), head, None))
+        laid = () if merging is None else (await commit_tree(git, repo, merging.laid),)
+        staged = await _staged(git, repo, place, folder / "staged", head or parent, (tree, held, *laid))
+        if staged is not None:
+            updates.append((commits_ref(run_id, staged), staged, None))
         await _move_refs(git, place, updates)
         if tree != held:
             await git.run(place, "read-tree", "-m", "-u", held, tree, index=index)
@@ -209,6 +215,17 @@ async def _commit(git: GitRunner, place: Place, tree: str, parent: str, second: 
     parents = ("-p", parent) if second is None else ("-p", parent, "-p", second)
     text = message.encode("utf-8", "replace")
     return (await git.run(place, "commit-tree", tree, *parents, stdin=text)).line
+
+
+async def _staged(
+    git: GitRunner, repo: Repository, place: Place, index: Path, head: str, trees: tuple[str, ...]
+) -> str | None:
+    """A commit of what is staged and lies in no file, nor in HEAD or one of these trees; None where nothing does."""
+    tree = await staged_alone(git, repo, place, index, await commit_tree(git, repo, head), *trees)
+    if tree is None:
+        return None
+    words = b"What was staged in the worktree\n"
+    return (await git.run(place, "commit-tree", tree, "-p", head, stdin=words, config=SIGNED)).line
 
 
 async def _move_refs(git: GitRunner, place: Place, updates: list[tuple[str, str, str | None]]) -> None:

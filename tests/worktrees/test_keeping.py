@@ -103,21 +103,6 @@ async def test_a_staged_file_that_git_ignores_is_kept_reviewed_and_in_the_turn(
         assert git(bench.repo.path, "show", f"{sha}:mine.cfg") == "precious"
 
 
-async def test_what_is_staged_and_in_no_file_is_kept_beside(bench: Bench) -> None:
-    (bench.path / "readme.md").write_text("staged, then taken back\n")
-    (bench.path / "new").write_text("staged, then deleted")
-    git(bench.path, "add", "-A")
-    (bench.path / "readme.md").write_text("# Sample\n")
-    (bench.path / "new").unlink()
-    kept = await keep(bench)
-    assert (kept.parent, kept.files, kept.size) == (bench.base, 0, 0)
-    assert git(bench.repo.path, "show", f"{kept.sha}^2:new") == "staged, then deleted"
-    assert git(bench.repo.path, "show", f"{kept.sha}^2:readme.md") == "staged, then taken back"
-    assert state(await laid_out(bench, kept)) == state(bench.path)
-    git(bench.path, "reset", "-q")
-    assert await bench.worktrees.recovery_snapshot(bench.repo, bench.made.worktree, "r2") is None
-
-
 async def test_a_folder_that_cannot_be_looked_into_stops_whoever_wanted_to_discard_it(
     repo: Repository, tmp_path: Path
 ) -> None:
