@@ -11,12 +11,11 @@ from sqlalchemy import delete, insert, literal_column, or_, select, tuple_
 
 from agentpane.db.references import AnySelect
 from agentpane.db.schema import RunTable, TaskTable, TurnTable
-from agentpane.domain.board import Column
 from agentpane.domain.ids import RunId, TaskId
+from agentpane.domain.keeping import AT_WORK
 from agentpane.domain.turns import TurnSnapshot
 
 _T = TurnTable
-_AT_WORK = (Column.IN_PROGRESS, Column.WAITING_APPROVAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ def over(connection: Connection, before: datetime) -> tuple[TurnRow, ...]:
     """The snapshots of cards that are gone, and of those that left the board's middle and did not change since."""
     stand = select(TaskTable.column).where(TaskTable.id == _T.task_id).correlate(_T).scalar_subquery()
     last = select(TaskTable.updated_at).where(TaskTable.id == _T.task_id).correlate(_T).scalar_subquery()
-    rested = stand.not_in(_AT_WORK) & (last <= before) & (_T.created_at <= before)
+    rested = stand.not_in(tuple(AT_WORK)) & (last <= before) & (_T.created_at <= before)
     return _found(connection, _rows().where(or_(stand.is_(None), rested)))
 
 

@@ -33,6 +33,7 @@ from agentpane.orchestrator.backends.registry import Backends
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.dispatch import Dispatcher
 from agentpane.orchestrator.pool import Pool
+from agentpane.orchestrator.run_refs import RunRefs
 
 FIRST_AGENT = "Claude"
 
@@ -172,8 +173,12 @@ class Catalog:
             take_away = projects.purge if command.purge else projects.archive
             take_away(connection, project.id, self.core.clock.now())
 
+        runs = RunRefs(self.core)
+        pinned = await runs.of_project(project) if command.purge else None
         await self.core.db.write(store)
         self.core.bus.publish(ProjectRemoved(project.id))
+        if pinned is not None:  # nothing knows from here on whose they were
+            await runs.drop(pinned)
         return project
 
     async def agents(self, command: c.ListAgents) -> tuple[Agent, ...]:

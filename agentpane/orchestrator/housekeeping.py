@@ -14,6 +14,7 @@ from agentpane.errors import AgentPaneError
 from agentpane.orchestrator import agent_homes
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.recovery_bin import RecoveryBin
+from agentpane.orchestrator.run_refs import RunRefs
 from agentpane.orchestrator.turn_snapshots import TurnSnapshots
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class Housekeeping:
                 await self._passing_over(project.path, self.tidy(project))
             await self._passing_over("the recovery bin", self.bin.expire())
             await self._passing_over("what turns have left", self.turns.tidy())
+            await self._passing_over("what runs have pinned", RunRefs(self.core).tidy())
             await self.core.clock.sleep(DAY_SECONDS)
 
     async def _passing_over(self, what: str, look: Awaitable[object]) -> None:

@@ -10,9 +10,10 @@ from agentpane.api import commands as c
 from agentpane.db.references import new_id
 from agentpane.domain.agents import AgentConfig, BackendName
 from agentpane.domain.tasks import Task
-from tests.orchestrator.conftest import Bench, running
+from tests.orchestrator.conftest import Bench, git, running
 from tests.orchestrator.test_programs import agent_in
 
+PINNED = "refs/agentpane/run/"
 STEPS = [["call", "1", "edit", "Write c", {"path": "c.txt", "content": "c\n"}, "allow_once"], ["say", "Done."]]
 
 
@@ -46,7 +47,9 @@ async def test_a_cards_homes_go_with_it_and_nothing_else_does(
         elif how == "cancel":
             await bench.engine.do(c.CancelTask(task.card.id, confirmed=True))
         else:
+            assert git(repository, "for-each-ref", PINNED) != ""
             await bench.engine.do(c.RemoveProject(task.card.project_id, purge=True))
+            assert git(repository, "for-each-ref", PINNED) == ""
         assert [path.name for path in (data / "agents").iterdir()] == ["mine.md"]
     assert (outside / "kept.txt").read_text() == "kept\n"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing_extensions import override
 from agentpane.api import commands as c
 from agentpane.api.events import CatchUp, Published, RecoveriesExpiring, WindowRaised
 from agentpane.clock import SystemClock
-from agentpane.db import audit, projects, recoveries, turns
+from agentpane.db import audit, projects, recoveries, run_refs, tasks, turns
 from agentpane.db.connection import Database
 from agentpane.domain.audit import KEEP_DAYS, AuditRecord, ToolStatus
 from agentpane.domain.recoveries import NOTICE, RecoveryId, RecoverySnapshot
@@ -21,9 +21,10 @@ from agentpane.orchestrator.bus import EventBus
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.housekeeping import Housekeeping
 from agentpane.orchestrator.recovery_bin import RecoveryBin
+from agentpane.orchestrator.run_refs import RunRefs
 from agentpane.orchestrator.turn_snapshots import TurnSnapshots
 from agentpane.paths import DataFolder
-from agentpane.worktrees import Worktrees, turn_ref
+from agentpane.worktrees import Worktrees, reviewed_ref, turn_ref
 from tests.backends.wire import say, use
 from tests.orchestrator.conftest import git, running, scripted
 
@@ -116,7 +117,8 @@ async def test_what_is_kept_is_spoken_of_before_its_time_and_goes_with_its_refs_
         away = repository.rename(repository.with_name("away"))
         assert await RecoveryBin(over).expire() == ()  # it waits for its repository
         away.rename(repository)
-        assert git(repository, "for-each-ref", "--format=%(refname)").count("refs/agentpane/") == 4
+        await _let_go_of_what_runs_pinned(kept_at, repository, str(row.run_id))
+        assert git(repository, "for-each-ref", "--format=%(refname)").count("refs/agentpane/") == 3
         assert await RecoveryBin(over).expire() == (kept.id,)
         lock = repository / ".git" / f"{stray}.lock"
         lock.touch()
@@ -132,6 +134,36 @@ async def test_what_is_kept_is_spoken_of_before_its_time_and_goes_with_its_refs_
     finally:
         await git_.close()
         await database.close()
+
+
+async def _let_go_of_what_runs_pinned(at: Callable[[float], Core], repository: Path, run: str) -> None:
+    """The card was cancelled; then as if it were verified, archived and deleted."""
+    beside, others = f"refs/agentpane/run/{run}/commits/x", reviewed_ref("another")
+    pinned = reviewed_ref(run)
+    database, task = at(0).db, await at(0).db.read(lambda db: run_refs.cards_of(db, {run})[run])
+
+    async def after(days: float, **fields: object) -> set[str]:
+        git(repository, "update-ref", pinned, "HEAD")
+        git(repository, "update-ref", beside, "HEAD~0")
+        if fields:
+            values = ", ".join(f'"{name}" = {value}' for name, value in fields.items())
+            await database.write(lambda db: db.exec_driver_sql(f"UPDATE tasks SET {values} WHERE id = '{task}'"))
+        await RunRefs(at(days)).tidy()
+        listed = git(repository, "for-each-ref", "--format=%(refname)", "refs/agentpane/run").split()
+        return {*listed}
+
+    git(repository, "update-ref", others, "HEAD")
+    both = {pinned, beside, others}
+    assert await after(29) == both
+    assert await after(31) == {others}
+    head = git(repository, "rev-parse", "HEAD")
+    assert await after(99, column="'waiting_approval'", snapshot=f"'{head}'") == both
+    assert await after(31, column="'verified'") == both  # both name what was merged
+    assert await after(31, snapshot="'elsewhere'") == {others}
+    assert await after(99, snapshot=f"'{head}'", archived_at="updated_at") == {others}
+    await database.write(tasks.delete, task, at(0).clock.now())
+    assert await after(0) == {others}
+    git(repository, "update-ref", "-d", others)
 
 
 async def _told_as_it_comes(core: Core) -> list[str]:
