@@ -53,6 +53,9 @@ class Ready:
         except GitError:
             return False  # somebody has begun to write in it since it was looked at
         with create.storing(ready.path):
+            # Whoever had been at work here would have broken the seal: what HEAD was at before is nobody's work.
+            for name in ("logs/HEAD", "ORIG_HEAD"):
+                (ready.git_dir / name).unlink(missing_ok=True)
             await asyncio.to_thread(put_seal, ready, base_sha)
         return True
 

@@ -146,8 +146,10 @@ async def test_a_ready_worktree_follows_its_base_and_keeps_what_it_shares(
     kept = (ready.path / "src/app.py").stat()
     (repo.path / "readme.md").write_text("newer\n")
     (repo.path / "run.sh").unlink()
-    newer = commit_all(repo.path)
+    git(repo.path, "commit", "-q", "-a", "--amend", "-m", "so that no branch holds the older one")
+    newer = git(repo.path, "rev-parse", "HEAD")
     assert await worktrees.ready.advance(repo, ready, newer)
+    assert await worktrees.recovery_snapshot(repo, ready, "r1", began=newer) is None
     assert (ready.path / "readme.md").read_text() == "newer\n" and not (ready.path / "run.sh").exists()
     assert (ready.path / "src/app.py").stat() == kept
     assert await handed_over(worktrees, repo, ready, base) is None
