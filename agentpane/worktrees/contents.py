@@ -60,9 +60,7 @@ async def start_index(git: GitRunner, place: Place, index: Path, commit: str) ->
     staged: tuple[str, ...] = ()
     with suppress(OSError, GitError):
         if await asyncio.to_thread(_copy_index, own, index):
-            added = ("diff-index", "--cached", "--name-only", "-z", "--no-renames", "--diff-filter=AU")
-            named = await git.run(place, *added, commit, "--", index=index, config=_ADDING)
-            staged = tuple(decode_path(name) for name in split_z(named.stdout))
+            staged = await staged_beyond(git, place, commit, index)
             listed = await git.run(place, "ls-files", "-v", "-z", index=index)
             if not any(record[:1] == b"S" or record[:1].islower() for record in listed.stdout.split(b"\0")):
                 await git.run(place, "read-tree", "--reset", commit, index=index, config=_ADDING)
@@ -70,6 +68,13 @@ async def start_index(git: GitRunner, place: Place, index: Path, commit: str) ->
     index.unlink(missing_ok=True)
     await git.run(place, "read-tree", commit, index=index, config=_ADDING)
     return staged
+
+
+async def staged_beyond(git: GitRunner, place: Place, tree: str, index: Path | None = None) -> tuple[str, ...]:
+    """The files that are in an index, the worktree's own if none is named, and not in a tree."""
+    added = ("diff-index", "--cached", "--name-only", "-z", "--no-renames", "--diff-filter=AU")
+    named = await git.run(place, *added, tree, "--", index=index, config=_ADDING)
+    return tuple(decode_path(name) for name in split_z(named.stdout))
 
 
 async def staged_tree(git: GitRunner, place: Place, index: Path) -> str | None:

@@ -37,12 +37,22 @@ async def turn_tree(
     Raises WORKTREE_NOT_FOUND.
     """
     place = inside(repo, worktree)
-    index = git.private / f"turns-{hashlib.sha256(os.fsencode(worktree.git_dir)).hexdigest()[:24]}"
+    index = await asyncio.to_thread(_index_of, git.private, worktree)
     try:
         return await _gathered(git, place, index, base, excluded)
     except GitError:  # an index that a git which was ended has left in pieces
         _forget(index)
         return await _gathered(git, place, index, base, excluded)
+
+
+def _index_of(private: Path, worktree: Worktree) -> Path:
+    """Where a worktree's index is; that of one which had the same name in git and is gone does not stay."""
+    name = f"turns-{hashlib.sha256(os.fsencode(worktree.git_dir)).hexdigest()[:24]}-"
+    index = private / f"{name}{hashlib.sha256(worktree.mark.encode()).hexdigest()[:24]}"
+    if not index.exists():
+        for old in private.glob(f"{name}*"):
+            _forget(old)
+    return index
 
 
 async def keep_turn(git: GitRunner, repo: Repository, base: str, before: str, tree: str, ref: str) -> TurnTaken:
@@ -66,12 +76,23 @@ async def _stat(git: GitRunner, repo: Repository, before: str, tree: str) -> Dif
 
 async def _gathered(git: GitRunner, place: Place, index: Path, base: str, excluded: Iterable[str]) -> TurnTree:
     assert place.work_tree is not None
-    staged = () if index.exists() else await contents.start_index(git, place, index, base)
+    if index.exists():
+        staged = await _staged_since(git, place, index)
+    else:
+        staged = await contents.start_index(git, place, index, base)
     listing = (await contents.list_changes(git, place, index, staged)).without(excluded)
     large = await asyncio.to_thread(contents.too_large, place.work_tree, listing.paths, LARGEST_FILE)
     left_out = frozenset(large)
     await contents.add(git, place, index, [path for path in listing.paths if path not in left_out])
     return TurnTree(await contents.write_tree(git, place, index), (*large, *listing.nested))
+
+
+async def _staged_since(git: GitRunner, place: Place, index: Path) -> tuple[str, ...]:
+    """What is in the worktree's own index and not in ours: git ignores none of it, whatever the rules say."""
+    known = await contents.write_tree(git, place, index)
+    with suppress(GitError):
+        return await contents.staged_beyond(git, place, known)
+    return ()
 
 
 def _forget(index: Path) -> None:

@@ -1,4 +1,4 @@
-"""Keeping a worktree in the bin and laying it out again, for the tests of what is kept."""
+"""Keeping a worktree, or its turns, and laying it out again, for the tests of what is kept."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from agentpane.worktrees import Recovery, WorktreePlan
+from agentpane.worktrees import Recovery, TurnTree, WorktreePlan, turn_ref
 
-from .conftest import Bench
+from .conftest import Bench, git
 
 
 def state(root: Path) -> Mapping[str, tuple[int, bytes]]:
@@ -37,3 +37,17 @@ async def laid_out(bench: Bench, kept: Recovery, where: str = "again") -> Path:
     made = await bench.worktrees.create_worktree(bench.repo, plan)
     await bench.worktrees.lay_out_recovery(bench.repo, made.worktree, kept.parent, kept.sha)
     return made.path
+
+
+async def turn(bench: Bench, number: int, before: str | None = None, excluded: tuple[str, ...] = ()) -> str | None:
+    """Keep what a turn left, as the engine does. Returns the commit; None where nothing changed."""
+    held = await tree_of(bench, excluded)
+    start = before or git(bench.repo.path, "rev-parse", f"{bench.base}^{{tree}}")
+    if held.tree == start:
+        return None
+    ref = turn_ref("run1", number)
+    return (await bench.worktrees.keep_turn(bench.repo, bench.base, start, held.tree, ref)).sha
+
+
+async def tree_of(bench: Bench, excluded: tuple[str, ...] = ()) -> TurnTree:
+    return await bench.worktrees.turn_tree(bench.repo, bench.made.worktree, bench.base, excluded)
