@@ -19,10 +19,11 @@ import psutil
 
 from agentpane.domain.diff import decode_path
 from agentpane.temporary import delete
-from agentpane.worktrees import identity, ref_files
+from agentpane.worktrees import exact, identity, ref_files
 from agentpane.worktrees.git import GitRunner
 from agentpane.worktrees.gitfiles import open_regular, read_line
 from agentpane.worktrees.places import head_branch, objects_of, registered
+from agentpane.worktrees.recovery import changes_of
 from agentpane.worktrees.remove import is_done_with, left_in_trash
 from agentpane.worktrees.values import Repository, Worktree
 
@@ -79,6 +80,12 @@ class Inspection:
         """The first parent of a commit; the empty string when it has none."""
         found = await self._git.run(objects_of(repo), "rev-parse", "--verify", "--quiet", f"{sha}^", ok=(0, 1, 128))
         return found.line if found.exit_code == 0 else ""
+
+    async def weight(self, repo: Repository, parent: str, recovery: str) -> tuple[int, int]:
+        """How many files a recovery snapshot changes in its parent, and the bytes of their contents."""
+        changes = await changes_of(self._git, repo, parent, recovery)
+        sizes = await exact.sizes(self._git, objects_of(repo), exact.blobs_of(changes))
+        return len(changes), sum(sizes.values())
 
     async def header(self, repo: Repository, sha: str) -> Header | None:
         """What is written at the head of a commit; None when there is no such commit."""

@@ -222,7 +222,10 @@ async def test_recoveries_locks_trash_and_outputs_are_compared_too(
         assert known == ()
         await home.mend(*[each for each in (await home.report()).findings if each.code == HealthCode.RECOVERY_UNLISTED])
         kept = await bench.engine.do(c.ListRecoveries())
-        assert {each.ref for each in kept} == {each.ref for each in listed if each}
+        assert {(each.ref, each.files, each.size_bytes) for each in kept} == {
+            (each.ref, each.files, each.size) for each in listed if each
+        }
+        assert {(each.files, each.size_bytes) for each in kept} == {(1, 1)}
         assert (await home.report()).recoveries == 3
 
         long_ago = SystemClock().now().timestamp() - 9_000

@@ -87,12 +87,13 @@ class Kept:
         made = next(row for row in reversed(ward.rows) if row.branch == branch)
         need = ward.needs.get(made.id)
         now = self.core.clock.now()
+        parent = await self.core.git.inspection.parent(ward.repository, sha)
+        files, size = await self.core.git.inspection.weight(ward.repository, parent, sha)
         snapshot = RecoverySnapshot(
             id=recoveries.fresh_id(), project_id=ward.project.id, task_id=made.task_id, ref=ref, sha=sha, reason=REASON,
-            size_bytes=0, created_at=now, expires_at=now + KEPT, title=need.title or "" if need else "",
+            size_bytes=size, files=files, created_at=now, expires_at=now + KEPT, title=need.title or "" if need else "",
             project=ward.project.name, repository=ward.project.path, branch=branch, base_branch=made.base_branch,
-            base_sha=made.base_sha, parent=await self.core.git.inspection.parent(ward.repository, sha),
-            copied=made.copied,
+            base_sha=made.base_sha, parent=parent, copied=made.copied,
         )  # fmt: skip
         await self.core.db.write(recoveries.add, snapshot)
         return f"It is on the list as {snapshot.id}."

@@ -171,13 +171,14 @@ async def _examine(at: At) -> Answer:
     look = at.git.inspection
     refs = await look.refs(at.repo)
     kept = await look.message(at.repo, at.scene.reviewed), await look.parent(at.repo, at.scene.reviewed)
+    weight = await look.weight(at.repo, kept[1], at.scene.reviewed)
     ours = await at.git.why_not_ours(at.repo, at.scene.worktree)
     if ours is not None:
         raise Refused(ours)
     assert await at.git.held_by(at.scene.worktree) is None
     await look.last_head(at.repo, at.scene.git_dir, at.scene.worktree.branch)  # of a log that anybody may have cut off
     await look.locks(at.repo, (at.scene.git_dir,))
-    return kept, refs.get("refs/heads/parked")
+    return kept, weight, refs.get("refs/heads/parked")
 
 
 async def _created(at: At, made: CreatedWorktree) -> Answer:
