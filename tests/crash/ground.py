@@ -10,6 +10,7 @@ import os
 import random
 import stat
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -291,24 +292,69 @@ class Ground:
         asked = "".join(f"{ref}:work.txt\n" for ref in self._refs()).encode()
         return b" blob %d\n%s\n" % (len(kept), kept) in git(self.path, "cat-file", "--batch", stdin=asked)
 
-    def leave(self, worktree: Path, act: int) -> None:
-        """The person works in a worktree of ours and commits nothing: what git knows, does not know, and ignores."""
+    def leave(self, worktree: Path, act: int, whole: bool) -> None:
+        """The person works in a worktree of ours: in what git knows, does not know or ignores, and in its index alone.
+
+        whole: nobody works there afterwards. Then also in commits that no branch holds, and in a repository inside.
+        """
         for path in ("src/f20.txt", f"left-{act}.txt", f"build/left-{act}.log", ".env"):
             file = worktree / path
             before = file.read_bytes() if file.is_file() else b""
-            word = f"{LEFT} {self.token} {act}-{len(self.left)}"
-            write(worktree, path, Entry(PLAIN, before + word.encode() + b"\n"))
-            self.left.add(word)
+            write(worktree, path, Entry(PLAIN, before + self._word(act)))
         git(worktree, "add", "-f", "--", f"build/left-{act}.log")
+        self._leave_over(worktree, f"staged-{act}.txt", act)
+        if whole:
+            git(worktree, "checkout", "-q", "--detach")
+            self._leave_over(worktree, f"committed-{act}.txt", act, commit=True)
+            git(worktree, "init", "-q", f"inner-{act}")
+            self._leave_over(worktree / f"inner-{act}", "inner.txt", act, commit=True)
+
+    def _word(self, act: int) -> bytes:
+        word = f"{LEFT} {self.token} {act}-{len(self.left)}"
+        self.left.add(word)
+        return f"{word}\n".encode()
+
+    def _leave_over(self, folder: Path, path: str, act: int, commit: bool = False) -> None:
+        """Stage something, or commit it, and write something else in its place."""
+        write(folder, path, Entry(PLAIN, self._word(act)))
+        git(folder, "add", "--", path)
+        if commit:
+            git(folder, "commit", "-q", "-m", "by the person", "--", path)
+        write(folder, path, Entry(PLAIN, self._word(act)))
 
     def lost(self) -> list[str]:
-        """What the person has left in worktrees and is in none of them, nor in a commit of ours."""
+        """What the person has left in worktrees and is in none of them, nor in what our refs keep."""
         missing = set(self.left)
-        for path in self.worktrees():
-            for entry in on_disk(Path(path)).values():
-                missing -= {word for word in missing if f"{word}\n".encode() in entry.data}
-        if missing:
-            words = ("grep", "-a", "-h", "-o", "-E", "-e", f"{LEFT} .*", *self.own_refs())
-            found = subprocess.run(["git", *words], cwd=self.path, capture_output=True)
-            missing -= set(found.stdout.decode("utf-8", "replace").splitlines())
+        for look in (self._in_files, self._in_objects, self._inside):
+            for data in look() if missing else ():
+                missing -= {word for word in missing if f"{word}\n".encode() in data}
         return sorted(missing)
+
+    def _in_files(self) -> Iterator[bytes]:
+        return (entry.data for path in self.worktrees() for entry in on_disk(Path(path)).values())
+
+    def _in_objects(self) -> Iterator[bytes]:
+        """All that our refs lead to, the repositories that are bundled there, and what is staged in worktrees."""
+        listed = git(self.path, "rev-list", "--objects", *self.own_refs()).splitlines()
+        names, bundles = [], []
+        for each in listed:
+            name, _, path = each.partition(b" ")
+            (bundles if path.endswith(b".bundle") else names).append(name)
+        for path in map(Path, self.worktrees()):
+            if (path / ".git").is_file():
+                names += [git(path, "rev-parse", "HEAD").strip()]
+                names += git(path, "rev-list", "--objects", "--no-object-names", "HEAD", "--not", "--branches").split()
+                names += [entry.split()[1] for entry in git(path, "ls-files", "--stage", "-z").split(b"\0")[:-1]]
+        yield git(self.path, "cat-file", "--batch", stdin=b"\n".join([*names, b""]))
+        for data in blobs(self.path, bundles):
+            with tempfile.TemporaryDirectory() as folder:
+                (file := Path(folder) / "inner.bundle").write_bytes(data)
+                git(Path(folder), "init", "-q", "--bare", "inner")
+                git(Path(folder) / "inner", "fetch", "-q", str(file), "*:refs/kept/*")
+                yield git(Path(folder) / "inner", "cat-file", "--batch", "--batch-all-objects")
+
+    def _inside(self) -> Iterator[bytes]:
+        """The repositories inside of worktrees that are there."""
+        for path in map(Path, self.worktrees()):
+            for inner in path.glob("inner-*/.git"):
+                yield git(inner.parent, "cat-file", "--batch", "--batch-all-objects")

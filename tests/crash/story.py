@@ -20,7 +20,7 @@ from agentpane.domain.tasks import Task
 from agentpane.errors import AgentPaneError
 from tests.crash.ground import CLASHING, Ground, line, tree_of
 from tests.crash.host import BOUND_S, DiedError, Host
-from tests.crash.sequences import RESET, Act, Setting
+from tests.crash.sequences import APPROVE, CANCEL, RESET, Act, Setting
 from tests.crash.steps import Point
 
 SETTLE_S = 12.0  # how long recovery, deletions and a git that was left alone may take
@@ -102,7 +102,7 @@ class Story:
             turns = await self.host.do(c.ListTurns(self.task))
             self._setting = replace(self._setting, turn=turns[-1].sha)  # type: ignore[type-var]
         if act.discards and task.worktree is not None and Path(task.worktree).is_dir():
-            self.ground.leave(Path(task.worktree), self._number)
+            self.ground.leave(Path(task.worktree), self._number, whole=act in {CANCEL, APPROVE})
         self._left = {sequence: list(points) for sequence, points in self.points(self._number).items()}
         self._order()
         self.lines.clear()
