@@ -6,7 +6,7 @@ from pathlib import Path
 
 from agentpane.domain.worktrees import WorktreeRow
 from agentpane.orchestrator.core import Core
-from agentpane.worktrees import Repository
+from agentpane.worktrees import Repository, Worktree
 
 
 async def branch_back(core: Core, row: WorktreeRow, repository: Repository, *also: str | None) -> str | None:
@@ -17,7 +17,8 @@ async def branch_back(core: Core, row: WorktreeRow, repository: Repository, *als
     if not row.branch or await core.git.branch_tip(repository, row.branch) is not None:
         return None
     inspection = core.git.inspection
-    last = await inspection.last_head(repository, Path(row.git_dir), row.branch) if row.git_dir else None
+    worktree = Worktree(Path(row.path), Path(row.git_dir or ""), row.branch, row.id)
+    last = await inspection.last_head(repository, worktree) if row.git_dir else None
     for sha in (last, *also):
         if sha and await inspection.has_commit(repository, sha):
             await core.git.restore_branch(repository, row.branch, sha)

@@ -104,9 +104,14 @@ class Inspection:
         done = await self._git.run(objects_of(repo), "update-ref", ref, sha, "0" * len(sha), ok=(0, 1, 128))
         return done.exit_code == 0
 
-    async def last_head(self, repo: Repository, git_dir: Path, branch: str) -> str | None:
-        """The last commit that `branch` is known to have named while it was a worktree's HEAD, if git still has it."""
-        sha = await asyncio.to_thread(_last_tip, git_dir, branch)
+    async def last_head(self, repo: Repository, worktree: Worktree) -> str | None:
+        """The last commit that its branch is known to have named while it was a worktree's HEAD, if git still has it.
+
+        None where git's record is another's: git gives the same name to the next worktree at that path.
+        """
+        if await asyncio.to_thread(identity.mark_of, worktree.git_dir) != worktree.mark:
+            return None
+        sha = await asyncio.to_thread(_last_tip, worktree.git_dir, worktree.branch)
         return sha if await self.has_commit(repo, sha) else None
 
     async def left_record(self, repo: Repository, path: Path, mark: str) -> LeftRecord | None:

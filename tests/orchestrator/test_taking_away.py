@@ -16,10 +16,12 @@ from agentpane.domain.resolving import Merging, Resolver, Stage
 from agentpane.domain.worktrees import WorktreeStatus
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator import relaying
+from agentpane.orchestrator.branch_back import branch_back
 from agentpane.orchestrator.health import rows as rows_of_health
 from agentpane.orchestrator.recovery_bin import RecoveryBin
 from agentpane.orchestrator.removal import as_worktree
 from agentpane.worktrees import merging_ref
+from agentpane.worktrees.identity import MARK
 from tests.orchestrator.conftest import git, running
 from tests.orchestrator.test_health import house
 
@@ -231,6 +233,11 @@ async def test_a_branch_that_was_deleted_is_where_it_was_and_one_that_held_nothi
         for title, row in rows.items():
             inside = title == "from inside"
             git(Path(row.path) if inside else repository, "update-ref", "-d", f"refs/heads/{row.branch}")
+        record = Path(rows["from outside"].git_dir or "")
+        mark = (record / MARK).read_text()
+        (record / MARK).write_text("of the next worktree at that path\n")
+        assert await branch_back(services.core, rows["from outside"], repo) is None
+        (record / MARK).write_text(mark)
         for title, row in rows.items():
             assert await services.mending.workspaces.take_away(row, repo, "test") is None, title
             assert await services.core.git.branch_tip(repo, row.branch) == tips.get(title), title

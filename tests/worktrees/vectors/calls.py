@@ -176,7 +176,7 @@ async def _examine(at: At) -> Answer:
     if ours is not None:
         raise Refused(ours)
     assert await at.git.held_by(at.scene.worktree) is None
-    await look.last_head(at.repo, at.scene.git_dir, at.scene.worktree.branch)  # of a log that anybody may have cut off
+    await look.last_head(at.repo, at.scene.worktree)  # of a log that anybody may have cut off
     await look.locks(at.repo, (at.scene.git_dir,))
     return kept, weight, refs.get("refs/heads/parked")
 
