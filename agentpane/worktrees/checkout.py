@@ -16,7 +16,7 @@ from agentpane.errors import ErrorCode
 from agentpane.worktrees.git import LONG_TIMEOUT, GitOutput, GitRunner, Place
 from agentpane.worktrees.git_errors import cause_of
 from agentpane.worktrees.ground import Seen
-from agentpane.worktrees.obstacles import changes_between, in_the_way, refresh, seen, unseen_by_git
+from agentpane.worktrees.obstacles import changes_between, closed_folders, in_the_way, refresh, seen, unseen_by_git
 from agentpane.worktrees.places import Checkout, head_branch, hold_common_dir
 from agentpane.worktrees.repository import branch_tip
 from agentpane.worktrees.values import MergeIntent, MergeRefused, Repository
@@ -60,6 +60,9 @@ async def fast_forward(git: GitRunner, repo: Repository, checkout: Checkout, int
     if head_branch(checkout.git_dir) != intent.target:
         return None
     changes = await changes_between(git, repo, intent.old, intent.new)
+    closed = await asyncio.to_thread(closed_folders, checkout.path, changes)
+    if closed:
+        return _closed(checkout, closed)
     before = await asyncio.to_thread(seen, checkout.path, changes)
     if await unseen_by_git(git, place, changes, before):
         if not await refresh(git, place):
@@ -112,6 +115,9 @@ async def step_back(git: GitRunner, repo: Repository, checkout: Checkout, intent
     if blocked:
         return _refused(checkout, intent, blocked, GitOutput(1, b"", b""))
     changes = await changes_between(git, repo, intent.old, intent.new)
+    closed = await asyncio.to_thread(closed_folders, checkout.path, changes)
+    if closed:
+        return _closed(checkout, closed)
     before = await asyncio.to_thread(seen, checkout.path, changes)
     back = await switch(git, place, intent.old, intent.new)
     if back.exit_code < 0:
@@ -148,6 +154,16 @@ def locked(checkout: Checkout) -> MergeRefused:
         f"Another git command is at work in {checkout.path}, or was cut short there. Nothing has been changed.",
         f"Wait for it to end; if none runs, remove {lock_of(checkout.git_dir)}. Then try again.",
         (str(lock_of(checkout.git_dir)),),
+    )
+
+
+def _closed(checkout: Checkout, folders: tuple[str, ...]) -> MergeRefused:
+    shown = ", ".join(display_path(folder) for folder in folders[:5])
+    return MergeRefused(
+        ErrorCode.RESOURCE_LOCKED,
+        f"Folders of the checkout {checkout.path} may not be written: {shown}. Nothing has been changed.",
+        "Make them writable for you, then try again.",
+        folders,
     )
 
 

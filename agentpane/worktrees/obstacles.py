@@ -29,9 +29,22 @@ async def changes_between(git: GitRunner, repo: Repository, old: str, new: str) 
 
 
 def seen(root: Path, changes: Collection[FileChange]) -> Mapping[str, Seen | None]:
-    """How the files of a move lie there; None where there is none."""
+    """How the files of a move lie there; None where there is none. Of a folder in a file's place, only which it is."""
     ground = Ground(root)
-    return {change.path: ground.seen(change.path) for change in changes}
+    found = {change.path: ground.seen(change.path) for change in changes}
+    return {path: (*how[:2], 0, 0, 0) if how and stat.S_ISDIR(how[1]) else how for path, how in found.items()}
+
+
+def closed_folders(root: Path, changes: Collection[FileChange]) -> tuple[str, ...]:
+    """The folders of a move that may not be written. Git passes over what it cannot delete there. Blocks."""
+    ground, open_ = Ground(root), dict[str, bool]()
+    for change in changes:
+        folder = change.path.rpartition("/")[0]
+        while folder and not ground.is_folder(folder):
+            folder = folder.rpartition("/")[0]
+        if folder not in open_:
+            open_[folder] = os.access(root / folder, os.W_OK | os.X_OK)
+    return tuple(sorted(folder or "." for folder, is_open in open_.items() if not is_open))
 
 
 async def refresh(git: GitRunner, place: Place) -> bool:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -28,6 +32,7 @@ from tests.worktrees.conftest import Journal, git, git_bytes
 from tests.worktrees.histories import Tree, stream_of
 from tests.worktrees.in_the_way import MOVES, PLAIN, THINGS, Disk, Thing, disk, expected, laid_out
 
+ROOT = Path(__file__).parents[2]
 OLD, NEW = "refs/test/old", "refs/test/new"
 MERGE, UNDO, FINISH, TAKE_BACK = "a merge", "an undo", "finishing a merge", "taking back a merge"
 MODE_ALONE = "a file that may not be written"  # a mode is git's where it writes anew
@@ -162,6 +167,39 @@ async def test_what_was_put_where_a_merge_was_cut_off_is_left_to_the_person(
     plays = ((name, thing.on[-1], FINISH if number % 3 else TAKE_BACK) for number, (name, thing) in enumerate(LAID))
     ended = await play(await Scene.make(worktrees, tmp_path), plays)
     assert min(ended["left"], ended["settled"]) > 2, ended
+
+
+BOUND_BY_MODES = """
+import asyncio, sys
+from pathlib import Path
+from agentpane.worktrees import MergePlan, Worktrees
+
+async def main(path, commit):
+    worktrees = Worktrees()
+    async def journal(intent): pass
+    outcome = await worktrees.merge(
+        await worktrees.open_repository(Path(path)), MergePlan("main", commit, "run", "ff", "", None), journal
+    )
+    print(outcome.code, *outcome.paths)
+    await worktrees.close()
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_nothing_is_left_undeleted_in_a_folder_that_may_not_be_written(
+    worktrees: Worktrees, tmp_path: Path
+) -> None:
+    """Git would say that it has merged. Modes hold for root as well in a process that has dropped the right to pass."""
+    scene = await Scene.make(worktrees, tmp_path)
+    _, to = scene.stand_at(MOVES["deletes in a folder"], back=False)
+    before = scene.state()
+    (scene.repo.path / "src").chmod(0o555)
+    drop = () if os.geteuid() else ("setpriv", "--inh-caps=-all", "--bounding-set=-dac_override,-dac_read_search")
+    command = (*drop, sys.executable, "-c", BOUND_BY_MODES, str(scene.repo.path), to)
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    (scene.repo.path / "src").chmod(0o755)
+    assert (done.stdout, scene.state()) == ("RESOURCE_LOCKED src\n", before), done.stderr
 
 
 @pytest.mark.long
