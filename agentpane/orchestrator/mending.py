@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +17,12 @@ from agentpane.domain.board import Column
 from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
 from agentpane.errors import AgentPaneError
 from agentpane.orchestrator.core import Core
-from agentpane.orchestrator.health.processes import git_at_work
 from agentpane.orchestrator.removal import as_worktree
 from agentpane.orchestrator.review import Review
 from agentpane.orchestrator.settling import settle_each
 from agentpane.orchestrator.workspace import Workspaces
-from agentpane.worktrees import Repository
+from agentpane.worktrees import Repository, left_locks, notes
+from agentpane.worktrees.processes import may_be_held
 
 LOOKS, PAUSE_S = 25, 0.2  # a git that the last engine started may still be at work
 
@@ -40,7 +41,8 @@ class Mending:
         await settle_each(self.core, rows, self._settle, "stays as it is")
 
     async def unlock(self) -> None:
-        """Remove the locks that a git of the last engine left on refs and worktrees of ours, once no git is at work."""
+        """Remove the locks that the last engine left on refs and worktrees of ours, once no git may hold one."""
+        noted = await asyncio.to_thread(notes.left)
         for project in await self.core.db.read(projects.list_all):
             try:
                 repository = await self.core.git.open_repository(Path(project.path))
@@ -49,16 +51,20 @@ class Mending:
                 git_dirs = [
                     Path(row.git_dir) for row in rows if row.git_dir and row.status is not WorktreeStatus.REMOVED
                 ]
-                for lock in await self.core.git.inspection.locks(repository, git_dirs):
-                    await self._unlock(lock, repository)
+                locks = await self.core.git.inspection.locks(repository, git_dirs)
+                await self._unlock(left_locks.of_last_engine(locks, repository, noted), repository)
             except (AgentPaneError, OSError) as error:
                 log.info("the locks of %s are not looked at: %s", project.path, error)
 
-    async def _unlock(self, lock: Path, repository: Repository) -> None:
+    async def _unlock(self, left: Mapping[Path, left_locks.Seen], repository: Repository) -> None:
+        """Wait for the gits at work once for all of them; what they let go of is gone then."""
         for _ in range(LOOKS):
-            if not await asyncio.to_thread(git_at_work, repository.common_dir):
-                lock.unlink(missing_ok=True)
-                log.info("a lock that the last engine left was removed: %s", lock)
+            left = {lock: seen for lock, seen in left.items() if left_locks.seen(lock) == seen}
+            if not left:
+                return
+            if not await asyncio.to_thread(may_be_held, repository, tuple(left)):
+                for lock in left_locks.remove(left):
+                    log.info("a lock that the last engine left was removed: %s", lock)
                 return
             await self.core.clock.sleep(PAUSE_S)
 

@@ -12,15 +12,17 @@ import shutil
 import signal
 import tempfile
 import weakref
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.temporary import TemporaryFolder
+from agentpane.worktrees import notes
 from agentpane.worktrees.child import GRACE, Child
 from agentpane.worktrees.config import Config, ConfigCache, Pins
 from agentpane.worktrees.git_errors import EndlessError as EndlessError
@@ -245,7 +247,10 @@ class GitRunner:
         call = self._call(place, arguments, pins, index, config, cwd)
         async with self._slots:
             child = Child(call.command, call.folder, call.environment)
-            job = asyncio.get_running_loop().run_in_executor(self._threads, child.run, stdin, timeout, gently)
+            run = partial(child.run, stdin, timeout, gently)
+            if place is not None and place.objects_alone is None and arguments[0] not in notes.READING:
+                run = partial(self._noted, place, run)
+            job = asyncio.get_running_loop().run_in_executor(self._threads, run)
             try:
                 await _look(place, job)
                 return GitOutput(*await asyncio.shield(job))
@@ -257,6 +262,10 @@ class GitRunner:
                 raise GitError(message, (self._program, *arguments), None) from error
             except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
                 raise self._not_started(call, error) from error
+
+    def _noted(self, place: Place, run: Callable[[], tuple[int, bytes, bytes]]) -> tuple[int, bytes, bytes]:
+        with notes.at_work(self._private, place.git_dir, place.common_dir):
+            return run()
 
     def _not_started(self, call: _Call, error: OSError) -> AgentPaneError:
         if not call.folder.is_dir():

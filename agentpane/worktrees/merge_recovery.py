@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-import psutil
-
 from agentpane.domain.diff import FileChange, decode_path, encode_path, split_z
 from agentpane.domain.filemodes import SUBMODULE
 from agentpane.worktrees.checkout import lock_of, place_of
@@ -26,6 +24,7 @@ from agentpane.worktrees.gitfiles import read_line
 from agentpane.worktrees.ground import Ground, ways_to
 from agentpane.worktrees.obstacles import changes_between
 from agentpane.worktrees.places import head_branch
+from agentpane.worktrees.processes import may_be_held
 from agentpane.worktrees.repository import branch_tip, is_ancestor
 from agentpane.worktrees.values import MergeIntent, MergeRecovery, RecoveryOutcome, Repository
 
@@ -60,13 +59,13 @@ async def recover_merge(
     if tip != intent.old and not intent.back and await is_ancestor(git, repo, intent.reviewed, tip):
         return MergeRecovery(RecoveryOutcome.ROLLED_BACK, "The reviewed commit was merged by another merge.")
     lock = repo.common_dir / "refs" / "heads" / f"{intent.target}.lock"
-    if lock.exists() and not await asyncio.to_thread(_take_ref_lock, lock, intent):
+    if lock.exists() and not await asyncio.to_thread(_take_ref_lock, repo, lock, intent):
         return _locked(lock)
     if intent.checkout is None or intent.checkout_git_dir is None:
         return _nothing_done()
-    # There was no lock before the intent, so one that nobody holds was left by the merge.
+    # There was no lock before the intent, so one that nobody can hold was left by the merge.
     lock = lock_of(intent.checkout_git_dir)
-    if not await _let_go(lock):
+    if not await _let_go(repo, lock):
         return _locked(lock)
     place = place_of(repo, intent.checkout, intent.checkout_git_dir)
     begun = await _look(git, repo, place, intent)
@@ -107,30 +106,21 @@ def _locked(lock: Path) -> MergeRecovery:
     return MergeRecovery(RecoveryOutcome.NEEDS_PERSON, message, paths=(str(lock),))
 
 
-def _take_ref_lock(lock: Path, intent: MergeIntent) -> bool:
-    """Remove a ref's lock if it is ours: nobody holds it open, and it holds the commit of the intent."""
+def _take_ref_lock(repo: Repository, lock: Path, intent: MergeIntent) -> bool:
+    """Remove a ref's lock if it is ours: nobody may hold it, and it holds the commit of the intent."""
     with suppress(OSError):
-        if read_line(lock).strip() == intent.new and not _is_held(lock):
+        if read_line(lock).strip() == intent.new and not may_be_held(repo, (lock,)):
             lock.unlink()
             return True
     return not lock.exists()
 
 
-async def _let_go(lock: Path) -> bool:
-    """Wait while a living process holds the lock: the git of an engine that was killed may still be at work."""
+async def _let_go(repo: Repository, lock: Path) -> bool:
+    """Wait while a living process may hold the lock: the git of an engine that was killed may still be at work."""
     for _ in range(_LOCK_WAITS):
-        if not lock.exists() or not await asyncio.to_thread(_is_held, lock):
+        if not lock.exists() or not await asyncio.to_thread(may_be_held, repo, (lock,)):
             return True
         await asyncio.sleep(_LOCK_WAIT)
-    return False
-
-
-def _is_held(file: Path) -> bool:
-    """Whether a living process of this person has the file open."""
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            if any(opened.path == str(file) for opened in process.open_files()):
-                return True
     return False
 
 

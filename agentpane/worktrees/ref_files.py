@@ -105,7 +105,7 @@ def delete_branch(repo: Repository, branch: str, expected: str) -> bool:
     ref = f"{top}/{HEADS}{branch}"
     try:
         # Both locks, as git holds them: whoever packs refs at this moment would bring the branch back.
-        with _Lock(top, f"{HEADS}{branch}"), _Lock(top, "packed-refs", _holder(os.getpid())):
+        with _Lock(top, f"{HEADS}{branch}"), _Lock(top, "packed-refs"):
             with open_regular(ref) as file:
                 named = file.read().strip() == expected.encode()
             if not named or any(each.casefold() == branch.casefold() for each in _packed(repo.common_dir, branch)):
@@ -125,14 +125,22 @@ def delete_branch(repo: Repository, branch: str, expected: str) -> bool:
 def break_lock(repo: Repository, lives: Callable[[int], bool]) -> bool:
     """Remove the lock on packed refs if a process of ours that is gone has left it: git leaves it empty. Whether so."""
     lock = repo.common_dir / "packed-refs.lock"
-    with suppress(OSError, ValueError):
-        with open_regular(lock) as file:
-            content = file.read()
-        number = int(content.rpartition(b" ")[2] or b"0")
-        if content == _holder(number) and not lives(number):
+    with suppress(OSError):
+        if is_left(lock, lives):
             lock.unlink()
             return True
     return False
+
+
+def is_left(lock: Path, lives: Callable[[int], bool]) -> bool:
+    """Whether a process of ours that is gone has made this lock, and not written into it what it is for."""
+    try:
+        with open_regular(lock) as file:
+            content = file.read()
+        number = int(content.rpartition(b" ")[2] or b"0")
+    except (OSError, ValueError):
+        return False
+    return content == _holder(number) and not lives(number)
 
 
 def _holder(pid: int) -> bytes:
@@ -166,8 +174,8 @@ def detach_head(git_dir: Path, sha: str) -> None:
 class _Lock:
     """Git's lock on a file: its name with `.lock`, made new, which takes the file's place if it is written."""
 
-    def __init__(self, top: str, name: str, holder: bytes = b"") -> None:
-        self._top, self._name, self._holder = top, name, holder
+    def __init__(self, top: str, name: str) -> None:
+        self._top, self._name = top, name
         self._file, self._lock = f"{top}/{name}", f"{top}/{name}.lock"
         self._descriptor, self._written = -1, False
 
@@ -176,7 +184,7 @@ class _Lock:
             _make_folders(self._top, self._name)
             try:
                 self._descriptor = os.open(self._lock, _LOCK, 0o666)
-                os.write(self._descriptor, self._holder)
+                os.write(self._descriptor, _holder(os.getpid()))  # what proves whose it is until it is written
                 break
             except FileNotFoundError:  # git has just removed a folder that was empty
                 if last:
@@ -184,7 +192,8 @@ class _Lock:
         return self
 
     def write(self, text: str) -> None:
-        os.write(self._descriptor, text.encode("utf-8", "surrogateescape"))
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, text.encode("utf-8", "surrogateescape"), 0)
         os.fsync(self._descriptor)
         os.rename(self._lock, self._file)
         self._written = True

@@ -21,8 +21,9 @@ from agentpane.domain.worktrees import WorktreeStatus
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.health.ailments import Ailment, Ward, ailment
-from agentpane.orchestrator.health.processes import git_at_work
 from agentpane.orchestrator.health.sizes import Sizes
+from agentpane.worktrees.left_locks import OLD_S
+from agentpane.worktrees.processes import may_be_held
 
 _BLOB = re.compile(r"[0-9a-f]{64}(?:\.\d+\.part)?")
 FRESH_S = 3600.0  # an output is stored before the row that speaks of it
@@ -64,24 +65,32 @@ class Leftovers:
 
     async def _locks(self, ward: Ward) -> AsyncIterator[Ailment]:
         git_dirs = [Path(row.git_dir) for row in ward.rows if row.git_dir and row.status is not WorktreeStatus.REMOVED]
-        for lock in await self.core.git.inspection.locks(ward.repository, git_dirs):
-            if _age_s(lock) > 60 and _touched(lock) < self.began.timestamp() and not await self._at_work(ward):
-                text = "A lock that a git of the last engine left; it keeps a worktree or a ref from being changed."
-                yield ailment(
-                    HealthCode.LOCK_LEFT, text, str(lock), "Remove it.", about=(str(_touched(lock)),),
-                    mend=partial(self._unlock, ward, lock, _touched(lock)), project=ward.project.id,
-                )  # fmt: skip
-        for lock in await self.core.git.inspection.others_locks(ward.repository):
-            if _age_s(lock) > THEIRS_S and not await self._at_work(ward):
-                text = "A lock of your own repository is held by no git that runs, and keeps cards from being approved."
-                fix = f"It is left alone. If no program uses the repository, remove it: rm {shlex.quote(str(lock))}"
-                yield ailment(HealthCode.LOCK_LEFT, text, str(lock), fix, project=ward.project.id)
+        ours = [
+            lock
+            for lock in await self.core.git.inspection.locks(ward.repository, git_dirs)
+            if _age_s(lock) > OLD_S and _touched(lock) < self.began.timestamp()
+        ]
+        theirs = [
+            lock for lock in await self.core.git.inspection.others_locks(ward.repository) if _age_s(lock) > THEIRS_S
+        ]
+        if not (ours or theirs) or await self._may_be_held(ward, (*ours, *theirs)):
+            return
+        for lock in ours:
+            text = "A lock that a git of the last engine left; it keeps a worktree or a ref from being changed."
+            yield ailment(
+                HealthCode.LOCK_LEFT, text, str(lock), "Remove it.", about=(str(_touched(lock)),),
+                mend=partial(self._unlock, ward, lock, _touched(lock)), project=ward.project.id,
+            )  # fmt: skip
+        for lock in theirs:
+            text = "A lock of your own repository is held by no git that runs, and keeps cards from being approved."
+            fix = f"It is left alone. If no program uses the repository, remove it: rm {shlex.quote(str(lock))}"
+            yield ailment(HealthCode.LOCK_LEFT, text, str(lock), fix, project=ward.project.id)
 
-    async def _at_work(self, ward: Ward) -> bool:
-        return await asyncio.to_thread(git_at_work, ward.repository.common_dir)
+    async def _may_be_held(self, ward: Ward, locks: Sequence[Path]) -> bool:
+        return await asyncio.to_thread(may_be_held, ward.repository, locks)
 
     async def _unlock(self, ward: Ward, lock: Path, touched: float) -> str:
-        if await self._at_work(ward) or _touched(lock) != touched:
+        if await self._may_be_held(ward, (lock,)) or _touched(lock) != touched:
             raise AgentPaneError(ErrorCode.RESOURCE_LOCKED, f"A git is at work on {lock}.", "Try again when it ended.")
         lock.unlink()
         return "The lock was removed."

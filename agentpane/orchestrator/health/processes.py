@@ -117,21 +117,6 @@ def _end_all(strays: Sequence[Stray]) -> list[Stray]:
     return [stray for stray in strays if stray.pid in {process.pid for process in alive}]
 
 
-def git_at_work(common_dir: Path) -> bool:
-    """Whether some git of this user is at work on this repository. Blocks."""
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if process.name() == "git" and process.uids().real == os.getuid() and _is_about(process, common_dir):
-                return True
-    return False
-
-
-def _is_about(process: psutil.Process, common_dir: Path) -> bool:
-    top = common_dir.parent if common_dir.name == ".git" else common_dir
-    said = " ".join((*process.cmdline(), process.environ().get("GIT_DIR", ""), process.cwd()))
-    return str(top) in said
-
-
 def _named(strays: Sequence[Stray]) -> str:
     return ", ".join(f"{stray.name} ({stray.pid})" for stray in strays)
 
