@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentpane.domain.diff import decode_path
+from agentpane.domain.diff import decode_path, encode_path, parse_raw
+from agentpane.domain.filemodes import SUBMODULE
 from agentpane.worktrees.contents import Listing
 from agentpane.worktrees.exact import beyond_a_link
 from agentpane.worktrees.git import GitRunner, Place
@@ -25,6 +26,38 @@ class Inner:
     files: frozenset[str]
     repositories: tuple[str, ...]
     closed: bool  # there are folders that cannot be looked into
+
+
+async def forget_pointers(git: GitRunner, place: Place, index: Path, base: str, start: str) -> None:
+    """Take out of `index`, which holds `start`, the repositories made here of which a commit holds the bare pointer.
+
+    base: the commit that the work is done on; its submodules stay, and so does one that git has checked out. What lies
+    in the folder is then seen as what it is: a repository, or files.
+    """
+    if base == start:
+        return
+    shape = ("diff-tree", "-r", "--raw", "-z", "--no-abbrev", "--no-renames", "--ignore-submodules=none")
+    changed = parse_raw((await git.run(place, *shape, base, start)).stdout)
+    pointers = [change.path for change in changed if change.new_mode == SUBMODULE and change.old_mode != SUBMODULE]
+    made = await asyncio.to_thread(_made_here, place.work_tree, pointers)
+    if made:
+        names = b"".join(encode_path(path) + b"\0" for path in made)
+        await git.run(place, "update-index", "--force-remove", "-z", "--stdin", stdin=names, index=index)
+
+
+def _made_here(root: Path | None, paths: Sequence[str]) -> list[str]:
+    """Those of the paths at which lies what git has not checked out as a submodule."""
+    found: list[str] = []
+    if root is None:
+        return found
+    for path in paths:
+        whole = root / path
+        pointer = whole / ".git"
+        if beyond_a_link(root, f"{path}/.git") or not whole.is_dir() or not os.listdir(whole):
+            continue
+        if pointer.is_symlink() or not pointer.is_file():
+            found.append(path)
+    return found
 
 
 async def look(git: GitRunner, place: Place, index: Path, listing: Listing, also: Iterable[str]) -> Inner:

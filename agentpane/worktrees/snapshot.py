@@ -12,7 +12,7 @@ from pathlib import Path
 from agentpane.domain.diff import decode_path, display_path, split_z
 from agentpane.domain.resolving import Merging
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.worktrees import contents
+from agentpane.worktrees import contents, inner
 from agentpane.worktrees.config import SIGNED
 from agentpane.worktrees.diffs import diff_stat
 from agentpane.worktrees.git import GitError, GitRunner, Place
@@ -84,7 +84,7 @@ async def snapshot(
     async with git.scratch() as folder:
         index = folder / "index"
         start = parent if merging is None or merged else merging.laid
-        await _gather(git, place, index, start, worktree.path, excluded, seen=merging is None)
+        await _gather(git, place, index, start, worktree.path, base, excluded, seen=merging is None)
         leaked = () if parent == base else await _leaked(git, repo, base, parent, excluded)
         if leaked:
             await _restore(git, place, index, base if merging is None else merging.laid, leaked)
@@ -115,13 +115,21 @@ async def _base(git: GitRunner, repo: Repository, base_sha: str, parent: str) ->
 
 
 async def _gather(
-    git: GitRunner, place: Place, index: Path, start: str, root: Path, excluded: tuple[str, ...], seen: bool
+    git: GitRunner,
+    place: Place,
+    index: Path,
+    start: str,
+    root: Path,
+    base: str,
+    excluded: tuple[str, ...],
+    seen: bool,
 ) -> None:
     """Fill the index with what the worktree holds. start: what git ignores, and what is excluded, is as it has it.
 
     seen: the worktree's own index knows the files of `start`; else each that is not known would count as changed.
     """
     staged = await contents.start_index(git, place, index, start)
+    await inner.forget_pointers(git, place, index, base, start)
     if not seen:
         await contents.refresh(git, place, index)
     listing = (await contents.list_changes(git, place, index, staged)).without(excluded)

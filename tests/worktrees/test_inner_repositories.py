@@ -228,3 +228,23 @@ async def test_a_repository_in_the_way_of_a_file_is_kept_with_its_commits_when_a
     await bench.worktrees.set_back(bench.repo, bench.made.worktree, bench.base, (), keeping)
     assert (bench.path / "readme.md").read_text() == "# Sample\n"
     assert git(fetched(bench, kept[0], "readme.md", tmp_path / "again"), "show", f"{first}:file") == "precious"
+
+
+async def test_a_repository_of_which_the_agent_has_committed_the_pointer_is_told_of_and_its_files_can_be_reviewed(
+    bench: Bench, tmp_path: Path
+) -> None:
+    library = await bench.worktrees.make_repository(tmp_path / "library", {"lib.c": b"int x;\n"}, "First\n")
+    allowed = ("-c", "protocol.file.allow=always")
+    git(bench.path, *allowed, "submodule", "--quiet", "add", str(library.path), "wanted")
+    two_commits(bench.path / "inner", "precious")
+    tip = commit_all(bench.path)
+    assert git(bench.path, "ls-tree", tip, "inner").startswith("160000 commit ")
+    with pytest.raises(AgentPaneError) as caught:
+        await bench.snap()
+    assert caught.value.code is ErrorCode.WORKTREE_NESTED_REPO and caught.value.details["paths"] == ["inner"]
+    assert git(bench.path, "rev-parse", "HEAD") == tip
+    shutil.rmtree(bench.path / "inner" / ".git")  # as the refusal says
+    made = await bench.snap()
+    listed = git(bench.repo.path, "ls-tree", "-r", "--format=%(objecttype) %(path)", made.sha).splitlines()
+    assert {"blob inner/file", "commit wanted"} <= set(listed)
+    assert git(bench.path, "status", "--porcelain") == ""
