@@ -76,48 +76,48 @@ def test_a_known_program_makes_a_snapshot_and_goes_on_when_it_is_sent_back(
     assert "Shorter, please." in [event for event in told if event["what"] == "prompt"][-1]["text"]
 
 
-def test_what_the_policy_denies_does_not_happen_and_is_in_the_audit_log(pane: Commands, repo: Path) -> None:
+def test_what_the_policy_denies_does_not_happen_and_is_in_the_audit_log(board: Commands, repo: Path) -> None:
     prompts = [[edit("hello.txt", "hello\n"), ["say", "Then not."]], [["say", "I stop."]]]
     command = with_stand_in(repo, {"prompts": prompts})
-    task = add(pane, repo, "--backend", "acp", "--command", command)
-    ended = pane.json("run", task, "--policy", "deny", status=4)
+    task = add(board, repo, "--backend", "acp", "--command", command)
+    ended = board.json("run", task, "--policy", "deny", status=4)
     assert ended["code"] == "TASK_NO_DIFF"
-    entries = pane.json("audit", "list", "shop")
+    entries = board.json("audit", "list", "shop")
     assert any("denied" in str(entry.get("error")) for entry in entries)
 
 
-def test_a_command_makes_a_snapshot_and_reads_the_feedback(pane: Commands, repo: Path) -> None:
-    task = add(pane, repo, "--backend", "command", "--command", "cat > told.txt; echo formatted")
-    done = pane.json("run", task)
+def test_a_command_makes_a_snapshot_and_reads_the_feedback(board: Commands, repo: Path) -> None:
+    task = add(board, repo, "--backend", "command", "--command", "cat > told.txt; echo formatted")
+    done = board.json("run", task)
     assert done["column"] == "waiting_approval"
     assert done["runs"][0]["cost_usd"] is None
-    pane.json("reject", task, "--reason", "In French, please.", "--wait")
-    patch = pane("diff", task, "--patch").stdout
+    board.json("reject", task, "--reason", "In French, please.", "--wait")
+    patch = board("diff", task, "--patch").stdout
     assert b"+Write a greeting" in patch
     assert b"In French, please." in patch
 
 
-def test_a_command_that_fails_says_how_and_one_takes_the_task_as_a_word(pane: Commands, repo: Path) -> None:
-    task = add(pane, repo, "--backend", "command", "--command", "echo it does not work; exit 3")
-    ended = pane.json("run", task, status=4)
+def test_a_command_that_fails_says_how_and_one_takes_the_task_as_a_word(board: Commands, repo: Path) -> None:
+    task = add(board, repo, "--backend", "command", "--command", "echo it does not work; exit 3")
+    ended = board.json("run", task, status=4)
     error = ended["runs"][0]["error"]
     assert error["code"] == "AGENT_EXECUTION_ERROR"
     assert "it does not work" in error["message"]
 
-    pane.json("agent", "add", "shop", "Filled", "--backend", "command", "--command", "printf %s {prompt} > told.txt")
-    other = pane.json("task", "add", "shop", "Don't; `say` $it", "--agent", "Filled")["id"]
-    assert pane.json("run", other)["column"] == "waiting_approval"
-    assert b"+Don't; `say` $it" in pane("diff", other, "--patch").stdout
+    board.json("agent", "add", "shop", "Filled", "--backend", "command", "--command", "printf %s {prompt} > told.txt")
+    other = board.json("task", "add", "shop", "Don't; `say` $it", "--agent", "Filled")["id"]
+    assert board.json("run", other)["column"] == "waiting_approval"
+    assert b"+Don't; `say` $it" in board("diff", other, "--patch").stdout
 
 
-def test_cancelling_ends_a_program_and_all_that_it_has_started(pane: Commands, repo: Path) -> None:
+def test_cancelling_ends_a_program_and_all_that_it_has_started(board: Commands, repo: Path) -> None:
     token = fresh_token()
     waiting = ["call", "1", "execute", "Wait", {"command": f"setsid sleep 600.{token}1 & sleep 600.{token}2"}, ""]
     command = with_stand_in(repo, {"prompts": [[["child"], waiting]]})
-    task = add(pane, repo, "--backend", "acp", "--command", command)
-    pane.json("task", "move", task, "in_progress")
+    task = add(board, repo, "--backend", "acp", "--command", command)
+    board.json("task", "move", task, "in_progress")
     until(lambda: survivors(f"{token}1") and survivors(f"{token}2"))
-    pane.json("cancel", task)
+    board.json("cancel", task)
     assert survivors(token) == []
-    (run,) = pane.json("task", "show", task)["runs"]
+    (run,) = board.json("task", "show", task)["runs"]
     assert (run["turns"], run["cost_usd"]) == (1, None)  # it would have been told at the end
