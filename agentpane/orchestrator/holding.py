@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from agentpane.db import pool, worktrees
+from agentpane.domain.ids import WorktreeId
 from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.core import Core
@@ -25,6 +27,11 @@ class ChangedError(AgentPaneError):
         )
 
 
+def lock_of(core: Core, worktree_id: WorktreeId) -> asyncio.Lock:
+    """Held by whoever makes, moves on or takes away a worktree without a card."""
+    return core.task_locks.of(f"worktree:{worktree_id}")
+
+
 async def check_unchanged(core: Core, row: WorktreeRow) -> None:
     """Raises ChangedError if the worktree is not as `row` says. The caller holds the lock of its card."""
     if await core.db.read(worktrees.get, row.id) != row:
@@ -36,19 +43,21 @@ async def reserved(core: Core, row: WorktreeRow) -> AsyncIterator[WorktreeRow]:
     """Let nobody else have a worktree while it is taken away: its row as it is, its status the one that it had.
 
     One of a card is held by the card's lock, which the caller has. One without a card is being removed from here on;
-    where that fails, it is again what it was. Raises ChangedError when it is not what `row` says any more.
+    where that fails, it is again what it was. Raises ChangedError when a card has it, or somebody took it away.
     """
     if row.task_id is not None:
         yield row
         return
-    async with core.task_locks.of(f"worktree:{row.id}"):
-        taken = await core.db.write(pool.take_out, row.id, row.status, core.clock.now())
+    async with lock_of(core, row.id):
+        now = await core.db.read(worktrees.get, row.id)
+        went = now.status is WorktreeStatus.REMOVED and row.status is not WorktreeStatus.REMOVED
+        taken = None if went else await core.db.write(pool.take_out, row.id, now.status, core.clock.now())
         if taken is None:
             raise ChangedError(row)
         try:
-            yield replace(taken, status=row.status)
+            yield replace(taken, status=now.status)
         except BaseException:
-            await _put_back(core, row)
+            await _put_back(core, now)
             raise
 
 

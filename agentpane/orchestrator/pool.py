@@ -27,7 +27,7 @@ from agentpane.errors import AgentPaneError
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.handover import Handover
 from agentpane.orchestrator.health.sizes import Sizes
-from agentpane.orchestrator.holding import ChangedError
+from agentpane.orchestrator.holding import ChangedError, lock_of
 from agentpane.orchestrator.removal import as_worktree
 from agentpane.orchestrator.workspace import Workspaces, worktree_root
 from agentpane.worktrees import BranchTip, Repository
@@ -121,7 +121,9 @@ class Pool:
             root = Path(os.path.realpath(worktree_root(project, project.config)))
             kept = 0
             for row in rows:
-                if kept < wanted and Path(row.path).parent == root and await self._fits(row, repository, tip):
+                async with lock_of(self._core, row.id):
+                    fits = kept < wanted and Path(row.path).parent == root and await self._fits(row, repository, tip)
+                if fits:
                     kept += 1
                 else:
                     with self._passing_over(row.path):
@@ -152,8 +154,14 @@ class Pool:
         path = root / f"ready-{new_id()[:8]}"
         new = worktrees.NewWorktree(project.id, None, "", tip.branch, tip.sha, str(path))
         row = await self._core.db.write(worktrees.create, new, self._now())
+        async with lock_of(self._core, row.id):
+            await self._fill(row, repository, tip)
+        told = {"state": "ready", "path": row.path, "base": tip.sha}
+        await self._core.audit(self._core.record("worktree.create", project.id, actor="engine", input=dict(told)))
+
+    async def _fill(self, row: WorktreeRow, repository: Repository, tip: BranchTip) -> None:
         try:
-            made = await self._core.git.ready.make(repository, path, tip.sha, row.id)
+            made = await self._core.git.ready.make(repository, Path(row.path), tip.sha, row.id)
         except BaseException as error:
             words = error.message if isinstance(error, AgentPaneError) else "It was stopped while it was being made."
             gone = {"status": WorktreeStatus.REMOVED, "removed_at": self._now(), "last_error": words}
@@ -161,8 +169,6 @@ class Pool:
             raise
         fields = {"status": WorktreeStatus.POOLED, "path": str(made.path), "git_dir": str(made.git_dir)}
         await self._core.db.write(partial(worktrees.set_fields, worktree_id=row.id, at=self._now(), **fields))
-        told = {"state": "ready", "path": str(made.path), "base": tip.sha}
-        await self._core.audit(self._core.record("worktree.create", project.id, actor="engine", input=dict(told)))
 
     async def _retire(self, row: WorktreeRow, repository: Repository | None) -> None:
         """Take one away, if it is ready still: a card may have got it since the row was read."""
