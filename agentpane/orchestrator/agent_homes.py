@@ -19,6 +19,7 @@ from agentpane.db import tasks
 from agentpane.domain.board import Column
 from agentpane.domain.ids import TaskId
 from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.mounts import mounted_in
 from agentpane.orchestrator.core import Core
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,9 @@ def _is_a_cards(name: str, root: int) -> bool:
 def _remove(folder: Path, name: str) -> None:
     with _opened(folder) as root:
         if root is None or not _is_a_cards(name, root):
+            return
+        if mounted_in(folder / name):
+            log.warning("what the agents of card %s keep stays: something is mounted in %s", name, folder / name)
             return
         try:
             _open_up(name, root)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from agentpane import mounts
 from agentpane.api import commands as c
 from agentpane.db.references import new_id
 from agentpane.domain.agents import AgentConfig, BackendName
@@ -55,21 +57,24 @@ async def test_a_cards_homes_go_with_it_and_nothing_else_does(
 
 
 async def test_an_engine_removes_what_an_earlier_one_left_and_keeps_what_waits_and_what_is_a_persons(
-    data: Path, repository: Path, tmp_path: Path
+    data: Path, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = AgentConfig(command=agent_in(repository, STEPS).command, policy="free")
     async with running(data, {}) as bench:
         task = await reviewed(bench, repository, config)
         idle = await bench.card(await bench.engine.do(c.GetProject(task.card.project_id)), "Idle")
     folder = data / "agents"
-    gone, of_a_person, linked = new_id(), new_id(), new_id()
-    for name in (gone, idle.card.id):
+    gone, of_a_person, linked, mounted = new_id(), new_id(), new_id(), new_id()
+    for name in (gone, idle.card.id, mounted):
         (folder / name / new_id() / "home").mkdir(parents=True)
+    monkeypatch.setattr(mounts, "TABLE", tmp_path / "table")
+    place = os.path.realpath(folder / mounted / "home")
+    (tmp_path / "table").write_text(f"36 22 8:1 /home/ada/photos {place} rw - ext4 /dev/sda1 rw\n")
     (folder / of_a_person / "notes").mkdir(parents=True)
     (folder / "templates").mkdir()
     (tmp_path / "outside" / new_id()).mkdir(parents=True)
     (folder / linked).symlink_to(tmp_path / "outside")
     async with running(data, {}) as bench:
         await bench.until(task, lambda _: not (folder / gone).exists() and not (folder / idle.card.id).exists())
-    assert {path.name for path in folder.iterdir()} == {task.card.id, of_a_person, "templates", linked}
+    assert {path.name for path in folder.iterdir()} == {task.card.id, of_a_person, "templates", linked, mounted}
     assert len(list((tmp_path / "outside").iterdir())) == 1
