@@ -25,18 +25,13 @@ class Ground:
         parent = path.rpartition("/")[0]
         if parent not in self._barriers:
             above = self.barrier(parent)
-            mode = self._mode(parent) if above is None else None
-            self._barriers[parent] = parent if mode is not None and not stat.S_ISDIR(mode) else above
+            there = _lstat(self._root / parent) if above is None else None
+            self._barriers[parent] = parent if there is not None and not stat.S_ISDIR(there.st_mode) else above
         return self._barriers[parent]
 
     def about(self, path: str) -> os.stat_result | None:
         """None where there is nothing, or only beyond a link."""
-        if self.barrier(path) is not None:
-            return None
-        try:
-            return os.lstat(self._root / path)
-        except OSError:
-            return None
+        return _lstat(self._root / path) if self.barrier(path) is None else None
 
     def seen(self, path: str) -> Seen | None:
         about = self.about(path)
@@ -66,11 +61,12 @@ class Ground:
             elif is_folder or inner not in known:
                 yield inner
 
-    def _mode(self, path: str) -> int | None:
-        try:
-            return os.lstat(self._root / path).st_mode
-        except OSError:
-            return None
+
+def _lstat(path: Path) -> os.stat_result | None:
+    try:
+        return os.lstat(path)
+    except OSError:
+        return None
 
 
 def ways_to(paths: Iterable[str]) -> frozenset[str]:

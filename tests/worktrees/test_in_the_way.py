@@ -28,6 +28,9 @@ from agentpane.worktrees import (
     Worktrees,
     reviewed_ref,
 )
+from agentpane.worktrees.checkout import place_of
+from agentpane.worktrees.git import GitRunner
+from agentpane.worktrees.obstacles import in_the_way
 from tests.worktrees.conftest import Journal, git, git_bytes
 from tests.worktrees.histories import Tree, stream_of
 from tests.worktrees.in_the_way import MOVES, PLAIN, THINGS, Disk, Thing, disk, expected, laid_out
@@ -167,6 +170,36 @@ async def test_what_was_put_where_a_merge_was_cut_off_is_left_to_the_person(
     plays = ((name, thing.on[-1], FINISH if number % 3 else TAKE_BACK) for number, (name, thing) in enumerate(LAID))
     ended = await play(await Scene.make(worktrees, tmp_path), plays)
     assert min(ended["left"], ended["settled"]) > 2, ended
+
+
+def folding(path: Path) -> os.stat_result | None:
+    """What a disk that takes capital letters for small ones says of a path."""
+    found = folded(path)
+    return os.lstat(found) if os.path.lexists(found) else None
+
+
+def folded(path: Path) -> Path:
+    if path.name == "repo":
+        return path
+    parent = folded(path.parent)
+    names = os.listdir(parent) if parent.is_dir() else []
+    return parent / next((name for name in names if name.lower() == path.name.lower()), path.name)
+
+
+async def test_a_name_that_only_changes_its_capital_letters_is_not_in_its_own_way(
+    worktrees: Worktrees, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = await Scene.make(worktrees, tmp_path)
+    new = {path: entry for path, entry in PLAIN.items() if path not in {b"plain", b"src/app.py", b"a.txt"}}
+    new |= {b"Plain": PLAIN[b"plain"], b"Src/app.py": PLAIN[b"src/app.py"], b"a": PLAIN[b"a.txt"]}
+    old, to = scene.stand_at(new, back=False)
+    (scene.repo.path / "A").write_text("the person's\n")
+    monkeypatch.setattr("agentpane.worktrees.ground._lstat", folding)
+    runner, place = GitRunner(), place_of(scene.repo, scene.repo.path, scene.repo.git_dir)
+    try:
+        assert await in_the_way(runner, scene.repo, place, old, to) == ("a",)
+    finally:
+        runner.close()
 
 
 BOUND_BY_MODES = """
