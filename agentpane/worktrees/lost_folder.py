@@ -21,15 +21,14 @@ async def record_snapshot(
 ) -> Recovery | None:
     """Commit what is staged on top of HEAD under a ref of its own, with what else only the record holds below it.
 
-    began: the commit that the worktree was made at, which is nobody's work there; HEAD where that names nothing.
+    began: the commit that the worktree was made at, which is nobody's work there.
     None when the record is not ours, or holds nothing that branches do not.
     """
     if await asyncio.to_thread(why_no_record_of_ours, repo, worktree) is not None:
         return None
     hold_common_dir(worktree.git_dir, repo.common_dir)
     place = Place(worktree.git_dir, repo.common_dir, allowed_filters=repo.allowed_filters)
-    named = await git.run(place, "rev-parse", "--verify", "--quiet", "HEAD^{commit}", ok=(0, 1, 128))
-    head = named.line if named.exit_code == 0 or began is None else began
+    head = await _head(git, repo, place, began)
     before = await commit_tree(git, repo, head)
     async with git.scratch() as folder:
         staged = await staged_alone(git, repo, place, folder / "staged", before, before)
@@ -52,3 +51,14 @@ async def record_snapshot(
     changes = await changes_of(git, repo, head, commit)
     found = await exact.sizes(git, objects_of(repo), exact.blobs_of(changes))
     return Recovery(ref, commit, head, len(changes), sum(found.values()))
+
+
+async def _head(git: GitRunner, repo: Repository, place: Place, began: str | None) -> str:
+    """What HEAD names, or where the worktree began; where neither is a commit any more, one without files."""
+    for name in ("HEAD", *(() if began is None else (began,))):
+        found = await git.run(place, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}", ok=(0, 1, 128))
+        if found.exit_code == 0:
+            return found.line
+    empty = (await git.run(objects_of(repo), "mktree")).line
+    words = b"Where the worktree began is not known\n"
+    return (await git.run(objects_of(repo), "commit-tree", empty, stdin=words, config=SIGNED)).line

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agentpane.worktrees import Recovery, record_commits
+from agentpane.worktrees import Recovery, Worktree, record_commits
 from agentpane.worktrees.git import GitRunner
 
 from .conftest import Bench, commit_all, git
@@ -105,3 +105,15 @@ async def test_what_a_branch_a_tag_or_a_run_holds_is_none_of_it_and_git_is_not_a
 def commit_all_empty(where: Path, words: str) -> str:
     git(where, "commit", "-q", "--allow-empty", "-m", words)
     return git(where, "rev-parse", "HEAD")
+
+
+async def test_what_was_staged_is_kept_although_the_folder_its_branch_and_where_it_began_are_gone(bench: Bench) -> None:
+    (bench.path / "readme.md").write_text("staged\n")
+    git(bench.path, "add", "-A")
+    shutil.rmtree(bench.path)
+    shutil.rmtree(bench.made.git_dir / "logs")
+    (bench.made.git_dir / "HEAD").write_text("ref: refs/heads/none\n")
+    found = await bench.worktrees.record_snapshot(bench.repo, bench.made.worktree, "r", "a" * 40)
+    assert found is not None and git(bench.repo.path, "show", f"{found.ref}:readme.md") == "staged"
+    others = Worktree(bench.path, bench.made.git_dir, bench.made.branch, "another's")
+    assert await bench.worktrees.record_snapshot(bench.repo, others, "r2") is None
