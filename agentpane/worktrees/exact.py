@@ -48,21 +48,24 @@ async def store(
     Raises WORKTREE_REMOVAL_FAILED for a file that cannot be read.
     """
     assert place.work_tree is not None
-    files = await asyncio.to_thread(_look, place.work_tree, scratch, tuple(paths))
-    sources = [file.source for file in files if file.source is not None]
-    names = b"".join(quoted(source) + b"\n" for source in sources)
+    files, names = await asyncio.to_thread(_look, place.work_tree, scratch, tuple(paths))
     arguments = ("hash-object", "-w", "--no-filters", "--stdin-paths")
-    hashed = (await git.run(place, *arguments, stdin=names, timeout=LONG_TIMEOUT)).stdout.split() if sources else []
-    if len(hashed) != len(sources):
+    hashed = (await git.run(place, *arguments, stdin=names, timeout=LONG_TIMEOUT)).stdout if names else b""
+    lines = await asyncio.to_thread(_lines, files, hashed.split(), nothing.encode())
+    if lines:
+        await git.run(place, "update-index", "-z", "--index-info", stdin=lines, index=index, config=_ANY_NAME)
+    return {file.path: file.mode for file in files if file.mode is not None}
+
+
+def _lines(files: Sequence[_File], hashed: Sequence[bytes], nothing: bytes) -> bytes:
+    """What `update-index --index-info` is told of the files, whose sources have these hashes in turn."""
+    if len(hashed) != sum(file.source is not None for file in files):
         raise MalformedGitOutputError("hash-object named fewer objects than it was given")
     objects = iter(hashed)
-    lines = [
-        b"%s %s\t%s\0" % (file.kind, nothing.encode() if file.source is None else next(objects), encode_path(file.path))
+    return b"".join(
+        b"%s %s\t%s\0" % (file.kind, nothing if file.source is None else next(objects), encode_path(file.path))
         for file in files
-    ]
-    if lines:
-        await git.run(place, "update-index", "-z", "--index-info", stdin=b"".join(lines), index=index, config=_ANY_NAME)
-    return {file.path: file.mode for file in files if file.mode is not None}
+    )
 
 
 def mode_lines(modes: Mapping[str, int]) -> bytes:
@@ -70,7 +73,8 @@ def mode_lines(modes: Mapping[str, int]) -> bytes:
     return b"".join(b"Mode: %03o %s\n" % (mode, quoted(encode_path(path))) for path, mode in sorted(modes.items()))
 
 
-def _look(root: Path, scratch: Path, paths: Sequence[str]) -> list[_File]:
+def _look(root: Path, scratch: Path, paths: Sequence[str]) -> tuple[list[_File], bytes]:
+    """What lies at the paths, and the sources as `hash-object --stdin-paths` reads them."""
     links = scratch / "links"
     links.mkdir(exist_ok=True)
     found: list[_File] = []
@@ -90,7 +94,7 @@ def _look(root: Path, scratch: Path, paths: Sequence[str]) -> list[_File]:
             found.append(_regular(root, path, stat.S_IMODE(about.st_mode) & 0o777))
         elif stat.S_ISDIR(about.st_mode):
             found.append(_File(path, b"0", None))  # its files are listed by themselves
-    return found
+    return found, b"".join(quoted(file.source) + b"\n" for file in found if file.source is not None)
 
 
 def _regular(root: Path, path: str, mode: int) -> _File:
@@ -132,8 +136,12 @@ async def sizes(git: GitRunner, place: Place, blobs: Iterable[str]) -> Mapping[s
         return {}
     asked = "".join(f"{name}\n" for name in names).encode("ascii")
     said = await git.run(place, "cat-file", "--batch-check=%(objectname) %(objectsize)", stdin=asked)
+    return await asyncio.to_thread(_sizes, said.stdout)
+
+
+def _sizes(said: bytes) -> dict[str, int]:
     found: dict[str, int] = {}
-    for line in said.stdout.decode("ascii", "replace").splitlines():
+    for line in said.decode("ascii", "replace").splitlines():
         name, _, size = line.partition(" ")
         if not size.isdigit():
             raise MalformedGitOutputError(f"the object {name} is not there")

@@ -182,7 +182,8 @@ def _closed(worktree: Worktree) -> AgentPaneError:
 async def changes_of(git: GitRunner, repo: Repository, parent: str, commit: str) -> tuple[FileChange, ...]:
     """What a recovery snapshot changes in its parent."""
     shape = ("diff-tree", "-r", "--raw", "-z", "--no-abbrev", "--no-renames", "--ignore-submodules=none")
-    return parse_raw((await git.run(objects_of(repo), *shape, parent, commit)).stdout)
+    listed = await git.run(objects_of(repo), *shape, parent, commit)
+    return await asyncio.to_thread(parse_raw, listed.stdout)
 
 
 async def on_its_branch(git: GitRunner, repo: Repository, worktree: Worktree, head: str) -> bool:
