@@ -26,6 +26,7 @@ async def lay_again(
     Raises WORKTREE_CREATION_FAILED; the row is then what it was.
     """
     await branch_back(core, row, repository)
+    await core.git.check_place(repository, Path(row.path), row.id)
     await bin_.keep_record(row, repository, "its folder was gone")
     begun: dict[str, object] = {"status": WorktreeStatus.CREATING, "git_dir": None, "removed_at": None}
     await _store(core, row, begun)

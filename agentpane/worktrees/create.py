@@ -65,7 +65,7 @@ async def attach_worktree(
     """Make a worktree for a branch that exists. Raises WORKTREE_CREATION_FAILED; the branch is never touched."""
     async with lock:
         path, parents = await asyncio.to_thread(_prepare, path)
-        await asyncio.to_thread(_check_record, repo, path, mark)
+        await asyncio.to_thread(check_record, repo, path, mark)
         try:
             # Twice: a record of a folder that was deleted may be there still, and may have our own lock.
             await _add(git, repo, "--force", "--force", "--", str(path), branch)
@@ -132,8 +132,11 @@ def storing(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _check_record(repo: Repository, path: Path, mark: str) -> None:
-    """Somebody else's worktree may be known at this path while its disk is away."""
+def check_record(repo: Repository, path: Path, mark: str) -> None:
+    """Somebody else's worktree may be known at this path while its disk is away, and ours may be locked.
+
+    Raises WORKTREE_CREATION_FAILED.
+    """
     known = registered_git_dir(repo, path)
     if known is not None and mark_of(known) != mark:
         raise AgentPaneError(

@@ -161,6 +161,10 @@ class Worktrees:
         """Make a worktree for a branch that exists; see `create.attach_worktree`."""
         return await create.attach_worktree(self._git, self._lock(repo), repo, path, branch, copy_files, mark)
 
+    async def check_place(self, repo: Repository, path: Path, mark: str) -> None:
+        """Whether `attach_worktree` may drop what git has recorded at a path; see `create.check_record`."""
+        await asyncio.to_thread(create.check_record, repo, path, mark)
+
     async def snapshot(
         self,
         repo: Repository,

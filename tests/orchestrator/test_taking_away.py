@@ -196,6 +196,11 @@ async def test_what_the_record_of_a_worktree_holds_outlives_its_folder_whether_i
         workspaces = services.mending.workspaces
         assert await workspaces.take_away(rows[2], repo, "test") is None
         ref = await workspaces.take_away(rows[0], repo, "test")
+        git(repository, "worktree", "lock", rows[1].path)
+        with pytest.raises(AgentPaneError) as caught:
+            await workspaces.make_again(rows[1], repo)
+        assert caught.value.code is ErrorCode.WORKTREE_CREATION_FAILED and await home.row(rows[1]) == rows[1]
+        git(repository, "worktree", "unlock", rows[1].path)
         await workspaces.make_again(rows[1], repo)
         kept = await bench.engine.do(c.ListRecoveries(home.project.id))
         assert ref in {each.ref for each in kept} and len(kept) == 2

@@ -196,6 +196,7 @@ async def _create(at: At) -> Answer:
 async def _attach(at: At) -> Answer:
     await at.git.restore_branch(at.repo, "attached", at.scene.first)
     path = at.scene.tree.with_name("three")
+    await at.git.check_place(at.repo, path, "mark-of-three")
     return await _created(at, await at.git.attach_worktree(at.repo, path, "attached", (), "mark-of-three"))
 
 
