@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,7 @@ class Story:
             turns = await self.host.do(c.ListTurns(self.task))
             self._setting = replace(self._setting, turn=turns[-1].sha)  # type: ignore[type-var]
         if act.discards and task.worktree is not None and Path(task.worktree).is_dir():
+            await self._eventually(partial(_quiet, Path(task.worktree)))
             self.ground.leave(Path(task.worktree), self._number, whole=act in {CANCEL, APPROVE})
         self._left = {sequence: list(points) for sequence, points in self.points(self._number).items()}
         self._order()
@@ -317,9 +319,17 @@ PERSON: Mapping[str, Callable[[Story], Awaitable[None]]] = {
 }
 
 
+async def _quiet(worktree: Path) -> list[str]:
+    """The locks in a worktree that the engine is still at: the person would wait for it as well."""
+    record = Path(line(worktree, "rev-parse", "--absolute-git-dir"))
+    return [str(lock) for lock in record.glob("*.lock")]
+
+
 async def _looked(look: Callable[[], Any]) -> Any:
     """What a look finds; something that goes while it is looked at is a reason to look again."""
     try:
         return await look()
     except FileNotFoundError as gone:
         return [f"{gone.filename} went while it was looked at"]
+    except subprocess.CalledProcessError as failed:
+        return [f"{failed.cmd} failed while something may have gone: {failed.stderr}"]
