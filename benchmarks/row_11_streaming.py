@@ -26,10 +26,10 @@ from agentpane.orchestrator.backends.messages_api import MessagesApiBackend
 from agentpane.orchestrator.backends.messages_api.models import MAX_TOKENS
 from agentpane.orchestrator.backends.messages_api.sdk import Stream, make_client
 from agentpane.orchestrator.blobs import BlobStore
-from agentpane.orchestrator.budgets import Budgets
 from agentpane.orchestrator.bus import EventBus
 from agentpane.orchestrator.core import Core
-from agentpane.orchestrator.narrator import Narrator
+from agentpane.orchestrator.runs.budgets import Budgets
+from agentpane.orchestrator.runs.narrator import Narrator
 from agentpane.orchestrator.sessions import Recorder
 from agentpane.orchestrator.tools import ToolContext, ToolResult
 from agentpane.paths import DataFolder

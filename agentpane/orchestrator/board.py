@@ -12,7 +12,7 @@ from agentpane.domain.limits import TASK_DESCRIPTION, TASK_TITLE, check_labels, 
 from agentpane.domain.tasks import Task, TaskCard
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.core import Core
-from agentpane.orchestrator.dispatch import Dispatcher
+from agentpane.orchestrator.runs.dispatch import Dispatcher
 
 
 @dataclass(frozen=True, slots=True)

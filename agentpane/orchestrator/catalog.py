@@ -27,13 +27,14 @@ from agentpane.domain.projects import Project, ProjectConfig
 from agentpane.domain.runs import ACTIVE, RunStatus
 from agentpane.domain.tasks import TaskCard
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.orchestrator import agent_homes, trust
-from agentpane.orchestrator.agent_sync import check_editable
+from agentpane.orchestrator.agents import agent_homes
+from agentpane.orchestrator.agents.agent_sync import check_editable
 from agentpane.orchestrator.backends.registry import Backends
 from agentpane.orchestrator.core import Core
-from agentpane.orchestrator.dispatch import Dispatcher
-from agentpane.orchestrator.pool import Pool
-from agentpane.orchestrator.run_refs import RunRefs
+from agentpane.orchestrator.keeping.run_refs import RunRefs
+from agentpane.orchestrator.permissions import trust
+from agentpane.orchestrator.runs.dispatch import Dispatcher
+from agentpane.orchestrator.workspaces.pool import Pool
 
 FIRST_AGENT = "Claude"
 

@@ -11,11 +11,11 @@ from agentpane.db import audit, projects
 from agentpane.domain.audit import KEEP_DAYS, KEEP_ENTRIES
 from agentpane.domain.projects import Project
 from agentpane.errors import AgentPaneError
-from agentpane.orchestrator import agent_homes
+from agentpane.orchestrator.agents import agent_homes
 from agentpane.orchestrator.core import Core
-from agentpane.orchestrator.recovery_bin import RecoveryBin
-from agentpane.orchestrator.run_refs import RunRefs
-from agentpane.orchestrator.turn_snapshots import TurnSnapshots
+from agentpane.orchestrator.keeping.recovery_bin import RecoveryBin
+from agentpane.orchestrator.keeping.run_refs import RunRefs
+from agentpane.orchestrator.keeping.turn_snapshots import TurnSnapshots
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from agentpane.domain.json import JsonValue
 from agentpane.domain.limits import check_line, invalid
 from agentpane.domain.mcp import check_servers
 from agentpane.domain.review import MergeStrategy
+from agentpane.orchestrator.agents.keys import KeyChain
 from agentpane.orchestrator.core import Core
-from agentpane.orchestrator.keys import KeyChain
 from agentpane.orchestrator.mcp.registry import OWN_CHAIN, Registry, told_of_setting
 
 

@@ -19,10 +19,10 @@ from agentpane.domain.sessions import EventKind, SessionEvent
 from agentpane.orchestrator.backends.base import Backend, BackendEvent, Brief, Pending, ToolCall
 from agentpane.orchestrator.backends.messages_api.conversation import Conversation
 from agentpane.orchestrator.blobs import BlobStore
-from agentpane.orchestrator.budgets import Budgets
 from agentpane.orchestrator.bus import EventBus
 from agentpane.orchestrator.core import Core
-from agentpane.orchestrator.narrator import Narrator
+from agentpane.orchestrator.runs.budgets import Budgets
+from agentpane.orchestrator.runs.narrator import Narrator
 from agentpane.orchestrator.sessions import Recorder, read_whole
 from agentpane.paths import DataFolder
 from agentpane.worktrees import Worktrees

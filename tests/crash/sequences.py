@@ -19,15 +19,15 @@ from agentpane.domain.tasks import Task
 
 # The method in which a sequence begins; what happens within it is a step of the sequence.
 ENTRIES: Mapping[str, str] = {
-    "agentpane.orchestrator.workspace:Workspaces.ready": "create",
-    "agentpane.orchestrator.completion:Completion.complete": "snapshot",
-    "agentpane.orchestrator.review:Review.approve": "approve",
-    "agentpane.orchestrator.undoing:Undoing.undo": "undo",
-    "agentpane.orchestrator.dispatch:Dispatcher.cancel": "cancel",
-    "agentpane.orchestrator.setting_back:SettingBack.reset": "reset",
-    "agentpane.orchestrator.resolving:Resolving.write": "write a conflict",
-    "agentpane.orchestrator.resolving:Resolving.take": "take a resolution",
-    "agentpane.orchestrator.resolving:Resolving.abandon": "abandon a resolution",
+    "agentpane.orchestrator.workspaces.workspace:Workspaces.ready": "create",
+    "agentpane.orchestrator.runs.completion:Completion.complete": "snapshot",
+    "agentpane.orchestrator.merging.review:Review.approve": "approve",
+    "agentpane.orchestrator.merging.undoing:Undoing.undo": "undo",
+    "agentpane.orchestrator.runs.dispatch:Dispatcher.cancel": "cancel",
+    "agentpane.orchestrator.keeping.setting_back:SettingBack.reset": "reset",
+    "agentpane.orchestrator.merging.resolving:Resolving.write": "write a conflict",
+    "agentpane.orchestrator.merging.resolving:Resolving.take": "take a resolution",
+    "agentpane.orchestrator.merging.resolving:Resolving.abandon": "abandon a resolution",
 }
 
 

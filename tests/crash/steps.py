@@ -289,7 +289,7 @@ def _name_file(watch: Watch, name: str, inner: Callable[..., Any]) -> None:
 
 
 def _name_commands(watch: Watch) -> None:
-    from agentpane.orchestrator.telling import TellingSandbox
+    from agentpane.orchestrator.runs.telling import TellingSandbox
 
     inner = TellingSandbox.run
 

@@ -22,7 +22,7 @@ from agentpane.domain.sandbox import Tier
 from agentpane.domain.sessions import EventKind
 from agentpane.domain.tasks import Task
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.orchestrator import agent_files
+from agentpane.orchestrator.agents import agent_files
 from agentpane.sandbox import detect
 from tests.backends.claude_stand_in import claude_stand_in
 from tests.backends.wire import say, use

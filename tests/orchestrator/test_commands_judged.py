@@ -14,7 +14,7 @@ from agentpane.domain.offers import offered
 from agentpane.domain.policy import Effect, Grants, Judgement, Policy, Use, Verdict, judge
 from agentpane.domain.rules import parse_all
 from agentpane.domain.sandbox import Tier
-from agentpane.orchestrator.shell_parts import read
+from agentpane.orchestrator.permissions.shell_parts import read
 
 ALLOW, ASK, DENY = Judgement.ALLOW, Judgement.ASK, Judgement.DENY
 

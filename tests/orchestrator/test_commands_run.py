@@ -20,7 +20,7 @@ import pytest
 from agentpane.domain.policy import Effect, Grants, Judgement, Policy, Use, judge
 from agentpane.domain.rules import parse_all
 from agentpane.domain.sandbox import Tier
-from agentpane.orchestrator.shell_parts import read
+from agentpane.orchestrator.permissions.shell_parts import read
 
 MADE = "made"
 BOUND_S = 5.0  # for one command

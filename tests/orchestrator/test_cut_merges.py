@@ -15,7 +15,7 @@ from agentpane.domain.review import ApproveResult
 from agentpane.domain.sessions import EventKind
 from agentpane.domain.tasks import Task
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.orchestrator.recovery_bin import RecoveryBin
+from agentpane.orchestrator.keeping.recovery_bin import RecoveryBin
 from tests.backends.wire import say, use
 from tests.orchestrator.conftest import Bench, git, running, scripted
 

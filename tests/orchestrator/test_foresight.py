@@ -19,8 +19,8 @@ from agentpane.domain.conflicts import Conflict, LineRange, Overlap, OverlapKind
 from agentpane.domain.projects import Project
 from agentpane.domain.review import ApproveResult
 from agentpane.domain.tasks import Task
-from agentpane.orchestrator import watching
-from agentpane.orchestrator.watching import _Watch
+from agentpane.orchestrator.merging import watching
+from agentpane.orchestrator.merging.watching import _Watch
 from agentpane.worktrees.child import Child
 from tests.backends.wire import Block, say, use
 from tests.orchestrator.conftest import BOUND, Bench, git, make_repository, running, scripted

@@ -20,9 +20,9 @@ from agentpane.domain.recoveries import NOTICE, RecoveryId, RecoverySnapshot
 from agentpane.orchestrator.bus import EventBus
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.housekeeping import Housekeeping
-from agentpane.orchestrator.recovery_bin import RecoveryBin
-from agentpane.orchestrator.run_refs import RunRefs
-from agentpane.orchestrator.turn_snapshots import TurnSnapshots
+from agentpane.orchestrator.keeping.recovery_bin import RecoveryBin
+from agentpane.orchestrator.keeping.run_refs import RunRefs
+from agentpane.orchestrator.keeping.turn_snapshots import TurnSnapshots
 from agentpane.paths import DataFolder
 from agentpane.worktrees import Worktrees, reviewed_ref, turn_ref
 from tests.backends.wire import say, use

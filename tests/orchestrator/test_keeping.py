@@ -86,7 +86,7 @@ async def test_each_turn_that_changed_files_is_kept_and_the_worktree_can_be_set_
             assert kept.size_bytes == sum(map(len, ("one\ntwo\nx\n", "two\n", "the person's\n", "KEY=secret\n")))
             assert git(repository, "show", f"{kept.ref}:mine.txt") == "the person's"
 
-            monkeypatch.setattr("agentpane.orchestrator.turn_snapshots.too_many", lambda rows: rows[1:-1])
+            monkeypatch.setattr("agentpane.orchestrator.keeping.turn_snapshots.too_many", lambda rows: rows[1:-1])
             await bench.engine.do(c.ResumeRun(task.card.id, turns=9, environment=bench.environment))
             done = await bench.until(task, lambda now: now.card.column is Column.WAITING_APPROVAL)
             assert "set the worktree back to what your turn 1 left" in str(server.requests[3].messages)

@@ -12,7 +12,7 @@ import pytest
 
 from agentpane.domain.engine import KeySource
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.orchestrator.keys import FROM_FILE, FROM_KEYRING, KeyChain
+from agentpane.orchestrator.agents.keys import FROM_FILE, FROM_KEYRING, KeyChain
 
 OTHER_SERVER = "https://gateway.example.invalid"
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from agentpane.domain.health import HealthCode
-from agentpane.orchestrator import mending
-from agentpane.orchestrator.removal import as_worktree
+from agentpane.orchestrator.keeping.removal import as_worktree
+from agentpane.orchestrator.workspaces import mending
 from agentpane.worktrees.child import Child
 from tests.orchestrator.conftest import BOUND, git, running
 from tests.orchestrator.test_health import House, house

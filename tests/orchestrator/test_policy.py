@@ -19,8 +19,8 @@ from agentpane.domain.runs import PauseReason, RunStatus
 from agentpane.domain.sessions import EventKind
 from agentpane.domain.tasks import Task
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.orchestrator import judging
 from agentpane.orchestrator.backends.base import BackendEvent, Brief, Ended, Host, ToolCall
+from agentpane.orchestrator.permissions import judging
 from agentpane.sandbox import BareSandbox
 from tests.backends.wire import Block, say, use
 from tests.orchestrator.conftest import BOUND, Bench, running, scripted

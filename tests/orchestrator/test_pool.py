@@ -18,9 +18,9 @@ from agentpane.domain.pool import PoolStatus
 from agentpane.domain.projects import Project
 from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.orchestrator import pool as pool_module
 from agentpane.orchestrator.health.stale import Shelf
-from agentpane.orchestrator.holding import ChangedError
+from agentpane.orchestrator.keeping.holding import ChangedError
+from agentpane.orchestrator.workspaces import pool as pool_module
 from agentpane.worktrees import Worktree
 from tests.backends.wire import say, use
 from tests.orchestrator.conftest import BOUND, Bench, git, running, scripted

@@ -10,7 +10,7 @@ from agentpane.api import commands as c
 from agentpane.api.events import RunActivity, SessionDelta
 from agentpane.domain.runs import RunStatus
 from agentpane.domain.sessions import EventKind
-from agentpane.orchestrator.prompts import MOST_WORDS
+from agentpane.orchestrator.runs.prompts import MOST_WORDS
 from tests.backends.storing import unmarked
 from tests.backends.wire import Answer, Failure, ScriptedServer, in_order, say, use
 from tests.orchestrator.conftest import BOUND, git, make_repository, running, scripted

@@ -15,11 +15,11 @@ from agentpane.domain.health import HealthCode
 from agentpane.domain.resolving import Merging, Resolver, Stage
 from agentpane.domain.worktrees import WorktreeStatus
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.orchestrator import relaying
-from agentpane.orchestrator.branch_back import branch_back
 from agentpane.orchestrator.health import rows as rows_of_health
-from agentpane.orchestrator.recovery_bin import RecoveryBin
-from agentpane.orchestrator.removal import as_worktree
+from agentpane.orchestrator.keeping import relaying
+from agentpane.orchestrator.keeping.branch_back import branch_back
+from agentpane.orchestrator.keeping.recovery_bin import RecoveryBin
+from agentpane.orchestrator.keeping.removal import as_worktree
 from agentpane.worktrees import merging_ref
 from agentpane.worktrees.identity import MARK
 from tests.orchestrator.conftest import git, running

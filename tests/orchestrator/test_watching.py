@@ -18,10 +18,10 @@ from agentpane.db import projects
 from agentpane.db.connection import Database
 from agentpane.domain.ids import ProjectId
 from agentpane.domain.projects import Project
-from agentpane.orchestrator import watching
 from agentpane.orchestrator.bus import EventBus
 from agentpane.orchestrator.core import Core
-from agentpane.orchestrator.watching import Watching
+from agentpane.orchestrator.merging import watching
+from agentpane.orchestrator.merging.watching import Watching
 from agentpane.paths import DataFolder
 from agentpane.worktrees import Worktrees
 from tests.orchestrator.conftest import BOUND, git, make_repository

@@ -20,9 +20,9 @@ from agentpane.domain.engine import McpServer
 from agentpane.domain.json import JsonObject
 from agentpane.domain.mcp import PREFIX
 from agentpane.domain.sandbox import NO_NETWORK, Network, NetworkMode, Tier
+from agentpane.orchestrator.agents.secrets import SecretStore
 from agentpane.orchestrator.mcp import connection, servers
 from agentpane.orchestrator.mcp.servers import Servers, Wanted, secret_name
-from agentpane.orchestrator.secrets import SecretStore
 from agentpane.orchestrator.tools import Tool, ToolContext, ToolResult
 from agentpane.sandbox import BareSandbox, detect, tool_environment
 from tests.tool_servers import honest

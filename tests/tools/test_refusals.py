@@ -18,7 +18,7 @@ from agentpane.orchestrator.backends.acp.library import Loader
 from agentpane.orchestrator.backends.acp.terminals import Terminals
 from agentpane.orchestrator.backends.base import BackendEvent, Endpoint, ToolFinished
 from agentpane.orchestrator.backends.command import CommandBackend
-from agentpane.orchestrator.telling import TellingSandbox
+from agentpane.orchestrator.runs.telling import TellingSandbox
 from agentpane.orchestrator.tools import ToolContext
 from agentpane.orchestrator.tools.shells import ShellEnd, Shells
 from agentpane.sandbox import Appetite, BareSandbox

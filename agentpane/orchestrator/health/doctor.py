@@ -13,15 +13,15 @@ from agentpane.db import projects, recoveries
 from agentpane.domain.health import DoctorReport, HealthCode, RepairOutcome, WorktreeEntry
 from agentpane.domain.recoveries import NOTICE
 from agentpane.errors import AgentPaneError
-from agentpane.orchestrator.agent_sync import AgentFiles
+from agentpane.orchestrator.agents.agent_sync import AgentFiles
 from agentpane.orchestrator.backends.registry import Backends
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.health.ailments import Ailment
 from agentpane.orchestrator.health.examination import Examination
 from agentpane.orchestrator.health.sizes import Sizes
 from agentpane.orchestrator.health.stale import Shelf
-from agentpane.orchestrator.recovery import Recovery
-from agentpane.orchestrator.workspace import Workspaces
+from agentpane.orchestrator.merging.recovery import Recovery
+from agentpane.orchestrator.workspaces.workspace import Workspaces
 from agentpane.sandbox import Sandbox
 
 log = logging.getLogger(__name__)

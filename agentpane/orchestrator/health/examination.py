@@ -24,7 +24,7 @@ from agentpane.domain.ids import ProjectId
 from agentpane.domain.merges import MergeRecord
 from agentpane.domain.projects import Project
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.orchestrator.agent_sync import AgentFiles
+from agentpane.orchestrator.agents.agent_sync import AgentFiles
 from agentpane.orchestrator.backends.registry import Backends
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.health import surroundings
@@ -36,8 +36,8 @@ from agentpane.orchestrator.health.processes import Processes
 from agentpane.orchestrator.health.rows import Rows
 from agentpane.orchestrator.health.sizes import Sizes
 from agentpane.orchestrator.health.stale import Shelf
-from agentpane.orchestrator.recovery import Recovery
-from agentpane.orchestrator.workspace import Workspaces, worktree_root
+from agentpane.orchestrator.merging.recovery import Recovery
+from agentpane.orchestrator.workspaces.workspace import Workspaces, worktree_root
 from agentpane.sandbox import Sandbox
 
 log = logging.getLogger(__name__)

@@ -13,12 +13,12 @@ from agentpane.db import worktrees
 from agentpane.domain.health import HealthCode
 from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.orchestrator.branch_back import branch_back
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.health.ailments import Ailment, Ward, ailment
-from agentpane.orchestrator.holding import check_unchanged
-from agentpane.orchestrator.removal import as_worktree
-from agentpane.orchestrator.workspace import Workspaces
+from agentpane.orchestrator.keeping.branch_back import branch_back
+from agentpane.orchestrator.keeping.holding import check_unchanged
+from agentpane.orchestrator.keeping.removal import as_worktree
+from agentpane.orchestrator.workspaces.workspace import Workspaces
 
 PRESENT = frozenset({WorktreeStatus.ACTIVE, WorktreeStatus.MERGING, WorktreeStatus.POOLED})
 PASSING = frozenset({WorktreeStatus.CREATING, WorktreeStatus.REMOVING})

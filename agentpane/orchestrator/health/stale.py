@@ -20,8 +20,8 @@ from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.health.ailments import Ailment, ailment
 from agentpane.orchestrator.health.sizes import Sizes
-from agentpane.orchestrator.holding import ChangedError
-from agentpane.orchestrator.workspace import Workspaces
+from agentpane.orchestrator.keeping.holding import ChangedError
+from agentpane.orchestrator.workspaces.workspace import Workspaces
 from agentpane.worktrees import Repository
 
 PASSING = frozenset({WorktreeStatus.CREATING, WorktreeStatus.MERGING, WorktreeStatus.REMOVING})

@@ -14,9 +14,9 @@ from agentpane.domain.json import JsonObject, JsonValue
 from agentpane.domain.limits import invalid
 from agentpane.domain.mcp import McpCheck, check_server, check_servers
 from agentpane.errors import AgentPaneError
+from agentpane.orchestrator.agents.secrets import SecretStore
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.mcp.servers import Servers, secret_name
-from agentpane.orchestrator.secrets import SecretStore
 
 Change = Callable[[tuple[McpServer, ...]], tuple[McpServer, ...]]
 OWN_CHAIN = "agentpane"  # the audit chain of what belongs to no project

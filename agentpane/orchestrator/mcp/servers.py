@@ -17,9 +17,9 @@ from agentpane.domain.engine import McpServer
 from agentpane.domain.json import JsonObject
 from agentpane.domain.mcp import McpCheck, McpTool, is_chosen, may_connect, offered
 from agentpane.domain.sandbox import EVERYWHERE, Network, Tier
+from agentpane.orchestrator.agents.secrets import SecretStore
 from agentpane.orchestrator.mcp.launch import Launch, ServerFailedError
 from agentpane.orchestrator.mcp.tools import Call, ServerTool
-from agentpane.orchestrator.secrets import SecretStore
 from agentpane.orchestrator.tools.base import Tool, ToolContext, ToolResult
 from agentpane.sandbox import BareSandbox, Sandbox, tool_environment
 from agentpane.sandbox.supervise import uninterrupted

@@ -1,0 +1,1 @@
+"""What is kept before anything is discarded, and how it comes back."""
