@@ -177,19 +177,19 @@ def test_a_call_that_must_be_asked_for_pauses_and_goes_on_when_allowed(board: Co
     assert board.json("approvals") == []
 
 
-def test_a_budget_pauses_a_run_and_more_of_it_lets_it_go_on(board: Commands, repo: Path) -> None:
+def test_a_budget_pauses_a_run_and_more_of_it_lets_it_go_on(pane: Commands, repo: Path) -> None:
     turns = write("d.txt", "d\n")
     with ScriptedServer(turns) as server:
-        task = add_task(board, repo)
-        project = board.json("task", "show", task)["project_id"]
-        assert board.json("budget", project, "--run-tokens", "10", "--day", "5")["day"] == {"usd": 5.0, "tokens": None}
-        error = board.json("run", task, status=4, env=server.environment)["runs"][-1]["error"]
+        task = add_task(pane, repo)
+        project = pane.json("task", "show", task)["project_id"]
+        assert pane.json("budget", project, "--run-tokens", "10", "--day", "5")["day"] == {"usd": 5.0, "tokens": None}
+        error = pane.json("run", task, status=4, env=server.environment)["runs"][-1]["error"]
         assert error["code"] == "BUDGET_REACHED"
         assert "--tokens" in error["hint"]
-        board.json("resume", task, status=4, env=server.environment)
-        resumed = board.json("resume", task, "--tokens", "100000", env=server.environment)
+        pane.json("resume", task, status=4, env=server.environment)
+        resumed = pane.json("resume", task, "--tokens", "100000", env=server.environment)
         assert resumed["column"] == "waiting_approval"
-        lines = board.json("costs", project, "--by", "task")
+        lines = pane.json("costs", project, "--by", "task")
         assert [(line["label"], line["calls"]) for line in lines] == [(resumed["title"], len(turns))]
 
 

@@ -116,7 +116,7 @@ def test_cancelling_ends_a_program_and_all_that_it_has_started(board: Commands, 
     command = with_stand_in(repo, {"prompts": [[["child"], waiting]]})
     task = add(board, repo, "--backend", "acp", "--command", command)
     board.json("task", "move", task, "in_progress")
-    until(lambda: survivors(f"{token}1") and survivors(f"{token}2"))
+    until(lambda: len(survivors(token)) > 1)
     board.json("cancel", task)
     assert survivors(token) == []
     (run,) = board.json("task", "show", task)["runs"]
