@@ -131,6 +131,15 @@ async def test_a_lock_that_was_just_made_goes_only_if_it_is_proved_to_be_ours(
         await unlock()
         assert not any(lock.exists() for lock in locks)
 
+        # A worktree of the person's, in which a target is checked out.
+        git(repository, "worktree", "add", "-q", "--detach", str(repository.parent / "theirs"))
+        theirs = put(repository / ".git" / "worktrees" / "theirs" / "HEAD.lock")
+        await unlock()
+        assert theirs.exists()
+        (left / "at-work-2").write_bytes(os.fsencode(theirs.parent) + b"\0" + os.fsencode(repo.common_dir))
+        await unlock()
+        assert not theirs.exists()
+
         # However many there are, a git that is at work is waited for once.
         looks: list[int] = []
         folder = repository / ".git" / "refs" / "agentpane"

@@ -41,16 +41,17 @@ class Mending:
         await settle_each(self.core, rows, self._settle, "stays as it is")
 
     async def unlock(self) -> None:
-        """Remove the locks that the last engine left on refs and worktrees of ours, once no git may hold one."""
+        """Remove the locks that the last engine left on refs and worktrees, once no git may hold one."""
         noted = await asyncio.to_thread(notes.left)
         for project in await self.core.db.read(projects.list_all):
             try:
                 repository = await self.core.git.open_repository(Path(project.path))
                 await self.core.git.inspection.break_own_lock(repository)
                 rows = await self.core.db.read(worktrees.all_for_project, project.id)
-                git_dirs = [
-                    Path(row.git_dir) for row in rows if row.git_dir and row.status is not WorktreeStatus.REMOVED
-                ]
+                ours = {Path(row.git_dir) for row in rows if row.git_dir and row.status is not WorktreeStatus.REMOVED}
+                # A target may be checked out in a worktree of the person's: a git of ours was at work there, too.
+                theirs = {place for place in noted if place.parent == repository.common_dir / "worktrees"}
+                git_dirs = sorted(ours | theirs)
                 locks = await self.core.git.inspection.locks(repository, git_dirs)
                 await self._unlock(left_locks.of_last_engine(locks, repository, noted), repository)
             except (AgentPaneError, OSError) as error:
