@@ -50,4 +50,6 @@ def shape(value: PoolStatus) -> Mapping[str, Any]:
 
 def told(value: PoolStatus) -> str:
     counted = f"{value.ready} of {value.wanted}" + (f", {size(value.size_bytes)}" if value.ready else "")
+    if value.ready > value.wanted:
+        return f"{counted}; what is too many is taken away when nothing starts"
     return f"{counted}. {value.off}" if value.off else counted

@@ -12,9 +12,11 @@ from agentpane.api.client import Client
 from agentpane.api.commands import EditProject, GetProject, ListRepositoryChecks
 from agentpane.cli import check_shapes, commands
 from agentpane.cli.pane import Pane, project_ref, table
-from agentpane.domain.checks import DEFAULT_TIMEOUT_S, Check
+from agentpane.domain.checks import DEFAULT_TIMEOUT_S, Check, RepositoryChecks
 from agentpane.domain.limits import invalid
 from agentpane.domain.projects import Project
+from agentpane.domain.repoconfig import CONFIG_PATH
+from agentpane.errors import AgentPaneError
 
 Ref = Annotated[str, typer.Argument(metavar="P", help="A project: its id or the beginning of it, its name or path.")]
 NO_CHECK = "No check is set for this project: agentpane project check add P NAME COMMAND"
@@ -67,7 +69,27 @@ def remove(
             raise invalid("name", f"The project has no check “{name}”.", "`agentpane project check list P` shows them.")
         return kept
 
-    _show(pane, _changed(pane, project, without))
+    try:
+        changed = _changed(pane, project, without)
+    except AgentPaneError as error:
+        raise _of_repository(pane, project, name) or error from error
+    _show(pane, changed)
+
+
+def _of_repository(pane: Pane, project: str, name: str) -> AgentPaneError | None:
+    """Why a check that the repository brings cannot be taken away here; None for another."""
+
+    async def look(client: Client) -> RepositoryChecks:
+        return await client.do(ListRepositoryChecks((await client.do(GetProject(project_ref(project)))).id))
+
+    if name not in {check.name for check in pane.call(look).checks}:
+        return None
+    return invalid(
+        "name",
+        f"The check “{name}” comes from the repository, in {CONFIG_PATH}. Nothing has changed.",
+        "Take it out there and commit that; or set one of your own by that name, which takes its place: "
+        f"agentpane project check add P {name} COMMAND --optional",
+    )
 
 
 def _changed(pane: Pane, project: str, change: Callable[[tuple[Check, ...]], tuple[Check, ...]]) -> Project:

@@ -47,7 +47,12 @@ def counts(card: TaskCard) -> str:
 
 
 def run_state(card: TaskCard) -> str:
-    """What a card's newest run does, in a word or two; of one that waits for approval, what it waits for."""
+    """What a card's newest run does, in a word or two; of one that waits for approval, what it waits for.
+
+    Of a card that is at rest: that it is merged, or nothing, whatever became of its runs.
+    """
+    if card.column in {Column.VERIFIED, Column.BACKLOG}:
+        return "merged" if card.column is Column.VERIFIED else ""
     if card.column is Column.WAITING_APPROVAL:
         if card.resolving is not None:
             return "conflict, by hand" if card.resolving.by_hand else "conflict, under way"
@@ -96,6 +101,9 @@ def task(value: Task) -> str:
         }
     )
     parts = [shown, *standing(value), *(run(each) for each in value.runs)]
+    newest = value.runs[-1] if value.runs and card.column is Column.IN_PROGRESS else None
+    if newest is not None and newest.error is not None:
+        parts.append(f"  {newest.error.code}: {line(newest.error.message)}")
     if value.description:
         parts.insert(1, "\n" + block(value.description) + "\n")
     return "\n".join(parts)
@@ -112,10 +120,7 @@ def resolving(value: Resolving | None) -> str | None:
 def run(value: Run) -> str:
     cost = "cost unknown" if value.cost_usd is None else f"${value.cost_usd:.4f}"
     tokens = f"{value.input_tokens:,} tokens in, {value.output_tokens:,} out"
-    said = f"run {value.id}: {value.status.value}, {line(value.agent)}, {value.turns} turn(s), {tokens}, {cost}"
-    if value.error is not None:
-        said += f"\n  {value.error.code}: {line(value.error.message)}"
-    return said
+    return f"run {value.id}: {value.status.value}, {line(value.agent)}, {value.turns} turn(s), {tokens}, {cost}"
 
 
 def outcome(value: Task) -> str:

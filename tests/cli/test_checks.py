@@ -69,6 +69,9 @@ def _lists_both(pane: Commands, repo: Path) -> None:
         ("theirs", "repository", False),
         ("lint", "repository", False),
     ]
+    refused = pane("project", "check", "remove", "shop", "theirs", "--json")
+    assert (refused.code, refused.status) == ("VALIDATION_ERROR", 2)
+    assert "comes from the repository" in refused.document["error"]["message"]
     config.write_text("[[")
     git(repo, "commit", "-q", "-a", "-m", "broken")
     for verb in (("check", "list"), ("trust",)):
