@@ -70,7 +70,7 @@ class RepairOutcome:
 class DoctorReport:
     """ok: nothing is wrong; there may still be notices. repairs: what was done about findings of an earlier report.
 
-    recoveries, recoveries_bytes: what the recovery bin holds.
+    recoveries, recoveries_bytes: what the recovery bin holds. at: when the look was over.
     """
 
     ok: bool
@@ -80,6 +80,7 @@ class DoctorReport:
     repairs: tuple[RepairOutcome, ...] = ()
     recoveries: int = 0
     recoveries_bytes: int = 0
+    at: datetime | None = None
 
 
 class StaleReason(StrEnum):

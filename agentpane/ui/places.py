@@ -82,7 +82,7 @@ class Places(QObject):
             self.worktrees = WorktreesPage(self._desk)
             self._pages.addWidget(self.worktrees)
         self._desk.toasts.clear()
-        self.worktrees.refresh()
+        self.worktrees.enter()
         self._pages.setCurrentWidget(self.worktrees)
         self.worktrees.focus_first()
         self.changed.emit("worktrees")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from PySide6.QtCore import QCoreApplication
 
-from agentpane.domain.health import Finding, StaleReason, WorktreeEntry
+from agentpane.domain.health import DoctorReport, Finding, StaleReason, WorktreeEntry
 from agentpane.domain.pool import PoolStatus
 from agentpane.domain.recoveries import RecoverySnapshot
 from agentpane.domain.worktrees import WorktreeStatus
@@ -122,6 +122,18 @@ def expiring_words(kept: tuple[RecoverySnapshot, ...]) -> str:
 def wrong(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
     """Those findings that are more than worth knowing."""
     return tuple(finding for finding in findings if not finding.notice)
+
+
+def doctor_words(report: DoctorReport | None, *, looking: bool) -> str:
+    """What the doctor found, and when he looked: what is shown may not hold any more."""
+    if report is None:
+        return tr("The doctor is looking …") if looking else ""
+    said = [report_words(report.findings)]
+    if report.at is not None:
+        said.append(tr("Looked at {0}.").format(figures.moment(report.at)))
+    if looking:
+        said.append(tr("Looking again …"))
+    return " ".join(said)
 
 
 def report_words(findings: tuple[Finding, ...]) -> str:

@@ -6,7 +6,8 @@ Nothing on this page goes without the person's word, and what goes can be had ba
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+import time
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -14,9 +15,10 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from agentpane.api import commands, events
-from agentpane.domain.health import DoctorReport, Finding, RepairOutcome, WorktreeEntry
+from agentpane.domain.health import Finding, RepairOutcome, WorktreeEntry
 from agentpane.domain.pool import PoolStatus
 from agentpane.domain.recoveries import RecoverySnapshot
+from agentpane.errors import AgentPaneError
 from agentpane.ui import figures
 from agentpane.ui import worktree_words as words
 from agentpane.ui.ask_sheets import ConfirmSheet
@@ -32,6 +34,7 @@ T = TypeVar("T")
 FIRST = 40  # lines of a list that are shown before the rest is asked for
 WIDEST = 960
 REFRESH_MS = 1_000
+LOOK_AFTER_S = 5.0  # the doctor is not asked more often by somebody who goes in and out
 
 
 class Part(Frame):
@@ -54,11 +57,13 @@ class Part(Frame):
         self._shown: tuple[object, ...] | None = None
         self._all = False
 
-    def show_lines(self, items: Sequence[T], line: Callable[[T], QWidget], about: str = "") -> None:
-        """Show one line for each; those that are there already stay as they are."""
+    def show_lines(
+        self, items: Sequence[T], line: Callable[[T], QWidget], about: str = "", among: str | None = None
+    ) -> None:
+        """Show one line for each; those that are there already stay as they are. among: the project they are of."""
         self.about.show_text(about or ("" if items else self._empty))
         self.about.setVisible(bool(self.about.text()))
-        shown = (*items, about)
+        shown = (*items, among)
         if shown == self._shown:
             return
         self._shown = shown
@@ -69,7 +74,7 @@ class Part(Frame):
             self._add(line(item))
         if len(some) < len(items):
             more = self.tr("Show all {0}").format(figures.count(len(items)))
-            show = partial(self._show_all, items, line, about)
+            show = partial(self._show_all, items, line, among)
             self._add(Button(more, kind="quiet", name=f"worktrees.{self._name}.all", pressed=show))
         focus_again(self, focused)
 
@@ -77,13 +82,13 @@ class Part(Frame):
         self._lines.addWidget(line)
         line.show()  # at once: what is shown later cannot take the keys before
 
-    def _show_all(self, items: Sequence[T], line: Callable[[T], QWidget], about: str) -> None:
+    def _show_all(self, items: Sequence[T], line: Callable[[T], QWidget], among: str | None) -> None:
         self._all, self._shown = True, None
-        self.show_lines(items, line, about)
+        self.show_lines(items, line, self.about.text(), among)
 
 
 class WorktreesPage(QWidget):
-    """A full page. It reads anew when it is shown, and while cards change under it."""
+    """A full page. It reads anew when it is shown, and while cards change under it. Who enters it asks the doctor."""
 
     def __init__(self, desk: Desk) -> None:
         super().__init__()
@@ -109,7 +114,8 @@ class WorktreesPage(QWidget):
             self.tr("Recovery bin"),
             self.tr("It is empty. What a worktree holds is kept here for 30 days before it is discarded."),
         )
-        self._report: DoctorReport | None = None
+        self._looking = False
+        self._looked_at = -LOOK_AFTER_S  # on the clock that only goes forward
         self._fill_projects()
         self._compose()
         self.project.currentIndexChanged.connect(lambda _: self.refresh())
@@ -142,6 +148,12 @@ class WorktreesPage(QWidget):
         layout.addLayout(head)
         layout.addWidget(body, 1)
 
+    def enter(self) -> None:
+        """Read what there is and have the doctor look; what he found last stays until he has."""
+        if time.monotonic() - self._looked_at >= LOOK_AFTER_S:
+            self._desk.jobs.start(self._look_again(), self.tr("Looking for what is wrong"), _expected)
+        self.refresh()
+
     def refresh(self) -> None:
         """Read what there is; the doctor's last findings are shown as they are known."""
         if self._job is not None:
@@ -168,23 +180,18 @@ class WorktreesPage(QWidget):
         pool: PoolStatus | None = None
         if project:
             pool = await do(commands.GetPool(project))
-        self._show_worktrees(entries, pool)
-        self.kept.show_lines(kept, self._kept_line)
+        self.worktrees.show_lines(entries, self._entry_line, words.pool_words(pool) if pool else "", project)
+        self.kept.show_lines(kept, self._kept_line, among=project)
         self.total.show_text(words.whole_size(entries, kept))
         self._hold_keys()
 
-    def _show_worktrees(self, entries: tuple[WorktreeEntry, ...], pool: PoolStatus | None) -> None:
-        self.worktrees.show_lines(entries, self._entry_line, words.pool_words(pool) if pool else "")
-
     def _show_health(self) -> None:
         report = self._desk.known.health
-        self.findings.setVisible(report is not None)
-        if report is None or report is self._report:
-            return
-        self._report = report
-        ordered = tuple(sorted(report.findings, key=lambda finding: finding.notice))
-        self.findings.show_lines(ordered, self._finding_line, words.report_words(report.findings))
-        self.findings.act.setVisible(len(_mendable(report.findings)) > 1)
+        self.findings.setVisible(report is not None or self._looking)
+        found = report.findings if report is not None else ()
+        ordered = tuple(sorted(found, key=lambda finding: finding.notice))
+        self.findings.show_lines(ordered, self._finding_line, words.doctor_words(report, looking=self._looking))
+        self.findings.act.setVisible(len(_mendable(found)) > 1)
 
     def _event(self, event: object) -> None:
         changes = events.TaskChanged | events.TaskRemoved | events.RecoveriesChanged
@@ -227,11 +234,17 @@ class WorktreesPage(QWidget):
         self._desk.jobs.start(self._look_again(), self.tr("Looking for what is wrong"))
 
     async def _look_again(self) -> None:
-        self.look.setEnabled(False)
+        """One look at a time. The button stays as it is: a disabled one would lose the keys."""
+        if self._looking:
+            return
+        self._looking, self._looked_at = True, time.monotonic()
+        self._show_health()
         try:
-            self._desk.known.take_health(await self._desk.link.do(commands.Doctor()))
+            report = await self._desk.link.do(commands.Doctor())
         finally:
-            self.look.setEnabled(True)
+            self._looking, self._looked_at = False, time.monotonic()
+            self._show_health()
+        self._desk.known.take_health(report)
         self.refresh()
 
     def _mend(self, findings: tuple[Finding, ...]) -> None:
@@ -249,15 +262,18 @@ class WorktreesPage(QWidget):
             return
         report = await self._desk.link.do(commands.Repair(tuple(one.id for one in findings)))
         self._desk.known.take_health(report)
-        self._tell(report.repairs)
+        self._tell(report.repairs, frozenset(finding.id for finding in report.findings))
         self.refresh()
 
-    def _tell(self, repairs: Iterable[RepairOutcome]) -> None:
-        left = [one for one in repairs if not one.done]
+    def _tell(self, repairs: tuple[RepairOutcome, ...], found: frozenset[str]) -> None:
+        """Say what became of it. What is not found any more is no failure: it has left the list."""
+        left = [one.words for one in repairs if not one.done and one.id in found]
         if left:
-            self._desk.toasts.say(" ".join(one.words for one in left), "fault")
-        else:
+            self._desk.toasts.say(" ".join(left), "fault")
+        elif any(one.done for one in repairs):
             self._desk.toasts.say(self.tr("Mended."))
+        else:
+            self._desk.toasts.say(self.tr("It was in order already. Nothing had to be done."), "note")
 
     def _start(self, act: Callable[[T], Coroutine[Any, Any, None]], item: T, what: str) -> None:
         if open_sheet(self._desk.window) is None:
@@ -312,6 +328,11 @@ class WorktreesPage(QWidget):
         sheet = ConfirmSheet(self._desk.window, title, about, act)
         sheet.open()
         return await sheet.answer() is True
+
+
+def _expected(error: BaseException) -> bool:
+    """Nobody asked for the look: where it cannot be had, the last report stays, with its time."""
+    return isinstance(error, AgentPaneError)
 
 
 def _mendable(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:

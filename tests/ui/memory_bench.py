@@ -568,7 +568,10 @@ class MemoryBench:
     def _Repair(self, command: c.Repair) -> DoctorReport:
         was = self._Doctor(c.Doctor())
         left = tuple(one for one in was.findings if one.id not in command.findings)
-        done = tuple(RepairOutcome(one, True, "Mended.") for one in command.findings)
+        there = {one.id for one in was.findings}
+        done = tuple(
+            RepairOutcome(one, one in there, "Mended." if one in there else "Gone.") for one in command.findings
+        )
         self._engine.health = replace(was, ok=not left, findings=left, repairs=done)
         return self._engine.health
 

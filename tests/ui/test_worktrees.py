@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,6 +16,7 @@ from agentpane.domain.ids import TaskId, WorktreeId
 from agentpane.domain.recoveries import RecoveryId, RecoverySnapshot
 from agentpane.domain.worktrees import WorktreeStatus
 from agentpane.ui.notices import Toast
+from agentpane.ui.worktree_words import doctor_words
 from tests.ui.conftest import Stage
 
 NOW = datetime.now(UTC)
@@ -115,6 +117,28 @@ def test_the_doctor_is_heard_and_mends_only_what_he_is_told_to(stage: Stage) -> 
     stage.until(lambda: not stage.shown("finding.stale-1"))
     assert stage.done(commands.Repair) == [commands.Repair(("stale-1",))]
     stage.until(lambda: stage.text("toast") == "Mended.")
+
+
+def test_entering_the_page_asks_the_doctor_anew_and_what_is_gone_meanwhile_is_no_failure(stage: Stage) -> None:
+    stage.engine.add_project("ledger")
+    stage.engine.health = replace(report(LEFT), at=NOW)
+    stage.open()
+    stage.engine.health = replace(report(), at=NOW)
+    stage.trigger("place.worktrees")
+    stage.until(lambda: stage.text("worktrees.findings.about").startswith("Nothing is wrong. Looked at "))
+    assert not stage.shown("finding.stale-1") and stage.find("worktrees.look").hasFocus()
+    for _ in range(2):  # who goes in and out does not keep the doctor busy
+        stage.trigger("place.board")
+        stage.trigger("place.worktrees")
+        stage.settle()
+    assert stage.done(commands.Doctor) == [commands.Doctor()]
+    stage.engine.publish(events.HealthChanged(report(LEFT)))
+    stage.until(lambda: stage.shown("finding.stale-1"))
+    stage.click("finding.stale-1.mend")
+    stage.until(lambda: not stage.shown("finding.stale-1"))
+    stage.until(lambda: stage.text("toast") == "It was in order already. Nothing had to be done.")
+    said = doctor_words(replace(report(LEFT), at=NOW), looking=True)
+    assert said.startswith("The doctor found 1 thing. Looked at ") and said.endswith(". Looking again …")
 
 
 def test_what_the_doctor_finds_by_himself_is_said_once_wherever_one_is(stage: Stage) -> None:

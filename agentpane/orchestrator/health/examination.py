@@ -90,7 +90,8 @@ class Examination:
             "git": await self._git([]),
         }
         tier = self.sandbox.tier.value
-        return DoctorReport(ok, findings, tier, versions, recoveries=count, recoveries_bytes=size)
+        at = self.core.clock.now()
+        return DoctorReport(ok, findings, tier, versions, recoveries=count, recoveries_bytes=size, at=at)
 
     async def _git(self, found: list[Ailment]) -> str:
         """Git's version; empty when it is missing or too old, which is added to `found`."""
