@@ -34,6 +34,7 @@ async def recovery_snapshot(
     onto: str | None = None,
     whole: bool = True,
     began: str | None = None,
+    leaving_for: str | None = None,
 ) -> Recovery | None:
     """Commit tracked, untracked and the listed ignored files byte for byte under a ref of their own, on top of HEAD.
 
@@ -47,14 +48,15 @@ async def recovery_snapshot(
     onto: a commit that the worktree's files are built on besides HEAD, as in the middle of a merge; it is the parent.
     whole: False where the files were still being checked out; those that are not there yet are nobody's deletions.
     began: the commit that the worktree was made at, which is nobody's work there, even if no branch holds it any more.
+    leaving_for: the commit that its branch is about to be moved to; what it holds beyond that is kept as well.
     """
     known = worktree if isinstance(worktree, Worktree) else await asyncio.to_thread(find_worktree, repo, worktree)
     place = inside(repo, known)
     try:
-        return await _taken(git, repo, known, place, recovery_id, listed_ignored, onto, whole, began)
+        return await _taken(git, repo, known, place, recovery_id, listed_ignored, onto, whole, began, leaving_for)
     except MalformedGitOutputError:
         # A `git gc --prune=now` of the person's can take what no ref names yet; what is taken next is named by one.
-        return await _taken(git, repo, known, place, recovery_id, listed_ignored, onto, whole, began)
+        return await _taken(git, repo, known, place, recovery_id, listed_ignored, onto, whole, began, leaving_for)
 
 
 async def _taken(
@@ -67,7 +69,9 @@ async def _taken(
     onto: str | None,
     whole: bool,
     began: str | None,
+    leaving_for: str | None,
 ) -> Recovery | None:
+    tip = await branch_tip(git, repo, known.branch) if leaving_for is not None else None
     head = (await git.run(place, "rev-parse", "--verify", "HEAD^{commit}")).line
     async with git.scratch() as folder:
         index = folder / "index"
@@ -87,9 +91,14 @@ async def _taken(
         before = await commit_tree(git, repo, head)
         beside = await staged_alone(git, repo, place, folder / "staged", before, tree)
         inside_it = await histories.bundled(git, place, known, folder, found.repositories)
-    left = await record_commits.commit_of(git, repo, known.git_dir, before, (head, began, onto))
+    left = await record_commits.commit_of(git, repo, known.git_dir, before, (head, began, onto, tip))
     nothing = tree == before and beside is None and inside_it.nothing and left is None
-    if nothing and (head == began or await on_its_branch(git, repo, known, head)):
+    if leaving_for is not None:
+        stays = [await is_ancestor(git, repo, sha, leaving_for) for sha in (head, tip or head)]
+        nothing = nothing and all(stays)
+    elif nothing:
+        nothing = head == began or await on_its_branch(git, repo, known, head)
+    if nothing:
         return None
     parents = ["-p", head] if onto is None else ["-p", onto, "-p", head]
     for held, words in (
@@ -99,6 +108,8 @@ async def _taken(
         if held is not None:
             parents += "-p", (await git.run(place, "commit-tree", held, "-p", head, stdin=words, config=SIGNED)).line
     parents += [] if left is None else ["-p", left]
+    if tip is not None and not await is_ancestor(git, repo, tip, head):
+        parents += "-p", tip
     message = f"What the worktree of {known.branch} held\n\nRecovery: {recovery_id}\n"
     message += inside_it.missing()
     text = message.encode("utf-8", "replace") + exact.mode_lines(modes)

@@ -1,7 +1,8 @@
-"""Setting a worktree back to a commit's files, and laying a recovery snapshot out; its branch stays where it is.
+"""Setting a worktree back to a commit's files, or to the commit, and laying a recovery snapshot out.
 
-What is not committed afterwards is what differs from the branch. Ignored files are not touched, unless one lies where
-a file has to go: whoever keeps things first is told of those. What is written while things are kept is kept once more.
+Where its branch stays, what is not committed afterwards is what differs from the branch. Ignored files are not touched,
+unless one lies where a file has to go: whoever keeps things first is told of those. What is written while things are
+kept is kept once more.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from agentpane.worktrees.git import LONG_TIMEOUT, GitRunner, Place
 from agentpane.worktrees.ground import Ground, Seen
 from agentpane.worktrees.places import inside
 from agentpane.worktrees.recovery import changes_of
+from agentpane.worktrees.repository import branch_tip
+from agentpane.worktrees.standing import end_unfinished, move_refs, stand_on
 from agentpane.worktrees.values import Repository, Worktree
 
 Keep = Callable[[tuple[str, ...]], Awaitable[None]]
@@ -27,17 +30,25 @@ _TIMES = 3
 
 
 async def set_back(
-    git: GitRunner, repo: Repository, worktree: Worktree, commit: str, stays: tuple[str, ...], keep: Keep
+    git: GitRunner,
+    repo: Repository,
+    worktree: Worktree,
+    commit: str,
+    stays: tuple[str, ...],
+    keep: Keep,
+    branch: bool = False,
 ) -> int:
     """Make the worktree hold the files of `commit`, tracked and untracked; returns how many had to change.
 
     stays: files and folders that are left as they are, besides what git ignores and repositories inside.
     keep: called before anything changes, with what will be lost and is not in HEAD, ignored or not; once more
         when something was written meanwhile; what it raises stops everything.
+    branch: its branch, HEAD and index are set back to the commit as well; what `keep` keeps must have their commits.
     Cut short it can be done once more. Raises WORKTREE_NOT_FOUND, and RESOURCE_LOCKED where something keeps writing
     or is mounted.
     """
     place = inside(repo, worktree)
+    tip = await branch_tip(git, repo, worktree.branch)
     async with git.scratch() as folder:
         index = folder / "index"
         await contents.start_index(git, place, index, commit)
@@ -48,6 +59,8 @@ async def set_back(
         surplus = [path for path in listing.paths if path not in known]
         await asyncio.to_thread(_check_mounts, worktree.path, (*wanted, *surplus))
         kept = await _keep(git, place, worktree.path, wanted, surplus, keep)
+        if branch:
+            await move_refs(git, place, [(f"refs/heads/{worktree.branch}", commit, tip or "")])
         names = b"".join(encode_path(path) + b"\0" for path in wanted)
         if names:
             out = ("checkout-index", "--force", "--quiet", "-z", "--stdin")
@@ -56,6 +69,10 @@ async def set_back(
             still = frozenset((await contents.list_changes(git, place, index)).paths)
             going = [path for path in surplus if path in still]
             await asyncio.to_thread(_take_away, worktree.path, going, kept)
+        if branch:
+            await contents.refresh(git, place, index)
+            await stand_on(git, place, worktree.branch, index)
+            await end_unfinished(place)
     return len(listing.paths)
 
 

@@ -257,10 +257,12 @@ class Worktrees:
         onto: str | None = None,
         whole: bool = True,
         began: str | None = None,
+        leaving_for: str | None = None,
     ) -> Recovery | None:
         """Keep what a worktree holds; see `recovery.recovery_snapshot`."""
+        how = {"onto": onto, "began": began, "leaving_for": leaving_for}
         return await recovery.recovery_snapshot(
-            self._git, repo, worktree, recovery_id, listed_ignored, onto=onto, whole=whole, began=began
+            self._git, repo, worktree, recovery_id, listed_ignored, whole=whole, **how
         )
 
     async def record_snapshot(
@@ -280,10 +282,16 @@ class Worktrees:
         return await turns.keep_turn(self._git, repo, base, before, tree, ref)
 
     async def set_back(
-        self, repo: Repository, worktree: Worktree, commit: str, stays: tuple[str, ...], keep: restore.Keep
+        self,
+        repo: Repository,
+        worktree: Worktree,
+        commit: str,
+        stays: tuple[str, ...],
+        keep: restore.Keep,
+        branch: bool = False,
     ) -> int:
         """Make a worktree hold the files of a commit; see `restore.set_back`."""
-        return await restore.set_back(self._git, repo, worktree, commit, stays, keep)
+        return await restore.set_back(self._git, repo, worktree, commit, stays, keep, branch)
 
     async def lay_out_recovery(self, repo: Repository, worktree: Worktree, parent: str, commit: str) -> None:
         """Lay a recovery snapshot out in a fresh worktree; see `restore.lay_out_recovery`."""

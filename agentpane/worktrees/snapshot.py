@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,12 +13,13 @@ from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.worktrees import contents, inner
 from agentpane.worktrees.config import SIGNED
 from agentpane.worktrees.diffs import diff_stat
-from agentpane.worktrees.git import GitError, GitRunner, Place
+from agentpane.worktrees.git import GitRunner, Place
 from agentpane.worktrees.gitfiles import read_line
-from agentpane.worktrees.places import head_branch, inside, objects_of
+from agentpane.worktrees.places import inside, objects_of
 from agentpane.worktrees.recovery import staged_alone
 from agentpane.worktrees.repository import branch_tip, commit_tree, is_ancestor, merge_base, ref_tip
 from agentpane.worktrees.resolution import decide
+from agentpane.worktrees.standing import move_refs, stand_on
 from agentpane.worktrees.values import NothingChanged, Repository, Snapshot, Worktree
 
 LARGEST_FILE = 50 * 1024 * 1024
@@ -51,7 +50,7 @@ async def back_to_review(
     if tip is not None and tip == pinned and tip not in {commit, reviewed}:
         updates.append((f"refs/heads/{branch}", commit, tip))
         updates.append((commits_ref(run_id, tip), tip, None))
-    await _move_refs(git, objects_of(repo), updates)
+    await move_refs(git, objects_of(repo), updates)
 
 
 async def snapshot(
@@ -103,10 +102,10 @@ async def snapshot(
         staged = await _staged(git, repo, place, folder / "staged", head or parent, (tree, held, *laid))
         if staged is not None:
             updates.append((commits_ref(run_id, staged), staged, None))
-        await _move_refs(git, place, updates)
+        await move_refs(git, place, updates)
         if tree != held:
             await git.run(place, "read-tree", "-m", "-u", held, tree, index=index)
-        await _settle(git, place, worktree.branch, index)
+        await stand_on(git, place, worktree.branch, index)
     return Snapshot(commit, tree, await diff_stat(git, repo, base, commit), base)
 
 
@@ -234,38 +233,3 @@ async def _staged(
         return None
     words = b"What was staged in the worktree\n"
     return (await git.run(place, "commit-tree", tree, "-p", head, stdin=words, config=SIGNED)).line
-
-
-async def _move_refs(git: GitRunner, place: Place, updates: list[tuple[str, str, str | None]]) -> None:
-    """Move refs all at once or not at all. An expected old value of None allows any, an empty one none."""
-    zeros = "0" * len(updates[0][1])
-    lines = [b"start"]
-    for ref, new, old in updates:
-        expected = "" if old is None else f" {old or zeros}"
-        lines.append(f"update {ref} {new}{expected}".encode("utf-8", "surrogateescape"))
-    try:
-        await git.run(place, "update-ref", "--stdin", stdin=b"\n".join([*lines, b"prepare", b"commit", b""]))
-    except GitError as error:
-        raise AgentPaneError(
-            ErrorCode.RESOURCE_LOCKED,
-            f"The branch changed while its snapshot was made, so nothing was stored: {error.stderr}",
-            "Try again when nothing else works on that branch.",
-            error.details,
-        ) from error
-
-
-async def _settle(git: GitRunner, place: Place, branch: str, index: Path) -> None:
-    """Let the worktree see its new commit: HEAD names the branch, and the index holds what was committed."""
-    if head_branch(place.git_dir) != branch:
-        await git.run(place, "symbolic-ref", "HEAD", f"refs/heads/{branch}")
-    await asyncio.to_thread(_replace_index, index, place.git_dir / "index")
-
-
-def _replace_index(made: Path, own: Path) -> None:
-    temporary = own.with_name(f"index.agentpane-{os.getpid()}")
-    temporary.unlink(missing_ok=True)
-    # Through no link that lies there meanwhile.
-    with open(made, "rb") as source, open(temporary, "xb") as copy:
-        shutil.copyfileobj(source, copy, 1024 * 1024)
-    shutil.copystat(made, temporary)
-    os.replace(temporary, own)

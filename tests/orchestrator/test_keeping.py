@@ -191,6 +191,44 @@ async def test_an_agent_that_begins_anew_does_not_find_the_commits_of_a_worktree
             assert (place(done) / ".env").read_text() == "KEY=secret\n"
 
 
+@pytest.mark.parametrize("where", ["on the branch", "in a rebase", "without its branch"])
+async def test_beginning_afresh_leaves_the_commit_that_it_is_set_back_to_and_keeps_the_discarded_ones(
+    data: Path, repository: Path, where: str
+) -> None:
+    with scripted(ONE, [use("Bash", command="git status --porcelain > seen.txt")], DONE) as server:
+        async with running(data, server.environment) as bench:
+            task = await paused(bench, repository, 1)
+            tree, branch = place(task), task.branch or ""
+            (tree / "q").write_text("PASSWORD=hunter2\n")
+            if where != "on the branch":
+                git(tree, "checkout", "-q", "--detach")
+            git(tree, "add", "q")
+            git(tree, "commit", "-q", "-m", "a discarded wrong turn")
+            wrong = git(tree, "rev-parse", "HEAD")
+            if where == "without its branch":
+                git(repository, "update-ref", "-d", f"refs/heads/{branch}")
+            if where == "in a rebase":
+                git(repository, "update-ref", f"refs/heads/{branch}", wrong)
+                git(tree, "-c", "sequence.editor=sed -i s/^pick/edit/", "rebase", "-q", "-i", "HEAD~1")
+            (tree / "staged.txt").write_text("staged\n")
+            git(tree, "add", "staged.txt")
+            git(tree, "rm", "-q", "--cached", "a.txt")
+
+            await bench.engine.do(c.ResumeRun(task.card.id, turns=9, afresh=True, environment=bench.environment))
+            done = await bench.until(task, lambda now: now.card.column is Column.WAITING_APPROVAL)
+            assert git(repository, "rev-list", "--count", f"{task.base_sha}..{done.snapshot}") == "1"
+            assert git(tree, "symbolic-ref", "HEAD") == f"refs/heads/{branch}"
+            assert git(tree, "rev-parse", "HEAD") == done.snapshot and git(tree, "status", "--porcelain") == ""
+            assert "rebas" not in git(tree, "status")
+            listed = git(repository, "ls-tree", "-r", "--name-only", branch).split()
+            assert listed == ["README.md", "a.txt", "one.txt", "seen.txt"]
+            assert (tree / "seen.txt").read_text() == "?? one.txt\n?? seen.txt\n"
+            (kept,) = await bench.engine.do(c.ListRecoveries())
+            assert git(repository, "merge-base", "--is-ancestor", wrong, kept.ref) == ""
+            (back,) = [event.data for event in await bench.session(task) if event.data.get("state") == "set_back"]
+            assert (back["sha"], back["recovery"]) == (task.base_sha, kept.ref)
+
+
 async def test_a_card_goes_on_with_what_was_restored_and_nothing_of_it_is_committed(
     data: Path, repository: Path
 ) -> None:

@@ -186,12 +186,18 @@ async def test_a_resolution_by_hand_that_is_abandoned_leaves_the_card_as_it_was(
             await bench.engine.do(c.WriteConflict(task.card.id))
             (place(task) / "a.txt").write_text("half\n")
             (place(task) / "new.txt").write_text("new\n")
+            (place(task) / "my.txt").write_text("committed by hand\n")
+            git(place(task), "add", "my.txt")
+            git(place(task), "commit", "-q", "-m", "by hand", "--only", "my.txt")
+            by_hand = git(place(task), "rev-parse", "HEAD")
             back = await bench.engine.do(c.AbandonResolution(task.card.id))
+            assert git(repository, "rev-parse", task.branch or "") == task.snapshot
             assert (back.card.resolving, back.snapshot, back.card.code) == (None, task.snapshot, task.card.code)
             assert git(place(task), "status", "--porcelain") == "" and refs(repository) == ""
             assert (place(task) / "a.txt").read_text() == "card\ntwo\n"
             ref = (await bench.engine.do(c.ListRecoveries(None)))[0].ref
             assert git(repository, "show", f"{ref}:a.txt") == "half" and git(repository, "show", f"{ref}:new.txt")
+            assert git(repository, "merge-base", "--is-ancestor", by_hand, ref) == ""
             for nothing in (c.AbandonResolution(task.card.id), c.TakeResolution(task.card.id)):
                 with pytest.raises(AgentPaneError) as refused:
                     await bench.engine.do(nothing)

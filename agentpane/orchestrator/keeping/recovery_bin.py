@@ -43,11 +43,13 @@ class RecoveryBin:
         repository: Repository,
         reason: str,
         also: tuple[str, ...] = (),
+        leaving_for: str | None = None,
     ) -> str | None:
         """Keep what the worktree holds beyond its HEAD. Returns the snapshot's ref; None when there is nothing to keep.
 
         Of one whose folder is gone, what git's record of it still holds.
         also: ignored files and folders to keep besides the copied ones.
+        leaving_for: the commit that the branch is about to be moved to; what it holds beyond that is kept as well.
         The worktree, its index and its branch stay as they are. Raises AgentPaneError when the files cannot be
         read or stored; whoever wanted to discard them then must not.
         """
@@ -64,6 +66,7 @@ class RecoveryBin:
                 onto=merging.sha if merging else None,
                 whole=row.status is not WorktreeStatus.CREATING,
                 began=row.base_sha,
+                leaving_for=leaving_for,
             )
         else:
             merging = None

@@ -1,4 +1,8 @@
-"""A card's worktree set back: to what one of its turns left, or to where its work began. Never without a recovery."""
+"""A card's worktree set back: to the files that one of its turns left, or to the commit that its work began at.
+
+Never without a recovery. Beginning afresh moves the branch, HEAD and the index as well, and what the branch held is in
+the recovery bin; going back to a turn leaves them.
+"""
 
 from __future__ import annotations
 
@@ -73,14 +77,22 @@ class SettingBack:
             await branch_back(self.core, row, repository, task.snapshot, row.base_sha)
             await relaying.lay_again(self.core, self.bin, row, repository)
         async with self.core.task_locks.of(f"run:{task.card.id}"):
-            await self._set_back(task, run, row.base_sha or "", (), "retry afresh", {"state": "set_back", "turn": 0})
+            begun: JsonObject = {"state": "set_back", "turn": 0}
+            await self._set_back(task, run, row.base_sha or "", (), "retry afresh", begun, branch=True)
 
     async def _rest(self, run: Run) -> None:
         """The job of a paused run may wait, alive, for a decision; the run goes on from its session without it."""
         await self.supervisor.rest(run.id)
 
     async def _set_back(
-        self, task: Task, run: Run, commit: str, stays: tuple[str, ...], reason: str, told: JsonObject
+        self,
+        task: Task,
+        run: Run,
+        commit: str,
+        stays: tuple[str, ...],
+        reason: str,
+        told: JsonObject,
+        branch: bool = False,
     ) -> None:
         row = await self._row(task)
         repository = await self._repository(task)
@@ -91,9 +103,11 @@ class SettingBack:
         kept: list[str | None] = []
 
         async def keep(also: tuple[str, ...]) -> None:
-            kept.append(await self.bin.keep(task.card.id, row, worktree, repository, reason, also))
+            away = commit if branch else None
+            kept.append(await self.bin.keep(task.card.id, row, worktree, repository, reason, also, away))
 
-        changed = await self.core.git.set_back(repository, worktree, commit, (*row.copied, *stays), keep)
+        stays = (*row.copied, *stays)
+        changed = await self.core.git.set_back(repository, worktree, commit, stays, keep, branch)
         output: JsonObject = {"sha": commit, "files": changed, "recovery": next(filter(None, reversed(kept)), None)}
         data = {**told, **output, "path": row.path, "branch": row.branch}
         await note(self.core, self.blobs, task, run.id, EventKind.WORKTREE, data)

@@ -6,6 +6,7 @@ engine that did not live to finish it.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -17,8 +18,10 @@ from agentpane.domain.resolving import Merging, Stage
 from agentpane.domain.worktrees import WorktreeRow
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.core import Core
+from agentpane.orchestrator.keeping.branch_back import branch_back
 from agentpane.orchestrator.keeping.recovery_bin import RecoveryBin
 from agentpane.worktrees import Repository, Worktree, merging_ref
+from agentpane.worktrees.places import head_branch
 
 REASONS = {
     Stage.PLANNED: "before a conflict was written",
@@ -54,7 +57,9 @@ class Resolutions:
             refs.append(await self._keep(row, merging, worktree, repository, lost))
 
         commit = merging.card if abandoned else merging.laid
-        await self.core.git.set_back(repository, worktree, commit, row.copied, keep)
+        if abandoned:
+            await branch_back(self.core, row, repository, commit)
+        await self.core.git.set_back(repository, worktree, commit, row.copied, keep, abandoned)
         left = None if abandoned else replace(merging, stage=Stage.WRITTEN)
         stored = await self.core.db.write(partial(_store, row=row, merging=left, at=self.core.clock.now()))
         if abandoned:
@@ -69,11 +74,18 @@ class Resolutions:
         self, row: WorktreeRow, merging: Merging, worktree: Worktree, repository: Repository, lost: tuple[str, ...]
     ) -> str | None:
         """Keep the worktree unless it is exactly what the branch or what was laid out gives back."""
-        ours = not lost
+        away = merging.card if merging.stage is Stage.ABANDONED else None
+        ours = not lost and (away is None or await self._stands_at(away, worktree, repository))
         for commit in (merging.card, merging.laid):
             if ours and not await self.core.git.differs(repository, worktree, commit, row.copied):
                 return None
-        return await self.bin.keep(row.task_id, row, worktree, repository, REASONS[merging.stage], lost)
+        return await self.bin.keep(row.task_id, row, worktree, repository, REASONS[merging.stage], lost, away)
+
+    async def _stands_at(self, commit: str, worktree: Worktree, repository: Repository) -> bool:
+        """Whether nothing was committed beside it: its branch is there, and HEAD on the branch."""
+        if await asyncio.to_thread(head_branch, worktree.git_dir) != worktree.branch:
+            return False
+        return await self.core.git.branch_tip(repository, worktree.branch) == commit
 
 
 def _store(connection: worktrees.Connection, *, row: WorktreeRow, merging: Merging | None, at: datetime) -> WorktreeRow:
