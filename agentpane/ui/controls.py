@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from PySide6.QtCore import QEvent, QObject, QSize, Qt, QTimer
-from PySide6.QtGui import QAction, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtGui import QAction, QKeyEvent, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import (
     QApplication,
     QBoxLayout,
@@ -142,8 +142,23 @@ class IconLabel(QWidget):
         store.draw(QPainter(self), self._name, store.look.colour(self._token), 0, 0, self._size)
 
 
-class Button(QPushButton):
-    """A button of one of the style sheet's kinds; Return presses it, as Space does."""
+class Pressable(QPushButton):
+    """A button that Return presses, as Space does, whatever platform it is on.
+
+    Which keys press a button is the platform theme's choice, and where there is no theme Return is not among them.
+    """
+
+    @override
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        plain = not event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier
+        if event.key() not in {Qt.Key.Key_Return, Qt.Key.Key_Enter} or not plain:
+            super().keyPressEvent(event)
+        elif not event.isAutoRepeat():
+            self.click()
+
+
+class Button(Pressable):
+    """A button of one of the style sheet's kinds."""
 
     def __init__(
         self,

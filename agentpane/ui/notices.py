@@ -7,7 +7,7 @@ from collections.abc import Callable
 from PySide6.QtCore import QEvent, QObject, QTimer, Signal
 from PySide6.QtWidgets import QWidget
 
-from agentpane.ui.controls import Button, Frame, IconButton, IconLabel, Label
+from agentpane.ui.controls import Button, Frame, IconButton, IconLabel, Label, row
 from agentpane.ui.overriding import override
 
 TOAST_MS = 6_000
@@ -58,32 +58,37 @@ class Toast(Frame):
     def __init__(
         self, host: QWidget, kind: str, text: str, act: tuple[str, Callable[[], object]] | None, task: str = ""
     ) -> None:
-        super().__init__("toast", across=True, margin=10, spacing=10)
+        super().__init__("toast", margin=0, spacing=4)
         self.task = task
         self.setParent(host)
         self.setObjectName("toast")
         self.setAccessibleName(text)
         icon_name, token = ICONS[kind]
-        self.box.setContentsMargins(12, 8, 8, 8)
-        self.box.addWidget(IconLabel(icon_name, token))
+        self.box.setContentsMargins(12, 8, 8, 10 if act is not None else 8)
         self.label = Label(text, wrap=True)
-        self.box.addWidget(self.label, 1)
+        close = IconButton("x", self.tr("Dismiss"), name="toast.close", pressed=self.gone.emit)
+        said = row(IconLabel(icon_name, token), self.label, close, spacing=10)
+        said.setStretchFactor(self.label, 1)
+        self.box.addLayout(said)
         self.setFixedWidth(TOAST_WIDTH)
         if act is not None:
             words, run = act
-            button = Button(words, kind="quiet", name="toast.action", pressed=run)
+            button = Button(words, name="toast.action", pressed=run)
             button.clicked.connect(self.gone)
-            self.box.addWidget(button)
-        self.box.addWidget(IconButton("x", self.tr("Dismiss"), name="toast.close", pressed=self.gone.emit))
+            self.box.addLayout(row(26, button, None, spacing=0))  # below the words, which have the whole width
 
 
 class Toasts(QObject):
-    """Shows toasts at the right end of a window, above the pages' feet, the newest lowest."""
+    """Shows toasts at the right end of a window, above the pages' feet, the newest lowest.
+
+    A page whose lines end in buttons has them at its left: see `keep_left`.
+    """
 
     def __init__(self, host: QWidget) -> None:
         super().__init__(host)
         self._host = host
         self._shown: list[Toast] = []
+        self._beside: QWidget | None = None
         host.installEventFilter(self)
 
     def say(
@@ -110,6 +115,11 @@ class Toasts(QObject):
         for toast in [shown for shown in self._shown if task and shown.task == task]:
             self._take_away(toast)
 
+    def keep_left(self, beside: QWidget | None) -> None:
+        """Show them at the left, beside a widget, low; None: at the right again."""
+        self._beside = beside
+        self._place()
+
     def clear(self) -> None:
         """Take away what is shown: it has been seen, or has come to nothing."""
         for toast in tuple(self._shown):
@@ -129,10 +139,12 @@ class Toasts(QObject):
             self._place()
 
     def _place(self) -> None:
-        bottom = self._host.height() - ABOVE_FOOT
+        beside = self._beside
+        bottom = self._host.height() - (ABOVE_FOOT if beside is None else AT_EDGE)
         for toast in reversed(self._shown):
             toast.resize(TOAST_WIDTH, toast.heightForWidth(TOAST_WIDTH))
             bottom -= toast.height()
-            toast.move(self._host.width() - toast.width() - AT_EDGE, bottom)
+            right = self._host.width() - toast.width() - AT_EDGE
+            toast.move(right if beside is None else beside.width() + AT_EDGE, bottom)
             toast.raise_()
             bottom -= 8

@@ -6,12 +6,12 @@ from functools import partial
 
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QMouseEvent, QPainter, QPaintEvent, QPen
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QMenu, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QMenu, QScrollArea, QVBoxLayout, QWidget
 
 from agentpane.domain.projects import Project
 from agentpane.ui import figures
 from agentpane.ui.actions import ACTIONS
-from agentpane.ui.controls import Button, IconButton, IconLabel, Label, clear, row
+from agentpane.ui.controls import Button, IconButton, IconLabel, Label, Pressable, clear, row
 from agentpane.ui.desk import Desk
 from agentpane.ui.icons import IconStore
 from agentpane.ui.link import LinkState
@@ -26,7 +26,7 @@ PLACES = (("board", "board"), ("worktrees", "branch"), ("costs", "coin"), ("sett
 PLACE_IN_RAIL = {"review": "board"}  # a review is opened from the board and goes back to it
 
 
-class ProjectRow(QPushButton):
+class ProjectRow(Pressable):
     """One project: its name, and how many of its runs work, wait for the person, or have failed."""
 
     def __init__(self, project: Project, chosen: bool, narrow: bool) -> None:

@@ -278,6 +278,7 @@ class MainWindow(QMainWindow):
 
     def _place_changed(self, place: str) -> None:
         self.rail.show_place(place)
+        self.desk.toasts.keep_left(self.rail if place == "worktrees" else None)
         if place == "board" and self._place != "board":
             if self.desk.acts.task_id:
                 self.board.select(self.desk.acts.task_id)

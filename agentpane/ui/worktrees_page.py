@@ -306,11 +306,12 @@ class WorktreesPage(QWidget):
 
     async def _restore(self, kept: RecoverySnapshot) -> None:
         work = await self._desk.link.do(commands.RestoreRecovery(kept.id))
-        words_ = self.tr("Restored to {0}, on {1}.").format(display_path(work.path), one_line(work.branch))
-        act = None
+        said, act = self.tr("Restored on {0}.").format(one_line(work.branch)), self.tr("Open the folder")
+        opens = partial(self._desk.acts.show_folder, work.path)
         if work.task_id is not None and self._desk.known.board.card(work.task_id) is not None:
-            act = (self.tr("Open"), partial(self._desk.acts.open_requested.emit, work.task_id))
-        self._desk.toasts.say(words_, "good", act)
+            said, act = self.tr("Restored. The card goes on with it."), self.tr("Open the card")
+            opens = partial(self._desk.acts.open_requested.emit, work.task_id)
+        self._desk.toasts.say(said, "good", (act, opens))
         self.refresh()
 
     async def _delete(self, kept: RecoverySnapshot) -> None:

@@ -6,16 +6,17 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QApplication, QComboBox
 
 from agentpane.api import commands, events
 from agentpane.domain.health import DoctorReport, Finding, StaleReason, WorktreeEntry
 from agentpane.domain.ids import TaskId, WorktreeId
-from agentpane.domain.recoveries import RecoveryId, RecoverySnapshot
+from agentpane.domain.recoveries import Beside, RecoveryId, RecoverySnapshot
 from agentpane.domain.worktrees import WorktreeStatus
 from agentpane.ui.notices import Toast
+from agentpane.ui.sheet import open_sheet
 from agentpane.ui.worktree_words import doctor_words
 from tests.ui.conftest import Stage
 
@@ -57,7 +58,7 @@ def filled(stage: Stage, *findings: Finding) -> str:
     stage.engine.recoveries["r1"] = RecoverySnapshot(
         RecoveryId("r1"), project.id, task.card.id, "refs/agentpane/recovery/r1", "a" * 40, "cancel", 31_000,
         NOW - timedelta(days=3, hours=1), NOW + timedelta(days=27, hours=1), 4, "Fix the parser", project.name,
-        branch="agentpane/w1",
+        branch="agentpane/w1", beside=Beside(2, 1, 2, 3, ("sub",), ("torn",)),
     )  # fmt: skip
     stage.engine.health = report(*findings)
     stage.open()
@@ -74,7 +75,10 @@ def test_every_worktree_is_listed_with_its_size_and_why_it_may_go(stage: Stage) 
     assert "used 9 days ago" in stage.text("worktree.w2")
     assert "Ready for the next card" in stage.text("worktree.w3")
     kept = stage.text("recovery.r1")
-    assert kept.startswith("Fix the parser, Kept when the card was stopped, ledger  ·  4 files  ·  31.0 kB")
+    assert kept.startswith(
+        "Fix the parser, Kept when the card was stopped, Also kept: 2 commits that no branch held, what was staged,"
+        " the history of sub, not the history of torn, ledger  ·  4 files  ·  31.0 kB"
+    )
     assert kept.endswith("3 days ago  ·  goes in 28 days")
     assert not stage.find("worktree.w1.remove").isEnabled()
 
@@ -83,13 +87,15 @@ def test_a_worktree_goes_only_after_a_word_and_the_keys_stay_on_the_page(stage: 
     filled(stage)
     stage.find("worktree.w2.remove").setFocus()
     stage.click("worktree.w2.remove")
-    sheet = stage.sheet("confirm_sheet")
-    sheet.dismiss()
-    stage.settle()
-    assert not stage.done(commands.RemoveWorktree)
-    stage.click("worktree.w2.remove")
     stage.sheet("confirm_sheet")
-    stage.click("confirm_sheet.act")
+    assert stage.find("confirm_sheet.cancel").hasFocus()
+    stage.press(Qt.Key.Key_Return)  # presses what has the ring
+    stage.until(lambda: open_sheet(stage.window) is None)
+    assert not stage.done(commands.RemoveWorktree)
+    stage.press(Qt.Key.Key_Return)
+    stage.sheet("confirm_sheet")
+    stage.press(Qt.Key.Key_Tab)
+    stage.press(Qt.Key.Key_Enter, Qt.KeyboardModifier.KeypadModifier)
     stage.until(lambda: not stage.shown("worktree.w2"))
     assert stage.done(commands.RemoveWorktree) == [commands.RemoveWorktree("w2")]
     focused = QApplication.focusWidget()
@@ -100,7 +106,9 @@ def test_what_the_bin_holds_is_restored_at_once_and_deleted_after_a_word(stage: 
     filled(stage)
     stage.click("recovery.r1.restore")
     stage.until(lambda: stage.shown("toast"))
-    assert stage.text("toast") == "Restored to /src/.worktrees/agentpane/w1, on agentpane/w1."
+    assert stage.text("toast") == "Restored. The card goes on with it."
+    toast = stage.find("toast")
+    assert toast.geometry().right() < stage.find("recovery.r1.restore").mapTo(stage.window, QPoint()).x()
     stage.click("recovery.r1.delete")
     stage.sheet("confirm_sheet")
     stage.click("confirm_sheet.act")
