@@ -13,8 +13,9 @@ from agentpane.api.client import Client
 from agentpane.api.commands import DeleteRecovery, ListRecoveries, RestoreRecovery
 from agentpane.cli import commands
 from agentpane.cli.pane import Pane, block, line, project_ref, table
+from agentpane.domain.gitpaths import display_path
 from agentpane.domain.limits import invalid
-from agentpane.domain.recoveries import RecoverySnapshot, RestoredWork
+from agentpane.domain.recoveries import Beside, RecoverySnapshot, RestoredWork, days_left, ways_to
 
 Ref = Annotated[str, typer.Argument(metavar="ID", help="A recovery snapshot: its id or the beginning of it.")]
 TITLE_WIDTH = 40
@@ -44,15 +45,17 @@ def list_(
             each.reason,
             size(each.size_bytes),
             each.files,
-            _days(each, now),
+            f"{days_left(each.expires_at, now)} day(s)",
             line(each.project),
             line(_title(each) if len(_title(each)) <= TITLE_WIDTH else _title(each)[: TITLE_WIDTH - 1] + "…"),
             each.id,
+            ", ".join(besides(each.beside)) or "-",
         )
         for each in kept
     )
-    headings = ("AT", "WHY", "SIZE", "FILES", "GOES IN", "PROJECT", "CARD", "ID")
-    pane.result([shape(each) for each in kept], table(rows, headings) or "Nothing was discarded.")
+    headings = ("AT", "WHY", "SIZE", "FILES", "GOES IN", "PROJECT", "CARD", "ID", "ALSO KEPT")
+    seen = "".join(_seen(f"{each.id}, in {line(each.repository)}", each.ref, each.beside) for each in kept)
+    pane.result([shape(each) for each in kept], table(rows, headings) + seen or "Nothing was discarded.")
 
 
 def restore(ctx: typer.Context, recovery: Ref) -> None:
@@ -96,20 +99,41 @@ def _title(kept: RecoverySnapshot) -> str:
 
 def _restored(work: RestoredWork) -> str:
     where = f"Laid out in {block(work.path)}, uncommitted, on branch {line(work.branch)}."
-    if work.task_id is None:
-        return f"{where}\nIt belongs to no card; look at it there, and take what you need."
-    return f"{where}\nThe card goes on with it: agentpane run {work.task_id}"
+    whose = "It belongs to no card; look at it there, and take what you need."
+    if work.task_id is not None:
+        whose = f"The card goes on with it: agentpane run {work.task_id}"
+    also = ", ".join(besides(work.beside))
+    return f"{where}\n{whose}" + _seen(f"Also kept, not laid out: {also}", work.ref, work.beside)
 
 
-def _days(kept: RecoverySnapshot, now: datetime) -> str:
-    days = max(0, (kept.expires_at - now).days)
-    return f"{days} day(s)"
+def besides(beside: Beside) -> tuple[str, ...]:
+    """What is kept besides files, and the repositories inside whose history is not, in a few words each."""
+    found: list[str] = []
+    if beside.commits:
+        found.append(f"{beside.commits} {'commit' if beside.commits == 1 else 'commits'} that no branch holds")
+    if beside.staged:
+        found.append("what was staged")
+    for names, words in (
+        (beside.bundles, "the history of {0}"),
+        (beside.partly, "not all of the history of {0}"),
+        (beside.closed, "not the history of {0}"),
+    ):
+        if names:
+            found.append(words.format(", ".join(map(display_path, names))))
+    return tuple(found)
+
+
+def _seen(about: str, ref: str, beside: Beside) -> str:
+    """The commands that bring up what is kept besides files, below a line of their own; empty where nothing is."""
+    if not besides(beside):
+        return ""
+    return f"\n\n{about}" + "".join(f"\n  {way}" for way in ways_to(ref, beside))
 
 
 def size(count: int) -> str:
     """Bytes in words, with at most one decimal."""
     amount = float(count)
-    for unit in ("B", "KB", "MB"):
+    for unit in ("B", "kB", "MB"):
         if amount < 1000:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1000
@@ -133,8 +157,27 @@ def shape(value: RecoverySnapshot) -> Mapping[str, Any]:
         "size_bytes": value.size_bytes,
         "created_at": value.created_at.isoformat(),
         "expires_at": value.expires_at.isoformat(),
+        "beside": beside_shape(value.ref, value.beside),
+    }
+
+
+def beside_shape(ref: str, value: Beside) -> Mapping[str, Any]:
+    """What is kept besides files; `see` are commands for it. `without`: of these not all of the history is kept."""
+    return {
+        "commits": value.commits,
+        "staged": bool(value.staged),
+        "histories": [display_path(name) for name in value.bundles],
+        "without": [display_path(name) for name in (*value.closed, *value.partly)],
+        "see": list(ways_to(ref, value)),
     }
 
 
 def restored_shape(value: RestoredWork) -> Mapping[str, Any]:
-    return {"recovery": value.recovery, "path": value.path, "branch": value.branch, "task_id": value.task_id}
+    return {
+        "recovery": value.recovery,
+        "path": value.path,
+        "branch": value.branch,
+        "task_id": value.task_id,
+        "ref": value.ref,
+        "also_kept": beside_shape(value.ref, value.beside),
+    }

@@ -13,6 +13,7 @@ from agentpane.domain.checks import Check
 from agentpane.domain.conflicts import Conflict, Overlap
 from agentpane.domain.policy import Policy
 from agentpane.domain.projects import DEFAULT_POOL_SIZE, DEFAULT_TOOLS, DEFAULT_WORKTREE_ROOT, ProjectConfig
+from agentpane.domain.recoveries import Beside
 from agentpane.domain.resolving import Merging
 from agentpane.domain.sandbox import NetworkMode
 from agentpane.domain.tasks import Todo
@@ -94,6 +95,7 @@ class ActiveUser(Document):
     last_seen: int
 
 
+BESIDE: TypeAdapter[Beside] = TypeAdapter(Beside)
 STRINGS: TypeAdapter[tuple[str, ...]] = TypeAdapter(tuple[str, ...])
 LABELS: TypeAdapter[tuple[str, ...]] = TypeAdapter(Annotated[tuple[str, ...], Field(max_length=10)])
 CONFLICTS: TypeAdapter[tuple[Conflict, ...]] = TypeAdapter(tuple[Conflict, ...])

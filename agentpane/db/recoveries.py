@@ -34,6 +34,7 @@ _COLUMNS = (
     "base_sha",
     "parent",
     "copied",
+    "beside",
 )
 _HINT = "`agentpane recovery list` shows what there is. Nothing has changed."
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from PySide6.QtCore import Qt
 
 from agentpane.domain.health import Finding, WorktreeEntry
-from agentpane.domain.recoveries import RecoverySnapshot
+from agentpane.domain.recoveries import RecoverySnapshot, ways_to
 from agentpane.ui import figures
 from agentpane.ui import worktree_words as words
 from agentpane.ui.controls import Button, Chip, ElidedLabel, Frame, IconLabel, Label, stack
@@ -93,6 +93,11 @@ class RecoveryRow(Frame):
         lines = stack(
             ElidedLabel(title, "strong"), ElidedLabel(reason, "small"), ElidedLabel(about, "small"), spacing=4
         )
+        also = words.beside_words(kept.beside)
+        if also:
+            beside = Label(also, "small", wrap=True, selectable=True)
+            beside.setToolTip("\n".join(ways_to(kept.ref, kept.beside)))
+            lines.addWidget(beside)
         self.box.addWidget(IconLabel("clock", "muted"), 0, Qt.AlignmentFlag.AlignTop)
         self.box.addLayout(lines, 1)
         back = Button(self.tr("Restore"), icon_name="undo", name=f"recovery.{kept.id}.restore", pressed=restore)
@@ -101,4 +106,4 @@ class RecoveryRow(Frame):
         gone.describe(self.tr("Delete what was kept of {0}").format(title))
         self.box.addWidget(back)
         self.box.addWidget(gone)
-        self.setAccessibleName(f"{title}, {reason}, {about}")
+        self.setAccessibleName(", ".join(part for part in (title, reason, also, about) if part))

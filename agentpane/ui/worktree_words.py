@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime
 
 from PySide6.QtCore import QCoreApplication
 
 from agentpane.domain.health import DoctorReport, Finding, StaleReason, WorktreeEntry
 from agentpane.domain.pool import PoolStatus
-from agentpane.domain.recoveries import RecoverySnapshot
+from agentpane.domain.recoveries import Beside, RecoverySnapshot, days_left
 from agentpane.domain.worktrees import WorktreeStatus
 from agentpane.ui import figures
-from agentpane.ui.plain import one_line
+from agentpane.ui.plain import display_path, one_line
 
 
 def tr(text: str) -> str:
@@ -105,10 +104,27 @@ def recovery_facts(kept: RecoverySnapshot) -> str:
     return "  ·  ".join((files, figures.size(kept.size_bytes), figures.ago(kept.created_at), goes))
 
 
+def beside_words(beside: Beside) -> str:
+    """What is kept besides files, and the repositories inside whose history is not; empty where that is nothing."""
+    found: list[str] = []
+    if beside.commits:
+        one, many = tr("{0} commit that no branch holds"), tr("{0} commits that no branch holds")
+        found.append(figures.plural(beside.commits, one, many))
+    if beside.staged:
+        found.append(tr("what was staged"))
+    for names, words in (
+        (beside.bundles, tr("the history of {0}")),
+        (beside.partly, tr("not all of the history of {0}")),
+        (beside.closed, tr("not the history of {0}")),
+    ):
+        if names:
+            found.append(words.format(", ".join(map(display_path, names))))
+    return tr("Also kept: {0}").format(", ".join(found)) if found else ""
+
+
 def days_to(when: datetime) -> str:
     """How many days are left, one that has begun counted whole."""
-    left = (when - datetime.now(UTC)).total_seconds()
-    return figures.plural(max(math.ceil(left / 86_400), 1), tr("{0} day"), tr("{0} days"))
+    return figures.plural(days_left(when, datetime.now(UTC)), tr("{0} day"), tr("{0} days"))
 
 
 def expiring_words(kept: tuple[RecoverySnapshot, ...]) -> str:

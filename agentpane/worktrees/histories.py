@@ -23,7 +23,7 @@ from agentpane.worktrees.values import Worktree
 
 @dataclass(frozen=True, slots=True)
 class Histories:
-    """tree: holds `PATH.bundle` for each repository with commits of its own; None when none has.
+    """tree: holds `NAME.bundle` for each repository with commits of its own, which `names` has; None when none has.
 
     closed: the repositories of which no commit could be read; partly: those of which some could not.
     """
@@ -31,6 +31,7 @@ class Histories:
     tree: str | None
     closed: tuple[str, ...]
     partly: tuple[str, ...]
+    names: tuple[str, ...] = ()
 
     @property
     def nothing(self) -> bool:
@@ -46,7 +47,7 @@ class Histories:
 async def bundled(git: GitRunner, place: Place, worktree: Worktree, scratch: Path, paths: Sequence[str]) -> Histories:
     """Bundle the repositories at these paths, and those of submodules that git's record of the worktree still holds."""
     found, closed = await asyncio.to_thread(_git_dirs, worktree, paths)
-    lines: list[bytes] = []
+    lines: dict[str, bytes] = {}
     partly: list[str] = []
     for number, (name, git_dir) in enumerate(found.items()):
         folder = scratch / f"inner-{number}"
@@ -59,12 +60,13 @@ async def bundled(git: GitRunner, place: Place, worktree: Worktree, scratch: Pat
             continue
         if file.exists():
             stored = await git.run(place, "hash-object", "-w", "--no-filters", str(file), timeout=LONG_TIMEOUT)
-            lines.append(b"100644 %s\t%s.bundle\0" % (stored.line.encode(), encode_path(name)))
+            lines[name] = b"100644 %s\t%s.bundle\0" % (stored.line.encode(), encode_path(name))
     if not lines:
         return Histories(None, tuple(closed), tuple(partly))
     index = scratch / "bundles"
-    await git.run(place, "update-index", "-z", "--index-info", stdin=b"".join(lines), index=index)
-    return Histories((await git.run(place, "write-tree", index=index)).line, tuple(closed), tuple(partly))
+    await git.run(place, "update-index", "-z", "--index-info", stdin=b"".join(lines.values()), index=index)
+    tree = (await git.run(place, "write-tree", index=index)).line
+    return Histories(tree, tuple(closed), tuple(partly), tuple(sorted(lines)))
 
 
 async def _bundle(git: GitRunner, git_dir: Path, folder: Path, file: Path) -> bool:

@@ -11,7 +11,7 @@ from agentpane.worktrees.config import SIGNED
 from agentpane.worktrees.git import GitRunner, Place
 from agentpane.worktrees.identity import why_no_record_of_ours
 from agentpane.worktrees.places import hold_common_dir, objects_of
-from agentpane.worktrees.recovery import changes_of, on_its_branch, recovery_ref, staged_alone
+from agentpane.worktrees.recovery import changes_of, on_its_branch, recovery_ref, staged_alone, told_beside
 from agentpane.worktrees.repository import commit_tree
 from agentpane.worktrees.values import Recovery, Repository, Worktree
 
@@ -34,23 +34,25 @@ async def record_snapshot(
         staged = await staged_alone(git, repo, place, folder / "staged", before, before)
         modules = await histories.bundled(git, place, worktree, folder, ())
     left = await record_commits.commit_of(git, repo, worktree.git_dir, before, (head, began))
-    nothing = staged is None and left is None and modules.nothing
+    nothing = staged is None and left.commit is None and modules.nothing
     if nothing and (head == began or await on_its_branch(git, repo, worktree, head)):
         return None
-    parents = ["-p", head, *([] if left is None else ["-p", left])]
+    parents = [head, *([] if left.commit is None else [left.commit])]
     if modules.tree is not None:
         about = "commit-tree", modules.tree, "-p", head
         words = b"Commits of repositories inside\n"
-        parents += "-p", (await git.run(objects_of(repo), *about, stdin=words, config=SIGNED)).line
+        parents.append((await git.run(objects_of(repo), *about, stdin=words, config=SIGNED)).line)
     text = f"What the worktree of {worktree.branch} held\n\nRecovery: {recovery_id}\nIts folder was gone.\n"
     text += modules.missing()
-    made = "commit-tree", staged or before, *parents
+    made = "commit-tree", staged or before, *(word for sha in parents for word in ("-p", sha))
     commit = (await git.run(objects_of(repo), *made, stdin=text.encode("utf-8", "replace"), config=SIGNED)).line
     ref = recovery_ref(recovery_id)
     await git.run(objects_of(repo), "update-ref", ref, commit)
     changes = await changes_of(git, repo, head, commit)
     found = await exact.sizes(git, objects_of(repo), exact.blobs_of(changes))
-    return Recovery(ref, commit, head, len(changes), sum(found.values()))
+    at = 0, len(parents) if modules.tree is not None else 0  # what was staged is its files
+    told = await told_beside(git, repo, head, (head, *left.tips), began, at, modules)
+    return Recovery(ref, commit, head, len(changes), sum(found.values()), told)
 
 
 async def _head(git: GitRunner, repo: Repository, place: Place, began: str | None) -> str:

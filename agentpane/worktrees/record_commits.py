@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from agentpane.domain.gitpaths import display_path
@@ -25,18 +26,26 @@ from agentpane.worktrees.values import Repository
 log = logging.getLogger(__name__)
 
 # Of these some have a time of their own to go, which is not before a card has rested as long as the bin keeps things.
-_HELD = ("--branches", "--remotes", "--tags", "--glob=refs/stash*", "--glob=refs/agentpane/run",
-         "--glob=refs/agentpane/turn")  # fmt: skip
+_LASTING = ("--branches", "--remotes", "--tags", "--glob=refs/stash*")
+_HELD = (*_LASTING, "--glob=refs/agentpane/run", "--glob=refs/agentpane/turn")
 _LENGTHS = {"sha1": 40, "sha256": 64}
 _LARGEST = 16 * 1024 * 1024  # of a log its end, which is the newest
 _NO_NAMES = re.compile(r"(?:shared)?index.*|agentpane-.*|.*MSG")
 _AT_ONCE = 200  # parents of one commit
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """commit: has those that only a record names as its parents, `tips`; None where there are none."""
+
+    commit: str | None
+    tips: tuple[str, ...]
+
+
 async def commit_of(
     git: GitRunner, repo: Repository, git_dir: Path, tree: str, held: Collection[str | None] = ()
-) -> str | None:
-    """A commit of `tree` whose parents are the commits that only this record names; None where there are none.
+) -> Left:
+    """Make a commit of `tree` whose parents are the commits that only this record names.
 
     held: commits that are kept in another way, with all that is below them.
     """
@@ -51,7 +60,22 @@ async def commit_of(
         text = f"Commits that only git's record of the worktree named\n\n{told}".encode()
         parents = [word for sha in (*([commit] if commit else []), *batch) for word in ("-p", sha)]
         commit = (await git.run(objects_of(repo), "commit-tree", tree, *parents, stdin=text, config=SIGNED)).line
-    return commit
+    return Left(commit, tuple(whole))
+
+
+async def count_unheld(
+    git: GitRunner, repo: Repository, tips: Sequence[str], without: Collection[str | None], leaves: str | None = None
+) -> int:
+    """How many commits there are from these down that no branch but `leaves` and no tag holds, nor any of `without`."""
+    if not tips:
+        return 0
+    asked = "".join(f"{sha}\n" for sha in (*tips, *(f"^{sha}" for sha in without if sha is not None))).encode()
+    but = () if leaves is None else (f"--exclude={leaves}",)
+    shape = ("rev-list", "--count", "--ignore-missing", "--stdin", "--not", *but, *_LASTING)
+    try:
+        return int((await git.run(objects_of(repo), *shape, stdin=asked, timeout=LONG_TIMEOUT)).line)
+    except GitError:  # a history that git has lost a part of; what it is asked for lies above
+        return len(tips)
 
 
 async def _alone(git: GitRunner, repo: Repository, named: Sequence[str], kept: Collection[str]) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from agentpane.domain.diff import FileChange, decode_path, encode_path, parse_raw, split_z
 from agentpane.domain.filemodes import SUBMODULE
 from agentpane.domain.gitpaths import MalformedGitOutputError
+from agentpane.domain.recoveries import Beside
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.worktrees import contents, exact, histories, inner, record_commits
 from agentpane.worktrees.config import SIGNED
@@ -92,7 +93,7 @@ async def _taken(
         beside = await staged_alone(git, repo, place, folder / "staged", before, tree)
         inside_it = await histories.bundled(git, place, known, folder, found.repositories)
     left = await record_commits.commit_of(git, repo, known.git_dir, before, (head, began, onto, tip))
-    nothing = tree == before and beside is None and inside_it.nothing and left is None
+    nothing = tree == before and beside is None and inside_it.nothing and left.commit is None
     if leaving_for is not None:
         stays = [await is_ancestor(git, repo, sha, leaving_for) for sha in (head, tip or head)]
         nothing = nothing and all(stays)
@@ -100,25 +101,53 @@ async def _taken(
         nothing = head == began or await on_its_branch(git, repo, known, head)
     if nothing:
         return None
-    parents = ["-p", head] if onto is None else ["-p", onto, "-p", head]
-    for held, words in (
-        (beside, b"What was staged in the worktree\n"),
-        (inside_it.tree, b"Commits of repositories inside\n"),
+    parents = [head] if onto is None else [onto, head]
+    at = [0, 0]
+    for number, (held, words) in enumerate(
+        ((beside, b"What was staged in the worktree\n"), (inside_it.tree, b"Commits of repositories inside\n"))
     ):
         if held is not None:
-            parents += "-p", (await git.run(place, "commit-tree", held, "-p", head, stdin=words, config=SIGNED)).line
-    parents += [] if left is None else ["-p", left]
+            parents.append((await git.run(place, "commit-tree", held, "-p", head, stdin=words, config=SIGNED)).line)
+            at[number] = len(parents)
+    parents += [] if left.commit is None else [left.commit]
     if tip is not None and not await is_ancestor(git, repo, tip, head):
-        parents += "-p", tip
+        parents.append(tip)
     message = f"What the worktree of {known.branch} held\n\nRecovery: {recovery_id}\n"
     message += inside_it.missing()
     text = message.encode("utf-8", "replace") + exact.mode_lines(modes)
-    commit = (await git.run(place, "commit-tree", tree, *parents, stdin=text, config=SIGNED)).line
+    commit = (
+        await git.run(
+            place, "commit-tree", tree, *(word for sha in parents for word in ("-p", sha)), stdin=text, config=SIGNED
+        )
+    ).line
     ref = recovery_ref(recovery_id)
     await git.run(objects_of(repo), "update-ref", ref, commit)
     changes = await changes_of(git, repo, onto or head, commit)
     sizes = await exact.sizes(git, objects_of(repo), exact.blobs_of(changes))
-    return Recovery(ref, commit, onto or head, len(changes), sum(sizes.values()))
+    tips = [sha for sha in (head, *left.tips, tip) if sha is not None]
+    leaves = None if tip is None else known.branch
+    told = await told_beside(git, repo, onto or head, tips, began, (at[0], at[1]), inside_it, leaves)
+    return Recovery(ref, commit, onto or head, len(changes), sum(sizes.values()), told)
+
+
+async def told_beside(
+    git: GitRunner,
+    repo: Repository,
+    parent: str,
+    tips: Sequence[str],
+    began: str | None,
+    at: tuple[int, int],
+    inside_it: histories.Histories,
+    leaves: str | None = None,
+) -> Beside:
+    """What a snapshot on top of `parent` keeps besides files.
+
+    at: which of its parents have what was staged, and the bundles.
+    leaves: a branch that is about to hold nothing of it.
+    """
+    commits = await record_commits.count_unheld(git, repo, tips, (began,), leaves)
+    loose = await record_commits.count_unheld(git, repo, tips, (began, parent), leaves) if commits else 0
+    return Beside(commits, loose, *at, inside_it.names, inside_it.closed, inside_it.partly)
 
 
 async def _not_begun(git: GitRunner, place: Place, index: Path, paths: Sequence[str]) -> list[str]:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from agentpane.domain.diff import DiffStat
+from agentpane.domain.recoveries import Beside
 from agentpane.errors import ErrorCode
 
 
@@ -105,6 +106,7 @@ class Recovery:
     parent: str
     files: int
     size: int
+    beside: Beside
 
 
 @dataclass(frozen=True, slots=True)

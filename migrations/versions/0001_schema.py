@@ -380,6 +380,7 @@ CREATE TABLE recoveries (
     base_sha TEXT,
     parent TEXT NOT NULL,
     copied TEXT DEFAULT '[]' NOT NULL,
+    beside TEXT DEFAULT '{}' NOT NULL,
     created_at INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)) NOT NULL,
     expires_at INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)) NOT NULL,
     noticed_at INTEGER,

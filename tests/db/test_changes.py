@@ -14,7 +14,7 @@ from agentpane.domain.approvals import ApprovalState
 from agentpane.domain.board import Column
 from agentpane.domain.engine import Settings
 from agentpane.domain.merges import MergeState
-from agentpane.domain.recoveries import KEPT, NOTICE, RecoverySnapshot
+from agentpane.domain.recoveries import KEPT, NOTICE, Beside, RecoverySnapshot
 from agentpane.domain.review import MergeStrategy, ReviewComment, ReviewVerdict
 from agentpane.domain.runs import Run
 from agentpane.domain.worktrees import WorktreeStatus
@@ -172,6 +172,7 @@ def _recovery(world: World) -> RecoverySnapshot:
         base_sha="b" * 40,
         parent="c" * 40,
         copied=(".env",),
+        beside=Beside(2, 1, 2, 3, ("sub", "\udcff"), ("torn",)),
     )
 
 

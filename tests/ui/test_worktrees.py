@@ -76,7 +76,7 @@ def test_every_worktree_is_listed_with_its_size_and_why_it_may_go(stage: Stage) 
     assert "Ready for the next card" in stage.text("worktree.w3")
     kept = stage.text("recovery.r1")
     assert kept.startswith(
-        "Fix the parser, Kept when the card was stopped, Also kept: 2 commits that no branch held, what was staged,"
+        "Fix the parser, Kept when the card was stopped, Also kept: 2 commits that no branch holds, what was staged,"
         " the history of sub, not the history of torn, ledger  ·  4 files  ·  31.0 kB"
     )
     assert kept.endswith("3 days ago  ·  goes in 28 days")

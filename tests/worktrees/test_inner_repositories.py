@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from agentpane.domain.recoveries import Beside, ways_to
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.worktrees import Recovery, Repository, Worktrees
 
 from .conftest import Bench, bench_of, commit_all, git, git_bytes
 from .kept import keep, laid_out
+
+
+def done(command: str, where: Path) -> None:
+    subprocess.run(command, shell=True, check=True, cwd=where, capture_output=True)
 
 
 async def test_what_a_checked_out_submodule_holds_is_kept_as_files(
@@ -63,6 +69,9 @@ async def test_the_commits_of_repositories_inside_are_kept_as_bundles(
     assert late is not None
     bundles = [git(repo.path, "ls-tree", "-r", "--name-only", f"{each.sha}^2").split() for each in (kept, late)]
     assert bundles == [["own.bundle", "vendor/lib.bundle"]] * 2
+    assert kept.beside == Beside(histories=2, bundles=("own", "vendor/lib"), partly=("torn",))
+    done(ways_to(kept.ref, kept.beside)[0], repo.path)
+    assert git(repo.path, "show", f"{made['own']}:lib.c") == "precious"
     for name, sha in made.items():
         bundle = tmp_path / "bundle"
         bundle.write_bytes(git_bytes(repo.path, "cat-file", "blob", f"{kept.sha}^2:{name}.bundle"))

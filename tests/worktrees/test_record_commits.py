@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from agentpane.domain.recoveries import Beside, ways_to
 from agentpane.worktrees import Recovery, Worktree, record_commits
 from agentpane.worktrees.git import GitRunner
 
@@ -44,6 +45,9 @@ async def test_what_git_has_stashed_for_a_rebase_and_what_head_has_left_behind_i
     assert "PRECIOUS" not in (path / "src" / "app.py").read_text()
     found = await kept(bench)
     assert found is not None and holds(repo, found.ref, stashed) and holds(repo, found.ref, behind)
+    assert found.beside == Beside(commits=3, loose=3)  # a stash is two
+    (way,) = ways_to(found.ref, found.beside)
+    assert {stashed, behind} < set(git(repo, *way.split()[1:], "--format=%H").split())
     told = git(repo, "show", "-s", "--format=%B", f"{found.ref}^2")
     assert f"{stashed} rebase-merge/autostash" in told and f"{behind} logs/HEAD" in told
 

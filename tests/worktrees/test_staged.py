@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+
+from agentpane.domain.recoveries import Beside, ways_to
 from agentpane.worktrees import Repository, Worktrees
 
 from .conftest import Bench, bench_of, commit_all, git
@@ -16,6 +19,8 @@ async def test_what_is_staged_and_in_no_file_is_kept_beside(bench: Bench) -> Non
     (bench.path / "new").unlink()
     kept = await keep(bench)
     assert (kept.parent, kept.files, kept.size) == (bench.base, 0, 0)
+    assert kept.beside == Beside(staged=2)
+    assert "staged, then deleted" in git(bench.repo.path, *shlex.split(ways_to(kept.ref, kept.beside)[0])[1:])
     assert git(bench.repo.path, "show", f"{kept.sha}^2:new") == "staged, then deleted"
     assert git(bench.repo.path, "show", f"{kept.sha}^2:readme.md") == "staged, then taken back"
     assert state(await laid_out(bench, kept)) == state(bench.path)

@@ -12,6 +12,7 @@ from agentpane.db.columns import ExactPath, Json, Words, json_default, one_of
 from agentpane.db.schema.base import Base, Times, identifier, moment, moment_now, refers
 from agentpane.domain.checks import CheckState
 from agentpane.domain.merges import MergeKind, MergeState
+from agentpane.domain.recoveries import Beside
 from agentpane.domain.resolving import Merging
 from agentpane.domain.review import MergeStrategy, ReviewVerdict
 from agentpane.domain.worktrees import WorktreeStatus
@@ -175,6 +176,9 @@ class RecoveryTable(Base):
     parent: Mapped[str] = mapped_column(Text, nullable=False)
     copied: Mapped[tuple[str, ...]] = mapped_column(
         Json("list of copied files", documents.STRINGS), nullable=False, server_default=json_default([])
+    )
+    beside: Mapped[Beside] = mapped_column(
+        Json("list of what is kept beside", documents.BESIDE), nullable=False, server_default=json_default({})
     )
     created_at: Mapped[datetime] = moment_now()
     expires_at: Mapped[datetime] = moment_now()

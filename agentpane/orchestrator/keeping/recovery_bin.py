@@ -95,6 +95,7 @@ class RecoveryBin:
                 base_sha=merging.sha if merging else row.base_sha,
                 parent=kept.parent,
                 copied=row.copied,
+                beside=kept.beside,
             )
             recoveries.add(connection, new)
 

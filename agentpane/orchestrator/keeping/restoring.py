@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -173,7 +173,10 @@ class Restoring:
         if task is not None:
             await note(self.core, self.blobs, task, None, EventKind.WORKTREE, told)
             await self.core.announce_task(task.card.id, counts=False)
-        return RestoredWork(kept.id, str(made.path), made.branch, task.card.id if task else None)
+        # Its branch holds the commits that the files are built on.
+        beside = replace(kept.beside, commits=kept.beside.loose)
+        owner_card = task.card.id if task else None
+        return RestoredWork(kept.id, str(made.path), made.branch, owner_card, kept.ref, beside)
 
 
 def _free_path(wanted: Path) -> str:
