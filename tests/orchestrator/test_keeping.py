@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -252,6 +253,16 @@ async def test_a_card_goes_on_with_what_was_restored_and_nothing_of_it_is_commit
             _check_restored(Path(again.path), repository, kept)
             third = await bench.engine.do(c.RestoreRecovery(kept.id))
             assert third.branch == f"{again.branch}-2" and Path(third.path) != Path(again.path)
+
+            shutil.rmtree(work.path)
+            lost = [each.id for each in (await bench.engine.do(c.Doctor())).findings if each.where == work.path]
+            (mended,) = (await bench.engine.do(c.Repair(tuple(lost)))).repairs
+            assert mended.done and "The card has no restored work any more." in mended.words and kept.id in mended.words
+            bare = await bench.engine.do(c.GetTask(task.card.id))
+            assert not bare.is_restored and not Path(work.path).exists()
+            work = await bench.engine.do(c.RestoreRecovery(kept.id))
+            assert (work.task_id, work.branch) == (task.card.id, task.branch)
+            _check_restored(Path(work.path), repository, kept)
 
             (repository / ".env").write_text("KEY=another by now\n")
             config = replace((await bench.engine.do(c.GetProject(task.card.project_id))).config, max_turns=9)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from agentpane.db import worktrees
+from agentpane.db import recoveries, worktrees
 from agentpane.domain.health import HealthCode
 from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
 from agentpane.errors import AgentPaneError, ErrorCode
@@ -75,7 +75,7 @@ class Rows:
             return made(HealthCode.WORKTREE_MOVED, text, row.path, fix, about=(row.id, str(moved)), mend=mend)
         why = await self.core.git.why_not_ours(ward.repository, worktree)
         if not os.path.lexists(row.path):
-            return self._gone(ward, row)
+            return await self._gone(ward, row)
         if why is not None:
             return self._not_its_folder(ward, row, why)
         if row.status is not WorktreeStatus.POOLED and f"refs/heads/{row.branch}" not in ward.refs:
@@ -85,7 +85,18 @@ class Rows:
             return made(HealthCode.BRANCH_GONE, text, row.path, fix, about=(row.branch,), mend=mend)
         return None
 
-    def _gone(self, ward: Ward, row: WorktreeRow) -> Ailment:
+    async def _gone(self, ward: Ward, row: WorktreeRow) -> Ailment:
+        if row.task_id is not None and (await self.core.task(row.task_id)).is_restored:
+            return ailment(
+                ErrorCode.WORKTREE_NOT_FOUND,
+                "The worktree that work was restored to is gone from the disk; its branch is kept.",
+                row.path,
+                "Let the card be without it; what is in the recovery bin can be restored once more.",
+                about=(row.id,),
+                mend=partial(self._not_restored, ward, row),
+                project=ward.project.id,
+                task_id=row.task_id,
+            )
         pooled = row.status is WorktreeStatus.POOLED
         return ailment(
             ErrorCode.WORKTREE_NOT_FOUND,
@@ -150,6 +161,15 @@ class Rows:
         await self._branch_again(ward, row)
         _, made = await self.workspaces.make_again(row, ward.repository)
         return f"The worktree was made again from {made.branch}."
+
+    async def _not_restored(self, ward: Ward, row: WorktreeRow) -> str:
+        """Made again from the branch it would not hold what was restored, and the card would say that it does."""
+        await check_unchanged(self.core, row)
+        await self.workspaces.take_away(row, ward.repository, REASON, actor="person")
+        kept = await self.core.db.read(recoveries.for_project, ward.project.id)
+        names = ", ".join(each.id for each in kept if each.task_id == row.task_id)
+        where = f"What was kept of the card is in the recovery bin: {names}." if names else "The recovery bin has none."
+        return f"The card has no restored work any more. {where}"
 
     async def _branch_again(self, ward: Ward, row: WorktreeRow) -> str:
         need = ward.needs.get(row.id)

@@ -208,7 +208,7 @@ class Queue:
         said: list[tuple[EventKind, JsonObject]] = []
         if task.runs and (afresh or task.card.column is Column.BACKLOG):
             said.append((EventKind.STATE, {"state": AFRESH}))
-        if task.card.column is Column.BACKLOG and task.worktree is not None:
+        if task.is_restored and Path(task.worktree or "").is_dir():
             said.append((EventKind.WORKTREE, {"state": "taken_up", "path": task.worktree, "text": prompts.RESTORED}))
         said.append((EventKind.STATE, _queued(agent, model)))
         if prompt is not None:
