@@ -143,7 +143,9 @@ def applicable(card: TaskCard | None) -> frozenset[str]:
             resolving = {"task.abandon", *({"task.take"} if at_rest else ())} if card.resolving is not None else set()
             return frozenset({"task.open", "task.message", "task.stop", "task.folder", *_of_run(card), *resolving})
         case Column.WAITING_APPROVAL:
-            verdict = set() if card.resolving is not None else {"task.approve", "task.reject"}
+            verdict = set() if card.resolving is not None else {"task.reject"}
+            if card.resolving is None and not card.conflicts:
+                verdict.add("task.approve")
             return frozenset(
                 {"task.open", "task.review", "task.folder", *verdict, *_of_conflict(card), *_of_checks(card)}
             )

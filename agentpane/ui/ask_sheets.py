@@ -109,9 +109,17 @@ class ApproveSheet(Sheet):
     """Says what approving will do, before it does it. Finishes with the MergeStrategy."""
 
     def __init__(
-        self, host: QWidget, title: str, sha: str, target: str, strategy: MergeStrategy, keeps: str = ""
+        self,
+        host: QWidget,
+        title: str,
+        sha: str,
+        target: str,
+        strategy: MergeStrategy,
+        keeps: str = "",
+        *,
+        conflicts: bool = False,
     ) -> None:
-        """keeps: why it cannot be approved as it stands, as far as that is known."""
+        """keeps: why it cannot be approved as it stands, as far as that is known. conflicts: it cannot be merged."""
         super().__init__(host, self.tr("Approve and merge"), "approve_sheet", width=520)
         self.body.addWidget(Label(title, "strong", wrap=True))
         if keeps:
@@ -121,11 +129,19 @@ class ApproveSheet(Sheet):
         self.picker = StrategyPicker(sha, target, strategy)
         self.body.addWidget(self.picker)
         self.add_button(self.tr("Cancel"), self.dismiss, name="approve_sheet.cancel")
-        self.add_button(self.tr("Approve"), self.accept, kind="approve", name="approve_sheet.act", icon_name="check")
+        self._act = self.add_button(
+            self.tr("Approve"), self.accept, kind="approve", name="approve_sheet.act", icon_name="check"
+        )
+        if conflicts:
+            self.picker.hide()
+            self._act.setEnabled(False)
+            words = self.tr("Hand the conflict to the agent, or resolve it yourself: both are in the card's foot.")
+            self.body.addWidget(Label(words, wrap=True))
 
     @override
     def accept(self) -> None:
-        self.finish(self.picker.strategy)
+        if self._act.isEnabled():
+            self.finish(self.picker.strategy)
 
 
 class LineSheet(Sheet):

@@ -287,7 +287,8 @@ class Flows(QObject):
         target = task.base_branch or (self._desk.known.current.base_branch if self._desk.known.current else "")
         strategy = strategy_named(self._desk.known.settings.merge_strategy)
         keeps = what_keeps(task.card, target)
-        sheet = ApproveSheet(self._desk.window, short(task.card.title), task.snapshot or "", target, strategy, keeps)
+        title, sha, conflicts = short(task.card.title), task.snapshot or "", bool(task.card.conflicts)
+        sheet = ApproveSheet(self._desk.window, title, sha, target, strategy, keeps, conflicts=conflicts)
         sheet.open()
         answer = await sheet.answer()
         if isinstance(answer, MergeStrategy):

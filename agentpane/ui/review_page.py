@@ -51,6 +51,7 @@ class ReviewPage(QWidget):
         self.standing = StandingBox(desk.actions)
         self._merging = False  # an approval waits for its answer
         self._checked = False  # the card has checks that a merge may wait for
+        self._conflicts = False  # it cannot be merged as it stands
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
@@ -223,9 +224,10 @@ class ReviewPage(QWidget):
 
     def _busy(self, busy: bool) -> None:
         busy = busy or self._merging
-        if busy and (self.approve_button.hasFocus() or self.reject_button.hasFocus()):
+        off = busy or self._conflicts  # the ways on from a conflict are beside the diff
+        if (off and self.approve_button.hasFocus()) or (busy and self.reject_button.hasFocus()):
             self.focus_diff()  # a button that cannot be pressed any more would hand the keys to anything
-        self.approve_button.setEnabled(not busy)
+        self.approve_button.setEnabled(not off)
         self.reject_button.setEnabled(not busy)
         words = self.tr("Merges when its checks pass") if self._checked else self.tr("Merging…")
         self.approve_button.setText(words if self._merging else self.tr("Approve and merge"))
@@ -266,7 +268,7 @@ class ReviewPage(QWidget):
 
     def _show_task(self, task: Task) -> None:
         self.standing.show_task(task)
-        self._checked = bool(task.card.checks)
+        self._checked, self._conflicts = bool(task.card.checks), bool(task.card.conflicts)
         if task.card.resolving is not None:
             self.outcome.hide()  # what it said is being done
         project = self._desk.known.projects.get(task.card.project_id)

@@ -46,6 +46,7 @@ FOOT: tuple[tuple[str, str], ...] = (
     ("task.plan", ""),
     ("task.run", "primary"),
 )
+WAYS = ("task.resolve", "task.hand_over")  # on from a conflict; in a line of their own above the foot's
 ICON_ONLY = frozenset({"task.plan"})  # there is no room for its words beside the others
 FIRST_TAB = {
     Column.BACKLOG: "description",
@@ -186,13 +187,17 @@ class TaskPanel(QFrame):
         return head
 
     def _foot(self) -> QWidget:
-        self._foot_bar = Frame("bar", across=True, margin=12)
+        self._foot_bar = Frame("bar", margin=12)
         self._buttons = {}
-        self._foot_bar.box.addStretch(1)
-        for action_id, kind in FOOT:
-            button = ActionButton(self._desk.actions[action_id], kind=kind, icon_only=action_id in ICON_ONLY)
-            self._buttons[action_id] = button
-            self._foot_bar.box.addWidget(button)
+        short = {"task.hand_over": self.tr("Hand it to the agent")}
+        for line in (tuple((action_id, "") for action_id in WAYS), FOOT):
+            across = row(None)
+            self._foot_bar.box.addLayout(across)
+            for action_id, kind in line:
+                action, icon_only = self._desk.actions[action_id], action_id in ICON_ONLY
+                button = ActionButton(action, kind=kind, icon_only=icon_only, text=short.get(action_id, ""))
+                self._buttons[action_id] = button
+                across.addWidget(button)
         return self._foot_bar
 
     def _show_card(self, card: TaskCard) -> None:
@@ -213,6 +218,10 @@ class TaskPanel(QFrame):
             self._state.show_text(line.text)
         self._standing.show_card(card)
         wanted = applicable(card)
+        if "task.resolve" in wanted:
+            wanted |= {"task.approve"}  # shown, and off: the ways on are above it
+        elif card.resolving is not None:
+            wanted -= set(WAYS)
         for action_id, button in self._buttons.items():
             button.setVisible(action_id in wanted)
         self._foot_bar.setVisible(any(action_id in wanted for action_id in self._buttons))

@@ -127,14 +127,22 @@ def test_a_conflict_is_handed_to_the_agent_or_resolved_in_an_editor(
     assert [command.task for command in stage.done(commands.HandOverConflict)] == [task]  # type: ignore[attr-defined]
 
 
-def test_approving_says_before_what_stands_in_its_way(stage: Stage, task: str) -> None:
-    stage.window.places.show_board()
+def test_a_card_that_conflicts_offers_the_ways_on_and_approve_is_off(stage: Stage, task: str) -> None:
     stage.engine.change(task, conflicts=CONFLICTS)
-    stage.settle()
-    stage.window.desk.acts.take(task)
-    stage.trigger("task.approve")
-    stage.sheet("approve_sheet")
+    stage.until(lambda: not stage.find("review.approve").isEnabled() and stage.find("review.reject").isEnabled())
+    stage.window.places.show_board()
+    stage.window.desk.acts.open_requested.emit(task)
+    stage.until(lambda: stage.shown("button.task.hand_over"))
+    assert stage.shown("button.task.resolve") and not stage.find("button.task.approve").isEnabled()
+    stage.window.flows.approve(task)  # asked for before the conflict was known
+    sheet = stage.sheet("approve_sheet")
     assert stage.text("approve_sheet.keeps") == "It conflicts with main in 2 files."
+    assert not stage.shown("strategy") and not stage.find("approve_sheet.act").isEnabled()
+    stage.press(Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
+    assert sheet.isVisible()
+    sheet.dismiss()
+    stage.engine.change(task, conflicts=())
+    stage.until(lambda: not stage.shown("button.task.resolve") and stage.find("button.task.approve").isEnabled())
 
 
 def test_checks_show_their_outcome_and_output_and_run_again(stage: Stage, task: str) -> None:
