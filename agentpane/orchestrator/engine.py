@@ -54,6 +54,7 @@ class Engine:
         folder.make()
         engine = cls(folder, await Database.open(folder), clock, sandbox)
         await engine.services.catalog.recall_filters()
+        await engine.services.recovery.interrupt()
         return engine
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,13 @@ WRITE = [use("Write", file_path="new.txt", content="hello\n"), use("Write", file
 DONE = [say("Done.")]
 
 
-async def cut_off(bench: Bench, task: Task, repository: Path) -> None:
+async def cut_off(bench: Bench, task: Task, repository: Path, before: timedelta = timedelta()) -> None:
     """What an engine that was killed together with its git leaves: an intent and a half changed checkout."""
     core, old = bench.engine.services.core, git(repository, "rev-parse", "main")
     new = merges.NewMerge(
         task.card.id, task.card.project_id, "main", old, task.snapshot or "", task.snapshot or "", "ff", str(repository)
     )
-    await core.db.write(merges.intend, new, core.clock.now())
+    await core.db.write(merges.intend, new, core.clock.now() - before)
     (repository / "new.txt").write_text("hello\n")
     (repository / "zz.txt").write_text("z")
     (repository / ".git/index.lock").touch()
@@ -73,7 +74,13 @@ async def test_an_open_merge_is_shown_and_settled_and_an_undo_is_done_though_its
         async with running(data, server.environment) as bench:
             task = await bench.reviewed(await bench.start(await bench.card(await bench.project(repository))))
             old = git(repository, "rev-parse", "main")
-            await cut_off(bench, task, repository)
+            await cut_off(bench, task, repository, timedelta(hours=1))
+            async with bench.engine.services.core.task_locks.of(task.card.id):
+                (told,) = [
+                    each for each in (await bench.engine.do(c.Doctor())).findings if "merge" in each.what.lower()
+                ]
+            assert (told.code, told.notice, told.repairable) == (ErrorCode.RESOURCE_LOCKED, False, False)
+            assert "is being settled" in told.what
             (repository / "new.txt").write_text("mine\n")
             shown = [each for each in (await bench.engine.do(c.Doctor())).findings if "MERGE" in each.code]
             outcome = (await bench.engine.do(c.Repair((shown[0].id,)))).repairs[0]

@@ -21,7 +21,7 @@ from agentpane.db import health, merges, projects, recoveries, worktrees
 from agentpane.domain.gitpaths import display_path
 from agentpane.domain.health import DoctorReport, Finding
 from agentpane.domain.ids import ProjectId
-from agentpane.domain.merges import MergeRecord
+from agentpane.domain.merges import MergeKind, MergeRecord
 from agentpane.domain.projects import Project
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.agents.agent_sync import AgentFiles
@@ -162,8 +162,21 @@ class Examination:
 
     async def _merges(self) -> AsyncIterator[Ailment]:
         for merge in await self.core.db.read(merges.unsettled):
-            if not self.core.task_locks.of(merge.task_id or merge.id).locked():  # else somebody is about it
+            if not self.core.task_locks.of(merge.task_id or merge.id).locked():
                 yield self._waiting(merge)
+            elif merge.started_at < self.began:  # else it is no older engine's, and goes its way
+                yield self._being_settled(merge)
+
+    def _being_settled(self, merge: MergeRecord) -> Ailment:
+        act = "The undoing of a merge" if merge.kind is MergeKind.UNDO else "A merge"
+        return ailment(
+            ErrorCode.RESOURCE_LOCKED,
+            f"{act} into {merge.target_ref} was cut off, and is being settled: its card is not up to date yet.",
+            merge.checkout_path or merge.target_ref,
+            "Wait a moment. Nothing has to be done.",
+            about=(merge.id,),
+            project=merge.project_id,
+        )
 
     def _waiting(self, merge: MergeRecord) -> Ailment:
         async def settle() -> str:

@@ -37,13 +37,17 @@ class Recovery:
     undoing: Undoing
     resolving: Resolving
 
-    async def run(self) -> None:
-        """Mark runs without a process as interrupted, and finish or take back merges that were cut off."""
+    async def interrupt(self) -> None:
+        """Mark runs without a process as interrupted; before anybody may ask about them."""
         for run in await self.core.db.write(runs.interrupt_orphans, self.core.clock.now()):
             task = await self.core.task(run.task_id)
             await note(self.core, self.blobs, task, run.id, EventKind.STATE, {"state": "interrupted"})
             await self.core.announce_task(run.task_id)
             await self.core.announce_agent(run.agent_id)
+
+    async def run(self) -> None:
+        """Mark runs without a process as interrupted, and finish or take back merges that were cut off."""
+        await self.interrupt()
         for merge in await self.core.db.read(merges.unfinished):
             await self._settle_alone(merge)
         await self.resolving.settle_left()
