@@ -78,7 +78,9 @@ def resume(
     finish: Annotated[bool, typer.Option("--finish", help="Take what is there as the result.")] = False,
     afresh: Annotated[
         bool,
-        typer.Option("--afresh", help="Begin anew, in the worktree as it was; the recovery bin gets what is there."),
+        typer.Option(
+            "--afresh", help="Begin anew, at the commit that the work began at; the recovery bin gets what is there."
+        ),
     ] = False,
 ) -> None:
     """Go on with a paused, failed or interrupted run."""
