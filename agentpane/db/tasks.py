@@ -118,6 +118,7 @@ def _cards() -> AnySelect:
             _T.todos,
             _T.overlaps,
             WorktreeTable.merging,
+            WorktreeTable.status,
             RunTable.status,
             RunTable.turn_count,
             RunTable.turn_limit,
@@ -359,9 +360,9 @@ def _shift(
 
 def _card(row: AnyRow, checked: tuple[CheckResult, ...]) -> TaskCard:
     values = tuple(row)
-    run = None if values[19] is None else RunBrief(*values[19:])
+    run = None if values[20] is None else RunBrief(*values[20:])
     (task_id, project_id, title, labels, column, position, agent_id, agent, files, added, removed) = values[:11]
-    (rejections, conflicts, code, pending, updated_at, todos, overlaps, merging) = values[11:19]
+    (rejections, conflicts, code, pending, updated_at, todos, overlaps, merging, worktree) = values[11:20]
     return TaskCard(
         id=TaskId(task_id),
         project_id=ProjectId(project_id),
@@ -384,4 +385,5 @@ def _card(row: AnyRow, checked: tuple[CheckResult, ...]) -> TaskCard:
         checks=checked,
         overlaps=overlaps,
         resolving=None if merging is None else merging.shown,
+        restored=column is Column.BACKLOG and worktree not in {None, WorktreeStatus.REMOVED},
     )

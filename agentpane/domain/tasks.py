@@ -76,6 +76,7 @@ class TaskCard:
     checks: tuple[CheckResult, ...] = ()  # of its snapshot, in their order
     overlaps: tuple[Overlap, ...] = ()  # with other cards that wait or run
     resolving: Resolving | None = None  # while a conflict is being resolved in its worktree
+    restored: bool = False  # what was restored lies in its worktree, and the next run goes on from there
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ def tr(text: str) -> str:
 
 def lines(card: TaskCard) -> tuple[Line, ...]:
     """The lines of a card about what is around it, the gravest first."""
+    if card.restored:
+        return (Line("undo", "accent", tr("Restored work lies in its worktree"), tr("Restored work")),)
     if card.column not in {Column.IN_PROGRESS, Column.WAITING_APPROVAL}:
         return ()
     found = (_resolving(card), _conflicts(card), check_line(card.checks), overlap_line(card.overlaps))
@@ -73,13 +75,14 @@ def overlap_line(overlaps: tuple[Overlap, ...]) -> Line | None:
     cards = list(dict.fromkeys((overlap.task_id, overlap.title) for overlap in overlaps))
     token = "attention" if any(overlap.clashes for overlap in overlaps) else "muted"
     words = tr("Same lines as “{0}”").format(one_line(cards[0][1]))
+    short = tr("Same lines as {0} card"), tr("Same lines as {0} cards")
     if all(overlap.kind is not OverlapKind.LINES for overlap in overlaps):
         words = tr("Same file as “{0}”").format(one_line(cards[0][1]))
+        short = tr("Same file as {0} card"), tr("Same file as {0} cards")
     if len(cards) > 1:
         more = len(cards) - 1
         words += figures.plural(more, tr(" and {0} more"), tr(" and {0} more"))
-    short = figures.plural(len(cards), tr("Overlaps {0} card"), tr("Overlaps {0} cards"))
-    return Line("overlap", token, words, short)
+    return Line("overlap", token, words, figures.plural(len(cards), *short))
 
 
 def lines_words(ranges: tuple[LineRange, ...]) -> str:

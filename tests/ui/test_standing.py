@@ -68,6 +68,20 @@ def test_a_card_says_what_stands_around_it_and_grows_by_each_line(stage: Stage, 
     stage.until(lambda: stage.text("task.standing").startswith("Conflicts in 2 files; Checks passed, 1 warned"))
 
 
+def test_what_little_room_leaves_of_an_overlap_keeps_its_weight_and_restored_work_is_marked(
+    stage: Stage, task: str
+) -> None:
+    other = overlap(stage)
+    lines, file = (
+        standing_words.overlap_line((one,)) for one in (other, replace(other, kind=OverlapKind.FILE, lines=()))
+    )
+    assert lines is not None and lines.short == "Same lines as 1 card"
+    assert file is not None and file.short == "Same file as 1 card"
+    card = replace(stage.engine.tasks[task].card, column=Column.BACKLOG, restored=True)
+    assert "Restored work lies in its worktree" in spoken(card)
+    assert rows(card)[2] == rows(replace(card, restored=False))[2] + 1
+
+
 @pytest.mark.parametrize(
     ("states", "words"),
     [
@@ -176,7 +190,7 @@ def test_line_ranges_read_as_in_an_editor() -> None:
     assert standing_words.range_words(ranges) == "3, 7–9, after 0, 20, 21, 22, 3 more"
     two = (Overlap(TaskId("a"), "One", "f", (), OverlapKind.DELETED), Overlap(TaskId("b"), "Two", "g", ()))
     line = standing_words.overlap_line(two)
-    assert line is not None and line.text == "Same lines as “One” and 1 more" and line.short == "Overlaps 2 cards"
+    assert line is not None and line.text == "Same lines as “One” and 1 more" and line.short == "Same lines as 2 cards"
 
 
 def test_an_approval_that_waits_for_checks_says_so_and_keeps_the_keys_on_the_page(stage: Stage, task: str) -> None:
