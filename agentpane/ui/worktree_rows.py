@@ -36,7 +36,7 @@ class FindingRow(Frame):
         if finding.repairable:
             button = Button(self.tr("Mend"), name=f"finding.{finding.id}.mend", tip=finding.fix, pressed=mend)
             button.describe(self.tr("Mend: {0}").format(one_line(finding.what)))
-            self.box.addWidget(button, 0, Qt.AlignmentFlag.AlignTop)
+            self.box.addWidget(button)
         self.setAccessibleName(
             ". ".join(part for part in (one_line(finding.what), where, one_line(finding.fix)) if part)
         )

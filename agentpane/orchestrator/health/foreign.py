@@ -42,10 +42,12 @@ class Foreign:
         if not names:
             return None
         sizes = [await self._size(ward, ward.root / name) or 0 for name in names]
-        what = "folder that is no worktree of ours" if len(names) == 1 else "folders that are no worktrees of ours"
+        one = len(names) == 1
+        what = "A folder among the worktrees was" if one else f"{len(names)} folders among the worktrees were"
+        left = "It is left alone." if one else "They are left alone."
         return ailment(
             HealthCode.FOLDER_FOREIGN,
-            f"{len(names)} {what}: {_some(names)}. Left alone.",
+            f"{what} not made by AgentPane: {_some(names)}. {left}",
             str(ward.root),
             about=tuple(names),
             size=sum(sizes) or None,

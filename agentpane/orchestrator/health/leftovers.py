@@ -100,7 +100,8 @@ class Leftovers:
         folders = [*await asyncio.to_thread(temporary.left), *await asyncio.to_thread(temporary.left, where=scratch)]
         if folders:
             size = sum([await self.sizes.of(folder) or 0 for folder in folders])
-            text = f"{len(folders)} temporary folder(s) of programs that were killed."
+            what = "A temporary folder is" if len(folders) == 1 else f"{len(folders)} temporary folders are"
+            text = f"{what} left of programs that were killed."
             about = tuple(str(folder) for folder in folders)
             yield ailment(
                 HealthCode.TEMPORARY_LEFT, text, str(folders[0].parent), "Delete them.", about=about, size=size,
@@ -114,7 +115,8 @@ class Leftovers:
         unused = await self._unspoken(names)
         if unused:
             size = sum(names[name] for name in unused)
-            text = f"{len(unused)} long output(s) of sessions that are gone."
+            what = "A long output is" if len(unused) == 1 else f"{len(unused)} long outputs are"
+            text = f"{what} left of sessions that are gone."
             yield ailment(
                 HealthCode.BLOBS_UNUSED, text, str(folder), "Delete them.", about=tuple(sorted(unused)), size=size,
                 notice=True, mend=partial(self._delete_outputs, tuple(unused)),

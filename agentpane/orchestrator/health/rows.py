@@ -70,7 +70,7 @@ class Rows:
         moved = await self.core.git.moved_to(ward.repository, worktree)
         if moved is not None:
             text = f"A card's worktree was moved, to {moved}."
-            fix = "Let the row follow it."
+            fix = "Go on with it at its new place."
             mend = partial(self._follow, row, moved)
             return made(HealthCode.WORKTREE_MOVED, text, row.path, fix, about=(row.id, str(moved)), mend=mend)
         why = await self.core.git.why_not_ours(ward.repository, worktree)
@@ -104,7 +104,9 @@ class Rows:
             if pooled
             else "A card's worktree is gone from the disk; its branch is kept.",
             row.path,
-            "Forget it." if pooled else "Make it again from the branch; resuming the card does so too.",
+            "Take it off the list; another is made when it is wanted."
+            if pooled
+            else "Make it again from the branch; resuming the card does so too.",
             about=(row.id,),
             mend=partial(self._take_away, ward, row) if pooled else partial(self._make_again, ward, row),
             project=ward.project.id,
@@ -134,7 +136,7 @@ class Rows:
             ErrorCode.WORKTREE_CREATION_FAILED,
             row.last_error or "The worktree is in error.",
             row.path,
-            "Forget it; what it holds is kept in the recovery bin."
+            "Take it off the list; what it holds is kept in the recovery bin."
             if superseded
             else "Resume or cancel the card. Or take away what is left; what it holds is kept in the recovery bin.",
             about=(row.id,),
@@ -154,7 +156,7 @@ class Rows:
     async def _follow(self, row: WorktreeRow, moved: Path) -> str:
         await check_unchanged(self.core, row)
         await self.core.db.write(worktrees.set_fields, row.id, self.core.clock.now(), path=str(moved))
-        return f"The row follows its worktree to {moved}."
+        return f"The card goes on with its worktree at {moved}."
 
     async def _make_again(self, ward: Ward, row: WorktreeRow) -> str:
         await check_unchanged(self.core, row)
