@@ -44,6 +44,7 @@ from agentpane.ui.overriding import override
 SEARCH_WIDTH = 220
 ROOM_FOR_PATH = 860  # a narrower head goes without the path
 ROOM_FOR_WORDS = 660  # and an even narrower one without words on its button
+EDGE = 16  # beside the outer columns
 TICK_MS = 1_000
 PLACES_MS = 100
 COLUMNS = tuple(Column)
@@ -101,6 +102,13 @@ class BoardPage(QWidget):
         for frame in self.columns.values():
             if frame.view.current_card() is not None:
                 self._scroll.ensureWidgetVisible(frame, 16, 0)
+                self._snap()
+
+    def _snap(self) -> None:
+        """Begin with a whole column: one that is cut at the left cannot be read."""
+        bar = self._scroll.horizontalScrollBar()
+        edges = (frame.x() for frame in self.columns.values())
+        bar.setValue(next((edge - EDGE for edge in edges if edge >= bar.value()), bar.value()))
 
     def focus_board(self) -> None:
         """Give the keys to the column that has the current card, or to the first one that has cards."""
@@ -168,7 +176,7 @@ class BoardPage(QWidget):
     def _area(self) -> QScrollArea:
         inside = QWidget()
         across = QHBoxLayout(inside)
-        across.setContentsMargins(16, 4, 16, 16)
+        across.setContentsMargins(EDGE, 4, EDGE, 16)
         across.setSpacing(12)
         for frame in self.columns.values():
             across.addWidget(frame, 1)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QByteArray, QSettings, Qt, Signal
+from PySide6.QtCore import QByteArray, QSettings, QSize, Qt, Signal
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDragLeaveEvent, QDropEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QMainWindow, QSplitter, QStackedWidget, QWidget
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 SMALLEST = (960, 600)
 USUAL = (1440, 900)
+FRAME = (2, 40)  # what a window manager puts around a window
 FOLD_BELOW = 1400
 
 
@@ -352,7 +353,8 @@ class MainWindow(QMainWindow):
         return sum(project.counts.running + project.counts.queued for project in self.desk.known.projects.values())
 
     def _restore(self) -> None:
-        self.resize(*USUAL)
+        room = self.screen().availableSize() - QSize(*FRAME)
+        self.resize(QSize(*USUAL).boundedTo(room).expandedTo(self.minimumSize()))
         if self._memory is not None:
             geometry = self._memory.value("geometry")
             if isinstance(geometry, QByteArray):
