@@ -95,6 +95,11 @@ def approve(
     if outcome.result is ApproveResult.MERGED:
         if pane.for_people:
             pane.say(line(outcome.message))
+        if pane.for_people and outcome.recovery is not None:
+            pane.say(
+                "What the worktree held beyond what was merged is in the recovery bin: "
+                f"agentpane recovery restore {outcome.recovery}"
+            )
         return
     paths = "".join(f"\n  {display_path(path)}" for path in outcome.paths)
     pane.note(f"{outcome.code}: {line(outcome.message)}{paths}\n{line(outcome.hint)}".rstrip())

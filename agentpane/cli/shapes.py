@@ -221,7 +221,8 @@ def approval(value: Approval) -> Shape:
 
 
 def approve(value: ApproveOutcome) -> Shape:
-    return refusal(value.task_id, value.result.value, value.paths, value.code, value.merge_commit)
+    said = refusal(value.task_id, value.result.value, value.paths, value.code, value.merge_commit)
+    return said if value.recovery is None else {**said, "recovery": value.recovery}
 
 
 def refusal(

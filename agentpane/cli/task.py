@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from agentpane.api.client import Client
-from agentpane.api.commands import AddTask, GetTask, ListTasks, MoveTask
+from agentpane.api.commands import AddTask, GetTask, ListRecoveries, ListTasks, MoveTask
 from agentpane.cli import commands, shapes, turns, words
 from agentpane.cli.asking import may_go
 from agentpane.cli.pane import Pane, model_environment, project_ref, table
@@ -75,8 +75,18 @@ def list_(
 def show(ctx: typer.Context, task: Ref) -> None:
     """Show a card with its runs."""
     pane: Pane = ctx.obj
-    found = pane.call(lambda client: client.do(GetTask(task)))
-    pane.result(shapes.task(found), words.task(found))
+
+    async def find(client: Client) -> tuple[Task, str]:
+        found = await client.do(GetTask(task))
+        if not pane.for_people or found.card.column not in {Column.BACKLOG, Column.VERIFIED} or found.is_restored:
+            return found, ""
+        kept = await client.do(ListRecoveries(found.card.project_id))
+        newest = next((each.id for each in kept if each.task_id == found.card.id), None)
+        held = "\nWhat its worktree held is in the recovery bin: agentpane recovery restore "
+        return found, "" if newest is None else held + newest
+
+    found, kept = pane.call(find)
+    pane.result(shapes.task(found), words.task(found) + kept)
 
 
 def move(

@@ -78,7 +78,10 @@ class ReviewComment:
 
 @dataclass(frozen=True, slots=True)
 class ApproveOutcome:
-    """What approving did. Nothing has changed unless `result` is MERGED."""
+    """What approving did. Nothing has changed unless `result` is MERGED.
+
+    recovery: the snapshot of what the worktree held beyond what was reviewed, where there was anything.
+    """
 
     task_id: str
     result: ApproveResult
@@ -87,3 +90,4 @@ class ApproveOutcome:
     code: str | None
     message: str
     hint: str
+    recovery: str | None = None

@@ -249,7 +249,11 @@ class Acts(QObject):
             self.answered.emit(task_id)
         if outcome.result is ApproveResult.MERGED:
             commit = (outcome.merge_commit or "")[:10]
-            self._toasts.say(self.tr("Merged as {0}").format(commit))
+            words, act = self.tr("Merged as {0}").format(commit), None
+            if outcome.recovery is not None:
+                words += ". " + self.tr("What its worktree held beyond that is in the recovery bin.")
+                act = (self.tr("Look"), self.bin_requested.emit)
+            self._toasts.say(words, act=act)
         self.approved.emit(task_id, outcome)
 
     async def _undo(self, task_id: str) -> None:

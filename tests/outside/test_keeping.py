@@ -57,6 +57,9 @@ def test_work_that_was_cancelled_is_listed_restored_and_gone_on_with(stage: Stag
     assert "a wrong turn" in shown[0] and "+staged" in shown[1]
     assert "of its own" in git(repo, "log", "--all", "--format=%s").decode()
 
+    assert f"agentpane recovery restore {kept['id']}" in stage.pane("task", "show", task).text
+    assert kept["ref"] in stage.pane("session", "show", task).text
+
     work = stage.pane.json("recovery", "restore", kept["id"][:9])
     assert work["also_kept"] == also and work["ref"] == kept["ref"]
     assert (work["task_id"], work["branch"]) == (task, first.branch)
@@ -65,6 +68,11 @@ def test_work_that_was_cancelled_is_listed_restored_and_gone_on_with(stage: Stag
     assert "holds restored work" in stage.pane("task", "show", task).text
     again = stage.played(task, WORK)
     assert (again.card.column, again.worktree, again.card.files_changed) == ("waiting_approval", work["path"], 3)
+
+    (Path(work["path"]) / "post.txt").write_text("after the review\n")
+    after = stage.pane.json("approve", task)["recovery"]
+    assert [(each.reason, each.files) for each in stage.do(ListRecoveries()) if each.id == after] == [("approve", 1)]
+    assert stage.pane("session", "show", task).text.count("refs/agentpane/recovery/") >= 2
 
     assert stage.pane("recovery", "delete", kept["id"], "--json").status == 2
     assert stage.pane.json("recovery", "delete", kept["id"], "--yes")["id"] == kept["id"]

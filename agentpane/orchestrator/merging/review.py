@@ -250,17 +250,22 @@ class Review:
         renumbered = await self.core.db.write(store)
         await self._said(task, {"state": "merged", "commit": commit, "target": task.base_branch, "strategy": strategy})
         await self.core.announce_task(task.card.id, renumbered)
-        await self.tidy(task, repository)
+        ref = await self.tidy(task, repository)
         message = f"Merged into {task.base_branch} as {commit[:10]}."
-        return ApproveOutcome(task.card.id, ApproveResult.MERGED, commit, (), None, message, "")
+        recovery = None if ref is None else ref.rpartition("/")[2]
+        return ApproveOutcome(task.card.id, ApproveResult.MERGED, commit, (), None, message, "", recovery)
 
-    async def tidy(self, task: Task, repository: Repository) -> None:
+    async def tidy(self, task: Task, repository: Repository) -> str | None:
+        """Put away what a merged card worked in. Returns the ref of what was kept of it, if anything was."""
+        ref: str | None = None
         # The merge stands; a worktree that cannot be removed is listed and reported, and takes nothing back.
         stays = await self.workspaces.left_alone(task, repository)
         try:
-            await self.workspaces.discard(task, repository, "approve", delete_branch_at=task.snapshot)
+            ref = await self.workspaces.discard(task, repository, "approve", delete_branch_at=task.snapshot)
         except AgentPaneError as error:
             stays = error
+        if ref is not None:
+            await self._said(task, {"state": "worktree_kept", "recovery": ref})
         if stays is not None:
             log.warning("the worktree of task %s stays: %s", task.card.id, stays.message)
             await self._said(task, {"state": "worktree_stays", "code": stays.code.value, "message": stays.message})
@@ -268,6 +273,7 @@ class Review:
         if task.session_id is not None:
             await self.core.db.write(sessions.close, task.session_id, self.core.clock.now())
         await self.core.announce_task(task.card.id, counts=False)
+        return ref
 
     async def _conflicted(self, task: Task, outcome: Conflicted, target: str, repository: Repository) -> ApproveOutcome:
         paths = tuple(conflict.path for conflict in outcome.paths)

@@ -15,7 +15,7 @@ from agentpane.domain.agents import Agent
 from agentpane.domain.audit import AuditRecord
 from agentpane.domain.board import BoardEvent, Column, after, invalid_transition
 from agentpane.domain.ids import ProjectId, SessionId, TaskId
-from agentpane.domain.json import JsonValue
+from agentpane.domain.json import JsonObject, JsonValue
 from agentpane.domain.limits import TASK_DESCRIPTION, check_text, invalid
 from agentpane.domain.policy import Policy
 from agentpane.domain.projects import Project
@@ -246,6 +246,9 @@ class Dispatcher:
         recovery = await self._workspaces.discard(
             task, repository, "cancel", delete_branch_at=task.base_sha if unused else None
         )
+        if recovery is not None:
+            kept: JsonObject = {"state": "worktree_kept", "recovery": recovery}
+            await note(self._core, self._blobs, task, None, EventKind.STATE, kept)
         if apart is not None:
             told = {"state": "worktree_stays", "code": apart.code.value, "message": f"{apart.message} {apart.hint}"}
             await note(self._core, self._blobs, task, None, EventKind.STATE, told)
