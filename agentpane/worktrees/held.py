@@ -15,6 +15,7 @@ from agentpane.worktrees.gitfiles import open_regular
 from agentpane.worktrees.seal import LOCKED, WHY_LOCKED
 from agentpane.worktrees.values import Worktree
 
+_BEGUN = b"initializing"  # git's own word while it makes a worktree, which one that was killed leaves
 _SHOWN = 200  # characters of what the person gave as the reason
 
 
@@ -64,6 +65,6 @@ def _reason(git_dir: Path) -> str | None:
             reason = file.read(4 * _SHOWN)
     except OSError:
         return None
-    if reason == WHY_LOCKED:
+    if reason == WHY_LOCKED or reason.strip() == _BEGUN:
         return None
     return display_path(reason.decode("utf-8", "replace").strip()[:_SHOWN])

@@ -47,7 +47,10 @@ async def test_only_that_worktree_is_forgotten_not_others_whose_folder_is_away(b
     assert [one.branch for one in await bench.worktrees.list_worktrees(bench.repo)] == ["main", "theirs"]
 
 
-async def test_a_worktree_that_the_person_has_locked_stays_and_is_not_made_again_over_its_record(bench: Bench) -> None:
+@pytest.mark.parametrize("other", [WHY_LOCKED, b"initializing\n"], ids=["by us", "by a git that was killed"])
+async def test_a_worktree_that_the_person_has_locked_stays_and_is_not_made_again_over_its_record(
+    bench: Bench, other: bytes
+) -> None:
     git(bench.repo.path, "worktree", "lock", "--reason", "mine\x1b[2J", str(bench.path))
     assert "locked with git (mine\\x1b[2J)" in await refused(bench)
     os.rename(bench.path, bench.path.with_name("on-a-stick"))
@@ -56,7 +59,7 @@ async def test_a_worktree_that_the_person_has_locked_stays_and_is_not_made_again
         await bench.worktrees.attach_worktree(bench.repo, bench.path, bench.made.branch, mark=bench.made.mark)
     assert caught.value.code is ErrorCode.WORKTREE_CREATION_FAILED and "worktree unlock" in caught.value.hint
     assert not bench.path.exists() and bench.made.git_dir.exists()
-    (bench.made.git_dir / LOCKED).write_bytes(WHY_LOCKED)
+    (bench.made.git_dir / LOCKED).write_bytes(other)
     await bench.worktrees.remove_worktree(bench.repo, bench.made.worktree)
     assert not bench.made.git_dir.exists()
 
