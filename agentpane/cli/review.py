@@ -165,7 +165,9 @@ def _stat(summary: DiffSummary) -> str:
     added = sum(each.added or 0 for each in summary.files)
     removed = sum(each.removed or 0 for each in summary.files)
     total = f"{len(summary.files)} file(s), +{added} −{removed}"
-    return f"{table(rows)}\n{total}, snapshot {summary.snapshot[:10]} against {summary.base[:10]}"
+    below = [f"\n  {line(sha[:10] + ' ' + subject)}" for sha, _, subject in (c.partition(" ") for c in summary.commits)]
+    kept = f"\nwith {len(below)} commit(s) below it, which merge and ff bring in as they are:" if below else ""
+    return f"{table(rows)}\n{total}, snapshot {summary.snapshot[:10]} against {summary.base[:10]}{kept}{''.join(below)}"
 
 
 def _name(file: FileDiff) -> str:

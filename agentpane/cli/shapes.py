@@ -240,7 +240,16 @@ def refusal(
 
 
 def diff(value: DiffSummary) -> Shape:
-    return {"base": value.base, "snapshot": value.snapshot, "files": [_file(each) for each in value.files]}
+    return {
+        "base": value.base,
+        "snapshot": value.snapshot,
+        "files": [_file(each) for each in value.files],
+        "commits": [{"sha": sha, "subject": subject} for sha, _, subject in map(_parted, value.commits)],
+    }
+
+
+def _parted(commit: str) -> tuple[str, str, str]:
+    return commit.partition(" ")
 
 
 def _file(value: FileDiff) -> Shape:

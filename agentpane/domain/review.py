@@ -45,6 +45,9 @@ class FileDiff:
         return file_notes(self.path, self.old_mode, self.new_mode, self.target)
 
 
+MOST_COMMITS = 50
+
+
 @dataclass(frozen=True, slots=True)
 class DiffSummary:
     """The snapshot of a task against its merge base."""
@@ -53,6 +56,7 @@ class DiffSummary:
     snapshot: str
     files: tuple[FileDiff, ...]
     target: str  # the branch that approving merges into
+    commits: tuple[str, ...] = ()  # sha and subject of what lies below the snapshot, newest first, at most MOST_COMMITS
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,6 +226,11 @@ async def test_beginning_afresh_leaves_the_commit_that_it_is_set_back_to_and_kee
             assert (tree / "seen.txt").read_text() == "?? one.txt\n?? seen.txt\n"
             (kept,) = await bench.engine.do(c.ListRecoveries())
             assert git(repository, "merge-base", "--is-ancestor", wrong, kept.ref) == ""
+            assert (await bench.engine.do(c.GetDiff(task.card.id))).commits == ()
+            worktrees = bench.engine.services.core.git
+            repo = await worktrees.open_repository(repository)
+            below = await worktrees.inspection.between(repo, task.base_sha or "", wrong, 9)
+            assert below == (f"{wrong} a discarded wrong turn",)
             (back,) = [event.data for event in await bench.session(task) if event.data.get("state") == "set_back"]
             assert (back["sha"], back["recovery"]) == (task.base_sha, kept.ref)
 

@@ -18,7 +18,15 @@ from agentpane.domain.json import JsonObject
 from agentpane.domain.limits import REASON, check_text
 from agentpane.domain.projects import Project
 from agentpane.domain.resolving import Stage
-from agentpane.domain.review import ApproveOutcome, ApproveResult, DiffSummary, FileDiff, MergeStrategy, PatchChunk
+from agentpane.domain.review import (
+    MOST_COMMITS,
+    ApproveOutcome,
+    ApproveResult,
+    DiffSummary,
+    FileDiff,
+    MergeStrategy,
+    PatchChunk,
+)
 from agentpane.domain.sessions import EventKind
 from agentpane.domain.tasks import Task
 from agentpane.errors import AgentPaneError, ErrorCode
@@ -57,7 +65,8 @@ class Review:
         base, snapshot = reviewable(task)
         repository = await self._repository(task)
         files = await self.core.git.diff_files(repository, base, snapshot)
-        return DiffSummary(base, snapshot, tuple(map(_shown, files)), task.base_branch or "")
+        commits = await self.core.git.inspection.between(repository, base, snapshot, MOST_COMMITS + 1)
+        return DiffSummary(base, snapshot, tuple(map(_shown, files)), task.base_branch or "", commits[1:])
 
     async def patch(self, command: c.GetPatch) -> PatchChunk:
         task = await self.core.task(command.task)
