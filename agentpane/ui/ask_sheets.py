@@ -38,7 +38,9 @@ class ErrorSheet(Sheet):
                 self.hint = Label(error.hint, "muted", wrap=True, selectable=True)
                 self.hint.setObjectName("error_sheet.hint")
                 self.body.addWidget(self.hint)
-            add_paths(self, error.details.get("paths"))
+            paths = error.details.get("paths")
+            if not isinstance(paths, list | tuple) or any(display_path(str(path)) not in message for path in paths):
+                add_paths(self, paths)
         code = error.code.value if isinstance(error, AgentPaneError) else ErrorCode.INTERNAL.value
         self.code = Chip(code)
         self.code.setObjectName("error_sheet.code")
