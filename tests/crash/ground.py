@@ -47,8 +47,13 @@ Files = dict[str, Entry]
 
 def git(folder: Path, *words: str | bytes, stdin: bytes = b"", environment: Mapping[str, str] | None = None) -> bytes:
     """Plain git, as a person would run it. Raises CalledProcessError."""
-    done = subprocess.run(["git", *words], cwd=folder, input=stdin, env=environment, capture_output=True, check=True)
-    return done.stdout
+    try:
+        return subprocess.run(
+            ["git", *words], cwd=folder, input=stdin, env=environment, capture_output=True, check=True
+        ).stdout
+    except subprocess.CalledProcessError as error:
+        error.add_note(error.stderr.decode(errors="replace"))
+        raise
 
 
 def line(folder: Path, *words: str) -> str:
