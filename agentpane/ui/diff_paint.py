@@ -71,6 +71,8 @@ class DiffPainter:
             words = f"{display_path(file.old_path)}  →  {words}"
         if file.binary:
             words += "   " + QCoreApplication.translate("DiffView", "(binary)")
+        elif not file.hunk_count and file.old_path is None:
+            words += "   " + QCoreApplication.translate("DiffView", "(new, empty)")
         elif not file.hunk_count:
             words += "   " + QCoreApplication.translate("DiffView", "(no change of content)")
         room = box.adjusted(34, 0, -12, 0)
