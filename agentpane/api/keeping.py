@@ -36,9 +36,13 @@ class ResetWorktree(Command[Task]):
 
 @dataclass(frozen=True, slots=True)
 class ListRecoveries(Command[tuple[RecoverySnapshot, ...]]):
-    """What the recovery bin holds, newest first: of one project, or of all and of those that are gone."""
+    """What the recovery bin holds, newest first: of one project, or of all and of those that are gone.
+
+    shown: a person sees all of it, with its ages. That counts as the notice without which nothing goes.
+    """
 
     project: str | None = None
+    shown: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ def list_(
 ) -> None:
     """List what is kept, newest first, with its size and when it goes."""
     pane: Pane = ctx.obj
-    command = ListRecoveries(project_ref(project) if project else None)
+    command = ListRecoveries(project_ref(project) if project else None, shown=True)
     kept = pane.call(lambda client: client.do(command))
     now = datetime.now(UTC)
     rows = (

@@ -176,7 +176,7 @@ class WorktreesPage(QWidget):
         project = self.project.currentData() or None
         do = self._desk.link.do
         entries = await do(commands.ListWorktrees(project))
-        kept = await do(commands.ListRecoveries(project))
+        kept = await do(commands.ListRecoveries(project, shown=True))
         pool: PoolStatus | None = None
         if project:
             pool = await do(commands.GetPool(project))

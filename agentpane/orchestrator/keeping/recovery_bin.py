@@ -118,7 +118,7 @@ class RecoveryBin:
 
         found = await self._core.db.read(read)
         now = self._core.clock.now()
-        if await self._core.db.read(recoveries.any_unnoticed, now, NOTICE):
+        if command.shown and await self._core.db.read(recoveries.any_unnoticed, now, NOTICE):
             await self._core.db.write(recoveries.notice, now, NOTICE, tuple(each.id for each in found))
             found = await self._core.db.read(read)
         return found
