@@ -122,10 +122,9 @@ class _Lane:
         self._threads.shutdown(wait=False)
 
     def connect(self, database: Path, read_only: bool, busy_timeout: float) -> None:
-        from agentpane.db.engine import make_engine
+        from agentpane.db.engine import connect
 
-        engine = make_engine(database, read_only=read_only, busy_timeout=busy_timeout)
-        self._connection = engine.connect()
+        self._connection = connect(database, read_only=read_only, busy_timeout=busy_timeout)
 
     def disconnect(self) -> None:
         connection, self._connection = self._connection, None

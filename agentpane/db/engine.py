@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextvars import ContextVar
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,25 +18,26 @@ BUSY_TIMEOUT_S = 5.0
 JOURNAL_LIMIT = 64 * 1024 * 1024  # bytes that the write-ahead log keeps after a checkpoint
 
 
-def make_engine(
+_file: ContextVar[Path] = ContextVar("database")
+
+
+def connect(
     database: Path, *, read_only: bool = False, foreign_keys: bool = True, busy_timeout: float = BUSY_TIMEOUT_S
-) -> Engine:
-    """The file must exist. A read-only engine cannot write and never checkpoints."""
+) -> Connection:
+    """Open the file, which must exist. A read-only connection cannot write and never checkpoints."""
+    token = _file.set(database)
+    try:
+        return _engine(read_only, foreign_keys, busy_timeout).connect()
+    finally:
+        _file.reset(token)
 
-    def connect() -> sqlite3.Connection:
-        # isolation_level=None leaves transactions to us; with the driver's own the foreign_keys pragma would
-        # come inside a transaction, where SQLite ignores it.
-        connection = sqlite3.connect(
-            f"file:{quote(os.fsencode(database))}?mode=rw", uri=True, isolation_level=None, timeout=busy_timeout
-        )
-        try:
-            _set_up(connection, read_only, foreign_keys)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
 
-    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
+@cache
+def _engine(read_only: bool, foreign_keys: bool, busy_timeout: float) -> Engine:
+    """One for whatever file is opened in the same manner: what its statements compile to stays with it."""
+    engine = create_engine(
+        "sqlite://", creator=lambda: _opened(_file.get(), read_only, foreign_keys, busy_timeout), poolclass=NullPool
+    )
     begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
 
     @event.listens_for(engine, "begin")
@@ -42,6 +45,20 @@ def make_engine(
         connection.exec_driver_sql(begin)
 
     return engine
+
+
+def _opened(database: Path, read_only: bool, foreign_keys: bool, busy_timeout: float) -> sqlite3.Connection:
+    # isolation_level=None leaves transactions to us; with the driver's own the foreign_keys pragma would
+    # come inside a transaction, where SQLite ignores it.
+    connection = sqlite3.connect(
+        f"file:{quote(os.fsencode(database))}?mode=rw", uri=True, isolation_level=None, timeout=busy_timeout
+    )
+    try:
+        _set_up(connection, read_only, foreign_keys)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _set_up(connection: sqlite3.Connection, read_only: bool, foreign_keys: bool) -> None:

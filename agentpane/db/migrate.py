@@ -42,17 +42,14 @@ def upgrade(database: Path, revision: str) -> None:
     from alembic import command
     from alembic.config import Config
 
-    from agentpane.db.engine import make_engine
+    from agentpane.db.engine import connect
 
-    engine = make_engine(database, foreign_keys=False)  # tables are rebuilt by copying them
-    try:
-        with engine.connect() as connection, connection.begin():
-            config = Config()
-            config.set_main_option("script_location", str(shipped("migrations")).replace("%", "%%"))
-            config.attributes["connection"] = connection
-            command.upgrade(config, revision)
-    finally:
-        engine.dispose()
+    # Tables are rebuilt by copying them, so foreign keys are off.
+    with connect(database, foreign_keys=False) as connection, connection.begin():
+        config = Config()
+        config.set_main_option("script_location", str(shipped("migrations")).replace("%", "%%"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
     with files.plain_connection(database) as plain:
         found = files.faults(plain)
     if found:

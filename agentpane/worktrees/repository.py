@@ -13,7 +13,7 @@ from pathlib import Path
 
 from agentpane.domain.diff import decode_path, display_path, split_z
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.worktrees.config import TRUE, parse_config
+from agentpane.worktrees.config import TRUE
 from agentpane.worktrees.git import EndlessError, GitError, GitRunner, Place
 from agentpane.worktrees.gitfiles import endless, read_line
 from agentpane.worktrees.places import checkout_of, head_branch, objects_of
@@ -53,8 +53,12 @@ async def open_repository(git: GitRunner, path: Path, allowed_filters: frozenset
     root, git_dir, common_dir, bare = await asyncio.to_thread(_locate, whole)
     place = Place(git_dir, common_dir, None if bare else root)
     try:
-        object_format = (await git.run(place, "rev-parse", "--show-object-format")).line
-        head = await git.run(place, "rev-parse", "--verify", "--quiet", "HEAD^{commit}", ok=(0, 1, 128))
+        head = await git.run(
+            place, "rev-parse", "--show-object-format", "--verify", "--quiet", "HEAD^{commit}", ok=(0, 1, 128)
+        )
+        object_format = head.stdout.decode().partition("\n")[0]
+        if not object_format:
+            object_format = (await git.run(place, "rev-parse", "--show-object-format")).line  # which says what is wrong
         branches = b""
         if head.exit_code != 0:
             branches = (await git.run(place, "for-each-ref", "--count=1", "refs/heads/")).stdout
@@ -154,9 +158,7 @@ def _root_hint(path: Path) -> str:
 
 
 async def _refuse_required_filters(git: GitRunner, repo: Repository, commit: str | None) -> None:
-    place = checkout_of(repo)
-    listed = await git.run(place, "config", "--list", "--show-scope", "--show-origin", "--includes", "-z")
-    config = parse_config(listed.stdout)
+    config = await git.settings(checkout_of(repo))
     wanted = config.required_filters() - repo.allowed_filters
     if not wanted or commit is None:
         return

@@ -60,9 +60,13 @@ class Campaign:
 
     @property
     def least(self) -> int:
-        """Of all steps that were ever seen, how often the rarest was died at."""
-        seen = {step for steps in self.known.values() for step in steps}
-        return min((self.hits[step] for step in seen), default=0)
+        """How often the rarest of the named steps was died at."""
+        return min(map(self.hits.__getitem__, self.named), default=0)
+
+    @property
+    def named(self) -> set[Step]:
+        """The steps that a sequence takes when nobody dies; the others are taken where a death has left something."""
+        return {step for steps in self.known.values() for step, known in steps.items() if known.times}
 
     async def learn(self, kinds: Sequence[tuple[str, str]]) -> None:
         """Play stories in which nobody dies."""
@@ -98,11 +102,12 @@ class Campaign:
             self.said(f"{self.number}: {violated}")
             self.violations.append(f"story {self.number} of seed {self.seed}, {name}:\n{violated}")
             await self.close()  # what follows begins on clean ground
-        self.said(
-            f"story {self.number}: {name}, target {where}: {len(story.hits)} deaths, {time.monotonic() - began:.1f} s"
-        )
         for point in story.hits:
             self.hits[point.sequence, point.step] += 1
+        self.said(
+            f"story {self.number}: {name}, target {where}: {len(story.hits)} deaths, {time.monotonic() - began:.1f} s; "
+            f"{self.points} points, least {self.least}"
+        )
 
     async def _ready(self) -> Host:
         if self._played >= STORIES_A_FOLDER:
@@ -151,9 +156,20 @@ class Campaign:
                 steps[step_].times = max(steps[step_].times, count)
 
     def histogram(self) -> str:
-        seen = sorted({step for steps in self.known.values() for step in steps})
-        lines = [f"{self.hits[step]:5}  {step[0]:9} {step[1]}" for step in seen]
-        return "\n".join([*lines, f"{self.points:5}  points, {len(self.violations)} violations, {self.number} stories"])
+        named = sorted(self.named)
+        others = sorted({step for steps in self.known.values() for step in steps} - self.named)
+        return "\n".join(
+            [
+                *self._counted(named),
+                "Taken only after another death:",
+                *self._counted(others),
+                f"{self.points:5}  points, {len(named)} named steps, each at least {self.least} times, "
+                f"{len(self.violations)} violations, {self.number} stories",
+            ]
+        )
+
+    def _counted(self, steps: Sequence[Step]) -> list[str]:
+        return [f"{self.hits[step]:5}  {step[0]:21} {step[1]}" for step in steps]
 
 
 KINDS = tuple((name, where) for name in STORIES for where in (HERE, NOWHERE, ELSEWHERE))
@@ -182,6 +198,7 @@ async def run(
             if at > 40 + points:
                 break
     finally:
+        said(campaign.histogram())  # also of a run that is broken off
         await campaign.close()
     return campaign
 
@@ -204,7 +221,6 @@ def main() -> int:
                 said=partial(print, flush=True),
             )
         )
-    print(done.histogram())
     for violation in done.violations:
         print(f"\n{violation}")
     return 1 if done.violations else 0

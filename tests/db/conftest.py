@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from agentpane.db import agents, migrate, projects, runs, sessions, tasks
 from agentpane.db.connection import Database
-from agentpane.db.engine import make_engine
+from agentpane.db.engine import connect
 from agentpane.domain.agents import Agent, BackendName
 from agentpane.domain.ids import SessionId, TaskId
 from agentpane.domain.projects import Project
@@ -50,8 +50,7 @@ async def database(folder: DataFolder) -> AsyncIterator[Database]:
 @pytest.fixture
 def connection(folder: DataFolder) -> Iterator[Connection]:
     """A connection in a transaction, set up as the writer's is."""
-    engine = make_engine(folder.database)
-    with engine.connect() as opened, opened.begin():
+    with connect(folder.database) as opened, opened.begin():
         yield opened
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection
 
 from agentpane.db import agents, approvals, audit, projects, runs, tasks
-from agentpane.db.engine import make_engine
+from agentpane.db.engine import connect
 from agentpane.domain.agents import AgentConfig, BackendName
 from agentpane.domain.approvals import ApprovalState
 from agentpane.domain.audit import AuditRecord, ToolStatus
@@ -365,8 +365,7 @@ def test_ten_thousand_cards_are_read_in_two_queries_in_under_half_a_second(
 
 @pytest.fixture
 def boards(folder: DataFolder) -> Iterator[tuple[Connection, ProjectId]]:
-    engine = make_engine(folder.database)
-    with engine.connect() as opened, opened.begin():
+    with connect(folder.database) as opened, opened.begin():
         yield opened, projects.create(opened, projects.NewProject("Moves", "/srv/moves", "main"), NOW).id
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from agentpane.api import commands as c
+from agentpane.api.events import Published, TaskChanged
 from agentpane.clock import SystemClock
 from agentpane.domain.board import Column
 from agentpane.domain.projects import Project
@@ -24,6 +25,7 @@ from agentpane.sandbox import Sandbox, detect
 from tests.backends.wire import Block, Reply, ScriptedServer
 
 BOUND = 90.0  # of a machine that does much else; nothing waits so long where all is well
+LOOK_AGAIN = 0.1
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -40,6 +42,12 @@ def make_repository(folder: Path, files: Mapping[str, str] | None = None) -> Pat
     git(folder, "add", "-A")
     git(folder, "commit", "-q", "-m", "first")
     return folder
+
+
+async def _ring(bell: asyncio.Event, news: AsyncIterator[object]) -> None:
+    async for each in news:
+        if isinstance(each, Published) and isinstance(each.event, TaskChanged):
+            bell.set()
 
 
 @dataclass
@@ -61,15 +69,21 @@ class Bench:
 
     async def until(self, task: Task, condition: Callable[[Task], bool]) -> Task:
         """The task when the condition holds; fails after BOUND seconds."""
-        found = task
+        found, bell = task, asyncio.Event()
+        listening = asyncio.ensure_future(_ring(bell, self.engine.events()))
         try:
             async with asyncio.timeout(BOUND):
-                # What the file system holds is announced by nobody, so this looks again and again.
-                while not condition(found := await self.engine.do(c.GetTask(task.card.id))):  # noqa: ASYNC110
-                    await asyncio.sleep(0.02)
+                while not condition(found := await self.engine.do(c.GetTask(task.card.id))):
+                    with suppress(TimeoutError):  # not everything that a condition asks for is announced
+                        async with asyncio.timeout(LOOK_AGAIN):
+                            await bell.wait()
+                    bell.clear()
         except TimeoutError:
             runs = [(run.status.value, run.error) for run in found.runs]
             pytest.fail(f"the card stayed in {found.card.column} with runs {runs}, code {found.card.code}")
+        finally:
+            listening.cancel()
+            await asyncio.wait({listening})
         return found
 
     async def settled(self, task: Task) -> Task:
