@@ -85,7 +85,7 @@ def agent(value: Agent) -> Shape:
         "name": value.name,
         "type": value.type.value,
         "backend": value.backend.value,
-        "model": value.model,
+        "model": value.model or None,
         "default": value.is_default,
         "status": value.status.value,
         "source": value.source,

@@ -58,8 +58,19 @@ class Agent:
     status: AgentStatus
     is_default: bool
     config: AgentConfig
-    model: str  # what it will use, defaults applied
+    model: str  # what it will use, defaults applied; empty where none is named
     source: str | None = None  # the Markdown file that it comes from; None: made by hand
+
+
+def model_in_use(agent: Agent, default: str) -> str:
+    """The model that the agent will use; empty for a shell command, and where a program chooses one by itself."""
+    match agent.backend:
+        case BackendName.COMMAND:
+            return ""
+        case BackendName.ACP:
+            return agent.config.model or ""
+        case _:
+            return agent.model or default
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,9 +174,10 @@ def unknown_cost(standings: Sequence[Standing], model: str) -> AgentPaneError | 
     blind = next((one for one in standings if one.is_blind), None)
     if blind is None:
         return None
+    named = f"“{model}”" if model else "this agent"
     return AgentPaneError(
         ErrorCode.BUDGET_REACHED,
-        f"What “{model}” costs is not known, so the budget of ${blind.budget.usd:,.2f} {_FOR[blind.scope]} "
+        f"What {named} costs is not known, so the budget of ${blind.budget.usd:,.2f} {_FOR[blind.scope]} "
         "cannot be held.",
         hint="Set a budget in tokens beside it. Resume to let this run go on all the same. Nothing was lost.",
         details={"scope": blind.scope.value, "unpriced": blind.spent.unpriced},

@@ -12,7 +12,7 @@ from agentpane.api.events import AgentChanged, ProjectChanged, TaskChanged
 from agentpane.clock import Clock
 from agentpane.db import agents, audit, projects, settings, tasks
 from agentpane.db.connection import Database
-from agentpane.domain.agents import Agent
+from agentpane.domain.agents import Agent, model_in_use
 from agentpane.domain.audit import AuditRecord, ToolStatus
 from agentpane.domain.ids import AgentId, ProjectId, TaskId
 from agentpane.domain.json import JsonObject
@@ -69,7 +69,7 @@ class Core:
     async def agent(self, agent_id: AgentId) -> Agent:
         """The agent with the model that it will use."""
         agent, chosen = await self.db.read(lambda c: (agents.get(c, agent_id), settings.get(c)))
-        return replace(agent, model=agent.model or chosen.default_model or self.default_model)
+        return replace(agent, model=model_in_use(agent, chosen.default_model or self.default_model))
 
     async def task(self, ref: str) -> Task:
         """The task that a reference names. Raises TASK_NOT_FOUND."""

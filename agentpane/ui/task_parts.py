@@ -113,7 +113,7 @@ class RunsTab(ScrollPage):
                 Label(figures.moment(run.queued_at), "small"),
             )
         )
-        box.box.addWidget(ElidedLabel(f"{run.agent}  ·  {run.model}", "muted"))
+        box.box.addWidget(ElidedLabel("  ·  ".join(part for part in (run.agent, run.model) if part), "muted"))
         facts = [
             self.tr("{0} of {1} turns").format(figures.count(run.turns), figures.count(run.turn_limit)),
             self.tr("{0} in, {1} out").format(figures.tokens(run.input_tokens), figures.tokens(run.output_tokens)),

@@ -106,6 +106,10 @@ async def test_a_program_that_acts_by_itself_needs_a_sandbox_or_the_persons_word
         project = await bench.project(repository)
         await bench.engine.do(c.AddAgent(project.id, "Own", BackendName.ACP, config=own))
         await bench.engine.do(c.AddAgent(project.id, "Plain", BackendName.COMMAND, config=AgentConfig(command=UNASKED)))
+        chosen = replace(own, model="theirs")
+        await bench.engine.do(c.AddAgent(project.id, "Theirs", BackendName.ACP, config=chosen))
+        models = {each.name: each.model for each in await bench.engine.do(c.ListAgents(project.id))}
+        assert (models["Own"], models["Plain"], models["Theirs"]) == ("", "", "theirs")  # a program has its own default
         task = await bench.card(project)
         for agent in ("Own", "Plain"):
             assert await started(bench, project, task, agent=agent, policy=Policy.CAREFUL) is refused

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QCheckBox, QWidget
+from PySide6.QtWidgets import QCheckBox, QComboBox, QWidget
 
 from agentpane.api import commands, events
 from agentpane.domain.agents import BackendName
@@ -254,13 +254,18 @@ def test_a_run_begins_with_a_plan_when_asked_unless_the_agent_cannot_make_one(st
     assert isinstance(sent, commands.StartRun) and (sent.task, sent.plan) == (task.card.id, True)
     other = stage.engine.add_task(project.id, "Format it")
     agent = stage.engine.agents[other.card.agent_id or ""]
-    stage.engine.publish(events.AgentChanged(replace(agent, backend=BackendName.COMMAND)))
+    stage.engine.agents[agent.id] = replace(agent, backend=BackendName.COMMAND, model="")
+    stage.engine.publish(events.AgentChanged(stage.engine.agents[agent.id]))
     stage.engine.change(other.card.id)
     stage.until(lambda: "Format it" in stage.titles(Column.BACKLOG))
     window.board.select(other.card.id)
     stage.settle()
     assert window.desk.actions["task.run"].isEnabled()
     assert not window.desk.actions["task.plan"].isEnabled()
+    stage.trigger("task.edit")
+    stage.sheet("task_sheet")
+    box = stage.find("task_sheet.agent")
+    assert isinstance(box, QComboBox) and box.currentText() == agent.name  # a shell command has no model
 
 
 def test_the_panel_shows_the_agents_list_its_run_and_what_it_may_use(stage: Stage) -> None:

@@ -218,9 +218,8 @@ class Queue:
 
 
 def _queued(agent: Agent, model: str) -> JsonObject:
-    """A shell command has no model."""
     said: JsonObject = {"state": "queued", "agent": agent.name}
-    return said if agent.backend is BackendName.COMMAND else {**said, "model": model}
+    return {**said, "model": model} if model else said
 
 
 def _policy(agent: Agent, project: Project, chosen: Policy | None) -> Policy:
