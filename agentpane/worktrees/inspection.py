@@ -29,6 +29,8 @@ from agentpane.worktrees.values import Repository, Worktree
 
 OURS = "refs/agentpane/"
 _BESIDE = re.compile(r"\.agentpane-trash-[0-9a-f]{16}")
+_OF_CHECKOUT = ("index.lock", "HEAD.lock")
+_PACKED = ("packed-refs.lock", "packed-refs.new")  # git writes the second under the first, and makes none where one is
 _LOG_READ = 1024 * 1024
 _SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
@@ -133,6 +135,10 @@ class Inspection:
         """Lock files of ours: in the records of these worktrees, of branches under agentpane/, and of our refs."""
         return await asyncio.to_thread(lambda: tuple(_locks(repo, tuple(git_dirs))))
 
+    async def packed_locks(self, repo: Repository) -> tuple[Path, ...]:
+        """What keeps every git of the repository from deleting a ref; it may be anybody's."""
+        return await asyncio.to_thread(lambda: tuple(_present(repo.common_dir, _PACKED)))
+
     async def break_own_lock(self, repo: Repository) -> bool:
         """Remove a lock on packed refs that an engine that is gone has left; see `ref_files.break_lock`."""
         return await asyncio.to_thread(ref_files.break_lock, repo, psutil.pid_exists)
@@ -192,21 +198,24 @@ def _left_record(repo: Repository, path: Path, mark: str) -> LeftRecord | None:
     return None
 
 
+def _present(folder: Path, names: Iterable[str]) -> Iterator[Path]:
+    return (path for name in names if os.path.lexists(path := folder / name))
+
+
 def _locks(repo: Repository, git_dirs: tuple[Path, ...]) -> Iterator[Path]:
     for git_dir in git_dirs:
-        yield from (path for name in ("index.lock", "HEAD.lock") if (path := git_dir / name).is_file())
+        yield from (path for name in _OF_CHECKOUT if (path := git_dir / name).is_file())
     for folder in (repo.common_dir / "refs" / "heads" / "agentpane", repo.common_dir / "refs" / "agentpane"):
         for inner, _, files in os.walk(folder):
             yield from (Path(inner, name) for name in files if name.endswith(".lock"))
 
 
 def _others_locks(repo: Repository) -> Iterator[Path]:
-    names = ("index.lock", "HEAD.lock", "packed-refs.lock", "config.lock", "shallow.lock")
     for git_dir in dict.fromkeys((repo.git_dir, repo.common_dir)):
-        yield from (path for name in names if os.path.lexists(path := git_dir / name))
+        yield from _present(git_dir, (*_OF_CHECKOUT, *_PACKED, "config.lock", "shallow.lock"))
     for git_dir, _ in registered(repo):
         if git_dir != repo.git_dir and identity.mark_of(git_dir) is None:
-            yield from (path for name in names[:2] if os.path.lexists(path := git_dir / name))
+            yield from _present(git_dir, _OF_CHECKOUT)
     heads = repo.common_dir / "refs" / "heads"
     for inner, folders, files in os.walk(heads):
         if Path(inner) == heads and "agentpane" in folders:

@@ -18,6 +18,7 @@ from pathlib import Path
 FILES = 32  # of which an agent changes the first 24, and the person the others
 LINES = 80
 LEFT = "left by the person"
+LOCKS = (".lock", "packed-refs.new")  # the endings of what another git stumbles over
 CLASHING = "src/f0.txt"  # one that every agent changes
 LINK, PROGRAM, PLAIN = "120000", "100755", "100644"
 WORK = """\
@@ -269,7 +270,7 @@ class Ground:
         """What of the person's is not as they left it, and what would stop their next git command."""
         found = [fault for checkout in self.checkouts for fault in checkout.faults()]
         walked = os.walk(self.path / ".git")  # what is being deleted meanwhile is passed over
-        locks = [Path(folder) / name for folder, _, names in walked for name in names if name.endswith(".lock")]
+        locks = [Path(folder) / name for folder, _, names in walked for name in names if name.endswith(LOCKS)]
         return found + [f"a lock was left: {path.relative_to(self.path)}" for path in locks]
 
     def own_refs(self) -> list[str]:

@@ -124,10 +124,20 @@ async def test_a_lock_that_was_just_made_goes_only_if_it_is_proved_to_be_ours(
             await services.core.git.snapshot(repo, as_worktree(row), base, "run", "words", ())
         note = os.fsencode(git_dir) + b"\0" + os.fsencode(repo.common_dir)
         assert note in noted and not list(temporary.glob("agentpane-git-*/at-work-*"))
+        packed = [put(repository / ".git" / name, age_s=9_000) for name in ("packed-refs.lock", "packed-refs.new")]
+        await unlock()
+        assert all(lock.exists() for lock in packed)  # nothing says that a git of ours has made them
+
         left = temporary / "agentpane-git-0abc"
         left.mkdir()
         (left / "at-work-1").write_bytes(note)
-        locks = [put(git_dir / "index.lock"), put(repository / ".git" / "refs" / "heads" / f"{row.branch}.lock")]
+        shared = repository / ".git"
+        locks = [
+            put(git_dir / "index.lock"),
+            put(shared / "refs" / "heads" / f"{row.branch}.lock"),
+            put(shared / "packed-refs.lock"),
+            put(shared / "packed-refs.new"),  # which git writes beside its lock, and stumbles over
+        ]
         await unlock()
         assert not any(lock.exists() for lock in locks)
 

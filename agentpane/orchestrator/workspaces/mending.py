@@ -52,7 +52,9 @@ class Mending:
                 # A target may be checked out in a worktree of the person's: a git of ours was at work there, too.
                 theirs = {place for place in noted if place.parent == repository.common_dir / "worktrees"}
                 git_dirs = sorted(ours | theirs)
-                locks = await self.core.git.inspection.locks(repository, git_dirs)
+                locks = [*await self.core.git.inspection.locks(repository, git_dirs)]
+                if repository.common_dir in noted:  # a git of ours may have been at the refs that all worktrees share
+                    locks += await self.core.git.inspection.packed_locks(repository)
                 await self._unlock(left_locks.of_last_engine(locks, repository, noted), repository)
             except (AgentPaneError, OSError) as error:
                 log.info("the locks of %s are not looked at: %s", project.path, error)
