@@ -98,8 +98,8 @@ class TaskSheet(Sheet):
 
     def _compose(self, agents: list[Agent], task: Task | None) -> None:
         for agent in sorted(agents, key=lambda agent: not agent.is_default):
-            words = (one_line(part) for part in (agent.name, agent.model) if part)
-            self._agent.addItem("  ·  ".join(words), agent.id)
+            named = "  ·  ".join(one_line(part) for part in (agent.name, agent.model) if part)
+            self._agent.addItem(named, agent.id)
         self.body.addLayout(stack(Label(self.tr("Title"), "caption"), self._field_title, spacing=4))
         self.body.addLayout(stack(Label(self.tr("Description"), "caption"), self._description, spacing=4))
         pair = row(
