@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from agentpane.api.command import Command
-from agentpane.api.commands import CancelTask, ListRecoveries
+from agentpane.api.commands import CancelTask, ForeseeCancel, ListRecoveries
+from agentpane.domain.keeping import Going
 from agentpane.domain.recoveries import RecoverySnapshot
 from agentpane.domain.tasks import Task
 
@@ -18,13 +20,20 @@ class Door(Protocol):
     async def do(self, command: Command[R]) -> R: ...
 
 
-async def cancel(door: Door, task: Task, confirmed: bool) -> tuple[Task, RecoverySnapshot | None]:
-    """Cancel the card. Also gives the recovery snapshot that this has made, None where there was nothing to keep.
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The card afterwards, the recovery snapshot that was made if there was anything to keep, and what else became."""
 
-    Raises what CancelTask does.
-    """
+    task: Task
+    kept: RecoverySnapshot | None
+    going: Going
+
+
+async def cancel(door: Door, task: Task, confirmed: bool) -> Cancelled:
+    """Cancel the card. Raises what CancelTask does."""
     before = {each.id for each in await door.do(ListRecoveries(task.card.project_id))}
+    going = await door.do(ForeseeCancel(task.card.id))
     cancelled = await door.do(CancelTask(task.card.id, confirmed))
     kept = await door.do(ListRecoveries(task.card.project_id))
     made = (each for each in kept if each.id not in before and each.task_id == task.card.id)
-    return cancelled, next(made, None)
+    return Cancelled(cancelled, next(made, None), going)

@@ -21,6 +21,7 @@ from agentpane.api.health import ListWorktrees as ListWorktrees
 from agentpane.api.health import RemoveWorktree as RemoveWorktree
 from agentpane.api.health import Repair as Repair
 from agentpane.api.keeping import DeleteRecovery as DeleteRecovery
+from agentpane.api.keeping import ForeseeCancel as ForeseeCancel
 from agentpane.api.keeping import ListRecoveries as ListRecoveries
 from agentpane.api.keeping import ListTurns as ListTurns
 from agentpane.api.keeping import ResetWorktree as ResetWorktree

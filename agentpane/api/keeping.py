@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agentpane.api.command import Command
+from agentpane.domain.keeping import Going
 from agentpane.domain.recoveries import RecoverySnapshot, RestoredWork
 from agentpane.domain.tasks import Task
 from agentpane.domain.turns import TurnSnapshot
@@ -32,6 +33,13 @@ class ResetWorktree(Command[Task]):
 
     task: str
     sha: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForeseeCancel(Command[Going]):
+    """What would become of a card's branch, and of what git ignores in its worktree, if it were cancelled as it is."""
+
+    task: str
 
 
 @dataclass(frozen=True, slots=True)

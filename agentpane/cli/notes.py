@@ -23,6 +23,7 @@ STATES: Mapping[str, str] = {
     "resolved": "the conflict with {target} is resolved: committed on top of both",
     "resolution_abandoned": "the resolution of the conflict with {target} was abandoned",
     "worktree_kept": "what the worktree held beyond its branch is in the recovery bin: {recovery}",
+    "branch_kept": "its commits stay on branch {branch}; the next run begins another",
     "not_trusted": "left out until it is trusted: {pending}",
     "turns_let_go": "{count} older turns were let go of: of one card {most} are kept",
     "turn_not_kept": "what the turn left could not be kept: {message}",

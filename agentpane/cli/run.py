@@ -7,19 +7,20 @@ from typing import Annotated
 
 import typer
 
+from agentpane.api.cancelling import Cancelled
 from agentpane.api.cancelling import cancel as cancel_card
 from agentpane.api.client import Client
 from agentpane.api.commands import Answer, GetTask, ResumeRun, StartRun
 from agentpane.cli import commands, shapes, words
 from agentpane.cli.asking import may_go
-from agentpane.cli.pane import Pane, model_environment
+from agentpane.cli.pane import Pane, line, model_environment
 from agentpane.cli.task import Ref
 from agentpane.cli.waiting import start_and_wait
 from agentpane.domain.board import Column
 from agentpane.domain.budgets import Budget
+from agentpane.domain.gitpaths import display_path
 from agentpane.domain.limits import invalid
 from agentpane.domain.policy import Policy
-from agentpane.domain.recoveries import RecoverySnapshot
 from agentpane.domain.tasks import Task
 
 
@@ -107,18 +108,24 @@ def cancel(
     found = pane.call(find)
     confirmed = yes or (found.card.column is Column.WAITING_APPROVAL and may_go(pane, found))
 
-    async def carry_out(client: Client) -> tuple[Task, str]:
-        cancelled, kept = await cancel_card(client, found, confirmed)
-        went = found.worktree is not None and cancelled.worktree is None
-        return cancelled, _told(kept) if went else ""
+    done = pane.call(lambda client: cancel_card(client, found, confirmed))
+    said = {
+        "recovery": done.kept.id if done.kept else None,
+        "branch_kept": done.going.branch,
+        "ignored_gone": done.going.ignored,
+    }
+    pane.result({**shapes.task(done.task), **said}, "\n".join([words.task(done.task), *_told(done)]))
 
-    cancelled, kept = pane.call(carry_out)
-    pane.result(shapes.task(cancelled), words.task(cancelled) + kept)
 
-
-def _told(kept: RecoverySnapshot | None) -> str:
-    """What has become of the files of a worktree that was taken away."""
-    gone = "\nFiles that git ignores went with the worktree, except those that were copied into it."
-    if kept is None:
-        return gone
-    return f"\nWhat it held beyond its branch is in the recovery bin: agentpane recovery restore {kept.id}{gone}"
+def _told(done: Cancelled) -> list[str]:
+    """What has become of the branch and the files of a worktree that was taken away."""
+    told: list[str] = []
+    if done.kept is not None:
+        told.append(f"What it held beyond its branch is in the recovery bin: agentpane recovery restore {done.kept.id}")
+    if done.going.branch is not None:
+        told.append(f"Its commits stay on branch {line(done.going.branch)}; the next run begins another.")
+    if done.going.ignored:
+        more = done.going.ignored - len(done.going.some)
+        names = ", ".join(map(display_path, done.going.some)) + (f" and {more} more" if more else "")
+        told.append(f"What git ignores went with the worktree: {names}.")
+    return told

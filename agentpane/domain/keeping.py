@@ -1,4 +1,4 @@
-"""Which commits of a card's runs stay: what is reviewed, and what was found beside it, while it may be asked for."""
+"""Which commits of a card's runs stay, and what goes when it is cancelled."""
 
 from __future__ import annotations
 
@@ -8,7 +8,22 @@ from datetime import datetime
 from agentpane.domain.board import Column
 from agentpane.domain.recoveries import KEPT
 
+NAMED = 3  # how many of what goes are named
+
 AT_WORK = frozenset({Column.IN_PROGRESS, Column.WAITING_APPROVAL})
+
+
+@dataclass(frozen=True, slots=True)
+class Going:
+    """What becomes of a card's worktree when it is cancelled, besides what the recovery bin gets.
+
+    branch: the one that stays, with the card's commits; None where it has none.
+    ignored: how many files, and folders as a whole, git ignores and nothing keeps; some: the first NAMED of them.
+    """
+
+    branch: str | None = None
+    ignored: int = 0
+    some: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,7 @@ def handlers(s: Services) -> dict[type[Command[Any]], Handler]:
         c.WriteConflict: s.resolving.write,
         c.TakeResolution: s.resolving.take,
         c.AbandonResolution: s.resolving.abandon,
+        c.ForeseeCancel: s.leaving.foresee,
         c.ListTurns: s.turns.listed,
         c.ListRecoveries: s.bin.listed,
         c.DeleteRecovery: s.bin.delete,

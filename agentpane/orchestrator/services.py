@@ -24,6 +24,7 @@ from agentpane.orchestrator.catalog import Catalog
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.health.doctor import HouseDoctor
 from agentpane.orchestrator.housekeeping import Housekeeping
+from agentpane.orchestrator.keeping.leaving import Leaving
 from agentpane.orchestrator.keeping.recovery_bin import RecoveryBin
 from agentpane.orchestrator.keeping.restoring import Restoring
 from agentpane.orchestrator.keeping.setting_back import SettingBack
@@ -76,6 +77,7 @@ class Services:
         self.patches = Patches(self.core)
         credentials = Credentials(self.core, self.keys)
         self.bin = RecoveryBin(self.core)
+        self.leaving = Leaving(self.core)
         self.turns = TurnSnapshots(self.core)
         handover = Handover(self.core)
         workspaces = Workspaces(self.core, sandbox, self.bin, handover)

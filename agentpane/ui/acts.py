@@ -230,9 +230,11 @@ class Acts(QObject):
 
     async def _stop(self, task_id: str, confirmed: bool) -> None:
         task = await self._link.do(commands.GetTask(task_id))
-        _, kept = await cancel(self._link, task, confirmed)
+        done = await cancel(self._link, task, confirmed)
         words = self.tr("Stopped: {0}.").format(short(task.card.title))
-        if kept is None:
+        if done.going.branch is not None:
+            words += " " + self.tr("Its commits stay on branch {0}.").format(one_line(done.going.branch))
+        if done.kept is None:
             self._toasts.say(words)
             return
         held = self.tr("What its worktree held beyond its branch is in the recovery bin.")

@@ -30,6 +30,7 @@ from agentpane.ui.palette_sheet import Entry, KeysSheet, PaletteSheet, action_en
 from agentpane.ui.sheet import open_sheet
 from agentpane.ui.standing_words import what_keeps
 from agentpane.ui.task_sheet import TaskDraft, TaskForm, TaskSheet
+from agentpane.ui.worktree_words import going_words
 
 # Our drawings for the tools of Qt's own folder dialog, by their names there.
 DIALOG_ICONS = {
@@ -229,13 +230,16 @@ class Flows(QObject):
 
     async def _stop(self, task_id: str) -> None:
         card = self._desk.known.board.card(task_id)
-        if card is not None and await self._sure(
+        if card is None:
+            return
+        going = await self._desk.link.do(commands.ForeseeCancel(task_id))
+        if await self._sure(
             self.tr("Stop and put the card back?"),
             self.tr(
                 "The run and everything it started ends, and “{0}” goes to the backlog."
-                " What the agent changed is kept in the recovery bin for 30 days; a branch with commits stays."
-                " Files that git ignores go with the worktree, except those that were copied into it."
-            ).format(short(card.title)),
+                " What the agent changed is kept in the recovery bin for 30 days."
+            ).format(short(card.title))
+            + going_words(going),
             self.tr("Stop"),
         ):
             self._desk.acts.stop(task_id, confirmed=card.column is Column.WAITING_APPROVAL)
@@ -271,13 +275,14 @@ class Flows(QObject):
             self._desk.acts.reset_worktree(task_id, sha)
 
     async def _give_up(self, card: TaskCard, position: int) -> None:
+        going = await self._desk.link.do(commands.ForeseeCancel(card.id))
         if await self._sure(
             self.tr("Put the card back in the backlog?"),
             self.tr(
                 "“{0}” loses its place for review and its worktree is removed."
-                " A recovery snapshot is kept for 30 days, and its branch stays."
-                " Files that git ignores go with the worktree, except those that were copied into it."
-            ).format(short(card.title)),
+                " What it held beyond its branch is kept in the recovery bin for 30 days."
+            ).format(short(card.title))
+            + going_words(going),
             self.tr("Put back"),
         ):
             self._desk.acts.move(card.id, Column.BACKLOG, position, confirmed=True)

@@ -40,7 +40,8 @@ NOTES = {
     "resolving": ("merge", "attention", "The conflict with {target} is in the worktree, to be resolved: {paths}"),
     "resolved": ("merge", "success", "The conflict with {target} is resolved, on top of both"),
     "resolution_abandoned": ("undo", "attention", "The resolution of the conflict with {target} was abandoned"),
-    "worktree_kept": ("branch", "muted", "What the worktree held beyond its branch is in the recovery bin"),
+    "worktree_kept": ("branch", "muted", "What the worktree held beyond its branch is in the recovery bin: {recovery}"),
+    "branch_kept": ("branch", "muted", "Its commits stay on branch {branch}; the next run begins another"),
     "not_trusted": ("alert", "attention", "Left out until you trust it: {pending}"),
     "turns_let_go": ("branch", "muted", "{count} older turns were let go of: of one card {most} are kept"),
     "turn_not_kept": ("alert", "attention", "What the turn left could not be kept: {message}"),
@@ -123,6 +124,8 @@ def _state(given: JsonObject, data: dict[str, str]) -> Note | None:
             return Note(
                 "half", "muted", tr("The conversation was summarised to make room; it had {0} tokens").format(size)
             )
+        case "worktree_kept":  # its ref ends with the id
+            data["recovery"] = data.get("recovery", "").rpartition("/")[2]
         case "merge_refused":
             words = REFUSALS.get(data.get("code", ""), "The merge was refused")
             return Note("alert", "attention", tr(words))

@@ -274,8 +274,15 @@ def test_a_conflict_keeps_both_sides_names_the_paths_and_is_resolved_by_hand(boa
     assert board.json("approve", task)["result"] == "merged" and (repo / "a.txt").read_text() == "both\n"
     assert "was undone: it stands where it stood before, at " + tip.decode()[:10] in board("undo", task).text
     assert "waits for you" in board("task", "list", str(repo)).text
+    undone = board.json("task", "show", task)
+    Path(undone["worktree"], ".gitignore").write_text("/out/\n*.log\n")
+    Path(undone["worktree"], "out").mkdir()
+    for name in ("out/1", "out/2", "a.log"):
+        Path(undone["worktree"], name).touch()
     cancelled = board("cancel", task, "--yes").text
-    assert "Files that git ignores went with the worktree" in cancelled
+    assert "What git ignores went with the worktree: a.log, out/." in cancelled
+    assert f"Its commits stay on branch {undone['branch']}; the next run begins another." in cancelled
+    assert f"its commits stay on branch {undone['branch']}" in board("session", "show", task).text
 
 
 def test_a_dirty_checkout_is_refused_and_kept(board: Commands, repo: Path) -> None:

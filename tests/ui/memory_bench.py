@@ -27,6 +27,7 @@ from agentpane.domain.engine import EngineStatus, KeySource, KeyStatus, Settings
 from agentpane.domain.health import DoctorReport, RepairOutcome, WorktreeEntry
 from agentpane.domain.ids import AgentId, ApprovalId, ProjectId, RunId, SessionId, TaskId
 from agentpane.domain.json import JsonObject
+from agentpane.domain.keeping import Going
 from agentpane.domain.limits import TASK_TITLE, check_labels, check_line
 from agentpane.domain.mcp import McpCheck, RepositoryServers
 from agentpane.domain.pool import PoolStatus
@@ -56,6 +57,7 @@ class MemoryEngine:
         self.health: DoctorReport | None = None
         self.worktrees: dict[str, WorktreeEntry] = {}
         self.recoveries: dict[str, RecoverySnapshot] = {}
+        self.going: dict[str, Going] = {}  # by card
         self.kept_by_cancel: dict[str, RecoverySnapshot] = {}  # by the card that leaves it in the bin
         self.projects: dict[str, Project] = {}
         self.agents: dict[str, Agent] = {}
@@ -479,6 +481,9 @@ class MemoryBench:
     def _Answer(self, command: c.Answer) -> Task:
         self._engine.say(command.task, EventKind.ANSWER, {"text": command.text, "from": "person"}, 0)
         return self._engine.tasks[command.task]
+
+    def _ForeseeCancel(self, command: c.ForeseeCancel) -> Going:
+        return self._engine.going.get(command.task, Going())
 
     def _CancelTask(self, command: c.CancelTask) -> Task:
         self._engine.put(command.task, Column.BACKLOG, None)

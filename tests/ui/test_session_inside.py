@@ -224,7 +224,12 @@ STATES: tuple[tuple[EventKind, JsonObject, str], ...] = (
     (
         EventKind.STATE,
         {"state": "worktree_kept", "recovery": "refs/agentpane/recovery/x"},
-        "What the worktree held beyond its branch is in the recovery bin",
+        "What the worktree held beyond its branch is in the recovery bin: x",
+    ),
+    (
+        EventKind.STATE,
+        {"state": "branch_kept", "branch": "agentpane/one"},
+        "Its commits stay on branch agentpane/one; the next run begins another",
     ),
     (
         EventKind.STATE,

@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QCheckBox, QComboBox, QWidget
+from PySide6.QtWidgets import QCheckBox, QComboBox, QLabel, QWidget
 
 from agentpane.api import commands, events
 from agentpane.domain.agents import BackendName
 from agentpane.domain.board import Column
 from agentpane.domain.budgets import Budget, Scope, Spent, Standing
 from agentpane.domain.json import JsonObject
+from agentpane.domain.keeping import Going
 from agentpane.domain.runs import PauseReason, RunStatus
 from agentpane.domain.sessions import EventKind
 from agentpane.domain.tasks import Todo, TodoState
@@ -172,8 +173,12 @@ def test_pausing_resuming_and_stopping_reach_the_engine(stage: Stage) -> None:
     stage.until(lambda: stage.shown("button.task.resume"))
     stage.click("button.task.resume")
     stage.until(lambda: stage.shown("button.task.pause"))
+    stage.engine.going[task.card.id] = Going("agentpane/one", 5, ("a.log", "out/", "tmp/"))
     stage.click("button.task.stop")
-    stage.sheet("confirm_sheet")
+    sheet = stage.sheet("confirm_sheet")
+    told = " ".join(label.text() for label in sheet.findChildren(QLabel))
+    assert "Its commits stay on branch agentpane/one; the next run begins another." in told
+    assert "What git ignores goes with the worktree: a.log, out/, tmp/ and 2 more." in told
     stage.click("confirm_sheet.act")
     stage.until(lambda: stage.titles(Column.BACKLOG) == ["One"])
 

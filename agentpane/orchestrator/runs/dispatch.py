@@ -258,6 +258,8 @@ class Dispatcher:
             "cancel", task.card.project_id, task=task.card, output={"recovery": recovery, "branch": task.branch}
         )
         left = await self._branch_left(task, repository)
+        if left is not None and tip is not None and not unused:
+            await note(self._core, self._blobs, task, None, EventKind.STATE, {"state": "branch_kept", "branch": left})
         renumbered = await self._core.db.write(self._store_cancel, task.card.id, target, position, entry, left)
         await self._withdraw(task.card.id)
         return renumbered
