@@ -40,7 +40,7 @@ def list_(
             each.last_used.astimezone().strftime("%Y-%m-%d %H:%M"),
             "in use" if each.in_use else ", ".join(each.stale) or "-",
             line(each.project),
-            line(each.title or "-"),
+            line(each.title or (f"restored from: {each.restored_from}" if each.restored_from else "-")),
             each.id,
             line(each.path),
         )
@@ -75,6 +75,7 @@ def shape(value: WorktreeEntry) -> dict[str, Any]:
         "project": value.project,
         "task_id": value.task_id,
         "title": value.title,
+        "restored_from": value.restored_from or None,
         "path": value.path,
         "branch": value.branch,
         "status": value.status.value,

@@ -46,6 +46,7 @@ class NewWorktree:
     base_branch: str
     base_sha: str
     path: str
+    restored_from: str = ""
 
 
 def create(connection: Connection, new: NewWorktree, at: datetime) -> WorktreeRow:
@@ -60,6 +61,7 @@ def create(connection: Connection, new: NewWorktree, at: datetime) -> WorktreeRo
             base_branch=new.base_branch,
             base_sha=new.base_sha,
             path=new.path,
+            restored_from=new.restored_from,
             created_at=at,
             updated_at=at,
         )
@@ -152,6 +154,7 @@ def _rows() -> AnySelect:
         _W.merged_at,
         _W.removed_at,
         _W.merging,
+        _W.restored_from,
     )
 
 

@@ -98,6 +98,7 @@ class WorktreeEntry:
     """A worktree of ours as it is on disk. title: of its card. size_bytes: None when its folder is not there.
 
     in_use: a run, a conflict that is being resolved or a merge needs it now.
+    restored_from: of one without a card, the title of the card that the work restored there was of.
     """
 
     id: WorktreeId
@@ -112,6 +113,7 @@ class WorktreeEntry:
     last_used: datetime
     in_use: bool
     stale: tuple[StaleReason, ...]
+    restored_from: str = ""
 
 
 @dataclass(frozen=True, slots=True)

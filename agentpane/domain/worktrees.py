@@ -47,6 +47,7 @@ class WorktreeRow:
     merged_at: datetime | None
     removed_at: datetime | None
     merging: Merging | None = None  # while a conflict of the card is being resolved in it
+    restored_from: str = ""  # of one that is no card's: the title of the card that the restored work was of
 
     @property
     def works_on(self) -> str | None:

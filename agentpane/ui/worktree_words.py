@@ -25,6 +25,8 @@ def entry_title(entry: WorktreeEntry) -> str:
         return one_line(entry.title)
     if entry.status is WorktreeStatus.POOLED:
         return tr("Ready for the next card")
+    if entry.restored_from:
+        return tr("Brought back from the recovery bin: {0}").format(one_line(entry.restored_from))
     if entry.branch.rpartition("/")[2].startswith("recovered-"):
         return tr("Brought back from the recovery bin")
     return tr("No card")

@@ -276,6 +276,7 @@ CREATE TABLE worktrees (
     merged_at INTEGER,
     removed_at INTEGER,
     merging TEXT,
+    restored_from TEXT DEFAULT '' NOT NULL,
     created_at INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)) NOT NULL,
     updated_at INTEGER DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)) NOT NULL,
     CONSTRAINT pk_worktrees PRIMARY KEY (id),

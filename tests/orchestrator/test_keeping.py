@@ -256,6 +256,8 @@ async def test_a_card_goes_on_with_what_was_restored_and_nothing_of_it_is_commit
             again = await bench.engine.do(c.RestoreRecovery(kept.id))  # its card has a worktree by now
             assert again.task_id is None and again.branch.startswith("agentpane/recovered-change-a-txt-")
             _check_restored(Path(again.path), repository, kept)
+            names = {each.path: (each.title, each.restored_from) for each in await bench.engine.do(c.ListWorktrees())}
+            assert names == {work.path: (kept.title, ""), again.path: (None, kept.title)}
             third = await bench.engine.do(c.RestoreRecovery(kept.id))
             assert third.branch == f"{again.branch}-2" and Path(third.path) != Path(again.path)
 

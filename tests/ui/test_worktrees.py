@@ -17,7 +17,7 @@ from agentpane.domain.recoveries import Beside, RecoveryId, RecoverySnapshot
 from agentpane.domain.worktrees import WorktreeStatus
 from agentpane.ui.notices import Toast
 from agentpane.ui.sheet import open_sheet
-from agentpane.ui.worktree_words import doctor_words
+from agentpane.ui.worktree_words import doctor_words, entry_title
 from tests.ui.conftest import Stage
 
 NOW = datetime.now(UTC)
@@ -73,6 +73,8 @@ def test_every_worktree_is_listed_with_its_size_and_why_it_may_go(stage: Stage) 
     assert "Fix the parser, In use, ledger  ·  5.2 MB" in stage.text("worktree.w1")
     assert "No card, Belongs to no card, Idle for a week" in stage.text("worktree.w2")
     assert "used 9 days ago" in stage.text("worktree.w2")
+    entry = replace(stage.engine.worktrees["w2"], restored_from="Old card")
+    assert entry_title(entry) == "Brought back from the recovery bin: Old card"
     assert "Ready for the next card" in stage.text("worktree.w3")
     kept = stage.text("recovery.r1")
     assert kept.startswith(

@@ -50,6 +50,7 @@ class WorktreeTable(Times, Base):
     merged_at: Mapped[datetime | None] = moment()
     removed_at: Mapped[datetime | None] = moment()
     merging: Mapped[Merging | None] = mapped_column(Json("resolution of a conflict", documents.MERGING))
+    restored_from: Mapped[str] = mapped_column(Words, nullable=False, server_default=text("''"))
 
     __table_args__ = (
         Index("worktrees_project_idx", "project_id"),

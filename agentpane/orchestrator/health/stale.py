@@ -109,6 +109,7 @@ class Shelf:
             last_used=used,
             in_use=use.in_use,
             stale=stale_reasons(row.status, use, self.core.clock.now()),
+            restored_from=row.restored_from,
         )
 
     async def stale(self, only: Collection[ProjectId] | None = None) -> AsyncIterator[Ailment]:

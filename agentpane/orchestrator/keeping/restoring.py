@@ -106,7 +106,8 @@ class Restoring:
             return await self.core.db.write(partial(worktrees.set_fields, worktree_id=row.id, at=now, **begun))
         branch = recovered_branch(kept.title, kept.id)
         path = _free_path(worktree_root(project, project.config) / branch.split("/", 1)[-1])
-        new = worktrees.NewWorktree(project.id, None, branch, kept.base_branch, kept.base_sha or kept.parent, path)
+        base_sha = kept.base_sha or kept.parent
+        new = worktrees.NewWorktree(project.id, None, branch, kept.base_branch, base_sha, path, kept.title)
         return await self.core.db.write(worktrees.create, new, now)
 
     async def _laid_out(
