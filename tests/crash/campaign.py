@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import random
 import sys
 import tempfile
@@ -27,7 +28,7 @@ from tests.crash.story import Line, Story, ViolatedError
 
 STORIES_A_FOLDER = 8  # the next data folder is new: nothing grows for ever
 LEAST = 10
-DEATHS = 2  # in each sequence of an act, the second when it is begun again
+DEATHS, MANY_DEATHS = 2, 4  # in each sequence of an act, all but the first when it is begun again
 Kind = tuple[str, str, int]  # of story, where the target is, number of the act
 Step = tuple[str, str]
 
@@ -46,6 +47,7 @@ class Campaign:
 
     place: Path
     seed: int
+    deaths: int = DEATHS
     hits: Counter[Step] = field(default_factory=Counter)
     violations: list[str] = field(default_factory=list)
     said: Callable[[str], object] = lambda line: None
@@ -74,8 +76,13 @@ class Campaign:
             await self._play(name, where, learning=True)
 
     async def go_on(self, name: str, where: str) -> None:
-        """Play one story with up to two deaths in each of its sequences."""
+        """Play one story with some deaths in each of its sequences."""
         await self._play(name, where, learning=False)
+
+    def wanting(self, kind: tuple[str, str], least: int) -> int:
+        """How many deaths the named steps of a kind of story still want until each has `least`."""
+        steps = {step for known, steps in self.known.items() if known[:2] == kind for step in steps}
+        return sum(max(0, least - self.hits[step]) for step in steps & self.named)
 
     async def close(self) -> None:
         if self._host is not None:
@@ -126,7 +133,7 @@ class Campaign:
         for sequence in dict.fromkeys(sequence for sequence, _ in steps):
             found = sorted(step for step in steps if step[0] == sequence)
             rng.shuffle(found)
-            rarest = sorted(found, key=self.hits.__getitem__)[:DEATHS]
+            rarest = sorted(found, key=self.hits.__getitem__)[: self.deaths]
             points[sequence] = [chosen(rng, *step, steps[step].times, steps[step].longest_s) for step in rarest]
         return points
 
@@ -188,13 +195,15 @@ async def run(
 
     ahead: play each kind once without a death first; else a sequence is lived through once, wherever it is first met.
     """
-    campaign = Campaign(place, seed, said=said)
+    campaign = Campaign(place, seed, MANY_DEATHS if least else DEATHS, said=said)
     try:
         await campaign.learn(kinds if ahead else ())
+        turns = itertools.cycle(kinds)
         at = 0
         while (campaign.points < points or campaign.least < least) and len(campaign.violations) < 20:
-            await campaign.go_on(*kinds[at % len(kinds)])
+            wanted = max(kinds, key=lambda kind: campaign.wanting(kind, least))
             at += 1
+            await campaign.go_on(*(wanted if at % 2 == 0 and campaign.wanting(wanted, least) else next(turns)))
             if at > 40 + points:
                 break
     finally:

@@ -26,7 +26,7 @@ from tests.crash.steps import Point
 
 SETTLE_S = 12.0  # how long recovery, deletions and a git that was left alone may take
 POLL_S = 0.1
-COMMANDS = 8  # that may be given before the card counts as stuck
+COMMANDS = 16  # that may be given before the card counts as stuck
 
 
 Line = tuple[str, str, str, float]  # sequence, step, how it was died at, when

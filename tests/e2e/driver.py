@@ -42,7 +42,7 @@ class Person:
                 picture = Path(tempfile.gettempdir()) / "agentpane-not-seen.png"
                 self.window.grab().save(str(picture))
                 raise AssertionError(f"not seen: {what} (the window is in {picture})")
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.03)
 
     def find(self, kind: type[W], name: str) -> W | None:
         """The visible widget of that name, if there is one."""

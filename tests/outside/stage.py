@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ import pytest
 from agentpane.api.client import Client
 from agentpane.api.command import Command
 from agentpane.api.commands import AddProject, AddTask, CancelTask, GetTask, ListTasks, ReadSession, StartRun
+from agentpane.api.events import Published, TaskChanged
 from agentpane.cli import shapes
 from agentpane.cli.exits import EXIT_STATUS
 from agentpane.cli.waiting import settled
@@ -33,6 +34,7 @@ from tests.cli.conftest import Commands, Outcome, git
 
 T = TypeVar("T")
 BOUND_S = 90.0
+LOOK_AGAIN_S = 0.05
 
 Turns = Sequence[Sequence[Block] | Reply]
 
@@ -43,10 +45,10 @@ IDLE: Turns = ((say("There is nothing to do."),),)
 def until(condition: Callable[[], T | None]) -> T:
     """Wait for what another process brings about, and return it."""
     waited = threading.Event()
-    for _ in range(int(BOUND_S / 0.02)):
+    for _ in range(int(BOUND_S / LOOK_AGAIN_S)):
         if found := condition():
             return found
-        waited.wait(0.02)
+        waited.wait(LOOK_AGAIN_S)
     pytest.fail("it did not happen")
 
 
@@ -73,10 +75,14 @@ class Stage:
     # Preparing, through the door
 
     def do(self, command: Command[T]) -> T:
+        return self._with_client(lambda client: client.do(command))
+
+    def _with_client(self, work: Callable[[Client], Awaitable[T]]) -> T:
         async def carry_out() -> T:
             client = await self._connect()
             try:
-                return await client.do(command)
+                async with asyncio.timeout(BOUND_S):
+                    return await work(client)
             finally:
                 await client.close()
 
@@ -131,11 +137,15 @@ class Stage:
         return server
 
     def settled(self, task: str) -> Task:
-        def look() -> Task | None:
-            found = self.do(GetTask(task))
-            return found if settled(found.card) else None
+        async def follow(client: Client) -> Task:
+            news = client.events()
+            while not settled((found := await client.do(GetTask(task))).card):
+                async for each in news:
+                    if not isinstance(each, Published) or isinstance(each.event, TaskChanged):
+                        break
+            return found
 
-        return until(look)
+        return self._with_client(follow)
 
     def events(self, task: str) -> tuple[SessionEvent, ...]:
         return self.do(ReadSession(task, 0, 5_000))
