@@ -75,6 +75,7 @@ class ReviewPage(QWidget):
             self._show_remark_count()
             self.outcome.hide()
             self.files.show_files(())
+            self.standing.show_commits(())
             self.diff.clear()
         self.reload()
 
@@ -276,6 +277,7 @@ class ReviewPage(QWidget):
 
     def _show_diff(self, diff: DiffSummary, *, keep_viewed: bool) -> None:
         self.head.show_diff(diff)
+        self.standing.show_commits(diff.commits)
         self.picker.aim(diff.snapshot, diff.target)
         self.files.show_files(diff.files, keep_viewed=keep_viewed)
         self.diff.show_notes(diff.files)

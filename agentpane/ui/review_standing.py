@@ -1,4 +1,5 @@
-"""What stands around a diff under review: its conflicts and the ways to resolve them, its checks, its neighbours."""
+"""What stands around a diff under review: its conflicts and the ways to resolve them, its checks, its neighbours,
+and the commits below it."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from PySide6.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 from agentpane.domain.checks import CheckResult, CheckState
 from agentpane.domain.conflicts import Conflict, Overlap
 from agentpane.domain.resolving import Resolver, Resolving, what_to_do
+from agentpane.domain.review import MOST_COMMITS
 from agentpane.domain.tasks import Task, TaskCard
 from agentpane.ui import figures, standing_words
 from agentpane.ui.actions import Actions
@@ -135,10 +137,11 @@ class StandingBox(QWidget):
         self.conflicts = StandingStrip("conflicts", actions, unfolded=True)
         self.checks = StandingStrip("checks", actions, unfolded=False)
         self.overlaps = StandingStrip("overlaps", actions, unfolded=False)
+        self.commits = StandingStrip("commits", actions, unfolded=False)
         self._layout = layout = QVBoxLayout(self)
         layout.setContentsMargins(16, 0, 16, 0)
         layout.setSpacing(6)
-        for strip in (self.conflicts, self.checks, self.overlaps):
+        for strip in self._strips():
             layout.addWidget(strip)
 
     def show_task(self, task: Task) -> None:
@@ -149,7 +152,28 @@ class StandingBox(QWidget):
             self._show_conflicts(card.conflicts, target)
         self._show_checks(card)
         self._show_overlaps(card.overlaps)
-        shown = any(not strip.isHidden() for strip in (self.conflicts, self.checks, self.overlaps))
+        self._fit_margins()
+
+    def show_commits(self, commits: tuple[str, ...]) -> None:
+        """What lies below the snapshot, newest first, which a merge brings in besides what the diff shows."""
+        more = figures.count(len(commits)) + ("+" if len(commits) == MOST_COMMITS else "")
+        one = self.tr("{0} commit below the snapshot comes with it, unless it is squashed")
+        many = self.tr("{0} commits below the snapshot come with it, unless it is squashed")
+        words = (one if len(commits) == 1 else many).format(more)
+        if self.commits.show_standing(Line("commit", "muted", words) if commits else None, (), commits):
+            for commit in commits:
+                sha, _, subject = commit.partition(" ")
+                label = Label(f"{sha[:10]}  {one_line(subject)}", "fixed", selectable=True, wrap=True)
+                label.setObjectName(f"review.commit.{sha[:10]}")
+                self.commits.add(label)
+            self.commits.fit()
+        self._fit_margins()
+
+    def _strips(self) -> tuple[StandingStrip, ...]:
+        return self.conflicts, self.checks, self.overlaps, self.commits
+
+    def _fit_margins(self) -> None:
+        shown = any(not strip.isHidden() for strip in self._strips())
         self._layout.setContentsMargins(16, 8 if shown else 0, 16, 8 if shown else 0)
 
     def _show_conflicts(self, conflicts: tuple[Conflict, ...], target: str) -> None:

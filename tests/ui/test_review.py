@@ -49,6 +49,22 @@ def test_the_page_says_what_is_reviewed(stage: Stage, task: str) -> None:
     assert stage.text("review.viewed") == "0 of 3 looked at"
 
 
+def test_the_commits_that_come_with_the_snapshot_are_named(stage: Stage, task: str) -> None:
+    assert not stage.shown("review.commits")
+    summary, patch = stage.engine.patches[task]
+    below = (f"{'b' * 40} Round it", f"{'c' * 40} <b>Wrong</b> turn")
+    stage.engine.patches[task] = (replace(summary, commits=below), patch)
+    stage.engine.change(task)
+    stage.until(lambda: stage.shown("review.commits"))
+    assert stage.text("review.commits.words") == "2 commits below the snapshot come with it, unless it is squashed"
+    assert not stage.shown("review.commit.bbbbbbbbbb")
+    stage.click("review.commits.fold")
+    assert stage.text("review.commit.cccccccccc") == "cccccccccc  <b>Wrong</b> turn"
+    stage.engine.patches[task] = (summary, patch)
+    stage.engine.change(task)
+    stage.until(lambda: not stage.shown("review.commits"))
+
+
 def test_approving_merges_the_commit_that_was_shown(stage: Stage, task: str) -> None:
     stage.click("strategy.squash")
     assert "one commit" in stage.text("strategy.words")
