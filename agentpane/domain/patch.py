@@ -68,6 +68,7 @@ class PatchFile:
     line_count: int
     first_hunk: int
     hunk_count: int
+    deleted: bool = False
 
 
 _HUNK_MARK = re.compile(rb"\n@@ -")
@@ -138,10 +139,11 @@ class PatchIndex:
         header_end = self._hunk_starts[first_hunk] if first_hunk < next_hunk else end
         first_line = self._line_at(start, first_hunk)
         until = self.line_count if end == len(self.data) else self._line_at(end, next_hunk)
-        path, old_path, binary = read_file_header(self.data[start:header_end])
+        header = self.data[start:header_end]
+        path, old_path, binary = read_file_header(header)
         return PatchFile(
             path, old_path, binary, start, header_end, end, first_line, until - first_line,
-            first_hunk, next_hunk - first_hunk,
+            first_hunk, next_hunk - first_hunk, b"\ndeleted file mode " in header,
         )  # fmt: skip
 
     def hunk(self, number: int) -> PatchHunk:

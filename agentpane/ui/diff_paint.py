@@ -10,6 +10,7 @@ from PySide6.QtGui import QColor, QFontMetricsF, QPainter
 
 from agentpane.domain.diff import LineKind, display_path
 from agentpane.domain.filemodes import FileNote
+from agentpane.domain.patch import PatchFile
 from agentpane.ui.diff_lines import DiffRows, Row, RowKind, marker
 from agentpane.ui.highlight import Highlighter
 from agentpane.ui.icons import IconStore
@@ -32,6 +33,24 @@ class Marks:
     selected: bool
     cursor: bool
     notes: tuple[FileNote, ...] = ()  # of the row's file
+
+
+def file_words(file: PatchFile) -> str:
+    """What stands above a file's lines: its name, where it was renamed the old one too, and why it has no lines."""
+    words = display_path(file.path)
+    if file.old_path is not None and file.old_path != file.path:
+        words = f"{display_path(file.old_path)}  →  {words}"
+    if file.binary:
+        why = QCoreApplication.translate("DiffView", "(binary)")
+    elif file.hunk_count:
+        return words
+    elif file.old_path is None:
+        why = QCoreApplication.translate("DiffView", "(new, empty)")
+    elif file.deleted:
+        why = QCoreApplication.translate("DiffView", "(deleted, was empty)")
+    else:
+        why = QCoreApplication.translate("DiffView", "(no change of content)")
+    return f"{words}   {why}"
 
 
 class DiffPainter:
@@ -66,15 +85,7 @@ class DiffPainter:
         painter.fillRect(QRect(0, box.bottom(), box.width(), 1), colour("border"))
         painter.fillRect(QRect(0, box.top(), box.width(), 1), colour("border"))
         self._icons.draw(painter, "file", colour("muted"), 12, box.top() + (box.height() - 14) // 2, 14)
-        words = display_path(file.path)
-        if file.old_path is not None and file.old_path != file.path:
-            words = f"{display_path(file.old_path)}  →  {words}"
-        if file.binary:
-            words += "   " + QCoreApplication.translate("DiffView", "(binary)")
-        elif not file.hunk_count and file.old_path is None:
-            words += "   " + QCoreApplication.translate("DiffView", "(new, empty)")
-        elif not file.hunk_count:
-            words += "   " + QCoreApplication.translate("DiffView", "(no change of content)")
+        words = file_words(file)
         room = box.adjusted(34, 0, -12, 0)
         for note in notes:
             if note.attention:

@@ -15,6 +15,7 @@ from agentpane.domain.board import Column
 from agentpane.domain.diff import index_patch
 from agentpane.domain.review import ApproveOutcome, ApproveResult, FileDiff, MergeStrategy, ReviewComment
 from agentpane.ui.diff_lines import DiffRows, RowKind
+from agentpane.ui.diff_paint import file_words
 from agentpane.ui.diff_view import DiffView
 from agentpane.ui.file_list import FileModel
 from agentpane.ui.theme import Look
@@ -223,6 +224,17 @@ def test_rows_show_hunks_without_gits_header_lines() -> None:
     assert "    tabbed ␛[31mred" in texts  # tabs are blanks, escapes are seen
     assert len(rows.hunk_rows()) == 3
     assert all(rows.rows(row, 1)[0].line.kind.value == "hunk" for row in rows.hunk_rows())  # type: ignore[union-attr]
+
+
+def test_a_file_without_lines_says_why_it_has_none() -> None:
+    heads = (
+        ("new file mode 100644\nindex 0000000..e69de29", "f   (new, empty)"),
+        ("deleted file mode 100644\nindex e69de29..0000000", "f   (deleted, was empty)"),
+        ("old mode 100644\nnew mode 100755", "f   (no change of content)"),
+        ("deleted file mode 100644\nindex aaaaaaa..0000000\nBinary files a/f and /dev/null differ", "f   (binary)"),
+    )
+    patch = "".join(f"diff --git a/f b/f\n{head}\n" for head, _ in heads)
+    assert [file_words(file) for file in index_patch(patch.encode()).files()] == [words for _, words in heads]
 
 
 def test_every_row_of_a_patch_can_be_asked_for_alone() -> None:
