@@ -57,6 +57,15 @@ MAY_DRAG_TO: Mapping[Column, frozenset[Column]] = {
 }
 
 
+# What can be done with a card instead of what its column does not allow.
+WAYS_ON: Mapping[Column, str] = {
+    Column.BACKLOG: "It can be run.",
+    Column.IN_PROGRESS: "It comes to review when its agent has finished; until then it can be cancelled.",
+    Column.WAITING_APPROVAL: "Approve its diff, or reject it with a reason, and its agent goes on.",
+    Column.VERIFIED: "Undo its merge to review it once more.",
+}
+
+
 def after(column: Column, event: BoardEvent) -> Column:
     """The column that `event` takes a card of `column` to.
 
@@ -87,15 +96,17 @@ def check_drag(source: Column, target: Column) -> None:
     """Raises AgentPaneError with TASK_INVALID_TRANSITION if a drag from `source` to `target` is not allowed."""
     refusal = drag_refusal(source, target)
     if refusal is not None:
-        raise invalid_transition(source, refusal)
+        raise invalid_transition(source, refusal, "")
 
 
-def invalid_transition(column: Column, message: str) -> AgentPaneError:
+def invalid_transition(column: Column, message: str, way_on: str | None = None) -> AgentPaneError:
+    """way_on: what can be done instead, where the message says it already or it is another than WAYS_ON has."""
+    way = WAYS_ON[column] if way_on is None else way_on
     allowed = sorted(MAY_DRAG_TO[column])
     where = ", ".join(COLUMN_TITLES[Column(name)] for name in allowed) or "nowhere"
     return AgentPaneError(
         ErrorCode.TASK_INVALID_TRANSITION,
         message,
-        hint=f"From {COLUMN_TITLES[column]} a card may be moved to: {where}. Nothing has changed.",
+        hint=f"{way} From {COLUMN_TITLES[column]} a card may be moved to: {where}. Nothing has changed.".lstrip(),
         details={"from": column.value, "allowed": [str(name) for name in allowed]},
     )

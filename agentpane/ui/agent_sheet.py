@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from PySide6.QtCore import QCoreApplication
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLayout, QLineEdit, QWidget
 
 from agentpane.domain.agents import Agent, AgentConfig, BackendName, DetectedBackend, ModelChoice
@@ -19,6 +20,14 @@ from agentpane.ui.task_sheet import TextArea
 
 Kind = tuple[BackendName, str | None]  # a backend, and for the protocol's programs which one
 TOOLS_IN_A_ROW = 5
+
+
+def kind_title(one: DetectedBackend, detected: tuple[DetectedBackend, ...]) -> str:
+    """The name of a backend, told apart from another that speaks to the same program in another way."""
+    twice = sum(other.title == one.title for other in detected) > 1
+    if not twice or one.backend is not BackendName.ACP:
+        return one.title
+    return QCoreApplication.translate("agents", "{0} over ACP").format(one.title)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +152,7 @@ class AgentSheet(Sheet):
         for one in detected:
             if one.backend is not BackendName.RECORDED:
                 missing = "" if one.usable else self.tr("  (not found)")
-                box.addItem(one.title + missing, (one.backend.value, one.preset or ""))
+                box.addItem(kind_title(one, detected) + missing, (one.backend.value, one.preset or ""))
         box.addItem(self.tr("Another program that speaks ACP"), (BackendName.ACP.value, ""))
         if agent is not None:
             wanted = (agent.backend.value, agent.config.preset or "")

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QVBoxLayout
 
 from agentpane.api import commands
 from agentpane.domain.agents import Agent, BackendName, DetectedBackend, ModelChoice
-from agentpane.ui.agent_sheet import AgentForm, AgentSheet
+from agentpane.ui.agent_sheet import AgentForm, AgentSheet, kind_title
 from agentpane.ui.controls import Button, Chip, ElidedLabel, Frame, IconLabel, Label, clear, row, stack
 from agentpane.ui.desk import Desk
 from agentpane.ui.link import model_environment
@@ -79,7 +79,11 @@ class AgentsSection(Section):
                 return one_line(agent.config.command or "")
             case BackendName.ACP:
                 known = next((one for one in self._detected if one.preset == agent.config.preset), None)
-                title = known.title if known and agent.config.preset else one_line(agent.config.command or "")
+                title = (
+                    kind_title(known, self._detected)
+                    if known and agent.config.preset
+                    else one_line(agent.config.command or "")
+                )
                 return "  ·  ".join(part for part in (title, agent.config.model) if part)
             case _:
                 return "  ·  ".join(part for part in (self.tr("Claude Code"), agent.config.model) if part)
@@ -128,17 +132,17 @@ class MachineSection(Section):
         clear(self._list)
         for one in detected:
             if one.backend is not BackendName.RECORDED:
-                self._list.addWidget(self._line(one))
+                self._list.addWidget(self._line(one, kind_title(one, detected)))
 
-    def _line(self, one: DetectedBackend) -> Frame:
+    def _line(self, one: DetectedBackend, named: str) -> Frame:
         box = Frame("inset", across=True, margin=10)
         box.setObjectName(f"settings.detected.{one.backend.value}.{one.preset or ''}")
         icon, token = ("check-circle", "success") if one.usable else ("info", "muted")
-        title = row(Label(one.title, "strong"), Label(one.version or "", "muted"), None)
+        title = row(Label(named, "strong"), Label(one.version or "", "muted"), None)
         note = Label(one.note, "small", wrap=True)
         box.box.addWidget(IconLabel(icon, token))
         box.box.addLayout(stack(title, note, spacing=2), 1)
         if one.signed_in is not None:
             box.box.addWidget(Chip(self.tr("Signed in") if one.signed_in else self.tr("Not signed in")))
-        box.setAccessibleName(f"{one.title}, {one.version or ''}, {one.note}")
+        box.setAccessibleName(f"{named}, {one.version or ''}, {one.note}")
         return box

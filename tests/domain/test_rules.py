@@ -6,7 +6,17 @@ import itertools
 
 import pytest
 
-from agentpane.domain.board import MAY_DRAG_TO, TRANSITIONS, BoardEvent, Column, after, check_drag, drag_refusal
+from agentpane.domain.board import (
+    COLUMN_TITLES,
+    MAY_DRAG_TO,
+    TRANSITIONS,
+    WAYS_ON,
+    BoardEvent,
+    Column,
+    after,
+    check_drag,
+    drag_refusal,
+)
 from agentpane.domain.limits import check_concurrency, check_labels, check_line, check_text
 from agentpane.domain.policy import Grants, Judgement, Policy, Use, effect_of, judge
 from agentpane.domain.projects import DEFAULT_TOOLS
@@ -42,6 +52,8 @@ def test_an_event_moves_a_card_only_from_the_column_that_it_belongs_to() -> None
             with pytest.raises(AgentPaneError) as caught:
                 after(column, event)
             assert caught.value.code is ErrorCode.TASK_INVALID_TRANSITION
+            assert caught.value.hint.startswith(f"{WAYS_ON[column]} From {COLUMN_TITLES[column]} a card may be moved")
+            assert column is not Column.WAITING_APPROVAL or "reject it with a reason" in caught.value.hint
 
 
 def test_a_run_that_has_ended_for_good_becomes_nothing_else() -> None:

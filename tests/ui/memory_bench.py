@@ -407,6 +407,7 @@ class MemoryBench:
             DetectedBackend(
                 BackendName.CLAUDE_CODE, None, "Claude Code", "/usr/bin/claude", "2.1.0", None, True, "/usr/bin/claude"
             ),
+            DetectedBackend(BackendName.ACP, "claude", "Claude Code", None, None, None, False, "Not installed."),
             DetectedBackend(BackendName.ACP, "codex", "Codex", None, None, None, False, "Not installed."),
             DetectedBackend(BackendName.COMMAND, None, "Any command", None, None, None, True, "Always there."),
         )

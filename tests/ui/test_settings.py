@@ -178,6 +178,8 @@ def test_what_this_machine_has_is_shown_with_its_version_and_sign_in(settings: S
     settings.until(lambda: settings.shown("settings.detected.claude-code."))
     assert "2.1.0" in settings.text("settings.detected.claude-code.")
     assert "Not installed." in settings.text("settings.detected.acp.codex")
+    assert settings.text("settings.detected.claude-code.").startswith("Claude Code, 2.1.0")
+    assert settings.text("settings.detected.acp.claude").startswith("Claude Code over ACP, ")
 
 
 @pytest.mark.parametrize(
@@ -187,6 +189,7 @@ def test_what_this_machine_has_is_shown_with_its_version_and_sign_in(settings: S
         ("Codex  (not found)", None, (BackendName.ACP, "codex", None)),
         ("Another program that speaks ACP", "my-agent --acp", (BackendName.ACP, None, "my-agent --acp")),
         ("Claude Code", None, (BackendName.CLAUDE_CODE, None, None)),
+        ("Claude Code over ACP  (not found)", None, (BackendName.ACP, "claude", None)),
     ],
 )
 def test_an_agent_of_every_kind_is_added(
