@@ -17,6 +17,7 @@ from pathlib import Path
 
 from agentpane.domain.diff import FileChange, decode_path, encode_path, split_z
 from agentpane.domain.filemodes import SUBMODULE
+from agentpane.worktrees import notes
 from agentpane.worktrees.checkout import lock_of, place_of
 from agentpane.worktrees.exact import take_away
 from agentpane.worktrees.git import LONG_TIMEOUT, GitRunner, Place
@@ -49,6 +50,7 @@ async def recover_merge(
     wanted: finish it; else the checkout goes back to what it was. One that git has done stays done in either case.
     looked: the person has seen the checkout; where nothing shows that git has begun, it has not.
     """
+    held = await _take_ref_locks(repo, intent)
     tip = await branch_tip(git, repo, intent.target)
     if tip is not None and await _is_done(git, repo, intent, tip):
         return MergeRecovery(RecoveryOutcome.COMPLETED, "The merge had been completed.", intent.new)
@@ -58,9 +60,8 @@ async def recover_merge(
         return MergeRecovery(outcome, message)
     if tip != intent.old and not intent.back and await is_ancestor(git, repo, intent.reviewed, tip):
         return MergeRecovery(RecoveryOutcome.ROLLED_BACK, "The reviewed commit was merged by another merge.")
-    lock = repo.common_dir / "refs" / "heads" / f"{intent.target}.lock"
-    if lock.exists() and not await asyncio.to_thread(_take_ref_lock, repo, lock, intent):
-        return _locked(lock)
+    if held is not None:
+        return _locked(held)
     if intent.checkout is None or intent.checkout_git_dir is None:
         return _nothing_done()
     # There was no lock before the intent, so one that nobody can hold was left by the merge.
@@ -106,12 +107,26 @@ def _locked(lock: Path) -> MergeRecovery:
     return MergeRecovery(RecoveryOutcome.NEEDS_PERSON, message, paths=(str(lock),))
 
 
-def _take_ref_lock(repo: Repository, lock: Path, intent: MergeIntent) -> bool:
-    """Remove a ref's lock if it is ours: nobody may hold it, and it holds the commit of the intent."""
+async def _take_ref_locks(repo: Repository, intent: MergeIntent) -> Path | None:
+    """Remove the locks on the target and on its checkout's HEAD that the merge has left; returns one that stays.
+
+    It has left what nobody may hold, and holds the commit of the intent, or nothing yet where a git of an engine that
+    is gone was at work.
+    """
+    locks = {repo.common_dir / "refs" / "heads" / f"{intent.target}.lock": repo.common_dir}
+    if intent.checkout_git_dir is not None:
+        locks[intent.checkout_git_dir / "HEAD.lock"] = intent.checkout_git_dir
+    for lock, git_dir in locks.items():
+        if not await _let_go(repo, lock) or not await asyncio.to_thread(_take, lock, git_dir, intent.new):
+            return lock
+    return None
+
+
+def _take(lock: Path, git_dir: Path, new: str) -> bool:
     with suppress(OSError):
-        if read_line(lock).strip() == intent.new and not may_be_held(repo, (lock,)):
-            lock.unlink()
-            return True
+        content = read_line(lock).strip()
+        if content == new or (not content and git_dir in notes.left()):
+            lock.unlink(missing_ok=True)
     return not lock.exists()
 
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -269,12 +270,30 @@ async def test_a_merge_of_a_branch_that_is_checked_out_nowhere_is_done_or_not(
     assert not lock.exists()
 
 
-async def test_a_lock_of_somebody_else_on_the_branch_is_left(worktrees: Worktrees, repo: Repository) -> None:
-    base = git(repo.path, "rev-parse", "main")
-    lock = repo.git_dir / "refs/heads/main.lock"
+@pytest.mark.parametrize("name", ["refs/heads/main.lock", "HEAD.lock"])
+@pytest.mark.parametrize("done", [True, False])
+async def test_a_lock_that_says_nothing_goes_only_if_a_git_of_ours_was_at_work(
+    worktrees: Worktrees, repo: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, done: bool
+) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    bench = await bench_of(worktrees, repo)
+    (bench.path / "new").write_text("x")
+    new = (await bench.snap()).sha
+    intent = MergeIntent("run1", "main", bench.base, new, new, repo.path, repo.git_dir)
+    if done:
+        git(repo.path, "merge", "-q", "--ff-only", new)
+    lock = repo.git_dir / name
     lock.write_text("")
-    recovery = await worktrees.recover_merge(repo, MergeIntent("run1", "main", base, "2" * 40, "2" * 40, None, None))
-    assert recovery.outcome is RecoveryOutcome.NEEDS_PERSON and lock.exists()
+    recovery = await worktrees.recover_merge(repo, intent)
+    assert recovery.outcome is (RecoveryOutcome.COMPLETED if done else RecoveryOutcome.NEEDS_PERSON) and lock.exists()
+
+    left = tmp_path / "temporary" / "agentpane-git-0abc"
+    left.mkdir()
+    (left / "at-work-1").write_bytes(os.fsencode(repo.git_dir) + b"\0" + os.fsencode(repo.common_dir))
+    recovery = await worktrees.recover_merge(repo, intent)
+    assert recovery.outcome is (RecoveryOutcome.COMPLETED if done else RecoveryOutcome.ROLLED_BACK)
+    assert not lock.exists()
 
 
 async def test_a_branch_that_is_neither_old_nor_new_is_left_to_the_person(merged: tuple[Bench, MergeIntent]) -> None:
