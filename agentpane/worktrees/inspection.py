@@ -29,7 +29,7 @@ from agentpane.worktrees.values import Repository, Worktree
 
 OURS = "refs/agentpane/"
 _BESIDE = re.compile(r"\.agentpane-trash-[0-9a-f]{16}")
-_OF_CHECKOUT = ("index.lock", "HEAD.lock")
+_OF_CHECKOUT = ("index.lock", "HEAD.lock", "ORIG_HEAD.lock")
 _PACKED = ("packed-refs.lock", "packed-refs.new")  # git writes the second under the first, and makes none where one is
 _LOG_READ = 1024 * 1024
 _SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")

@@ -110,22 +110,22 @@ def _locked(lock: Path) -> MergeRecovery:
 async def _take_ref_locks(repo: Repository, intent: MergeIntent) -> Path | None:
     """Remove the locks on the target and on its checkout's HEAD that the merge has left; returns one that stays.
 
-    It has left what nobody may hold, and holds the commit of the intent, or nothing yet where a git of an engine that
-    is gone was at work.
+    It has left what nobody may hold, and holds the commit that it wrote there, or nothing yet where a git of an engine
+    that is gone was at work.
     """
-    locks = {repo.common_dir / "refs" / "heads" / f"{intent.target}.lock": repo.common_dir}
-    if intent.checkout_git_dir is not None:
-        locks[intent.checkout_git_dir / "HEAD.lock"] = intent.checkout_git_dir
-    for lock, git_dir in locks.items():
-        if not await _let_go(repo, lock) or not await asyncio.to_thread(_take, lock, git_dir, intent.new):
+    locks = [(repo.common_dir / "refs" / "heads" / f"{intent.target}.lock", repo.common_dir, intent.new)]
+    if (git_dir := intent.checkout_git_dir) is not None:
+        locks += [(git_dir / "HEAD.lock", git_dir, intent.new), (git_dir / "ORIG_HEAD.lock", git_dir, intent.old)]
+    for lock, at_work, written in locks:
+        if not await _let_go(repo, lock) or not await asyncio.to_thread(_take, lock, at_work, written):
             return lock
     return None
 
 
-def _take(lock: Path, git_dir: Path, new: str) -> bool:
+def _take(lock: Path, git_dir: Path, written: str) -> bool:
     with suppress(OSError):
         content = read_line(lock).strip()
-        if content == new or (not content and git_dir in notes.left()):
+        if content == written or (not content and git_dir in notes.left()):
             lock.unlink(missing_ok=True)
     return not lock.exists()
 

@@ -129,6 +129,22 @@ def test_the_doctor_is_heard_and_mends_only_what_he_is_told_to(stage: Stage) -> 
     stage.until(lambda: stage.text("toast") == "Mended.")
 
 
+def test_return_pressed_twice_mends_no_more_than_the_one_thing(stage: Stage) -> None:
+    other = replace(LEFT, id="stale-2", what="Another one is left.")
+    filled(stage, LEFT, other)
+    stage.find("finding.stale-1.mend").setFocus(Qt.FocusReason.TabFocusReason)
+    stage.press(Qt.Key.Key_Return)
+    stage.until(lambda: not stage.shown("finding.stale-1"))
+    stage.press(Qt.Key.Key_Return)
+    stage.press(Qt.Key.Key_Space)
+    stage.until(lambda: stage.text("toast") == "Mended.")
+    stage.settle()
+    stage.press(Qt.Key.Key_Return)
+    assert stage.done(commands.Repair) == [commands.Repair(("stale-1",))] and stage.shown("finding.stale-2.mend")
+    stage.press(Qt.Key.Key_Tab)
+    assert stage.find("finding.stale-2.mend").hasFocus()  # the keys are still at that place
+
+
 def test_entering_the_page_asks_the_doctor_anew_and_what_is_gone_meanwhile_is_no_failure(stage: Stage) -> None:
     stage.engine.add_project("ledger")
     stage.engine.health = replace(report(LEFT), at=NOW)

@@ -270,7 +270,7 @@ async def test_a_merge_of_a_branch_that_is_checked_out_nowhere_is_done_or_not(
     assert not lock.exists()
 
 
-@pytest.mark.parametrize("name", ["refs/heads/main.lock", "HEAD.lock"])
+@pytest.mark.parametrize("name", ["refs/heads/main.lock", "HEAD.lock", "ORIG_HEAD.lock"])
 @pytest.mark.parametrize("done", [True, False])
 async def test_a_lock_that_says_nothing_goes_only_if_a_git_of_ours_was_at_work(
     worktrees: Worktrees, repo: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, done: bool
