@@ -49,7 +49,10 @@ class Part(Frame):
         self.about.setObjectName(f"worktrees.{name}.about")
         self.act = Button("", name=f"worktrees.{name}.act")
         self.act.hide()
-        self.box.addLayout(row(Label(title, "heading"), None, self.act))
+        self._heading = Label(title, "heading")
+        self._heading.setObjectName(f"worktrees.{name}.heading")
+        self._heading.setFocusPolicy(Qt.FocusPolicy.ClickFocus)  # no stop of its own; see _keep_keys
+        self.box.addLayout(row(self._heading, None, self.act))
         self.box.addWidget(self.about)
         self._lines = QVBoxLayout()
         self._lines.setSpacing(8)
@@ -58,9 +61,17 @@ class Part(Frame):
         self._all = False
 
     def show_lines(
-        self, items: Sequence[T], line: Callable[[T], QWidget], about: str = "", among: str | None = None
+        self,
+        items: Sequence[T],
+        line: Callable[[T], QWidget],
+        about: str = "",
+        among: str | None = None,
+        acts: bool = False,
     ) -> None:
-        """Show one line for each; those that are there already stay as they are. among: the project they are of."""
+        """Show one line for each; those that are there already stay as they are. among: the project they are of.
+
+        acts: whether the part has its button.
+        """
         self.about.show_text(about or ("" if items else self._empty))
         self.about.setVisible(bool(self.about.text()))
         shown = (*items, among)
@@ -68,23 +79,32 @@ class Part(Frame):
             return
         self._shown = shown
         focused = focused_within(self)
+        self.act.setVisible(acts)
         clear(self._lines)
         some = items if self._all or len(items) <= FIRST + 1 else items[:FIRST]
         for item in some:
             self._add(line(item))
         if len(some) < len(items):
             more = self.tr("Show all {0}").format(figures.count(len(items)))
-            show = partial(self._show_all, items, line, among)
+            show = partial(self._show_all, items, line, among, acts)
             self._add(Button(more, kind="quiet", name=f"worktrees.{self._name}.all", pressed=show))
-        focus_again(self, focused)
+        self._keep_keys(focused)
+
+    def _keep_keys(self, focused: str) -> None:
+        """The keys go back to the control that had them. Where it is gone, to the heading: another line's button would
+        be pressed by a second Return."""
+        if any(one.objectName() == focused and one.isVisible() for one in self.findChildren(Button)):
+            focus_again(self, focused)
+        elif focused:
+            self._heading.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def _add(self, line: QWidget) -> None:
         self._lines.addWidget(line)
         line.show()  # at once: what is shown later cannot take the keys before
 
-    def _show_all(self, items: Sequence[T], line: Callable[[T], QWidget], among: str | None) -> None:
+    def _show_all(self, items: Sequence[T], line: Callable[[T], QWidget], among: str | None, acts: bool) -> None:
         self._all, self._shown = True, None
-        self.show_lines(items, line, self.about.text(), among)
+        self.show_lines(items, line, self.about.text(), among, acts)
 
 
 class WorktreesPage(QWidget):
@@ -190,8 +210,8 @@ class WorktreesPage(QWidget):
         self.findings.setVisible(report is not None or self._looking)
         found = report.findings if report is not None else ()
         ordered = tuple(sorted(found, key=lambda finding: finding.notice))
-        self.findings.show_lines(ordered, self._finding_line, words.doctor_words(report, looking=self._looking))
-        self.findings.act.setVisible(len(_mendable(found)) > 1)
+        told, several = words.doctor_words(report, looking=self._looking), len(_mendable(found)) > 1
+        self.findings.show_lines(ordered, self._finding_line, told, acts=several)
 
     def _event(self, event: object) -> None:
         changes = events.TaskChanged | events.TaskRemoved | events.RecoveriesChanged
