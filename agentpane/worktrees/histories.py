@@ -20,6 +20,10 @@ from agentpane.worktrees.git import LONG_TIMEOUT, GitError, GitRunner, Place
 from agentpane.worktrees.gitfiles import open_regular, read_line
 from agentpane.worktrees.values import Worktree
 
+BUNDLED = b"Commits of repositories inside\n"  # the message of the commit that has the bundles
+CLOSED, PARTLY = "Without the commits of: ", "Without some commits of: "
+SUFFIX = ".bundle"
+
 
 @dataclass(frozen=True, slots=True)
 class Histories:
@@ -40,8 +44,8 @@ class Histories:
 
     def missing(self) -> str:
         """What a recovery's message says of the commits that are not in it."""
-        lost = (f"Without the commits of: {display_path(path)}\n" for path in self.closed)
-        return "".join((*lost, *(f"Without some commits of: {display_path(path)}\n" for path in self.partly)))
+        lost = (f"{CLOSED}{display_path(path)}\n" for path in self.closed)
+        return "".join((*lost, *(f"{PARTLY}{display_path(path)}\n" for path in self.partly)))
 
 
 async def bundled(git: GitRunner, place: Place, worktree: Worktree, scratch: Path, paths: Sequence[str]) -> Histories:

@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 
 from agentpane.domain.diff import decode_path
+from agentpane.domain.recoveries import Beside
 from agentpane.temporary import delete
 from agentpane.worktrees import exact, identity, ref_files
 from agentpane.worktrees.git import GitRunner
@@ -25,6 +26,7 @@ from agentpane.worktrees.gitfiles import open_regular, read_line
 from agentpane.worktrees.places import head_branch, objects_of, registered
 from agentpane.worktrees.recovery import changes_of
 from agentpane.worktrees.remove import is_done_with, left_in_trash
+from agentpane.worktrees.retelling import beside_of
 from agentpane.worktrees.values import Repository, Worktree
 
 OURS = "refs/agentpane/"
@@ -94,6 +96,10 @@ class Inspection:
         changes = await changes_of(self._git, repo, parent, recovery)
         sizes = await exact.sizes(self._git, objects_of(repo), exact.blobs_of(changes))
         return len(changes), sum(sizes.values())
+
+    async def beside(self, repo: Repository, recovery: str, began: str | None) -> Beside:
+        """What a recovery snapshot keeps besides files, read from it; nothing where git cannot read it."""
+        return await beside_of(self._git, repo, recovery, began)
 
     async def header(self, repo: Repository, sha: str) -> Header | None:
         """What is written at the head of a commit; None when there is no such commit."""

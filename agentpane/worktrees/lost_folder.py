@@ -40,7 +40,7 @@ async def record_snapshot(
     parents = [head, *([] if left.commit is None else [left.commit])]
     if modules.tree is not None:
         about = "commit-tree", modules.tree, "-p", head
-        words = b"Commits of repositories inside\n"
+        words = histories.BUNDLED
         parents.append((await git.run(objects_of(repo), *about, stdin=words, config=SIGNED)).line)
     text = f"What the worktree of {worktree.branch} held\n\nRecovery: {recovery_id}\nIts folder was gone.\n"
     text += modules.missing()

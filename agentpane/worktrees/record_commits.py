@@ -32,6 +32,7 @@ _LENGTHS = {"sha1": 40, "sha256": 64}
 _LARGEST = 16 * 1024 * 1024  # of a log its end, which is the newest
 _NO_NAMES = re.compile(r"(?:shared)?index.*|agentpane-.*|.*MSG")
 _AT_ONCE = 200  # parents of one commit
+ALONE = b"Commits that only git's record of the worktree named\n"  # how the message of one that has them begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ async def commit_of(
     for at in range(0, len(whole), _AT_ONCE):
         batch = whole[at : at + _AT_ONCE]
         told = "".join(f"{sha} {display_path(named.get(sha, ''))}\n" for sha in batch)
-        text = f"Commits that only git's record of the worktree named\n\n{told}".encode()
+        text = ALONE + f"\n{told}".encode()
         parents = [word for sha in (*([commit] if commit else []), *batch) for word in ("-p", sha)]
         commit = (await git.run(objects_of(repo), "commit-tree", tree, *parents, stdin=text, config=SIGNED)).line
     return Left(commit, tuple(whole))

@@ -20,6 +20,8 @@ from agentpane.worktrees.places import head_branch, inside, objects_of, register
 from agentpane.worktrees.repository import branch_tip, commit_tree, is_ancestor
 from agentpane.worktrees.values import Recovery, Repository, Worktree
 
+STAGED = b"What was staged in the worktree\n"  # the message of the commit that has it
+
 
 def recovery_ref(recovery_id: str) -> str:
     return f"refs/agentpane/recovery/{recovery_id}"
@@ -103,9 +105,7 @@ async def _taken(
         return None
     parents = [head] if onto is None else [onto, head]
     at = [0, 0]
-    for number, (held, words) in enumerate(
-        ((beside, b"What was staged in the worktree\n"), (inside_it.tree, b"Commits of repositories inside\n"))
-    ):
+    for number, (held, words) in enumerate(((beside, STAGED), (inside_it.tree, histories.BUNDLED))):
         if held is not None:
             parents.append((await git.run(place, "commit-tree", held, "-p", head, stdin=words, config=SIGNED)).line)
             at[number] = len(parents)

@@ -218,15 +218,27 @@ async def test_recoveries_locks_trash_and_outputs_are_compared_too(
         (Path(row.path) / "lost.txt").write_text("x")
         opened = await core.git.open_repository(repository)
         listed = [await core.git.recovery_snapshot(opened, Path(row.path), name) for name in ("one", "two", "three")]
+        other = Path((await home.worktree("another card")).path)
+        (other / "mine.txt").write_text("staged\n")
+        git(other, "add", "mine.txt")
+        (other / "mine.txt").unlink()
+        git(other, "commit", "-q", "--allow-empty", "--only", "-m", "a wrong turn")
+        git(other, "reset", "-q", "--soft", "HEAD^")
+        git(other, "init", "-q", "sub")
+        git(other / "sub", "commit", "-q", "--allow-empty", "-m", "of its own")
+        full = await core.git.recovery_snapshot(opened, other, "four", began=git(other, "rev-parse", "HEAD"))
+        assert full is not None and (full.beside.commits, full.beside.bundles) == (1, ("sub",)) and full.beside.staged
         known = await bench.engine.do(c.ListRecoveries())
         assert known == ()
         await home.mend(*[each for each in (await home.report()).findings if each.code == HealthCode.RECOVERY_UNLISTED])
-        kept = await bench.engine.do(c.ListRecoveries())
+        every = await bench.engine.do(c.ListRecoveries())
+        assert [each.beside for each in every if each.ref == full.ref] == [full.beside]
+        kept = tuple(each for each in every if each.ref != full.ref)
         assert {(each.ref, each.files, each.size_bytes) for each in kept} == {
             (each.ref, each.files, each.size) for each in listed if each
         }
         assert {(each.files, each.size_bytes) for each in kept} == {(1, 1)}
-        assert (await home.report()).recoveries == 3
+        assert (await home.report()).recoveries == 4
 
         long_ago = SystemClock().now().timestamp() - 9_000
         git(repository, "update-ref", "-d", kept[0].ref)

@@ -89,11 +89,12 @@ class Kept:
         now = self.core.clock.now()
         parent = await self.core.git.inspection.parent(ward.repository, sha)
         files, size = await self.core.git.inspection.weight(ward.repository, parent, sha)
+        beside = await self.core.git.inspection.beside(ward.repository, sha, made.base_sha)
         snapshot = RecoverySnapshot(
             id=recoveries.fresh_id(), project_id=ward.project.id, task_id=made.task_id, ref=ref, sha=sha, reason=REASON,
             size_bytes=size, files=files, created_at=now, expires_at=now + KEPT, title=need.title or "" if need else "",
             project=ward.project.name, repository=ward.project.path, branch=branch, base_branch=made.base_branch,
-            base_sha=made.base_sha, parent=parent, copied=made.copied,
+            base_sha=made.base_sha, parent=parent, copied=made.copied, beside=beside,
         )  # fmt: skip
         await self.core.db.write(recoveries.add, snapshot)
         return f"It is on the list as {snapshot.id}."

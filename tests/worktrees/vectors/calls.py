@@ -172,6 +172,7 @@ async def _examine(at: At) -> Answer:
     refs = await look.refs(at.repo)
     kept = await look.message(at.repo, at.scene.reviewed), await look.parent(at.repo, at.scene.reviewed)
     weight = await look.weight(at.repo, kept[1], at.scene.reviewed)
+    await look.beside(at.repo, at.scene.reviewed, at.scene.first)
     ours = await at.git.why_not_ours(at.repo, at.scene.worktree)
     if ours is not None:
         raise Refused(ours)
