@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection as Connection
-from sqlalchemy import case, func, select, text, union
+from sqlalchemy import bindparam, case, func, select, text, union
 
 from agentpane.db import tasks
 from agentpane.db.references import AnySelect
@@ -53,16 +53,16 @@ class Foreseen:
     conflicts: tuple[Conflict, ...] | None
     overlaps: tuple[Overlap, ...]
 
+    @property
+    def is_news(self) -> bool:
+        """Whether the card shows something else."""
+        shown = self.seen.conflicts if self.conflicts is None else self.conflicts
+        return (shown, self.overlaps) != (self.seen.conflicts, self.seen.overlaps)
+
 
 def standing(connection: Connection, project_id: ProjectId) -> tuple[Standing, ...]:
     """The cards of a project that are at work or wait for approval, and those that still show an overlap."""
-    # Two searches, each by an index of its own: most cards of a large board are neither. The plus keeps SQLite from
-    # going through all cards of the project instead.
-    at_work = select(_T.id).where(_T.project_id == project_id, _T.column.in_(_AT_WORK), _T.archived_at.is_(None))
-    showing = select(_T.id).where(text(SHOWS_OVERLAPS))
-    here = text("+tasks.project_id = :project").bindparams(project=project_id)
-    wanted = _standing().where(here, _T.id.in_(union(at_work, showing)))
-    return tuple(Standing(*row) for row in connection.execute(wanted.order_by(_T.created_at, _T.id)))
+    return tuple(Standing(*row) for row in connection.execute(_OF_PROJECT, {"project": project_id}))
 
 
 def store(connection: Connection, found: Sequence[Foreseen], at: datetime) -> tuple[TaskId, ...]:
@@ -70,7 +70,7 @@ def store(connection: Connection, found: Sequence[Foreseen], at: datetime) -> tu
     changed: list[TaskId] = []
     for each in found:
         seen = each.seen
-        row = connection.execute(_standing().where(_T.id == seen.task_id)).one_or_none()
+        row = connection.execute(_OF_CARD, {"wanted": seen.task_id}).one_or_none()
         present = None if row is None else Standing(*row)
         if present is None or present.stands_for != seen.stands_for:
             continue
@@ -115,3 +115,17 @@ def _standing() -> AnySelect:
         .select_from(_T)
         .outerjoin(WorktreeTable, WorktreeTable.id == _T.worktree_id)
     )
+
+
+def _of_project() -> AnySelect:
+    # Two searches, each by an index of its own: most cards of a large board are neither. The plus keeps SQLite from
+    # going through all cards of the project instead.
+    here = _T.project_id == bindparam("project")
+    at_work = select(_T.id).where(here, _T.column.in_(_AT_WORK), _T.archived_at.is_(None))
+    showing = select(_T.id).where(text(SHOWS_OVERLAPS))
+    wanted = _standing().where(text("+tasks.project_id = :project"), _T.id.in_(union(at_work, showing)))
+    return wanted.order_by(_T.created_at, _T.id)
+
+
+_OF_PROJECT = _of_project()
+_OF_CARD = _standing().where(_T.id == bindparam("wanted"))

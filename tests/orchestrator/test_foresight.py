@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from agentpane.api import commands as c
-from agentpane.db import tasks
+from agentpane.db import foresight, tasks
 from agentpane.domain.board import Column
 from agentpane.domain.conflicts import Conflict, LineRange, Overlap, OverlapKind
 from agentpane.domain.projects import Project
@@ -116,8 +116,10 @@ def _ends(thread: threading.Thread) -> bool:
 
 
 async def test_two_cards_that_edit_the_same_lines_show_each_other_while_one_still_works(
-    data: Path, repository: Path
+    data: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    store, stored = foresight.store, list[foresight.Foreseen]()
+    monkeypatch.setattr(foresight, "store", lambda on, found, at: stored.extend(found) or store(on, found, at))
     one = writes(a=TEN.replace("line 5\n", "five\n"), b=TEN.replace("line 2\n", ""))
     # The second begins where the base branch has a line more, and asks before it would do more.
     other = writes(a="zero\n" + TEN.replace("line 5\nline 6\n", "V\nVI\n"))
@@ -143,6 +145,8 @@ async def test_two_cards_that_edit_the_same_lines_show_each_other_while_one_stil
             await bench.until(second, lambda now: now.card.overlaps == ())
             left = await bench.engine.do(c.GetTask(first.card.id))
             assert (left.card.column, left.card.overlaps, left.card.conflicts) == (Column.BACKLOG, (), ())
+    # What is found again is not written again: each card's work is looked at with each of the others.
+    assert len(stored) == 4 and all(each.is_news for each in stored)
 
 
 async def test_an_engine_that_starts_finds_what_has_moved_while_none_ran(data: Path, repository: Path) -> None:

@@ -111,8 +111,9 @@ class Foresight:
         if not anew and self._seen.get(project_id, ()) == _stand(cards):
             return
         found = await self._foreseen(project_id, cards)
-        for task_id in await self._core.db.write(foresight.store, found, self._core.clock.now()):
-            await self._core.announce_task(task_id, counts=False)
+        if news := [each for each in found if each.is_news]:
+            for task_id in await self._core.db.write(foresight.store, news, self._core.clock.now()):
+                await self._core.announce_task(task_id, counts=False)
         told = {each.seen.task_id: each for each in found}
         self._seen[project_id] = _stand([_as_told(card, told.get(card.task_id)) for card in cards])
 
