@@ -18,6 +18,7 @@ from agentpane.ui.card_text import run_facts, state_line
 from agentpane.ui.controls import ActionButton, ElidedLabel, Frame, IconButton, IconLabel, Label, Later, row
 from agentpane.ui.description_tab import DescriptionTab
 from agentpane.ui.desk import Desk
+from agentpane.ui.kept_line import KeptLine
 from agentpane.ui.overriding import override
 from agentpane.ui.session_view import SessionView
 from agentpane.ui.standing_lines import StandingLines
@@ -184,6 +185,9 @@ class TaskPanel(QFrame):
         head.box.addWidget(self._state_row)
         self._standing = StandingLines()
         head.box.addWidget(self._standing)
+        self._kept = KeptLine(self._desk)
+        self._kept.keys_left.connect(self.focus_tab)
+        head.box.addWidget(self._kept)
         return head
 
     def _foot(self) -> QWidget:
@@ -217,6 +221,7 @@ class TaskPanel(QFrame):
             self._state_icon.show_icon(line.icon, line.token)
             self._state.show_text(line.text)
         self._standing.show_card(card)
+        self._kept.show_card(card)
         wanted = applicable(card)
         if "task.resolve" in wanted:
             wanted |= {"task.approve"}  # shown, and off: the ways on are above it
@@ -253,6 +258,9 @@ class TaskPanel(QFrame):
         self.description.show_task(task)
         self.runs.show_runs(task.runs)
         self.session.reload()
+        await self._kept.read(task)
+        if task_id != self.task_id:
+            return
         if self.tabs.current == "description":
             await self._read_budgets(task_id)
         await self._read_diff(task)

@@ -267,3 +267,16 @@ def test_stopping_a_card_says_whether_something_of_it_is_in_the_bin_and_leads_th
         stage.until(lambda told=told: told in {toast.accessibleName() for toast in window.findChildren(Toast)})
     stage.click("toast.action")
     stage.until(lambda: stage.shown("recovery.r2"))
+    stage.trigger("place.board")
+    window.desk.acts.open_requested.emit(first)
+    stage.settle()
+    assert not stage.shown("task.kept")
+    window.desk.acts.open_requested.emit(second)  # long after the toast has gone
+    stage.until(lambda: stage.shown("task.kept"))
+    stage.find("task.kept.restore").setFocus(Qt.FocusReason.TabFocusReason)
+    stage.press(Qt.Key.Key_Return)
+    stage.until(lambda: stage.done(commands.RestoreRecovery) == [commands.RestoreRecovery("r2")])
+    stage.engine.change(second, restored=True)
+    stage.until(lambda: not stage.shown("task.kept"))
+    stage.press(Qt.Key.Key_Return)  # and nothing else is pressed with it
+    assert not stage.done(commands.StartRun)
