@@ -69,7 +69,9 @@ async def _open(at: At) -> Answer:
 async def _read(at: At) -> Answer:
     tree = await at.git.list_tree(at.repo, at.scene.reviewed, "")
     base = await at.git.merge_base(at.repo, "main", at.scene.reviewed)
-    return tree, base, await at.contents(at.scene.reviewed), await at.git.branch_tip(at.repo, "release")
+    between = await at.git.inspection.between(at.repo, at.scene.first, at.scene.reviewed, 3)
+    told = [each.partition(" ")[2] for each in between]
+    return tree, base, told, await at.contents(at.scene.reviewed), await at.git.branch_tip(at.repo, "release")
 
 
 async def _differences(at: At) -> Answer:
@@ -114,14 +116,17 @@ async def _turn(at: At) -> Answer:
     return answer
 
 
-async def _set_back(at: At) -> Answer:
+def _set_back(branch: bool) -> Callable[[At], Awaitable[Answer]]:
     async def keep(ignored: tuple[str, ...]) -> None:
         return None
 
-    (at.scene.tree / "readme.md").write_text("to be taken back\n")
-    await at.git.set_back(at.repo, at.scene.worktree, at.scene.reviewed, (".env",), keep)
-    on_disk = _on_disk(at.scene.tree)
-    return {name: on_disk[name] for name in ("readme.md", "src/app.py", "new.txt")}
+    async def make(at: At) -> Answer:
+        (at.scene.tree / "readme.md").write_text("to be taken back\n")
+        await at.git.set_back(at.repo, at.scene.worktree, at.scene.reviewed, (".env",), keep, branch)
+        on_disk, tip = _on_disk(at.scene.tree), await at.git.branch_tip(at.repo, BRANCH)
+        return {name: on_disk[name] for name in ("readme.md", "src/app.py", "new.txt")}, tip == at.scene.reviewed
+
+    return make
 
 
 async def _foresee(at: At) -> Answer:
@@ -269,7 +274,8 @@ CALLS = (
     Call("the snapshot for review", _snapshot),
     Call("the recovery snapshot", _recovery),
     Call("the snapshot of a turn", _turn),
-    Call("setting the worktree back", _set_back),
+    Call("setting the worktree back", _set_back(branch=False)),
+    Call("setting the worktree and its branch back", _set_back(branch=True)),
     Call("foreseeing conflicts", _foresee),
     Call("laying a conflict out", _lay_out),
     Call("laying out what is to be checked", _check),
