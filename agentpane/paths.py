@@ -62,6 +62,11 @@ class DataFolder:
         return self.root / "scratch"
 
     @property
+    def at_work(self) -> Path:
+        """Notes of which git works where, which an engine that was killed leaves to the next."""
+        return self.root / "at-work"
+
+    @property
     def lock(self) -> Path:
         """Held by the engine while it lives; the system frees it when the engine dies."""
         return self.root / "engine.lock"
@@ -79,7 +84,7 @@ class DataFolder:
 
     def make(self) -> None:
         """Create the folders, open to their user only."""
-        for folder in (self.root, self.logs, self.backups, self.blobs, self.scratch):
+        for folder in (self.root, self.logs, self.backups, self.blobs, self.scratch, self.at_work):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.root.chmod(0o700)
 

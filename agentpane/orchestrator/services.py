@@ -67,7 +67,7 @@ class Services:
     def __init__(
         self, folder: DataFolder, db: Database, clock: Clock, sandbox: Sandbox, runs_changed: Callable[[], None]
     ) -> None:
-        self.core = Core(folder, db, EventBus(), Worktrees(), clock, DEFAULT_MODEL)
+        self.core = Core(folder, db, EventBus(), Worktrees(noted=folder.at_work), clock, DEFAULT_MODEL)
         self.sandbox = sandbox
         self.blobs = BlobStore(folder.blobs)
         self.keys = KeyChain(folder.root)

@@ -12,7 +12,7 @@ import shutil
 import signal
 import tempfile
 import weakref
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ from typing import Any
 
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.temporary import TemporaryFolder
-from agentpane.worktrees import notes
 from agentpane.worktrees.child import GRACE, Child
 from agentpane.worktrees.config import Config, ConfigCache, Pins
 from agentpane.worktrees.git_errors import EndlessError as EndlessError
 from agentpane.worktrees.git_errors import GitError as GitError
 from agentpane.worktrees.git_errors import spoken
 from agentpane.worktrees.gitfiles import endless, endless_anywhere
+from agentpane.worktrees.notes import READING, Notes
 
 CHUNK = 64 * 1024
 TIMEOUT = 120.0
@@ -76,7 +76,8 @@ class _Call:
 class GitRunner:
     """Starts git: at most one child a core, ended with its process group when nobody waits for it any more."""
 
-    def __init__(self, program: str = "git", at_once: int | None = None) -> None:
+    def __init__(self, program: str = "git", at_once: int | None = None, noted: Path | None = None) -> None:
+        """noted: where it is noted which git is at work, for who comes after; None: nobody does."""
         self._program = program
         places = at_once or os.cpu_count() or 1
         self._slots = asyncio.Semaphore(places)
@@ -89,6 +90,7 @@ class GitRunner:
         (self._private / "empty").mkdir()
         for object_format in ("sha1", "sha256"):
             _make_bare(self._private / object_format, object_format)
+        self.notes = Notes(noted or self._private)
         self._remove_private = weakref.finalize(self, private.close)
 
     def close(self) -> None:
@@ -249,8 +251,8 @@ class GitRunner:
         async with self._slots:
             child = Child(call.command, call.folder, call.environment)
             run = partial(child.run, stdin, timeout, gently)
-            if place is not None and place.objects_alone is None and arguments[0] not in notes.READING:
-                run = partial(self._noted, place, run)
+            if place is not None and place.objects_alone is None and arguments[0] not in READING:
+                run = partial(self.notes.at_work, place.git_dir, place.common_dir, run)
             job = asyncio.get_running_loop().run_in_executor(self._threads, run)
             try:
                 await _look(place, job)
@@ -263,10 +265,6 @@ class GitRunner:
                 raise GitError(message, (self._program, *arguments), None) from error
             except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
                 raise self._not_started(call, error) from error
-
-    def _noted(self, place: Place, run: Callable[[], tuple[int, bytes, bytes]]) -> tuple[int, bytes, bytes]:
-        with notes.at_work(self._private, place.git_dir, place.common_dir):
-            return run()
 
     def _not_started(self, call: _Call, error: OSError) -> AgentPaneError:
         if not call.folder.is_dir():

@@ -31,8 +31,9 @@ from agentpane.worktrees.values import Repository, Worktree
 
 OURS = "refs/agentpane/"
 _BESIDE = re.compile(r"\.agentpane-trash-[0-9a-f]{16}")
-_OF_CHECKOUT = ("index.lock", "HEAD.lock", "ORIG_HEAD.lock")
-_PACKED = ("packed-refs.lock", "packed-refs.new")  # git writes the second under the first, and makes none where one is
+_OF_CHECKOUT = ("index.lock", "HEAD.lock", "ORIG_HEAD.lock", "AUTO_MERGE.lock", "reftable/tables.list.lock")
+# Git writes packed-refs.new under the lock, and makes none where one is.
+_PACKED = ("packed-refs.lock", "packed-refs.new", "reftable/tables.list.lock")
 _LOG_READ = 1024 * 1024
 _SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
@@ -141,9 +142,10 @@ class Inspection:
         """Lock files of ours: in the records of these worktrees, of branches under agentpane/, and of our refs."""
         return await asyncio.to_thread(lambda: tuple(_locks(repo, tuple(git_dirs))))
 
-    async def packed_locks(self, repo: Repository) -> tuple[Path, ...]:
-        """What keeps every git of the repository from deleting a ref; it may be anybody's."""
-        return await asyncio.to_thread(lambda: tuple(_present(repo.common_dir, _PACKED)))
+    async def shared_locks(self, repo: Repository, git_dirs: Iterable[Path]) -> tuple[Path, ...]:
+        """Lock files that may be anybody's: on packed refs, and in the records of these worktrees of the person's."""
+        places = [(repo.common_dir, _PACKED), *((git_dir, _OF_CHECKOUT) for git_dir in git_dirs)]
+        return await asyncio.to_thread(lambda: tuple(lock for place in places for lock in _present(*place)))
 
     async def break_own_lock(self, repo: Repository) -> bool:
         """Remove a lock on packed refs that an engine that is gone has left; see `ref_files.break_lock`."""
@@ -218,7 +220,7 @@ def _locks(repo: Repository, git_dirs: tuple[Path, ...]) -> Iterator[Path]:
 
 def _others_locks(repo: Repository) -> Iterator[Path]:
     for git_dir in dict.fromkeys((repo.git_dir, repo.common_dir)):
-        yield from _present(git_dir, (*_OF_CHECKOUT, *_PACKED, "config.lock", "shallow.lock"))
+        yield from _present(git_dir, dict.fromkeys((*_OF_CHECKOUT, *_PACKED, "config.lock", "shallow.lock")))
     for git_dir, _ in registered(repo):
         if git_dir != repo.git_dir and identity.mark_of(git_dir) is None:
             yield from _present(git_dir, _OF_CHECKOUT)

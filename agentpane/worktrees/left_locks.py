@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from agentpane.worktrees import ref_files
+from agentpane.worktrees.notes import Note, explained
 from agentpane.worktrees.values import Repository
 
 OLD_S = 60.0
@@ -28,24 +29,27 @@ def seen(lock: Path) -> Seen | None:
     return about.st_ino, about.st_mtime_ns
 
 
-def of_last_engine(locks: Iterable[Path], repo: Repository, noted: Collection[Path]) -> dict[Path, Seen]:
-    """Those of an engine before this one, which has begun no git yet. noted: see `notes.left`."""
-    found = {lock: seen(lock) for lock in locks}
-    return {
-        lock: about
-        for lock, about in found.items()
-        if about is not None and (is_old(about) or _is_ours(lock, repo, noted))
-    }
+def of_last_engine(
+    locks: Iterable[Path], shared: Iterable[Path], repo: Repository, left: Collection[Note]
+) -> dict[Path, Seen]:
+    """Those of an engine before this one, which has begun no git yet. left: what `Notes.left` says.
+
+    locks: in what is ours alone. shared: where the person's gits are at work as well; old age proves nothing there.
+    """
+    ours = {lock: about for lock in locks if (about := seen(lock)) and (is_old(about) or _is_ours(lock, repo, left))}
+    proved = {lock: about for lock in shared if (about := seen(lock)) and _is_ours(lock, repo, left)}
+    return ours | proved
 
 
 def is_old(about: Seen) -> bool:
     return time.time() - about[1] / 1e9 > OLD_S
 
 
-def _is_ours(lock: Path, repo: Repository, noted: Collection[Path]) -> bool:
+def _is_ours(lock: Path, repo: Repository, left: Collection[Note]) -> bool:
     """Whether a git of ours was at work there when its engine ended, or that engine itself had the lock."""
     of_ref = repo.common_dir / "refs" in lock.parents
-    return (repo.common_dir if of_ref else lock.parent) in noted or ref_files.is_left(lock, psutil.pid_exists)
+    git_dir = repo.common_dir if of_ref else lock.parent.parent if lock.parent.name == "reftable" else lock.parent
+    return explained(left, lock, git_dir) or ref_files.is_left(lock, psutil.pid_exists)
 
 
 def remove(left: Mapping[Path, Seen]) -> Iterator[Path]:

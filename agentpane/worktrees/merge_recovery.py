@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -17,12 +18,12 @@ from pathlib import Path
 
 from agentpane.domain.diff import FileChange, decode_path, encode_path, split_z
 from agentpane.domain.filemodes import SUBMODULE
-from agentpane.worktrees import notes
 from agentpane.worktrees.checkout import lock_of, place_of
 from agentpane.worktrees.exact import take_away
 from agentpane.worktrees.git import LONG_TIMEOUT, GitRunner, Place
-from agentpane.worktrees.gitfiles import read_line
+from agentpane.worktrees.gitfiles import read_small
 from agentpane.worktrees.ground import Ground, ways_to
+from agentpane.worktrees.notes import Note, explained
 from agentpane.worktrees.obstacles import changes_between
 from agentpane.worktrees.places import head_branch
 from agentpane.worktrees.processes import may_be_held
@@ -50,9 +51,10 @@ async def recover_merge(
     wanted: finish it; else the checkout goes back to what it was. One that git has done stays done in either case.
     looked: the person has seen the checkout; where nothing shows that git has begun, it has not.
     """
-    held = await _take_ref_locks(repo, intent)
     tip = await branch_tip(git, repo, intent.target)
-    if tip is not None and await _is_done(git, repo, intent, tip):
+    done = tip is not None and await _is_done(git, repo, intent, tip)
+    held = await _take_ref_locks(git, repo, intent, wait=not done)
+    if done:
         return MergeRecovery(RecoveryOutcome.COMPLETED, "The merge had been completed.", intent.new)
     if tip is None or (tip != intent.old and not await is_ancestor(git, repo, intent.old, tip)):
         message = f"{intent.target} is neither what it was before the merge nor after it; it was left as it is."
@@ -107,8 +109,10 @@ def _locked(lock: Path) -> MergeRecovery:
     return MergeRecovery(RecoveryOutcome.NEEDS_PERSON, message, paths=(str(lock),))
 
 
-async def _take_ref_locks(repo: Repository, intent: MergeIntent) -> Path | None:
+async def _take_ref_locks(git: GitRunner, repo: Repository, intent: MergeIntent, wait: bool) -> Path | None:
     """Remove the locks on the target and on its checkout's HEAD that the merge has left; returns one that stays.
+
+    wait: until nobody may hold them; else one that somebody may hold stays.
 
     It has left what nobody may hold, and holds the commit that it wrote there, or nothing yet where a git of an engine
     that is gone was at work.
@@ -116,23 +120,30 @@ async def _take_ref_locks(repo: Repository, intent: MergeIntent) -> Path | None:
     locks = [(repo.common_dir / "refs" / "heads" / f"{intent.target}.lock", repo.common_dir, intent.new)]
     if (git_dir := intent.checkout_git_dir) is not None:
         locks += [(git_dir / "HEAD.lock", git_dir, intent.new), (git_dir / "ORIG_HEAD.lock", git_dir, intent.old)]
-    for lock, at_work, written in locks:
-        if not await _let_go(repo, lock) or not await asyncio.to_thread(_take, lock, at_work, written):
-            return lock
-    return None
+    there = [each for each in locks if os.path.lexists(each[0])]
+    if not there:
+        return None
+    left = await asyncio.to_thread(git.notes.left)
+    stay = []
+    for lock, at_work, written in there:
+        free = await _let_go(repo, lock, _LOCK_WAITS if wait else 1)
+        if not free or not await asyncio.to_thread(_take, lock, at_work, written, left):
+            stay.append(lock)
+    return next(iter(stay), None)
 
 
-def _take(lock: Path, git_dir: Path, written: str) -> bool:
-    with suppress(OSError):
-        content = read_line(lock).strip()
-        if content == written or (not content and git_dir in notes.left()):
+def _take(lock: Path, git_dir: Path, written: str, left: Collection[Note]) -> bool:
+    content = read_small(lock)
+    says_so = content is not None and content.strip() == written.encode()
+    if says_so or (content == b"" and explained(left, lock, git_dir)):
+        with suppress(OSError):
             lock.unlink(missing_ok=True)
-    return not lock.exists()
+    return not os.path.lexists(lock)
 
 
-async def _let_go(repo: Repository, lock: Path) -> bool:
+async def _let_go(repo: Repository, lock: Path, looks: int = _LOCK_WAITS) -> bool:
     """Wait while a living process may hold the lock: the git of an engine that was killed may still be at work."""
-    for _ in range(_LOCK_WAITS):
+    for _ in range(looks):
         if not lock.exists() or not await asyncio.to_thread(may_be_held, repo, (lock,)):
             return True
         await asyncio.sleep(_LOCK_WAIT)

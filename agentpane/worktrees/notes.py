@@ -1,46 +1,94 @@
-"""Where the gits of an engine are at work, noted while they are: what proves later that a lock was left by one of them.
+"""Where the gits of an engine are at work, noted while they are: what proves later that one of them has left a lock.
 
-A note lies in the private folder of its engine, which goes when that ends. One that was killed leaves both.
+The notes lie in a folder that the engine's successors read. Whoever ends in an ordinary way takes theirs away; an
+engine that is killed leaves them, and so does a git that is killed alone.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from agentpane import temporary
-from agentpane.worktrees.gitfiles import open_regular
+from agentpane.worktrees.gitfiles import read_small
 
-PREFIX = "at-work-"
+KEPT_S = 30 * 24 * 3600.0
+LASTS_S = 3600.0  # longer than any git of ours is let run
+EARLIER_S = 2.0  # by which the clock of a file system may be behind
+_LEFT = "left-"
 # Git takes no lock for these.
 READING = frozenset(
     {"cat-file", "commit-tree", "config", "diff", "diff-files", "diff-index", "diff-tree", "for-each-ref"}
     | {"hash-object", "ls-files", "ls-tree", "merge-base", "merge-tree", "rev-list", "rev-parse", "show-ref", "version"}
 )
+Ended = TypeVar("Ended", bound=tuple[int, bytes, bytes])
 
 
-@contextmanager
-def at_work(private: Path, git_dir: Path, common_dir: Path) -> Iterator[None]:
-    """Note that a git is at work there, as long as this lasts. One a thread at once."""
-    note = private / f"{PREFIX}{threading.get_native_id()}"
-    with suppress(OSError):  # what cannot be noted is not proved later
-        note.write_bytes(os.fsencode(git_dir) + b"\0" + os.fsencode(common_dir))
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A git was at work in these folders, from `began_s` on, and nobody saw it end."""
+
+    git_dir: Path
+    common_dir: Path
+    began_s: float
+
+    def explains(self, folder: Path, made_s: float) -> bool:
+        """Whether that git may have made a lock in a git folder at that time."""
+        in_time = self.began_s - EARLIER_S <= made_s <= self.began_s + LASTS_S
+        return in_time and folder in {self.git_dir, self.common_dir}
+
+
+class Notes:
+    """The notes of one engine, and those that others before it have left in the same folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._mark = f"at-work-{secrets.token_hex(8)}-"
+
+    def at_work(self, git_dir: Path, common_dir: Path, run: Callable[[], Ended]) -> Ended:
+        """Run a git that works there. One a thread at once; its note stays if a signal has ended it."""
+        note = self._folder / f"{self._mark}{threading.get_native_id()}"
+        with suppress(OSError):  # what cannot be noted is not proved later
+            note.write_bytes(os.fsencode(git_dir) + b"\0" + os.fsencode(common_dir))
+        killed = False
+        try:
+            ended = run()
+            killed = ended[0] < 0
+            return ended
+        finally:
+            with suppress(OSError):
+                if killed:
+                    note.rename(self._folder / f"{_LEFT}{secrets.token_hex(8)}")
+                else:
+                    note.unlink()
+
+    def left(self) -> tuple[Note, ...]:
+        """What was noted and not seen to its end; a note of long ago is deleted. Blocks."""
+        found, now = [], time.time()
+        with suppress(OSError):
+            for file in self._folder.iterdir():
+                if file.name.startswith(("at-work-", _LEFT)) and not file.name.startswith(self._mark):
+                    with suppress(OSError):
+                        began = file.lstat().st_mtime
+                        if now - began > KEPT_S:
+                            file.unlink()
+                            continue
+                        git_dir, _, common_dir = os.fsdecode(read_small(file) or b"").partition("\0")
+                        if common_dir:
+                            found.append(Note(Path(git_dir), Path(common_dir), began))
+        return tuple(found)
+
+
+def explained(notes: Iterable[Note], lock: Path, git_dir: Path) -> bool:
+    """Whether one of these gits may have left the lock, which lies in `git_dir` or belongs to it."""
     try:
-        yield
-    finally:
-        with suppress(OSError):
-            note.unlink()
-
-
-def left() -> frozenset[Path]:
-    """The git folders in which gits of engines that are gone were at work when those ended. Blocks."""
-    found: set[Path] = set()
-    for folder in temporary.left(fresh_s=0):
-        with suppress(OSError):
-            for note in folder.glob(f"{PREFIX}*"):
-                with open_regular(note) as file:
-                    found.update(Path(os.fsdecode(part)) for part in file.read().split(b"\0") if part)
-    return frozenset(found)
+        made = lock.lstat().st_mtime
+    except OSError:
+        return False
+    return any(note.explains(git_dir, made) for note in notes)

@@ -69,8 +69,9 @@ MOMENT_S = 0.1
 class Worktrees:
     """Git for the whole engine. Make one, and close it at the end."""
 
-    def __init__(self, program: str = "git", at_once: int | None = None) -> None:
-        self._git = GitRunner(program, at_once)
+    def __init__(self, program: str = "git", at_once: int | None = None, noted: Path | None = None) -> None:
+        self._git = GitRunner(program, at_once, noted)
+        self.notes = self._git.notes
         self._locks: dict[Path, asyncio.Lock] = {}
         self.ready = Ready(self._git, self._lock)
         self._deletions: set[asyncio.Task[None]] = set()

@@ -93,13 +93,14 @@ async def test_a_lock_that_a_git_may_hold_stays_wherever_the_worktree_lies(
 
 
 async def test_a_lock_that_was_just_made_goes_only_if_it_is_proved_to_be_ours(
-    data: Path, repository: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noted: list[bytes] = []
+    notes = data / "at-work"
     run = Child.run
 
     def run_and_look(child: Child, *given: object) -> tuple[int, bytes, bytes]:
-        noted.extend(note.read_bytes() for note in temporary.glob("agentpane-git-*/at-work-*"))
+        noted.extend(note.read_bytes() for note in notes.glob("at-work-*"))
         return run(child, *given)  # type: ignore[arg-type]
 
     async with running(data, {}) as bench:
@@ -123,30 +124,35 @@ async def test_a_lock_that_was_just_made_goes_only_if_it_is_proved_to_be_ours(
             base = row.base_sha or ""
             await services.core.git.snapshot(repo, as_worktree(row), base, "run", "words", ())
         note = os.fsencode(git_dir) + b"\0" + os.fsencode(repo.common_dir)
-        assert note in noted and not list(temporary.glob("agentpane-git-*/at-work-*"))
+        assert note in noted and not list(notes.iterdir())
         packed = [put(repository / ".git" / name, age_s=9_000) for name in ("packed-refs.lock", "packed-refs.new")]
         await unlock()
         assert all(lock.exists() for lock in packed)  # nothing says that a git of ours has made them
 
-        left = temporary / "agentpane-git-0abc"
-        left.mkdir()
-        (left / "at-work-1").write_bytes(note)
+        put(notes / "at-work-1", note, age_s=1_000)
         shared = repository / ".git"
         locks = [
-            put(git_dir / "index.lock"),
-            put(shared / "refs" / "heads" / f"{row.branch}.lock"),
-            put(shared / "packed-refs.lock"),
-            put(shared / "packed-refs.new"),  # which git writes beside its lock, and stumbles over
+            git_dir / "index.lock",
+            shared / "refs" / "heads" / f"{row.branch}.lock",
+            shared / "packed-refs.lock",
+            shared / "packed-refs.new",  # which git writes beside its lock, and stumbles over
         ]
+        for lock in locks:
+            put(lock, age_s=990)
         await unlock()
         assert not any(lock.exists() for lock in locks)
+        for age_s in (1_100, -3_000):  # before that git was at work, and long after it can have ended
+            put(locks[-1], age_s=age_s)
+            await unlock()
+            assert locks[-1].exists(), age_s
+        locks[-1].unlink()
 
         # A worktree of the person's, in which a target is checked out.
         git(repository, "worktree", "add", "-q", "--detach", str(repository.parent / "theirs"))
         theirs = put(repository / ".git" / "worktrees" / "theirs" / "HEAD.lock")
         await unlock()
         assert theirs.exists()
-        (left / "at-work-2").write_bytes(os.fsencode(theirs.parent) + b"\0" + os.fsencode(repo.common_dir))
+        (notes / "at-work-2").write_bytes(os.fsencode(theirs.parent) + b"\0" + os.fsencode(repo.common_dir))
         await unlock()
         assert not theirs.exists()
 

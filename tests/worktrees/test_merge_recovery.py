@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,6 +14,8 @@ import psutil
 import pytest
 
 from agentpane.worktrees import Merged, MergeIntent, MergePlan, RecoveryOutcome, Repository, Worktrees
+from agentpane.worktrees.git import GitError, GitRunner
+from agentpane.worktrees.places import objects_of
 from tests.worktrees.conftest import Bench, Journal, bench_of, commit_all, git
 
 MANY = 1500
@@ -268,15 +269,28 @@ async def test_a_merge_of_a_branch_that_is_checked_out_nowhere_is_done_or_not(
     recovery = await worktrees.recover_merge(repo, intent)
     assert recovery.outcome is (RecoveryOutcome.COMPLETED if done else RecoveryOutcome.ROLLED_BACK)
     assert not lock.exists()
+    await worktrees.close()
+
+
+async def test_the_note_of_a_git_that_a_signal_has_ended_stays(repo: Repository, tmp_path: Path) -> None:
+    (notes := tmp_path / "notes").mkdir()
+    (killed := tmp_path / "git").write_text('#!/bin/sh\ncase "$*" in *update-ref*) kill -9 $$;; esac\nexec git "$@"\n')
+    killed.chmod(0o755)
+    runner, before = GitRunner(str(killed), noted=notes), time.time()
+    with pytest.raises(GitError):
+        await runner.run(objects_of(repo), "update-ref", "refs/agentpane/x", "HEAD")
+    (left,) = runner.notes.left()
+    assert left.common_dir == repo.common_dir and left.explains(repo.common_dir, before)
+    runner.close()
 
 
 @pytest.mark.parametrize("name", ["refs/heads/main.lock", "HEAD.lock", "ORIG_HEAD.lock"])
 @pytest.mark.parametrize("done", [True, False])
 async def test_a_lock_that_says_nothing_goes_only_if_a_git_of_ours_was_at_work(
-    worktrees: Worktrees, repo: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, done: bool
+    repo: Repository, tmp_path: Path, name: str, done: bool
 ) -> None:
-    (tmp_path / "temporary").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (notes := tmp_path / "notes").mkdir()
+    worktrees = Worktrees(noted=notes)
     bench = await bench_of(worktrees, repo)
     (bench.path / "new").write_text("x")
     new = (await bench.snap()).sha
@@ -288,9 +302,7 @@ async def test_a_lock_that_says_nothing_goes_only_if_a_git_of_ours_was_at_work(
     recovery = await worktrees.recover_merge(repo, intent)
     assert recovery.outcome is (RecoveryOutcome.COMPLETED if done else RecoveryOutcome.NEEDS_PERSON) and lock.exists()
 
-    left = tmp_path / "temporary" / "agentpane-git-0abc"
-    left.mkdir()
-    (left / "at-work-1").write_bytes(os.fsencode(repo.git_dir) + b"\0" + os.fsencode(repo.common_dir))
+    (notes / "at-work-1").write_bytes(os.fsencode(repo.git_dir) + b"\0" + os.fsencode(repo.common_dir))
     recovery = await worktrees.recover_merge(repo, intent)
     assert recovery.outcome is (RecoveryOutcome.COMPLETED if done else RecoveryOutcome.ROLLED_BACK)
     assert not lock.exists()

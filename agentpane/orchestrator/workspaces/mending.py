@@ -21,7 +21,7 @@ from agentpane.orchestrator.keeping.removal import as_worktree
 from agentpane.orchestrator.merging.review import Review
 from agentpane.orchestrator.workspaces.settling import settle_each
 from agentpane.orchestrator.workspaces.workspace import Workspaces
-from agentpane.worktrees import Repository, left_locks, notes
+from agentpane.worktrees import Repository, left_locks
 from agentpane.worktrees.processes import may_be_held
 
 LOOKS, PAUSE_S = 25, 0.2  # a git that the last engine started may still be at work
@@ -42,7 +42,7 @@ class Mending:
 
     async def unlock(self) -> None:
         """Remove the locks that the last engine left on refs and worktrees, once no git may hold one."""
-        noted = await asyncio.to_thread(notes.left)
+        noted = await asyncio.to_thread(self.core.git.notes.left)
         for project in await self.core.db.read(projects.list_all):
             try:
                 repository = await self.core.git.open_repository(Path(project.path))
@@ -50,12 +50,10 @@ class Mending:
                 rows = await self.core.db.read(worktrees.all_for_project, project.id)
                 ours = {Path(row.git_dir) for row in rows if row.git_dir and row.status is not WorktreeStatus.REMOVED}
                 # A target may be checked out in a worktree of the person's: a git of ours was at work there, too.
-                theirs = {place for place in noted if place.parent == repository.common_dir / "worktrees"}
-                git_dirs = sorted(ours | theirs)
-                locks = [*await self.core.git.inspection.locks(repository, git_dirs)]
-                if repository.common_dir in noted:  # a git of ours may have been at the refs that all worktrees share
-                    locks += await self.core.git.inspection.packed_locks(repository)
-                await self._unlock(left_locks.of_last_engine(locks, repository, noted), repository)
+                theirs = {note.git_dir for note in noted if note.git_dir.parent == repository.common_dir / "worktrees"}
+                locks = await self.core.git.inspection.locks(repository, sorted(ours))
+                shared = await self.core.git.inspection.shared_locks(repository, sorted(theirs - ours))
+                await self._unlock(left_locks.of_last_engine(locks, shared, repository, noted), repository)
             except (AgentPaneError, OSError) as error:
                 log.info("the locks of %s are not looked at: %s", project.path, error)
 
