@@ -24,12 +24,12 @@ _file: ContextVar[Path] = ContextVar("database")
 def connect(
     database: Path, *, read_only: bool = False, foreign_keys: bool = True, busy_timeout: float = BUSY_TIMEOUT_S
 ) -> Connection:
-    """Open the file, which must exist. A read-only connection cannot write and never checkpoints."""
-    token = _file.set(database)
-    try:
-        return _engine(read_only, foreign_keys, busy_timeout).connect()
-    finally:
-        _file.reset(token)
+    """Open the file, which must exist. A read-only connection cannot write and never checkpoints.
+
+    A connection that SQLAlchemy has to make anew is to the file that its thread has opened last.
+    """
+    _file.set(database)
+    return _engine(read_only, foreign_keys, busy_timeout).connect()
 
 
 @cache

@@ -59,9 +59,10 @@ async def open_repository(git: GitRunner, path: Path, allowed_filters: frozenset
         object_format = head.stdout.decode().partition("\n")[0]
         if not object_format:
             object_format = (await git.run(place, "rev-parse", "--show-object-format")).line  # which says what is wrong
-        branches = b""
+        branches, broken = b"", b""
         if head.exit_code != 0:
-            branches = (await git.run(place, "for-each-ref", "--count=1", "refs/heads/")).stdout
+            listed = await git.run(place, "for-each-ref", "--count=1", "refs/heads/")
+            branches, broken = listed.stdout, listed.stderr
         main = None if bare else await _main_checkout(git, common_dir, git_dir, root)
     except GitError as error:
         raise AgentPaneError(
@@ -71,6 +72,12 @@ async def open_repository(git: GitRunner, path: Path, allowed_filters: frozenset
             error.details,
         ) from error
     repo = Repository(root, git_dir, common_dir, bare, object_format, allowed_filters, main)
+    if broken and not branches:
+        raise AgentPaneError(
+            ErrorCode.PROJECT_NOT_A_GIT_REPO,
+            f"Git cannot read any branch of {root}: {broken.decode('utf-8', 'replace').strip()}",
+            "Look at it with `git fsck`; nothing has been changed.",
+        )
     if head.exit_code != 0 and not branches:
         raise AgentPaneError(
             ErrorCode.PROJECT_EMPTY_REPO,

@@ -54,6 +54,19 @@ async def test_foreign_keys_are_enforced_on_both_connections(database: Database,
     assert await getattr(database, lane)(pragma) == 1
 
 
+@pytest.mark.parametrize("lane", ["_reader", "_writer"])
+async def test_a_connection_that_is_given_up_is_made_anew_to_the_same_file(
+    database: Database, folder: DataFolder, tmp_path: Path, lane: str
+) -> None:
+    other = DataFolder(tmp_path / "other")
+    other.make()
+    await (await Database.open(other)).close()  # in threads of its own, by the same engines
+    await getattr(database, lane).call(lambda: getattr(database, lane)._open().invalidate())
+    ask = database.read if lane == "_reader" else database.write
+    file = await ask(lambda c: c.exec_driver_sql("PRAGMA database_list").one().file)
+    assert Path(file) == folder.database
+
+
 async def test_a_row_that_refers_to_nothing_is_refused(database: Database) -> None:
     orphan = tasks.NewTask(ProjectId("nowhere"), "Orphan")
     with pytest.raises(IntegrityError):

@@ -91,6 +91,15 @@ async def test_a_repository_without_commits_is_refused(worktrees: Worktrees, tmp
     assert caught.value.code is ErrorCode.PROJECT_EMPTY_REPO
 
 
+async def test_a_repository_whose_branches_cannot_be_read_is_not_called_empty(
+    worktrees: Worktrees, repo: Repository
+) -> None:
+    (repo.git_dir / "refs/heads/main").write_text("garbage\n")
+    with pytest.raises(AgentPaneError) as caught:
+        await worktrees.open_repository(repo.path)
+    assert caught.value.code is ErrorCode.PROJECT_NOT_A_GIT_REPO and "refs/heads/main" in caught.value.message
+
+
 async def test_a_link_to_a_repository_opens_what_it_names(
     worktrees: Worktrees, repo: Repository, tmp_path: Path
 ) -> None:
