@@ -13,6 +13,7 @@ from pathlib import Path
 
 from agentpane.domain.diff import FileChange, display_path
 from agentpane.errors import ErrorCode
+from agentpane.worktrees.config import ONE_WORKER
 from agentpane.worktrees.git import LONG_TIMEOUT, GitOutput, GitRunner, Place
 from agentpane.worktrees.git_errors import cause_of
 from agentpane.worktrees.ground import Seen
@@ -74,7 +75,8 @@ async def fast_forward(git: GitRunner, repo: Repository, checkout: Checkout, int
     forward = await git.run(
         place, "merge", "--ff-only", "--no-overwrite-ignore", "--no-stat", "--quiet", "--no-autostash",
         "--no-verify-signatures", "--no-squash", intent.new, ok=range(-64, 256), timeout=LONG_TIMEOUT,
-        config={f"branch.{intent.target}.mergeOptions": ""},  # such as `-s ours`, which overrules --ff-only
+        # Such as `-s ours`, which overrules --ff-only.
+        config={f"branch.{intent.target}.mergeOptions": "", **ONE_WORKER},
     )  # fmt: skip
     if forward.exit_code == 0:
         return None
@@ -145,7 +147,9 @@ async def _step_branch_back(
 
 async def switch(git: GitRunner, place: Place, before: str, after: str) -> GitOutput:
     """Take index and files from one commit to another. Git refuses where an edit is in the way, and changes nothing."""
-    return await git.run(place, "read-tree", "-m", "-u", before, after, ok=range(-64, 256), timeout=LONG_TIMEOUT)
+    return await git.run(
+        place, "read-tree", "-m", "-u", before, after, ok=range(-64, 256), config=ONE_WORKER, timeout=LONG_TIMEOUT
+    )
 
 
 def locked(checkout: Checkout) -> MergeRefused:

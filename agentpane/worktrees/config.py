@@ -64,6 +64,9 @@ SIGNED = {"user.name": FALLBACK_NAME, "user.email": FALLBACK_EMAIL, "i18n.commit
 
 # What git does with text by itself, in the place of a driver's own command.
 _TEXT_MERGE = "git merge-file --marker-size=%L %A %O %B"
+# Several workers write the files sooner where a core is free, and take more time in all where none is. In a checkout of
+# the person's one file is written at a time, so that a git that is killed leaves few of them away.
+ONE_WORKER = {"checkout.workers": "1"}
 _COMMANDS = re.compile(
     r"(?P<kind>filter|diff|merge|hook)\.(?P<name>.*)\.(?P<key>clean|smudge|process|required|command|textconv|driver)",
     re.DOTALL,
@@ -110,11 +113,16 @@ class Config:
         named = (os.path.expanduser(values.get(key, "")) for key in ("core.excludesfile", "core.attributesfile"))
         return next((Path(path) for path in named if is_endless(path)), None)
 
-    def required_filters(self) -> frozenset[str]:
-        """Filters without which git refuses to store or to check out a file."""
-        values = self.values()
-        names = {found["name"] for key in values if (found := _COMMANDS.fullmatch(key)) and found["kind"] == "filter"}
-        return frozenset(name for name in names if values.get(f"filter.{name}.required", "false").lower() in TRUE)
+    def filters(self) -> frozenset[str]:
+        """Filters that change what git stores or checks out, or without which it refuses to."""
+        found = ((_COMMANDS.fullmatch(key), value) for key, value in self.values().items())
+        return frozenset(
+            each["name"]
+            for each, value in found
+            if each is not None
+            and each["kind"] == "filter"
+            and (value.lower() in TRUE if each["key"] == "required" else value)
+        )
 
     def pins(
         self, own_filters: bool, allowed_filters: frozenset[str], repository: tuple[Path | None, ...] = ()

@@ -17,6 +17,7 @@ from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.temporary import delete
 from agentpane.worktrees import exclude, ref_files
 from agentpane.worktrees.ageing import age_files
+from agentpane.worktrees.config import ONE_WORKER
 from agentpane.worktrees.copying import copy_listed
 from agentpane.worktrees.git import LONG_TIMEOUT, GitError, GitRunner
 from agentpane.worktrees.held import locked, mounted
@@ -26,8 +27,6 @@ from agentpane.worktrees.values import CreatedWorktree, Repository, Worktree, Wo
 
 # A worktree of ours holds every file of its branch, whatever the person's own checkout leaves out.
 WHOLE = {"core.sparseCheckout": "false"}
-# Several at once write the files sooner where a core is free, and take more time in all where none is.
-ALONE = {"checkout.workers": "1"}
 BUSY = 1.5  # programs that want to run, for each core
 
 
@@ -100,7 +99,7 @@ async def create_detached(
 async def set_to(git: GitRunner, repo: Repository, worktree: Worktree, commit: str, gently: bool) -> None:
     """Give the worktree the files of a commit, and let them look as if they had long been there."""
     busy = gently or os.getloadavg()[0] > BUSY * (os.cpu_count() or 1)
-    config = {**WHOLE, **ALONE} if busy else WHOLE
+    config = {**WHOLE, **ONE_WORKER} if busy else WHOLE
     reset = ("reset", "--hard", "--quiet", commit)
     await git.run(inside(repo, worktree), *reset, config=config, timeout=LONG_TIMEOUT, gently=gently)
     await _age(repo, worktree, careful=gently)
@@ -109,7 +108,7 @@ async def set_to(git: GitRunner, repo: Repository, worktree: Worktree, commit: s
 async def move_on(git: GitRunner, repo: Repository, ready: Worktree, commit: str) -> None:
     """The same for one on no branch that has files already, gently. Raises GitError rather than lose an edit."""
     move = ("checkout", "--quiet", "--detach", "--no-overwrite-ignore", commit, "--")
-    await git.run(inside(repo, ready), *move, config={**WHOLE, **ALONE}, timeout=LONG_TIMEOUT, gently=True)
+    await git.run(inside(repo, ready), *move, config={**WHOLE, **ONE_WORKER}, timeout=LONG_TIMEOUT, gently=True)
     await _age(repo, ready, careful=True)
 
 

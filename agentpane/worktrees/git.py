@@ -251,8 +251,9 @@ class GitRunner:
         async with self._slots:
             child = Child(call.command, call.folder, call.environment)
             run = partial(child.run, stdin, timeout, gently)
-            if place is not None and place.objects_alone is None and arguments[0] not in READING:
-                run = partial(self.notes.at_work, place.git_dir, place.common_dir, run)
+            # With an index of our own git takes no lock but beside that.
+            if place is not None and place.objects_alone is None and index is None and arguments[0] not in READING:
+                run = partial(self.notes.at_work, place.git_dir, place.common_dir, arguments[0], run)
             job = asyncio.get_running_loop().run_in_executor(self._threads, run)
             try:
                 await _look(place, job)

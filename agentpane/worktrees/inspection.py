@@ -74,10 +74,16 @@ class Inspection:
         found = await self._git.run(objects_of(repo), "cat-file", "-e", f"{sha}^{{commit}}", ok=(0, 1, 128))
         return found.exit_code == 0
 
-    async def between(self, repo: Repository, base: str, tip: str, most: int) -> tuple[str, ...]:
-        """The commits of `tip` that `base` has not, newest first and at most so many: the sha and the subject."""
-        shape = ("log", "-z", "--no-show-signature", "--format=%H %s", f"--max-count={most}", f"{base}..{tip}")
-        listed = await self._git.run(objects_of(repo), *shape)
+    async def between(
+        self, repo: Repository, base: str, tip: str, most: int, target: str | None = None
+    ) -> tuple[str, ...]:
+        """The commits of `tip` that `base` has not, newest first and at most so many: the sha and the subject.
+
+        target: a commit that must not have them either.
+        """
+        without = () if target is None else (f"^{target}",)
+        shape = ("log", "-z", "--no-show-signature", "--format=%H %s", f"--max-count={most}")
+        listed = await self._git.run(objects_of(repo), *shape, f"{base}..{tip}", *without)
         return tuple(each.decode("utf-8", "replace") for each in listed.stdout.split(b"\0") if each)
 
     async def message(self, repo: Repository, sha: str) -> str:

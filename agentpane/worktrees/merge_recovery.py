@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from agentpane.domain.diff import FileChange, decode_path, encode_path, split_z
+from agentpane.domain.diff import FileChange, decode_path, display_path, encode_path, split_z
 from agentpane.domain.filemodes import SUBMODULE
 from agentpane.worktrees.checkout import lock_of, place_of
+from agentpane.worktrees.config import ONE_WORKER
 from agentpane.worktrees.exact import take_away
 from agentpane.worktrees.git import LONG_TIMEOUT, GitRunner, Place
 from agentpane.worktrees.gitfiles import read_small
@@ -31,6 +32,7 @@ from agentpane.worktrees.repository import branch_tip, is_ancestor
 from agentpane.worktrees.values import MergeIntent, MergeRecovery, RecoveryOutcome, Repository
 
 _CHUNK = 1024 * 1024
+_NAMED = 5
 _LOCK_WAITS, _LOCK_WAIT = 50, 0.2
 
 
@@ -75,16 +77,22 @@ async def recover_merge(
     if not begun.surely and (looked or not begun.part):
         return _nothing_done()
     elsewhere = tip != intent.old or head_branch(place.git_dir) != intent.target
-    if not begun.surely or begun.foreign or elsewhere:
+    if not begun.surely or elsewhere:
         message = (
             f"The merge was cut short in {place.work_tree}, and files were changed there since; "
             "they were left as they are."
         )
         return MergeRecovery(RecoveryOutcome.NEEDS_PERSON, message, paths=begun.foreign or begun.part)
     lock.unlink(missing_ok=True)
-    if not wanted:
-        await _lay(git, place, intent.new, intent.old, await _changes(git, repo, intent.new, intent.old))
-        return MergeRecovery(RecoveryOutcome.ROLLED_BACK, "The merge had been cut short and was taken back.")
+    if begun.foreign or not wanted:
+        back = await _changes(git, repo, intent.new, intent.old)
+        await _lay(git, place, intent.new, intent.old, [each for each in back if each.path not in begun.foreign])
+        message = "The merge had been cut short and was taken back."
+        if begun.foreign:
+            named = ", ".join(map(display_path, begun.foreign[:_NAMED]))
+            more = f" and {len(begun.foreign) - _NAMED} more" if len(begun.foreign) > _NAMED else ""
+            message += f" What was changed since was left as it is: {named}{more}."
+        return MergeRecovery(RecoveryOutcome.ROLLED_BACK, message, paths=begun.foreign)
     await _lay(git, place, intent.old, intent.new, await _changes(git, repo, intent.old, intent.new))
     message = "agentpane: finish merge"
     await git.run(place, "update-ref", "-m", message, f"refs/heads/{intent.target}", intent.new, intent.old)
@@ -173,14 +181,17 @@ async def _look(git: GitRunner, repo: Repository, place: Place, intent: MergeInt
         for kind in (_State.NEW, _State.OTHER, _State.PART)
     }
     surely = lock_of(place.git_dir).exists() or bool(found[_State.NEW])
-    surely = surely or (head == intent.old and await _index_moved(git, place, intent, changes))
+    surely = surely or (head == intent.old and await _holds(git, place, intent.new, changes))
+    if not surely and head == intent.old and tuple(found[_State.PART]):  # it has only taken files away by then
+        left = await asyncio.to_thread(git.notes.left)
+        surely = any(note.changed_files(place.git_dir, intent.began_s) for note in left)
     return _Begun(surely, found[_State.OTHER], found[_State.PART])
 
 
-async def _index_moved(git: GitRunner, place: Place, intent: MergeIntent, changes: list[FileChange]) -> bool:
-    """Whether the index holds all of the new commit's side; git writes it whole, or not at all."""
+async def _holds(git: GitRunner, place: Place, commit: str, changes: list[FileChange]) -> bool:
+    """Whether the index holds these files as a commit has them; git writes it whole, or not at all."""
     names = ("--name-only", "-z", "--no-ext-diff", "--no-renames", "--ignore-submodules=all")
-    unlike = await git.run(place, "diff-index", "--cached", *names, intent.new, "--")
+    unlike = await git.run(place, "diff-index", "--cached", *names, commit, "--")
     return not {decode_path(name) for name in split_z(unlike.stdout)} & {change.path for change in changes}
 
 
@@ -191,12 +202,14 @@ async def _changes(git: GitRunner, repo: Repository, before: str, after: str) ->
 
 async def _lay(git: GitRunner, place: Place, before: str, after: str, changes: list[FileChange]) -> None:
     assert place.work_tree is not None
-    await git.run(place, "read-tree", "-i", "-m", before, after)
+    if not await _holds(git, place, after, changes):
+        await git.run(place, "read-tree", "-i", "-m", before, after)
     away = [change.path for change in changes if change.status == "D"]
     await asyncio.to_thread(_take_away, place.work_tree, away)
     written = b"".join(encode_path(change.path) + b"\0" for change in changes if change.status != "D")
     if written:
-        await git.run(place, "checkout-index", "-f", "-u", "-z", "--stdin", stdin=written, timeout=LONG_TIMEOUT)
+        how = ("checkout-index", "-f", "-u", "-z", "--stdin")
+        await git.run(place, *how, stdin=written, config=ONE_WORKER, timeout=LONG_TIMEOUT)
 
 
 async def _states(git: GitRunner, place: Place, intent: MergeIntent, changes: list[FileChange]) -> dict[str, _State]:

@@ -20,8 +20,11 @@ from agentpane.worktrees.gitfiles import read_small
 
 KEPT_S = 30 * 24 * 3600.0
 LASTS_S = 3600.0  # longer than any git of ours is let run
+QUICK_S = 60.0  # as long as one that only moves refs
 EARLIER_S = 2.0  # by which the clock of a file system may be behind
 _LEFT = "left-"
+_OF_REFS = frozenset({"update-ref", "symbolic-ref"})
+_OF_FILES = frozenset({"merge", "read-tree", "checkout-index", "reset"})
 # Git takes no lock for these.
 READING = frozenset(
     {"cat-file", "commit-tree", "config", "diff", "diff-files", "diff-index", "diff-tree", "for-each-ref"}
@@ -32,16 +35,22 @@ Ended = TypeVar("Ended", bound=tuple[int, bytes, bytes])
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A git was at work in these folders, from `began_s` on, and nobody saw it end."""
+    """A git was at work in these folders, from `began_s` on, and nobody saw it end. command: git's, such as `merge`."""
 
     git_dir: Path
     common_dir: Path
+    command: str
     began_s: float
 
     def explains(self, folder: Path, made_s: float) -> bool:
         """Whether that git may have made a lock in a git folder at that time."""
-        in_time = self.began_s - EARLIER_S <= made_s <= self.began_s + LASTS_S
+        lasts = QUICK_S if self.command in _OF_REFS else LASTS_S
+        in_time = self.began_s - EARLIER_S <= made_s <= self.began_s + lasts
         return in_time and folder in {self.git_dir, self.common_dir}
+
+    def changed_files(self, git_dir: Path, since_s: float) -> bool:
+        """Whether that git was changing the files of a checkout, and began after a moment."""
+        return self.command in _OF_FILES and self.git_dir == git_dir and self.began_s >= since_s - EARLIER_S
 
 
 class Notes:
@@ -51,11 +60,11 @@ class Notes:
         self._folder = folder
         self._mark = f"at-work-{secrets.token_hex(8)}-"
 
-    def at_work(self, git_dir: Path, common_dir: Path, run: Callable[[], Ended]) -> Ended:
+    def at_work(self, git_dir: Path, common_dir: Path, command: str, run: Callable[[], Ended]) -> Ended:
         """Run a git that works there. One a thread at once; its note stays if a signal has ended it."""
         note = self._folder / f"{self._mark}{threading.get_native_id()}"
         with suppress(OSError):  # what cannot be noted is not proved later
-            note.write_bytes(os.fsencode(git_dir) + b"\0" + os.fsencode(common_dir))
+            note.write_bytes(b"\0".join((os.fsencode(git_dir), os.fsencode(common_dir), command.encode())))
         killed = False
         try:
             ended = run()
@@ -79,9 +88,9 @@ class Notes:
                         if now - began > KEPT_S:
                             file.unlink()
                             continue
-                        git_dir, _, common_dir = os.fsdecode(read_small(file) or b"").partition("\0")
-                        if common_dir:
-                            found.append(Note(Path(git_dir), Path(common_dir), began))
+                        told = os.fsdecode(read_small(file) or b"").split("\0")
+                        if len(told) == 3:
+                            found.append(Note(Path(told[0]), Path(told[1]), told[2], began))
         return tuple(found)
 
 

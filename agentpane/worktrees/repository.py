@@ -84,7 +84,7 @@ async def open_repository(git: GitRunner, path: Path, allowed_filters: frozenset
             f"The repository {root} has no commit yet.",
             "Make a first commit, then add it.",
         )
-    await _refuse_required_filters(git, repo, "HEAD" if head.exit_code == 0 else None)
+    await _refuse_filters(git, repo, "HEAD" if head.exit_code == 0 else None)
     return repo
 
 
@@ -164,9 +164,9 @@ def _root_hint(path: Path) -> str:
     return "Run `git init` there and make a first commit, or choose another folder."
 
 
-async def _refuse_required_filters(git: GitRunner, repo: Repository, commit: str | None) -> None:
+async def _refuse_filters(git: GitRunner, repo: Repository, commit: str | None) -> None:
     config = await git.settings(checkout_of(repo))
-    wanted = config.required_filters() - repo.allowed_filters
+    wanted = config.filters() - repo.allowed_filters
     if not wanted or commit is None:
         return
     text = await _attributes(git, repo, commit, config.values())
@@ -174,8 +174,8 @@ async def _refuse_required_filters(git: GitRunner, repo: Repository, commit: str
     if used:
         raise AgentPaneError(
             ErrorCode.GIT_FILTER_REQUIRED,
-            f"Files of {repo.path} need the filter {', '.join(used)}, which is a program that git would run.",
-            "Without it, encrypted or large files would be stored as they are. If you trust the program, allow it: "
+            f"Files of {repo.path} go through the filter {', '.join(used)}, which is a program that git would run.",
+            "Without it, they would be stored and checked out as they are. If you trust the program, allow it: "
             f"agentpane project add PATH --allow-filter {used[0]}, or agentpane project filters P --allow {used[0]}.",
             {"filters": used},
         )

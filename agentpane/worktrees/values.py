@@ -164,6 +164,7 @@ class MergeIntent:
     checkout: Path | None  # the work tree that has `target` checked out
     checkout_git_dir: Path | None
     back: bool = False  # `new` comes before `old`: a merge is taken back
+    began_s: float = 0.0  # when it was written down
 
 
 @dataclass(frozen=True, slots=True)

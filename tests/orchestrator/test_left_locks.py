@@ -124,12 +124,12 @@ async def test_a_lock_that_was_just_made_goes_only_if_it_is_proved_to_be_ours(
             base = row.base_sha or ""
             await services.core.git.snapshot(repo, as_worktree(row), base, "run", "words", ())
         note = os.fsencode(git_dir) + b"\0" + os.fsencode(repo.common_dir)
-        assert note in noted and not list(notes.iterdir())
+        assert any(each.startswith(note + b"\0") for each in noted) and not list(notes.iterdir())
         packed = [put(repository / ".git" / name, age_s=9_000) for name in ("packed-refs.lock", "packed-refs.new")]
         await unlock()
         assert all(lock.exists() for lock in packed)  # nothing says that a git of ours has made them
 
-        put(notes / "at-work-1", note, age_s=1_000)
+        put(notes / "at-work-1", note + b"\0merge", age_s=1_000)
         shared = repository / ".git"
         locks = [
             git_dir / "index.lock",
@@ -141,10 +141,12 @@ async def test_a_lock_that_was_just_made_goes_only_if_it_is_proved_to_be_ours(
             put(lock, age_s=990)
         await unlock()
         assert not any(lock.exists() for lock in locks)
-        for age_s in (1_100, -3_000):  # before that git was at work, and long after it can have ended
+        # Before that git was at work, long after it can have ended, and after one can have ended that moves refs.
+        for command, age_s in ((b"merge", 1_100), (b"merge", -3_000), (b"update-ref", 900)):
+            put(notes / "at-work-1", note + b"\0" + command, age_s=1_000)
             put(locks[-1], age_s=age_s)
             await unlock()
-            assert locks[-1].exists(), age_s
+            assert locks[-1].exists(), (command, age_s)
         locks[-1].unlink()
 
         # A worktree of the person's, in which a target is checked out.
@@ -152,7 +154,7 @@ async def test_a_lock_that_was_just_made_goes_only_if_it_is_proved_to_be_ours(
         theirs = put(repository / ".git" / "worktrees" / "theirs" / "HEAD.lock")
         await unlock()
         assert theirs.exists()
-        (notes / "at-work-2").write_bytes(os.fsencode(theirs.parent) + b"\0" + os.fsencode(repo.common_dir))
+        (notes / "at-work-2").write_text(f"{theirs.parent}\0{repo.common_dir}\0merge")
         await unlock()
         assert not theirs.exists()
 

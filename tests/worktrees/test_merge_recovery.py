@@ -210,11 +210,34 @@ async def test_what_is_neither_old_nor_new_is_the_persons_and_kept(
     (bench.repo.path / ".git/info/exclude").write_text("/new\n/.worktrees/\n")
     (bench.repo.path / ".git/index.lock").touch()
     (bench.repo.path / path).write_text(content)
+    # What git had begun is taken back around it, so that the person's next git finds what they know.
     recovery = await bench.worktrees.recover_merge(bench.repo, intent)
-    assert (recovery.outcome, recovery.paths) == (RecoveryOutcome.NEEDS_PERSON, (path,))
+    assert (recovery.outcome, recovery.paths) == (RecoveryOutcome.ROLLED_BACK, (path,))
     assert (bench.repo.path / path).read_text() == content
-    assert (bench.repo.path / ".git/index.lock").exists()
+    assert not (bench.repo.path / ".git/index.lock").exists()
     untouched(bench)
+    shown = {"src/app.py": " M src/app.py", "run.sh": " M run.sh", "new": ""}[path]
+    assert git(bench.repo.path, "status", "--porcelain") == shown
+
+
+async def test_files_that_only_git_can_have_taken_away_come_back_though_its_lock_is_gone(
+    repo: Repository, tmp_path: Path
+) -> None:
+    (notes := tmp_path / "notes").mkdir()
+    worktrees = Worktrees(noted=notes)
+    bench = await bench_of(worktrees, repo)
+    (bench.path / "src/app.py").write_text("all new\n" * 10)
+    (bench.path / "run.sh").write_text("new\n")
+    intent = replace(intent_of(repo, bench.base, (await bench.snap()).sha), began_s=time.time())
+    (notes / "at-work-1").write_text(f"{repo.git_dir}\0{repo.common_dir}\0merge")
+    (repo.path / "src/app.py").unlink()
+    (repo.path / "run.sh").write_text("mine\n")
+    later = await worktrees.recover_merge(repo, replace(intent, began_s=time.time() + 60), looked=True)
+    assert later.outcome is RecoveryOutcome.ROLLED_BACK and not (repo.path / "src/app.py").exists()
+    recovery = await worktrees.recover_merge(repo, intent, looked=True)
+    assert (recovery.outcome, recovery.paths) == (RecoveryOutcome.ROLLED_BACK, ("run.sh",))
+    assert git(repo.path, "status", "--porcelain") == " M run.sh" and (repo.path / "run.sh").read_text() == "mine\n"
+    await worktrees.close()
 
 
 async def test_a_lock_that_a_living_program_holds_is_not_taken(
@@ -248,8 +271,8 @@ async def test_a_link_in_the_place_of_a_folder_is_not_followed(
     (bench.repo.path / "src").symlink_to(tmp_path / "src")
     (bench.repo.path / ".git/index.lock").touch()
     recovery = await bench.worktrees.recover_merge(bench.repo, intent)
-    assert (recovery.outcome, recovery.paths) == (RecoveryOutcome.NEEDS_PERSON, ("src/app.py",))
-    assert (tmp_path / "src" / "app.py").read_text().startswith("line 0")
+    assert (recovery.outcome, recovery.paths) == (RecoveryOutcome.ROLLED_BACK, ("src/app.py",))
+    assert (bench.repo.path / "src").is_symlink() and (tmp_path / "src" / "app.py").read_text().startswith("line 0")
 
 
 @pytest.mark.parametrize("done", [True, False])
@@ -302,7 +325,7 @@ async def test_a_lock_that_says_nothing_goes_only_if_a_git_of_ours_was_at_work(
     recovery = await worktrees.recover_merge(repo, intent)
     assert recovery.outcome is (RecoveryOutcome.COMPLETED if done else RecoveryOutcome.NEEDS_PERSON) and lock.exists()
 
-    (notes / "at-work-1").write_bytes(os.fsencode(repo.git_dir) + b"\0" + os.fsencode(repo.common_dir))
+    (notes / "at-work-1").write_text(f"{repo.git_dir}\0{repo.common_dir}\0merge")
     recovery = await worktrees.recover_merge(repo, intent)
     assert recovery.outcome is (RecoveryOutcome.COMPLETED if done else RecoveryOutcome.ROLLED_BACK)
     assert not lock.exists()

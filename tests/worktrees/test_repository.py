@@ -170,9 +170,11 @@ async def test_a_linked_worktree_may_itself_be_the_project(
     assert (await worktrees.base_branch(opened, None)).branch == "side"
 
 
-async def test_a_filter_that_files_need_refuses_the_project_by_name(worktrees: Worktrees, repo: Repository) -> None:
-    git(repo.path, "config", "filter.crypt.clean", "cat")
-    git(repo.path, "config", "filter.crypt.required", "true")
+@pytest.mark.parametrize("setting", [("clean", "cat"), ("smudge", "cat"), ("process", "cat"), ("required", "true")])
+async def test_a_filter_that_files_go_through_refuses_the_project_by_name(
+    worktrees: Worktrees, repo: Repository, setting: tuple[str, str]
+) -> None:
+    git(repo.path, "config", f"filter.crypt.{setting[0]}", setting[1])
     assert await worktrees.open_repository(repo.path) == repo  # no file uses it
     (repo.path / ".gitattributes").write_text("*.key filter=crypt diff=crypt\n")
     commit_all(repo.path)

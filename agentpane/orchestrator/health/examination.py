@@ -39,6 +39,7 @@ from agentpane.orchestrator.health.stale import Shelf
 from agentpane.orchestrator.merging.recovery import Recovery
 from agentpane.orchestrator.workspaces.workspace import Workspaces, worktree_root
 from agentpane.sandbox import Sandbox
+from agentpane.worktrees import RecoveryOutcome
 
 log = logging.getLogger(__name__)
 
@@ -180,13 +181,13 @@ class Examination:
 
     def _waiting(self, merge: MergeRecord) -> Ailment:
         async def settle() -> str:
-            waits = await self.recovery.settle(merge)
-            if waits is None:
-                return "The merge is settled."
-            names = ", ".join(display_path(path) for path in waits.paths[:5])
+            found = await self.recovery.settle(merge)
+            if found is None or found.outcome is not RecoveryOutcome.NEEDS_PERSON:
+                return f"The merge is settled. {'' if found is None else found.message}".strip()
+            names = ", ".join(display_path(path) for path in found.paths[:5])
             raise AgentPaneError(
                 ErrorCode.MERGE_CHECKOUT_DIRTY,
-                f"{waits.message} {f'It is about {names}.' if names else ''}".strip(),
+                f"{found.message} {f'It is about {names}.' if names else ''}".strip(),
                 "Commit, stash or take back what you changed in these files, then try again. Nothing has changed.",
             )
 

@@ -67,12 +67,11 @@ class Recovery:
         return settled
 
     async def settle(self, merge: MergeRecord) -> MergeRecovery | None:
-        """Settle a merge that the person has looked at; what stands in the way. The caller holds the task's lock."""
+        """Settle a merge that the person has looked at. None where it has been. The caller holds the task's lock."""
         merge = await self.core.db.read(merges.get, merge.id)
         if merge.state not in {MergeState.INTENT, MergeState.NEEDS_PERSON}:
             return None
-        found = await self._merge(merge, looked=True)
-        return found if found.outcome is RecoveryOutcome.NEEDS_PERSON else None
+        return await self._merge(merge, looked=True)
 
     async def _settle_alone(self, merge: MergeRecord, *, finish: bool = True) -> None:
         try:
@@ -122,6 +121,7 @@ class Recovery:
             reviewed=merge.reviewed_sha,
             checkout=checkout,
             checkout_git_dir=git_dir,
+            began_s=merge.started_at.timestamp(),
             back=merge.kind is MergeKind.UNDO
             and await self.core.git.merge_base(repository, merge.old_sha, merge.new_sha) == merge.new_sha,
         )
