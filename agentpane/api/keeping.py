@@ -37,7 +37,11 @@ class ResetWorktree(Command[Task]):
 
 @dataclass(frozen=True, slots=True)
 class ForeseeCancel(Command[Going]):
-    """What would become of a card's branch, and of what git ignores in its worktree, if it were cancelled as it is."""
+    """What would become of a card's branch, and of what git ignores in its worktree, if it were cancelled as it is.
+
+    Answered within a few seconds; what could not be found out, for whatever reason, is said to be not known.
+    Raises TASK_NOT_FOUND.
+    """
 
     task: str
 

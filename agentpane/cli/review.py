@@ -166,7 +166,8 @@ def _stat(summary: DiffSummary) -> str:
     removed = sum(each.removed or 0 for each in summary.files)
     total = f"{len(summary.files)} file(s), +{added} −{removed}"
     below = [f"\n  {line(sha[:10] + ' ' + subject)}" for sha, _, subject in (c.partition(" ") for c in summary.commits)]
-    kept = f"\nwith {len(below)} commit(s) below it, which merge and ff bring in as they are:" if below else ""
+    number = f"{len(below)}{'+' if summary.more_commits else ''}"
+    kept = f"\nwith {number} commit(s) below it, which merge and ff bring in as they are:" if below else ""
     return f"{table(rows)}\n{total}, snapshot {summary.snapshot[:10]} against {summary.base[:10]}{kept}{''.join(below)}"
 
 

@@ -12,13 +12,12 @@ from agentpane.api.cancelling import cancel as cancel_card
 from agentpane.api.client import Client
 from agentpane.api.commands import Answer, GetTask, ResumeRun, StartRun
 from agentpane.cli import commands, shapes, words
-from agentpane.cli.asking import may_go
-from agentpane.cli.pane import Pane, line, model_environment
+from agentpane.cli.asking import may_go, told
+from agentpane.cli.pane import Pane, model_environment
 from agentpane.cli.task import Ref
 from agentpane.cli.waiting import start_and_wait
 from agentpane.domain.board import Column
 from agentpane.domain.budgets import Budget
-from agentpane.domain.gitpaths import display_path
 from agentpane.domain.limits import invalid
 from agentpane.domain.policy import Policy
 from agentpane.domain.tasks import Task
@@ -112,20 +111,14 @@ def cancel(
     said = {
         "recovery": done.kept.id if done.kept else None,
         "branch_kept": done.going.branch,
-        "ignored_gone": done.going.ignored,
+        "branch_known": done.going.branch_known,  # whether it could be looked which branch keeps its commits, if any
+        "ignored_gone": done.going.ignored,  # null: that was not looked at
     }
     pane.result({**shapes.task(done.task), **said}, "\n".join([words.task(done.task), *_told(done)]))
 
 
 def _told(done: Cancelled) -> list[str]:
     """What has become of the branch and the files of a worktree that was taken away."""
-    told: list[str] = []
-    if done.kept is not None:
-        told.append(f"What it held beyond its branch is in the recovery bin: agentpane recovery restore {done.kept.id}")
-    if done.going.branch is not None:
-        told.append(f"Its commits stay on branch {line(done.going.branch)}; the next run begins another.")
-    if done.going.ignored:
-        more = done.going.ignored - len(done.going.some)
-        names = ", ".join(map(display_path, done.going.some)) + (f" and {more} more" if more else "")
-        told.append(f"What git ignores went with the worktree: {names}.")
-    return told
+    kept = done.kept
+    bin_ = "What it held beyond its branch is in the recovery bin: agentpane recovery restore"
+    return [*([] if kept is None else [f"{bin_} {kept.id}"]), *told(done.going)]

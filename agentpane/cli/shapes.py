@@ -245,6 +245,7 @@ def diff(value: DiffSummary) -> Shape:
         "snapshot": value.snapshot,
         "files": [_file(each) for each in value.files],
         "commits": [{"sha": sha, "subject": subject} for sha, _, subject in map(_parted, value.commits)],
+        "more_commits": value.more_commits,
     }
 
 

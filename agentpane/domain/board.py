@@ -60,8 +60,9 @@ MAY_DRAG_TO: Mapping[Column, frozenset[Column]] = {
 # What can be done with a card instead of what its column does not allow.
 WAYS_ON: Mapping[Column, str] = {
     Column.BACKLOG: "It can be run.",
-    Column.IN_PROGRESS: "It comes to review when its agent has finished; until then it can be cancelled.",
-    Column.WAITING_APPROVAL: "Approve its diff, or reject it with a reason, and its agent goes on.",
+    Column.IN_PROGRESS: "It comes to review when its agent ends with a diff; where its run has stopped, resume it. "
+    "It can be cancelled.",
+    Column.WAITING_APPROVAL: "Approve its diff to merge it, or reject it with a reason for its agent to go on with.",
     Column.VERIFIED: "Undo its merge to review it once more.",
 }
 

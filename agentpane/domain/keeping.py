@@ -17,13 +17,18 @@ AT_WORK = frozenset({Column.IN_PROGRESS, Column.WAITING_APPROVAL})
 class Going:
     """What becomes of a card's worktree when it is cancelled, besides what the recovery bin gets.
 
-    branch: the one that stays, with the card's commits; None where it has none.
-    ignored: how many files, and folders as a whole, git ignores and nothing keeps; some: the first NAMED of them.
+    branch: the one that stays, with the card's commits; None where it has none, or where that is not known.
+    ignored: how many files, and folders as a whole, git ignores and nothing keeps, None where that is not known; some:
+        the first NAMED of them.
     """
 
     branch: str | None = None
-    ignored: int = 0
+    ignored: int | None = 0
     some: tuple[str, ...] = ()
+    branch_known: bool = True
+
+
+NOT_KNOWN = Going(ignored=None, branch_known=False)
 
 
 @dataclass(frozen=True, slots=True)

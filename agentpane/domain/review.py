@@ -56,7 +56,9 @@ class DiffSummary:
     snapshot: str
     files: tuple[FileDiff, ...]
     target: str  # the branch that approving merges into
-    commits: tuple[str, ...] = ()  # sha and subject of what lies below the snapshot, newest first, at most MOST_COMMITS
+    # The sha and the subject of what lies below the snapshot and is not the target's, newest first.
+    commits: tuple[str, ...] = ()
+    more_commits: bool = False  # there are more of them than MOST_COMMITS
 
 
 @dataclass(frozen=True, slots=True)

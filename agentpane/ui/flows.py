@@ -13,6 +13,7 @@ from PySide6.QtGui import QIcon
 from PySide6.QtWidgets import QAbstractButton, QDialogButtonBox, QFileDialog
 
 from agentpane.api import commands, events
+from agentpane.api.cancelling import foresee
 from agentpane.domain.board import Column
 from agentpane.domain.budgets import Budget
 from agentpane.domain.review import MergeStrategy
@@ -232,7 +233,7 @@ class Flows(QObject):
         card = self._desk.known.board.card(task_id)
         if card is None:
             return
-        going = await self._desk.link.do(commands.ForeseeCancel(task_id))
+        going = await foresee(self._desk.link, task_id)
         if await self._sure(
             self.tr("Stop and put the card back?"),
             self.tr(
@@ -275,7 +276,7 @@ class Flows(QObject):
             self._desk.acts.reset_worktree(task_id, sha)
 
     async def _give_up(self, card: TaskCard, position: int) -> None:
-        going = await self._desk.link.do(commands.ForeseeCancel(card.id))
+        going = await foresee(self._desk.link, card.id)
         if await self._sure(
             self.tr("Put the card back in the backlog?"),
             self.tr(

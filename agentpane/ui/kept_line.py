@@ -27,6 +27,7 @@ class KeptLine(QWidget):
         self.setObjectName("task.kept")
         self._desk = desk
         self._kept: RecoverySnapshot | None = None
+        self._restoring: set[str] = set()  # those of any card that are being laid out
         self._words = Label("", "small", wrap=True)
         self._back = Button(self.tr("Restore"), icon_name="undo", name="task.kept.restore", pressed=self._pressed)
         line = row(IconLabel("clock", "muted", 14), self._words, self._back, spacing=8)
@@ -41,6 +42,7 @@ class KeptLine(QWidget):
         if _may_have(task.card) and task.card.run is not None:
             kept = await self._desk.link.do(commands.ListRecoveries(task.card.project_id))
         self._kept = next((one for one in kept if one.task_id == task.card.id), None)
+        self._show_restoring()
         if self._kept is not None:
             words = self.tr("What its worktree held is in the recovery bin, kept {0}.")
             self._words.show_text(words.format(figures.ago(self._kept.created_at)))
@@ -55,11 +57,27 @@ class KeptLine(QWidget):
             self.keys_left.emit()
 
     def _pressed(self) -> None:
-        if self._kept is not None:
+        """Restore it once: a second time it would be laid out beside the first.
+
+        The button is not disabled: then it would lose the keys.
+        """
+        if self._kept is not None and self._kept.id not in self._restoring:
+            self._restoring.add(self._kept.id)
+            self._show_restoring()
             self._desk.jobs.start(self._restore(self._kept), self.tr("Restoring"))
 
+    def _show_restoring(self) -> None:
+        works = self._kept is not None and self._kept.id in self._restoring
+        words = self.tr("Restoring …") if works else self.tr("Restore")
+        self._back.setText(words)
+        self._back.describe(words)
+
     async def _restore(self, kept: RecoverySnapshot) -> None:
-        work = await self._desk.link.do(commands.RestoreRecovery(kept.id))
+        try:
+            work = await self._desk.link.do(commands.RestoreRecovery(kept.id))
+        finally:
+            self._restoring.discard(kept.id)
+            self._show_restoring()
         if work.task_id is not None:
             self._desk.toasts.say(self.tr("Restored. The card goes on with it."))
         else:

@@ -277,7 +277,7 @@ class ReviewPage(QWidget):
 
     def _show_diff(self, diff: DiffSummary, *, keep_viewed: bool) -> None:
         self.head.show_diff(diff)
-        self.standing.show_commits(diff.commits)
+        self.standing.show_commits(diff.commits, more=diff.more_commits)
         self.picker.aim(diff.snapshot, diff.target)
         self.files.show_files(diff.files, keep_viewed=keep_viewed)
         self.diff.show_notes(diff.files)

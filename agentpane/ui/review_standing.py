@@ -13,7 +13,6 @@ from PySide6.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 from agentpane.domain.checks import CheckResult, CheckState
 from agentpane.domain.conflicts import Conflict, Overlap
 from agentpane.domain.resolving import Resolver, Resolving, what_to_do
-from agentpane.domain.review import MOST_COMMITS
 from agentpane.domain.tasks import Task, TaskCard
 from agentpane.ui import figures, standing_words
 from agentpane.ui.actions import Actions
@@ -154,12 +153,12 @@ class StandingBox(QWidget):
         self._show_overlaps(card.overlaps)
         self._fit_margins()
 
-    def show_commits(self, commits: tuple[str, ...]) -> None:
+    def show_commits(self, commits: tuple[str, ...], *, more: bool = False) -> None:
         """What lies below the snapshot, newest first, which a merge brings in besides what the diff shows."""
-        more = figures.count(len(commits)) + ("+" if len(commits) == MOST_COMMITS else "")
+        number = figures.count(len(commits)) + ("+" if more else "")
         one = self.tr("{0} commit below the snapshot comes with it, unless it is squashed")
         many = self.tr("{0} commits below the snapshot come with it, unless it is squashed")
-        words = (one if len(commits) == 1 else many).format(more)
+        words = (one if len(commits) == 1 and not more else many).format(number)
         if self.commits.show_standing(Line("commit", "muted", words) if commits else None, (), commits):
             for commit in commits:
                 sha, _, subject = commit.partition(" ")

@@ -135,6 +135,7 @@ class WorktreesPage(QWidget):
             self.tr("It is empty. What a worktree holds is kept here for 30 days before it is discarded."),
         )
         self._looking = False
+        self._restoring: set[str] = set()
         self._looked_at = -LOOK_AFTER_S  # on the clock that only goes forward
         self._fill_projects()
         self._compose()
@@ -325,7 +326,14 @@ class WorktreesPage(QWidget):
             self.refresh()
 
     async def _restore(self, kept: RecoverySnapshot) -> None:
-        work = await self._desk.link.do(commands.RestoreRecovery(kept.id))
+        """Once at a time: a second one would be laid out beside the first."""
+        if kept.id in self._restoring:
+            return
+        self._restoring.add(kept.id)
+        try:
+            work = await self._desk.link.do(commands.RestoreRecovery(kept.id))
+        finally:
+            self._restoring.discard(kept.id)
         said, act = self.tr("Restored on {0}.").format(one_line(work.branch)), self.tr("Open the folder")
         opens = partial(self._desk.acts.show_folder, work.path)
         if work.task_id is not None and self._desk.known.board.card(work.task_id) is not None:

@@ -194,9 +194,10 @@ def test_a_diff_shows_a_path_that_is_not_utf_8_with_escapes_and_exactly() -> Non
         (FileDiff(path, None, "A", 1, 0, False, "000000", "120000", "/etc"), FileDiff("x", "y", "R", None, None, True)),
         "",
         (f"{'f' * 40} a wrong turn",),
+        True,
     )
     shape = shapes.diff(summary)
-    assert shape["commits"] == [{"sha": "f" * 40, "subject": "a wrong turn"}]
+    assert (shape["commits"], shape["more_commits"]) == ([{"sha": "f" * 40, "subject": "a wrong turn"}], True)
     assert shape["files"] == [
         {
             "path": "caf\\xe9.txt",

@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from agentpane.cli import asking
 from agentpane.cli.words import event
 from agentpane.domain.json import JsonObject
+from agentpane.domain.keeping import NOT_KNOWN, Going
 from agentpane.domain.sessions import EventKind, SessionEvent
 
 
@@ -73,3 +75,30 @@ from agentpane.domain.sessions import EventKind, SessionEvent
 )
 def test_an_event_is_told_in_words(kind: EventKind, data: JsonObject, shown: str | None) -> None:
     assert event(SessionEvent(1, datetime(2026, 1, 1, tzinfo=UTC), kind, 1, None, data)) == shown
+
+
+@pytest.mark.parametrize(
+    ("going", "before", "afterwards"),
+    [
+        (
+            Going("agentpane/one", 4, ("a\x1b.log", "out/", "tmp/")),
+            "its commits stay on branch agentpane/one, and 4 file(s) or folder(s) that git ignores go",
+            [
+                "Its commits stay on branch agentpane/one; the next run begins another.",
+                "What git ignores went with the worktree: a\\x1b.log, out/, tmp/ and 1 more.",
+            ],
+        ),
+        (Going(), "no branch holds it any more", []),
+        (
+            NOT_KNOWN,
+            "AgentPane cannot look whether a branch holds its commits, and what git ignores in its worktree may go",
+            [],
+        ),
+        (Going(branch_known=False), "AgentPane cannot look whether a branch holds its commits", []),
+    ],
+)
+def test_what_becomes_of_a_stopped_card_is_said_only_as_far_as_it_is_known(
+    going: Going, before: str, afterwards: list[str]
+) -> None:
+    assert asking.question("1 file(s), +1 −0", going) == f"The diff (1 file(s), +1 −0) is put aside; {before}. Cancel?"
+    assert asking.told(going) == afterwards

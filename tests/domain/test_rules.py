@@ -54,6 +54,7 @@ def test_an_event_moves_a_card_only_from_the_column_that_it_belongs_to() -> None
             assert caught.value.code is ErrorCode.TASK_INVALID_TRANSITION
             assert caught.value.hint.startswith(f"{WAYS_ON[column]} From {COLUMN_TITLES[column]} a card may be moved")
             assert column is not Column.WAITING_APPROVAL or "reject it with a reason" in caught.value.hint
+            assert column is not Column.IN_PROGRESS or "where its run has stopped, resume it" in caught.value.hint
 
 
 def test_a_run_that_has_ended_for_good_becomes_nothing_else() -> None:

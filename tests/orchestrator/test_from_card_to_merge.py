@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from agentpane.api import commands as c
+from agentpane.api.cancelling import cancel
 from agentpane.cli import words
 from agentpane.domain.board import Column
+from agentpane.domain.keeping import Going
 from agentpane.domain.policy import Policy
 from agentpane.domain.review import ApproveResult, MergeStrategy, ReviewComment
 from agentpane.domain.runs import PauseReason, RunStatus
@@ -193,7 +195,9 @@ async def test_cancelling_keeps_what_was_there_and_puts_the_card_back(data: Path
             working = await bench.until(
                 task, lambda now: now.worktree is not None and (Path(now.worktree) / "half.txt").exists()
             )
-            cancelled = await bench.engine.do(c.CancelTask(task.card.id))
+            done = await cancel(bench.engine, working, False)
+            assert done.going == Going(None, None)  # an agent at work is stopped at once
+            cancelled = done.task
             assert cancelled.card.column is Column.BACKLOG
             assert cancelled.runs[-1].status is RunStatus.CANCELLED
             assert (cancelled.worktree, cancelled.branch) == (None, None)  # it had no commit, and is gone
@@ -211,7 +215,12 @@ async def test_cancelling_a_reviewed_card_keeps_its_branch(data: Path, repositor
                 await bench.engine.do(c.CancelTask(task.card.id))
             assert (unasked.value.code, unasked.value.details) == (ErrorCode.VALIDATION_ERROR, {"field": "confirmed"})
             assert await bench.engine.do(c.GetTask(task.card.id)) == task
-            cancelled = await bench.engine.do(c.CancelTask(task.card.id, confirmed=True))
+            assert task.worktree is not None
+            own = git(Path(task.worktree), "rev-parse", "--absolute-git-dir")
+            Path(own, "index").write_text("torn\n")  # what is only asked about a stop keeps nobody from it
+            done = await cancel(bench.engine, task, True)
+            assert done.going == Going(task.branch, None)
+            cancelled = done.task
             assert (cancelled.card.column, cancelled.snapshot, cancelled.worktree) == (Column.BACKLOG, None, None)
             assert task.branch is not None
             assert git(repository, "rev-parse", task.branch) == task.snapshot

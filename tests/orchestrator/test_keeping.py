@@ -87,6 +87,8 @@ async def test_each_turn_that_changed_files_is_kept_and_the_worktree_can_be_set_
             assert kept.size_bytes == sum(map(len, ("one\ntwo\nx\n", "two\n", "the person's\n", "KEY=secret\n")))
             assert git(repository, "show", f"{kept.ref}:mine.txt") == "the person's"
 
+            for name in ("one by hand", "two by hand"):
+                git(place(task), "commit", "-q", "--allow-empty", "-m", name)
             monkeypatch.setattr("agentpane.orchestrator.keeping.turn_snapshots.too_many", lambda rows: rows[1:-1])
             await bench.engine.do(c.ResumeRun(task.card.id, turns=9, environment=bench.environment))
             done = await bench.until(task, lambda now: now.card.column is Column.WAITING_APPROVAL)
@@ -97,6 +99,13 @@ async def test_each_turn_that_changed_files_is_kept_and_the_worktree_can_be_set_
             assert (third.turn, third.files, third.added, third.removed) == (4, 1, 1, 0)  # since it was set back
             diff = await bench.engine.do(c.GetDiff(task.card.id))
             assert [file.path for file in diff.files] == ["one.txt", "three.txt"]
+            assert [commit.partition(" ")[2] for commit in diff.commits] == ["two by hand", "one by hand"]
+            for most, more in ((2, False), (1, True)):
+                monkeypatch.setattr("agentpane.orchestrator.merging.review.MOST_COMMITS", most)
+                cut = await bench.engine.do(c.GetDiff(task.card.id))
+                assert (cut.commits, cut.more_commits) == (diff.commits[:most], more)
+            git(repository, "update-ref", "refs/heads/main", diff.commits[0].partition(" ")[0])
+            assert (await bench.engine.do(c.GetDiff(task.card.id))).commits == ()  # the target has them by itself
             assert await refusal(bench, c.ResetWorktree(done.card.id, first.sha)) is ErrorCode.TASK_NOT_IN_COLUMN
             assert (await bench.engine.do(c.VerifyAudit())).ok
 

@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from agentpane.api import commands as c
+from agentpane.api.cancelling import cancel
+from agentpane.api.command import Command
 from agentpane.domain.board import Column
+from agentpane.domain.keeping import NOT_KNOWN, Going
 from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.orchestrator.engine import Engine
 from tests.backends.wire import say, use
 from tests.orchestrator.conftest import git, running, scripted
 
 WRITE = [use("Write", file_path="new.txt", content="hello\n")]
 DONE = [say("Done.")]
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class AwayMeanwhile:
+    """An engine whose repository is away while a card is cancelled, and at no other time."""
+
+    engine: Engine
+    repository: Path
+
+    async def do(self, command: Command[R]) -> R:
+        if not isinstance(command, c.CancelTask):
+            return await self.engine.do(command)
+        away = self.repository.rename(self.repository.with_name("elsewhere"))
+        try:
+            return await self.engine.do(command)
+        finally:
+            away.rename(self.repository)
 
 
 async def test_a_card_is_not_cancelled_while_its_worktree_or_another_thing_lies_where_it_should_not(
@@ -54,12 +78,22 @@ async def test_a_card_whose_repository_is_away_is_cancelled_and_told_where_its_w
     with scripted(WRITE, DONE) as server:
         async with running(data, server.environment) as bench:
             task = await bench.reviewed(await bench.start(await bench.card(await bench.project(repository))))
-            moved = repository.rename(repository.with_name("elsewhere"))
-            cancelled = await bench.engine.do(c.CancelTask(task.card.id, confirmed=True))
+            assert task.worktree is not None
+            (Path(task.worktree) / ".gitignore").write_text("*.log\n")
+            (Path(task.worktree) / "a.log").touch()
+            foresee, away = c.ForeseeCancel(task.card.id), repository.with_name("elsewhere")
+            assert await bench.engine.do(foresee) == Going(task.branch, 1, ("a.log",))
+            hurried = replace(bench.engine.services.leaving, patience_s=0)
+            assert await hurried.foresee(foresee) == NOT_KNOWN
+            repository.rename(away)
+            assert await bench.engine.do(foresee) == Going(branch_known=False)
+            away.rename(repository)
+            done = await cancel(AwayMeanwhile(bench.engine, repository), task, True)
+            assert (done.going, done.kept) == (Going(task.branch), None)  # nothing of it went
+            cancelled = done.task
             assert (cancelled.card.column, cancelled.worktree) == (Column.BACKLOG, None)
             events = await bench.engine.do(c.ReadSession(task.card.id, 0, 1_000))
             said = [event.data for event in events if event.data.get("state") == "worktree_stays"]
             assert len(said) == 1 and "its repository is away" in str(said[0]["message"])
-            moved.rename(repository)
-            assert task.worktree is not None and (Path(task.worktree) / "new.txt").exists()
+            assert (Path(task.worktree) / "new.txt").exists()
             assert not (await bench.engine.do(c.Doctor())).ok

@@ -58,6 +58,9 @@ def test_the_commits_that_come_with_the_snapshot_are_named(stage: Stage, task: s
     stage.engine.change(task)
     stage.until(lambda: stage.shown("review.commits"))
     assert stage.text("review.commits.words") == "2 commits below the snapshot come with it, unless it is squashed"
+    stage.engine.patches[task] = (replace(summary, commits=below, more_commits=True), patch)
+    stage.engine.change(task)
+    stage.until(lambda: stage.text("review.commits.words").startswith("2+ commits"))
     assert not stage.shown("review.commit.bbbbbbbbbb")
     stage.click("review.commits.fold")
     assert stage.text("review.commit.cccccccccc") == "cccccccccc  <b>Wrong</b> turn"

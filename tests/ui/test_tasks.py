@@ -13,7 +13,7 @@ from agentpane.domain.agents import BackendName
 from agentpane.domain.board import Column
 from agentpane.domain.budgets import Budget, Scope, Spent, Standing
 from agentpane.domain.json import JsonObject
-from agentpane.domain.keeping import Going
+from agentpane.domain.keeping import NOT_KNOWN, Going
 from agentpane.domain.runs import PauseReason, RunStatus
 from agentpane.domain.sessions import EventKind
 from agentpane.domain.tasks import Todo, TodoState
@@ -173,6 +173,11 @@ def test_pausing_resuming_and_stopping_reach_the_engine(stage: Stage) -> None:
     stage.until(lambda: stage.shown("button.task.resume"))
     stage.click("button.task.resume")
     stage.until(lambda: stage.shown("button.task.pause"))
+    stage.engine.going[task.card.id] = NOT_KNOWN
+    stage.click("button.task.stop")
+    told = " ".join(label.text() for label in stage.sheet("confirm_sheet").findChildren(QLabel))
+    assert "AgentPane cannot look whether a branch holds its commits" in told and "may go with the worktree" in told
+    stage.press(Qt.Key.Key_Escape)
     stage.engine.going[task.card.id] = Going("agentpane/one", 5, ("a.log", "out/", "tmp/"))
     stage.click("button.task.stop")
     sheet = stage.sheet("confirm_sheet")

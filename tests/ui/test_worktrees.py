@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -106,9 +107,14 @@ def test_a_worktree_goes_only_after_a_word_and_the_keys_stay_on_the_page(stage: 
 
 def test_what_the_bin_holds_is_restored_at_once_and_deleted_after_a_word(stage: Stage) -> None:
     filled(stage)
-    stage.click("recovery.r1.restore")
+    stage.engine.holds[commands.RestoreRecovery] = held = asyncio.Event()
+    for _ in range(2):
+        stage.click("recovery.r1.restore")
+        stage.settle()
+    held.set()
     stage.until(lambda: stage.shown("toast"))
     assert stage.text("toast") == "Restored. The card goes on with it."
+    assert len(stage.done(commands.RestoreRecovery)) == 1
     toast = stage.find("toast")
     assert toast.geometry().right() < stage.find("recovery.r1.restore").mapTo(stage.window, QPoint()).x()
     stage.click("recovery.r1.delete")
@@ -274,8 +280,14 @@ def test_stopping_a_card_says_whether_something_of_it_is_in_the_bin_and_leads_th
     window.desk.acts.open_requested.emit(second)  # long after the toast has gone
     stage.until(lambda: stage.shown("task.kept"))
     stage.find("task.kept.restore").setFocus(Qt.FocusReason.TabFocusReason)
+    stage.engine.holds[commands.RestoreRecovery] = held = asyncio.Event()
     stage.press(Qt.Key.Key_Return)
-    stage.until(lambda: stage.done(commands.RestoreRecovery) == [commands.RestoreRecovery("r2")])
+    stage.until(lambda: stage.text("task.kept.restore") == "Restoring …")
+    stage.press(Qt.Key.Key_Return)  # a second one would be laid out in a worktree of its own
+    stage.settle()
+    held.set()
+    stage.until(lambda: stage.text("task.kept.restore") == "Restore")
+    assert stage.done(commands.RestoreRecovery) == [commands.RestoreRecovery("r2")]
     stage.engine.change(second, restored=True)
     stage.until(lambda: not stage.shown("task.kept"))
     stage.press(Qt.Key.Key_Return)  # and nothing else is pressed with it

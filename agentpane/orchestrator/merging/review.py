@@ -65,8 +65,12 @@ class Review:
         base, snapshot = reviewable(task)
         repository = await self._repository(task)
         files = await self.core.git.diff_files(repository, base, snapshot)
-        commits = await self.core.git.inspection.between(repository, base, snapshot, MOST_COMMITS + 1)
-        return DiffSummary(base, snapshot, tuple(map(_shown, files)), task.base_branch or "", commits[1:])
+        target = await self._target(task, repository)
+        listed = await self.core.git.inspection.between(repository, base, snapshot, MOST_COMMITS + 2, target)
+        below = listed[1:]  # the first is the snapshot
+        shown = tuple(map(_shown, files))
+        more = len(below) > MOST_COMMITS
+        return DiffSummary(base, snapshot, shown, task.base_branch or "", below[:MOST_COMMITS], more)
 
     async def patch(self, command: c.GetPatch) -> PatchChunk:
         task = await self.core.task(command.task)
@@ -325,6 +329,13 @@ class Review:
 
     async def _said(self, task: Task, data: JsonObject) -> None:
         await note(self.core, self.blobs, task, task.runs[-1].id, EventKind.STATE, data)
+
+    async def _target(self, task: Task, repository: Repository) -> str | None:
+        """The commit that the target is at, or was at before the card was merged; None where that is not known."""
+        if task.merge_commit is None:
+            return await self.core.git.branch_tip(repository, task.base_branch) if task.base_branch else None
+        records = await self.core.db.read(merges.for_task, task.card.id)
+        return next((each.old_sha for each in reversed(records) if each.new_sha == task.merge_commit), None)
 
     async def _repository(self, task: Task) -> Repository:
         project = await self.core.db.read(projects.get, task.card.project_id)
