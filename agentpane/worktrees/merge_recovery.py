@@ -86,7 +86,8 @@ async def recover_merge(
     lock.unlink(missing_ok=True)
     if begun.foreign or not wanted:
         back = await _changes(git, repo, intent.new, intent.old)
-        await _lay(git, place, intent.new, intent.old, [each for each in back if each.path not in begun.foreign])
+        clear = [each for each in back if not any(_collide(each.path, path) for path in begun.foreign)]
+        await _lay(git, place, intent.new, intent.old, clear)
         message = "The merge had been cut short and was taken back."
         if begun.foreign:
             named = ", ".join(map(display_path, begun.foreign[:_NAMED]))
@@ -97,6 +98,11 @@ async def recover_merge(
     message = "agentpane: finish merge"
     await git.run(place, "update-ref", "-m", message, f"refs/heads/{intent.target}", intent.new, intent.old)
     return MergeRecovery(RecoveryOutcome.COMPLETED, "The merge had been cut short and was finished.", intent.new)
+
+
+def _collide(one: str, other: str) -> bool:
+    """Whether two paths are the same, or one lies in the other as in a folder."""
+    return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
 
 
 async def _is_done(git: GitRunner, repo: Repository, intent: MergeIntent, tip: str) -> bool:

@@ -112,8 +112,10 @@ class Scene:
         if settled.outcome is RecoveryOutcome.NEEDS_PERSON:
             assert after == before and settled.paths, "left to the person, and something has changed"
             return "left"
-        assert settled.outcome is (RecoveryOutcome.COMPLETED if wanted else RecoveryOutcome.ROLLED_BACK), settled
-        clean, target = laid_out(PLAIN), laid_out(new if wanted else PLAIN)
+        finished = wanted and not settled.paths  # else it was taken back around what was put there
+        assert settled.outcome is (RecoveryOutcome.COMPLETED if finished else RecoveryOutcome.ROLLED_BACK), settled
+        assert finished or after[2:] == before[2:], "the index or the branch has changed"
+        clean, target = laid_out(PLAIN), laid_out(new if finished else PLAIN)
         unlike = {
             path: (what, after[0].get(path))
             for path, what in before[0].items()
@@ -122,7 +124,7 @@ class Scene:
         assert not unlike, unlike
         changed = {path: what for path, what in target.items() if clean.get(path) != what}
         assert {path: after[0].get(path) for path in changed} == changed, "not finished"
-        return "settled"
+        return "left" if settled.paths else "settled"
 
     def judge(self, outcome: MergeRefused | str, before: tuple[Disk, Disk, bytes, bytes], new: Tree) -> str:
         after = self.state()
