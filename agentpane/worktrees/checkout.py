@@ -50,6 +50,11 @@ class GaveUp:
 
 
 Stopped = MergeRefused | CutShort | GaveUp
+_UNDER_WAY = "Finish what is under way there, then try again."
+_HIDDEN = (
+    "Where `git status` tells nothing of a file that is named, git was told not to look at it: `git update-index "
+    "--no-assume-unchanged FILE`, or `--no-skip-worktree FILE`, shows what you have changed. Then commit or move it."
+)
 _REF_STAYED = re.compile(rb"cannot (?:lock|update) ref|update_ref failed")
 
 
@@ -186,5 +191,5 @@ def _refused(checkout: Checkout, intent: MergeIntent, paths: tuple[str, ...], sa
         cause.code if cause else ErrorCode.MERGE_CHECKOUT_DIRTY,
         f"{f'{cause.what} ' if cause else ''}Git would not move the checkout {checkout.path}: {reason} "
         "Nothing has been changed.",
-        cause.hint if cause else "Finish what is under way there, then try again.",
+        cause.hint if cause else _HIDDEN if b"would be overwritten" in said.stderr else _UNDER_WAY,
     )

@@ -148,6 +148,17 @@ async def test_a_dirty_checkout_that_overlaps_is_refused_and_kept_byte_for_byte(
     assert (bench.repo.path / "new").read_bytes() == b"my own, untracked"
 
 
+@pytest.mark.parametrize("mark", ["skip-worktree", "assume-unchanged"])
+async def test_an_edit_that_git_was_told_not_to_see_is_refused_with_how_to_see_it(bench: Bench, mark: str) -> None:
+    (bench.path / "src/app.py").write_text("the agent's\n")
+    plan = await reviewed(bench)
+    git(bench.repo.path, "update-index", f"--{mark}", "src/app.py")
+    (bench.repo.path / "src/app.py").write_text("hidden\n")
+    refused = await bench.worktrees.merge(bench.repo, plan, Journal())
+    assert isinstance(refused, MergeRefused) and f"--no-{mark}" in refused.hint, refused
+    assert (bench.repo.path / "src/app.py").read_text() == "hidden\n"
+
+
 async def test_a_file_that_the_person_has_deleted_is_not_brought_back(bench: Bench) -> None:
     plan = await reviewed(bench)
     (bench.repo.path / "src/app.py").unlink()
