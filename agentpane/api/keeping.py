@@ -39,7 +39,7 @@ class ResetWorktree(Command[Task]):
 class ForeseeCancel(Command[Going]):
     """What would become of a card's branch, and of what git ignores in its worktree, if it were cancelled as it is.
 
-    Answered within a few seconds; what could not be found out, for whatever reason, is said to be not known.
+    Answered within a few seconds; what git or the disk does not tell by then is said to be not known.
     Raises TASK_NOT_FOUND.
     """
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 from agentpane.errors import AgentPaneError, ErrorCode
 
@@ -69,6 +70,12 @@ def display_path(path: str | bytes) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() and char != "\\" else _path_escape(char) for char in text)
+
+
+def shown_paths(paths: Sequence[str], most: int = 5) -> str:
+    """The first of some paths for a line of text, and how many more there are."""
+    more = f" and {len(paths) - most} more" if len(paths) > most else ""
+    return ", ".join(map(display_path, paths[:most])) + more
 
 
 def _path_escape(char: str) -> str:

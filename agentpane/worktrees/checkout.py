@@ -11,7 +11,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentpane.domain.diff import FileChange, display_path
+from agentpane.domain.diff import FileChange
+from agentpane.domain.gitpaths import shown_paths
 from agentpane.errors import ErrorCode
 from agentpane.worktrees.config import ONE_WORKER
 from agentpane.worktrees.git import LONG_TIMEOUT, GitOutput, GitRunner, Place
@@ -167,10 +168,10 @@ def locked(checkout: Checkout) -> MergeRefused:
 
 
 def _closed(checkout: Checkout, folders: tuple[str, ...]) -> MergeRefused:
-    shown = ", ".join(display_path(folder) for folder in folders[:5])
     return MergeRefused(
         ErrorCode.RESOURCE_LOCKED,
-        f"Folders of the checkout {checkout.path} may not be written: {shown}. Nothing has been changed.",
+        f"Folders of the checkout {checkout.path} may not be written: {shown_paths(folders)}. "
+        "Nothing has been changed.",
         "Make them writable for you, then try again.",
         folders,
     )
@@ -178,11 +179,10 @@ def _closed(checkout: Checkout, folders: tuple[str, ...]) -> MergeRefused:
 
 def _refused(checkout: Checkout, intent: MergeIntent, paths: tuple[str, ...], said: GitOutput) -> MergeRefused:
     if paths:
-        shown = ", ".join(display_path(path) for path in paths[:5])
         return MergeRefused(
             ErrorCode.MERGE_CHECKOUT_DIRTY,
-            f"{intent.target} is checked out in {checkout.path} with work that this would overwrite: {shown}. "
-            "Nothing has been changed.",
+            f"{intent.target} is checked out in {checkout.path} with work that this would overwrite: "
+            f"{shown_paths(paths)}. Nothing has been changed.",
             "Commit, stash or move what is named, then try again.",
             paths,
         )

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from agentpane.domain.diff import FileChange, decode_path, display_path, encode_path, split_z
+from agentpane.domain.diff import FileChange, decode_path, encode_path, split_z
 from agentpane.domain.filemodes import SUBMODULE
+from agentpane.domain.gitpaths import shown_paths
 from agentpane.worktrees.checkout import lock_of, place_of
 from agentpane.worktrees.config import ONE_WORKER
 from agentpane.worktrees.exact import take_away
@@ -32,7 +33,6 @@ from agentpane.worktrees.repository import branch_tip, is_ancestor
 from agentpane.worktrees.values import MergeIntent, MergeRecovery, RecoveryOutcome, Repository
 
 _CHUNK = 1024 * 1024
-_NAMED = 5
 _LOCK_WAITS, _LOCK_WAIT = 50, 0.2
 
 
@@ -90,9 +90,7 @@ async def recover_merge(
         await _lay(git, place, intent.new, intent.old, clear)
         message = "The merge had been cut short and was taken back."
         if begun.foreign:
-            named = ", ".join(map(display_path, begun.foreign[:_NAMED]))
-            more = f" and {len(begun.foreign) - _NAMED} more" if len(begun.foreign) > _NAMED else ""
-            message += f" What was changed since was left as it is: {named}{more}."
+            message += f" What was changed since was left as it is: {shown_paths(begun.foreign)}."
         return MergeRecovery(RecoveryOutcome.ROLLED_BACK, message, paths=begun.foreign)
     await _lay(git, place, intent.old, intent.new, await _changes(git, repo, intent.old, intent.new))
     message = "agentpane: finish merge"

@@ -13,7 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentpane.domain.diff import FileChange, display_path, encode_path
+from agentpane.domain.diff import FileChange, encode_path
+from agentpane.domain.gitpaths import shown_paths
 from agentpane.errors import ErrorCode
 from agentpane.worktrees.checkout import CutShort, GaveUp, place_of, switch
 from agentpane.worktrees.exact import take_away
@@ -122,8 +123,11 @@ def _take_away(root: Path, paths: Sequence[str]) -> bool:
 def _refused(checkout: Checkout, gave_up: GaveUp, foreign: tuple[str, ...]) -> MergeRefused:
     cause = cause_of(gave_up.said.stderr)
     said = gave_up.said.stderr.decode("utf-8", "replace").strip()
-    names = ", ".join(display_path(path) for path in foreign[:5])
-    kept = f"These changed meanwhile and were left as they are: {names}." if foreign else "Nothing has been changed."
+    kept = (
+        f"These changed meanwhile and were left as they are: {shown_paths(foreign)}."
+        if foreign
+        else "Nothing has been changed."
+    )
     return MergeRefused(
         cause.code if cause else ErrorCode.MERGE_CHECKOUT_DIRTY,
         f"{cause.what if cause else 'Git gave up.'} The checkout {checkout.path} could not be moved: {said} "

@@ -5,7 +5,7 @@ Nothing of the person's is overwritten, and the change itself is kept, pinned, t
 
 from __future__ import annotations
 
-from agentpane.domain.diff import display_path
+from agentpane.domain.gitpaths import display_path, shown_paths
 from agentpane.errors import ErrorCode
 from agentpane.worktrees.git import LONG_TIMEOUT, GitRunner
 from agentpane.worktrees.merge_tree import parse_merge_tree
@@ -64,9 +64,8 @@ async def _by_a_commit(
     tree, conflicts = parse_merge_tree(merged.stdout)
     if conflicts:
         paths = tuple(path for path, _ in conflicts)
-        shown = ", ".join(display_path(path) for path in paths[:5])
         return _refused(
-            f"{display_path(plan.target)} has gone on from the merge in the same places: {shown}.",
+            f"{display_path(plan.target)} has gone on from the merge in the same places: {shown_paths(paths)}.",
             "Revert it by hand, or give the card a follow-up task.",
             paths,
         )

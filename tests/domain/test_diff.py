@@ -31,7 +31,8 @@ LINES = st.sampled_from(
 CONTENTS = st.builds(
     lambda lines, end: b"\n".join(lines) + end, st.lists(LINES, max_size=30), st.sampled_from([b"", b"\n"])
 )
-TREES = st.dictionaries(NAMES, CONTENTS, max_size=5)
+TREES = st.dictionaries(NAMES, CONTENTS, max_size=5)from agentpane.domain.gitpaths import shown_paths
+
 
 
 def tree_of(where: Path, files: dict[bytes, bytes]) -> str:
@@ -240,3 +241,8 @@ def test_shown_text_has_no_control_and_no_bidirectional_character(text: str | by
 )
 def test_a_path_is_shown_on_one_line_with_escapes(path: str | bytes, shown: str) -> None:
     assert display_path(path) == shown
+
+
+def test_the_first_of_some_paths_are_shown_and_the_others_counted() -> None:
+    assert shown_paths(("a\nb", "c"), most=2) == "a\\nb, c"
+    assert shown_paths(("a", "b", "c", "d"), most=2) == "a, b and 2 more"

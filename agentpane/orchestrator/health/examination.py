@@ -18,7 +18,7 @@ from pathlib import Path
 
 from agentpane import __version__
 from agentpane.db import health, merges, projects, recoveries, worktrees
-from agentpane.domain.gitpaths import display_path
+from agentpane.domain.gitpaths import shown_paths
 from agentpane.domain.health import DoctorReport, Finding
 from agentpane.domain.ids import ProjectId
 from agentpane.domain.merges import MergeKind, MergeRecord
@@ -184,7 +184,7 @@ class Examination:
             found = await self.recovery.settle(merge)
             if found is None or found.outcome is not RecoveryOutcome.NEEDS_PERSON:
                 return f"The merge is settled. {'' if found is None else found.message}".strip()
-            names = ", ".join(display_path(path) for path in found.paths[:5])
+            names = shown_paths(found.paths)
             raise AgentPaneError(
                 ErrorCode.MERGE_CHECKOUT_DIRTY,
                 f"{found.message} {f'It is about {names}.' if names else ''}".strip(),

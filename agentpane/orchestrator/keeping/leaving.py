@@ -47,8 +47,6 @@ class Leaving:
                 going = replace(going, ignored=len(ignored), some=ignored[:NAMED])
         except (AgentPaneError, OSError) as error:
             log.info("what a stop of task %s takes is not known: %r", task.card.id, error)
-        except Exception:
-            log.exception("it could not be looked at what a stop of task %s takes", task.card.id)
         return going
 
     async def _repository(self, task: Task) -> Repository | None:
