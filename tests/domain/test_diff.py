@@ -21,6 +21,7 @@ from agentpane.domain.diff import (
     parse_raw_numstat,
     visible_text,
 )
+from agentpane.domain.gitpaths import shown_paths
 
 NAMES = st.binary(min_size=1, max_size=12).filter(
     lambda name: b"/" not in name and b"\0" not in name and name not in (b".", b"..") and name.lower()[:4] != b".git"
@@ -31,8 +32,7 @@ LINES = st.sampled_from(
 CONTENTS = st.builds(
     lambda lines, end: b"\n".join(lines) + end, st.lists(LINES, max_size=30), st.sampled_from([b"", b"\n"])
 )
-TREES = st.dictionaries(NAMES, CONTENTS, max_size=5)from agentpane.domain.gitpaths import shown_paths
-
+TREES = st.dictionaries(NAMES, CONTENTS, max_size=5)
 
 
 def tree_of(where: Path, files: dict[bytes, bytes]) -> str:
