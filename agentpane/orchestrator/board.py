@@ -12,6 +12,7 @@ from agentpane.domain.limits import TASK_DESCRIPTION, TASK_TITLE, check_labels, 
 from agentpane.domain.tasks import Task, TaskCard
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.core import Core
+from agentpane.orchestrator.runs.cancelling import Cancelling
 from agentpane.orchestrator.runs.dispatch import Dispatcher
 
 
@@ -21,6 +22,7 @@ class Board:
 
     core: Core
     dispatcher: Dispatcher
+    cancelling: Cancelling
 
     async def add(self, command: c.AddTask) -> Task:
         """Make a card at the top of the backlog, and start it if wanted."""
@@ -120,7 +122,7 @@ class Board:
         if command.column is Column.IN_PROGRESS:
             start = c.StartRun(task.card.id, environment=command.environment)
             return await self.dispatcher.start(start, position=command.position)
-        return await self.dispatcher.cancel(c.CancelTask(task.card.id, command.confirmed), position=command.position)
+        return await self.cancelling.cancel(c.CancelTask(task.card.id, command.confirmed), position=command.position)
 
     async def _reorder(self, task: Task, position: int | None) -> Task:
         moved = await self.core.db.write(tasks.move, task.card.id, task.card.column, position, self.core.clock.now())

@@ -33,6 +33,7 @@ from agentpane.orchestrator.backends.registry import Backends
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.keeping.run_refs import RunRefs
 from agentpane.orchestrator.permissions import trust
+from agentpane.orchestrator.runs.cancelling import Cancelling
 from agentpane.orchestrator.runs.dispatch import Dispatcher
 from agentpane.orchestrator.workspaces.pool import Pool
 
@@ -44,6 +45,7 @@ class Catalog:
     core: Core
     backends: Backends
     dispatcher: Dispatcher
+    cancelling: Cancelling
     pool: Pool
 
     async def add(self, command: c.AddProject, *, recorded: bool = False) -> Project:
@@ -160,10 +162,10 @@ class Catalog:
         _check_nothing_alive(cards)
         for card in cards:
             if card.column in {Column.IN_PROGRESS, Column.WAITING_APPROVAL}:
-                await self.dispatcher.cancel(c.CancelTask(card.id, confirmed=True))
+                await self.cancelling.cancel(c.CancelTask(card.id, confirmed=True))
             await agent_homes.remove(self.core, card.id)
         await self.pool.empty(project)
-        await self.dispatcher.put_away(project)
+        await self.cancelling.put_away(project)
         await self.core.audit(
             self.core.record("project.remove", project.id, input={"path": project.path, "purge": command.purge})
         )

@@ -54,7 +54,7 @@ def handlers(s: Services) -> dict[type[Command[Any]], Handler]:
         c.ResumeRun: s.dispatcher.resume,
         c.PauseRun: s.dispatcher.pause,
         c.Answer: s.dispatcher.answer,
-        c.CancelTask: s.recovery.first(s.dispatcher.cancel, finish=False),
+        c.CancelTask: s.recovery.first(s.cancelling.cancel, finish=False),
         c.ListApprovals: s.decisions.pending,
         c.DecideApproval: s.decisions.decide,
         c.GetDiff: s.review.diff,

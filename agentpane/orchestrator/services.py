@@ -44,6 +44,7 @@ from agentpane.orchestrator.preferences import Preferences
 from agentpane.orchestrator.records import Records
 from agentpane.orchestrator.runs.awaited import Awaited
 from agentpane.orchestrator.runs.budgets import Budgets
+from agentpane.orchestrator.runs.cancelling import Cancelling
 from agentpane.orchestrator.runs.completion import Completion
 from agentpane.orchestrator.runs.decisions import Decisions
 from agentpane.orchestrator.runs.dispatch import Dispatcher
@@ -122,12 +123,13 @@ class Services:
             completion,
             self.setting_back,
         )
+        self.cancelling = Cancelling(self.core, self.blobs, workspaces, dispatcher)
         self.decisions = Decisions(self.core, self.blobs, queue, awaited)
-        self.catalog = Catalog(self.core, self.backends, dispatcher, self.pool)
+        self.catalog = Catalog(self.core, self.backends, dispatcher, self.cancelling, self.pool)
         self.checks = Checks(self.core, self.blobs, sandbox, runs_changed)
         self.review = Review(self.core, self.blobs, dispatcher, workspaces, self.patches, self.checks)
         self.mending = Mending(self.core, workspaces, self.review)
-        self.board = Board(self.core, dispatcher)
+        self.board = Board(self.core, dispatcher, self.cancelling)
         self.dispatcher = dispatcher
         self.sample = Sample(self.core, self.catalog)
         self.undoing = Undoing(self.core, self.blobs, workspaces)

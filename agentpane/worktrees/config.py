@@ -111,7 +111,7 @@ class Config:
         """A pipe or a device among the files that settings name, and that git reads."""
         values = self.values()
         named = (os.path.expanduser(values.get(key, "")) for key in ("core.excludesfile", "core.attributesfile"))
-        return next((Path(path) for path in named if is_endless(path)), None)
+        return next((Path(path) for path in named if path and is_endless(path)), None)
 
     def filters(self) -> frozenset[str]:
         """Filters that change what git stores or checks out, or without which it refuses to."""

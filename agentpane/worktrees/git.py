@@ -182,18 +182,15 @@ class GitRunner:
     async def _pins(self, place: Place | None) -> Pins:
         if place is None:
             return Pins()
-        config = await self._settings(place)
+        config = await self.settings(place)
         return config.pins(place.own_filters, place.allowed_filters, (place.common_dir, place.work_tree))
 
     async def settings(self, place: Place) -> Config:
-        """The whole configuration, with where each setting comes from."""
-        _refuse_endless(place)
-        return await self._settings(place)
-
-    async def _settings(self, place: Place) -> Config:
+        """The whole configuration, with where each setting comes from. Starts git only where a file of it is new."""
         git_dir, common_dir = self._folders(place)
         config = self._config.get(git_dir)
         if config is None:
+            _refuse_endless(place)
             before = self._config.clock()
             command = ("config", "--list", "--show-scope", "--show-origin", "--includes", "-z")
             output = await self._finish(place, command, Pins(), None, None, None, b"", CONFIG_TIMEOUT)

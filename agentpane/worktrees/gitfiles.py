@@ -100,15 +100,25 @@ def is_endless(path: str) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
 
 
+def read_regular(path: Path | str) -> bytes:
+    """The whole content of a file. Raises OSError as `open_regular` does."""
+    with _regular(path) as descriptor:
+        return b"".join(iter(lambda: os.read(descriptor, _LONGEST), b""))
+
+
 @contextmanager
 def open_regular(path: Path | str) -> Iterator[BinaryIO]:
     """Open a file to read it. Raises OSError too where it is a pipe or anything else that is no regular file."""
+    with _regular(path) as descriptor, os.fdopen(descriptor, "rb", closefd=False) as opened:
+        yield opened
+
+
+@contextmanager
+def _regular(path: Path | str) -> Iterator[int]:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(f"{path} is no regular file")
-        opened = os.fdopen(descriptor, "rb", closefd=False)
-        with opened:
-            yield opened
+        yield descriptor
     finally:
         os.close(descriptor)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentpane.worktrees.config import FALLBACK_EMAIL, FALLBACK_NAME
-from agentpane.worktrees.gitfiles import open_regular
+from agentpane.worktrees.gitfiles import read_regular
 from agentpane.worktrees.idents import clock, ident
 from agentpane.worktrees.values import Repository
 
@@ -72,8 +72,7 @@ def branches_beside(repo: Repository, branch: str) -> list[str]:
 def _packed(common_dir: Path, branch: str) -> Iterator[str]:
     """The branches in `packed-refs` that begin as `branch` does up to its first slash, in whatever case."""
     try:
-        with open_regular(common_dir / "packed-refs") as file:
-            content = file.read()
+        content = read_regular(f"{common_dir}/packed-refs")
     except FileNotFoundError:
         return
     beginning = b" refs/heads/" + branch.partition("/")[0].encode().lower()
@@ -106,8 +105,7 @@ def delete_branch(repo: Repository, branch: str, expected: str) -> bool:
     try:
         # Both locks, as git holds them: whoever packs refs at this moment would bring the branch back.
         with _Lock(top, f"{HEADS}{branch}"), _Lock(top, "packed-refs"):
-            with open_regular(ref) as file:
-                named = file.read().strip() == expected.encode()
+            named = read_regular(ref).strip() == expected.encode()
             if not named or any(each.casefold() == branch.casefold() for each in _packed(repo.common_dir, branch)):
                 return False
             with suppress(FileNotFoundError):
@@ -135,8 +133,7 @@ def break_lock(repo: Repository, lives: Callable[[int], bool]) -> bool:
 def is_left(lock: Path, lives: Callable[[int], bool]) -> bool:
     """Whether a process of ours that is gone has made this lock, and not written into it what it is for."""
     try:
-        with open_regular(lock) as file:
-            content = file.read()
+        content = read_regular(lock)
         number = int(content.rpartition(b" ")[2] or b"0")
     except (OSError, ValueError):
         return False

@@ -11,7 +11,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from agentpane.worktrees.gitfiles import open_regular
+from agentpane.worktrees.gitfiles import read_regular
 from agentpane.worktrees.values import Worktree
 
 SEAL = "agentpane-ready"
@@ -31,11 +31,11 @@ def is_sealed(worktree: Worktree, base: str) -> bool:
     """Whether the seal is whole, for this very commit, and nobody is at work on the index."""
     git_dir = os.fspath(worktree.git_dir)
     try:
-        with open_regular(f"{git_dir}/{SEAL}") as seal, open_regular(f"{git_dir}/HEAD") as head:
-            whole = seal.read() == _look(worktree, base) and head.read().strip() == base.encode()
+        whole = read_regular(f"{git_dir}/{SEAL}") == _look(worktree, base)
+        at_base = read_regular(f"{git_dir}/HEAD").strip() == base.encode()
     except OSError:
         return False
-    return whole and not any(os.path.lexists(f"{git_dir}/{name}.lock") for name in ("index", "HEAD"))
+    return whole and at_base and not any(os.path.lexists(f"{git_dir}/{name}.lock") for name in ("index", "HEAD"))
 
 
 def break_seal(git_dir: Path) -> None:

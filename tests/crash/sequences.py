@@ -23,7 +23,7 @@ ENTRIES: Mapping[str, str] = {
     "agentpane.orchestrator.runs.completion:Completion.complete": "snapshot",
     "agentpane.orchestrator.merging.review:Review.approve": "approve",
     "agentpane.orchestrator.merging.undoing:Undoing.undo": "undo",
-    "agentpane.orchestrator.runs.dispatch:Dispatcher.cancel": "cancel",
+    "agentpane.orchestrator.runs.cancelling:Cancelling.cancel": "cancel",
     "agentpane.orchestrator.keeping.setting_back:SettingBack.reset": "reset",
     "agentpane.orchestrator.merging.resolving:Resolving.write": "write a conflict",
     "agentpane.orchestrator.merging.resolving:Resolving.take": "take a resolution",

@@ -1,4 +1,4 @@
-"""What a person does with a run: start, pause, resume, answer, cancel."""
+"""What a person does with a run: start, pause, resume, answer."""
 
 from __future__ import annotations
 
@@ -9,26 +9,21 @@ from pathlib import Path
 
 from agentpane.api import commands as c
 from agentpane.api.events import ApprovalChanged
-from agentpane.db import agents, approvals, audit, projects, runs, tasks, worktrees
+from agentpane.db import agents, approvals, projects, runs, tasks
 from agentpane.domain import traces
 from agentpane.domain.agents import Agent
-from agentpane.domain.audit import AuditRecord
-from agentpane.domain.board import BoardEvent, Column, after, invalid_transition
-from agentpane.domain.ids import ProjectId, SessionId, TaskId
-from agentpane.domain.json import JsonObject, JsonValue
+from agentpane.domain.board import Column, invalid_transition
+from agentpane.domain.ids import SessionId, TaskId
+from agentpane.domain.json import JsonValue
 from agentpane.domain.limits import TASK_DESCRIPTION, check_text, invalid
 from agentpane.domain.policy import Policy
-from agentpane.domain.projects import Project
 from agentpane.domain.runs import ACTIVE, LIVE, RESUMABLE, PauseReason, Run, RunStatus, live_run
 from agentpane.domain.sessions import EventKind
 from agentpane.domain.tasks import Task
-from agentpane.domain.worktrees import WorktreeStatus
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.orchestrator.agents import agent_homes
 from agentpane.orchestrator.agents.credentials import Credentials
 from agentpane.orchestrator.blobs import BlobStore
 from agentpane.orchestrator.core import Core
-from agentpane.orchestrator.keeping.holding import ChangedError
 from agentpane.orchestrator.keeping.setting_back import SettingBack
 from agentpane.orchestrator.runs.completion import Completion
 from agentpane.orchestrator.runs.queueing import Queue
@@ -36,7 +31,6 @@ from agentpane.orchestrator.runs.runner import Runner
 from agentpane.orchestrator.runs.supervisor import Supervisor
 from agentpane.orchestrator.sessions import Recorder, note, read_whole
 from agentpane.orchestrator.workspaces.workspace import Workspaces
-from agentpane.worktrees import Repository
 
 
 class Dispatcher:
@@ -209,68 +203,6 @@ class Dispatcher:
         await self._withdraw(task.card.id)
         self._supervisor.wake()
 
-    async def cancel(self, command: c.CancelTask, position: int | None = None) -> Task:
-        """Stop the run and everything it started, keep a recovery snapshot, put the card in the backlog.
-
-        Raises WORKTREE_REMOVAL_FAILED while what lies in the worktree's place is not ours for certain, and what keeping
-        and removing raise; a run that was stopped for it is then interrupted, and can be resumed.
-        """
-        task = await self._core.task(command.task)
-        after(task.card.column, BoardEvent.CANCEL)
-        run = live_run(task.runs)
-        if run is not None and run.status in {RunStatus.RUNNING, RunStatus.PAUSED}:
-            await self._check_goes(task)  # before its agent is stopped for nothing
-        async with self.stopped(task), self._core.task_locks.of(task.card.id):
-            task = await self._core.task(task.card.id)
-            target = after(task.card.column, BoardEvent.CANCEL)
-            if task.card.column is Column.WAITING_APPROVAL and not command.confirmed:
-                raise unconfirmed(task)
-            renumbered = await self._cancel(task, target, position)
-        self._supervisor.wake()
-        await self._core.announce_task(task.card.id, renumbered)
-        return await self._core.task(task.card.id)
-
-    async def _check_goes(self, task: Task) -> tuple[Repository | None, AgentPaneError | None]:
-        """The project's repository, and why the worktree stays where it is; raises that where it can be mended."""
-        repository = await self._repository(task.card.project_id)
-        apart = await self._workspaces.left_alone(task, repository)
-        if apart is not None and repository is not None:
-            raise apart
-        return repository, apart
-
-    async def _cancel(self, task: Task, target: Column, position: int | None) -> tuple[tuple[str, int], ...]:
-        repository, apart = await self._check_goes(task)
-        # A branch with commits beyond its base holds somebody's work, and stays.
-        tip = await self._core.git.branch_tip(repository, task.branch) if repository and task.branch else None
-        unused = tip == task.base_sha
-        recovery = await self._workspaces.discard(
-            task, repository, "cancel", delete_branch_at=task.base_sha if unused else None
-        )
-        if recovery is not None:
-            kept: JsonObject = {"state": "worktree_kept", "recovery": recovery}
-            await note(self._core, self._blobs, task, None, EventKind.STATE, kept)
-        if apart is not None:
-            told = {"state": "worktree_stays", "code": apart.code.value, "message": f"{apart.message} {apart.hint}"}
-            await note(self._core, self._blobs, task, None, EventKind.STATE, told)
-        await self._end_run(task)
-        await agent_homes.remove(self._core, task.card.id)
-        entry = self._core.record(
-            "cancel", task.card.project_id, task=task.card, output={"recovery": recovery, "branch": task.branch}
-        )
-        left = await self._branch_left(task, repository)
-        if left is not None and tip is not None and not unused:
-            await note(self._core, self._blobs, task, None, EventKind.STATE, {"state": "branch_kept", "branch": left})
-        renumbered = await self._core.db.write(self._store_cancel, task.card.id, target, position, entry, left)
-        await self._withdraw(task.card.id)
-        return renumbered
-
-    async def _branch_left(self, task: Task, repository: Repository | None) -> str | None:
-        """The card's branch; None when it is not there any more."""
-        if repository is None or task.branch is None:
-            return task.branch
-        tip = await self._core.git.branch_tip(repository, task.branch)
-        return None if tip is None else task.branch
-
     async def _withdraw(self, task_id: TaskId) -> None:
         """Nobody waits for the decisions any more that the card's run has asked for."""
         for withdrawn in await self._core.db.write(approvals.withdraw_for_task, task_id, self._core.clock.now()):
@@ -317,35 +249,6 @@ class Dispatcher:
             await recorder.close()
         return await self._core.task(task.card.id)
 
-    async def put_away(self, project: Project) -> None:
-        """Take away the worktrees that a project has beside those of its cards at work, each after a recovery snapshot.
-
-        Raises WORKTREE_REMOVAL_FAILED, or RESOURCE_LOCKED when a card works in one by then; those that were not taken
-        away are still there.
-        """
-        repository = await self._repository(project.id)
-        for row in await self._core.db.read(worktrees.all_for_project, project.id):
-            async with self._core.task_locks.of(row.task_id or row.id):  # a merge may be taking it away
-                now = await self._core.db.read(worktrees.get, row.id)
-                if now.status is WorktreeStatus.REMOVED:
-                    continue
-                if now.task_id != row.task_id or await self._is_alive(now.task_id):
-                    raise ChangedError(now)
-                await self._workspaces.take_away(now, repository, "project remove")
-
-    async def _is_alive(self, task_id: TaskId | None) -> bool:
-        return task_id is not None and live_run((await self._core.task(task_id)).runs) is not None
-
-    async def _repository(self, project_id: ProjectId) -> Repository | None:
-        """The project's repository; None when its folder is gone or is no repository any more."""
-        project = await self._core.db.read(projects.get, project_id)
-        try:
-            return await self._core.git.open_repository(Path(project.path))
-        except AgentPaneError as error:
-            if error.code in {ErrorCode.PROJECT_PATH_INVALID, ErrorCode.PROJECT_NOT_A_GIT_REPO}:
-                return None
-            raise
-
     async def _end_run(self, task: Task) -> None:
         run = task.runs[-1] if task.runs else None
         if run is None or run.status not in LIVE | {RunStatus.ERROR, RunStatus.INTERRUPTED}:
@@ -354,40 +257,6 @@ class Dispatcher:
         await note(self._core, self._blobs, task, run.id, EventKind.STATE, {"state": "cancelled"})
         self._credentials.forget(run.id)
         await self._core.announce_agent(run.agent_id)
-
-    def _store_cancel(
-        self,
-        connection: tasks.Connection,
-        task_id: TaskId,
-        target: Column,
-        position: int | None,
-        entry: AuditRecord,
-        branch: str | None,
-    ) -> tuple[tuple[str, int], ...]:
-        now = self._core.clock.now()
-        tasks.set_fields(
-            connection,
-            task_id,
-            now,
-            snapshot=None,
-            files_changed=None,
-            lines_added=None,
-            lines_removed=None,
-            code=None,
-            conflicts=(),
-            worktree_id=None,
-            branch=branch,
-        )
-        audit.append(connection, (entry,))
-        return tasks.move(connection, task_id, target, position or 0, now).renumbered
-
-
-def unconfirmed(task: Task) -> AgentPaneError:
-    return invalid(
-        "confirmed",
-        f"The diff of “{task.card.title}” waits for approval; cancelling puts it aside.",
-        "Confirm it (headless: --yes) to cancel all the same. Nothing has changed.",
-    )
 
 
 def not_resumable(task: Task) -> AgentPaneError:
