@@ -369,6 +369,7 @@ class Approve(Command[ApproveOutcome]):
 class Undo(Command[Task]):
     """Take an approval back: exactly where nothing came after it, else by a commit that reverts it.
 
+    A target that does not hold the merge any more, nor the change, is left as it is.
     Raises TASK_INVALID_TRANSITION, MERGE_UNDO_IMPOSSIBLE, MERGE_CHECKOUT_DIRTY, RESOURCE_LOCKED; nothing changed then.
     """
 

@@ -49,7 +49,8 @@ def register(app: typer.Typer) -> None:
 def undo(ctx: typer.Context, task: Ref) -> None:
     """Take an approval back; the card waits for approval again.
 
-    Where nothing came after the merge the branch is as it was before, else a commit reverts it.
+    Where nothing came after the merge the branch is as it was before, else a commit reverts it. A branch that was
+    moved away from the merge, by your own reset for example, is left as it is.
     """
     pane: Pane = ctx.obj
 

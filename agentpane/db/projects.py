@@ -104,7 +104,8 @@ def create(connection: Connection, new: NewProject, at: datetime) -> Project:
         raise AgentPaneError(
             ErrorCode.PROJECT_PATH_EXISTS,
             f"This folder is a project already: {found.name}.",
-            hint="Open that project, or remove it first. Nothing has been stored.",
+            hint="Open that project; `agentpane project` policy, pool, filters, check and trust change it. "
+            "Nothing has been stored.",
             details={"project_id": found.id},
         )
     values: dict[str, Any] = {

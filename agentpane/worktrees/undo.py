@@ -1,5 +1,7 @@
 """Taking a merge back: exactly where nothing has come after it, by a commit that reverts it otherwise.
 
+Where the branch was moved away from the merge, by the person's own reset for example, it is left as it is.
+
 Nothing of the person's is overwritten, and the change itself is kept, pinned, to be reviewed once more.
 """
 
@@ -29,8 +31,10 @@ async def undo(git: GitRunner, repo: Repository, plan: UndoPlan, journal: Journa
             outcome = await _exactly(git, repo, plan, journal)
         elif tip is not None and await is_ancestor(git, repo, plan.merge, tip):
             outcome = await _by_a_commit(git, repo, plan, tip, journal)
+        elif tip is not None:
+            return await _gone_already(git, repo, plan, tip, journal)
         else:
-            return _refused(f"{display_path(plan.target)} does not hold the merge {plan.merge[:12]} any more.")
+            return _refused(f"There is no branch {display_path(plan.target)} any more.")
         if not isinstance(outcome, TargetMoved):
             return outcome
     return _refused(
@@ -84,6 +88,21 @@ async def _by_a_commit(
         await _pin(git, repo, plan, plan.reviewed)
         return moved
     return Undone(revert, False, again, revert)
+
+
+async def _gone_already(git: GitRunner, repo: Repository, plan: UndoPlan, tip: str, journal: Journal) -> UndoOutcome:
+    if await is_ancestor(git, repo, plan.reviewed, tip):
+        return _refused(
+            f"{display_path(plan.target)} holds the change {plan.reviewed[:12]}, but not the merge {plan.merge[:12]} "
+            "that brought it.",
+            "Revert it by hand.",
+        )
+    base = await merge_base(git, repo, tip, plan.reviewed)
+    pinned = await _pin(git, repo, plan, plan.reviewed)
+    if isinstance(pinned, MergeRefused):
+        return pinned
+    await journal(MergeIntent(plan.run_id, plan.target, tip, tip, plan.reviewed, None, None))
+    return Undone(tip, None, plan.reviewed, base)
 
 
 async def _pin(git: GitRunner, repo: Repository, plan: UndoPlan, commit: str) -> MergeRefused | None:

@@ -222,13 +222,14 @@ class UndoPlan:
 
 @dataclass(frozen=True, slots=True)
 class Undone:
-    """exact: the target stands where it stood before the merge; else a commit on top of it reverts the merge.
+    """exact: the target stands where it stood before the merge; else a commit on top of it reverts the merge; None: it
+    did not hold the merge any more, and was left as it is.
 
     again: the commit that holds the change, pinned for review once more; base: what it is compared with.
     """
 
     target: str
-    exact: bool
+    exact: bool | None
     again: str
     base: str
 

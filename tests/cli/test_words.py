@@ -54,6 +54,11 @@ from agentpane.domain.sessions import EventKind, SessionEvent
             {"state": "undone", "target": "main", "commit": "a" * 40, "exact": False},
             "= the merge into main was undone by a commit that reverts it, aaaaaaaaaa",
         ),
+        (
+            EventKind.STATE,
+            {"state": "undone", "target": "main", "commit": "a" * 40, "exact": None},
+            "= main did not hold the merge any more and was left at aaaaaaaaaa; the change can be approved again",
+        ),
         (EventKind.STATE, {"state": "checks_finished", "message": "checks passed"}, "= checks passed"),
         (EventKind.SNAPSHOT, {"sha": "a" * 40, "base": "b" * 40, "files": 1}, "= snapshot aaaaaaaaaa"),
         (

@@ -79,6 +79,24 @@ async def test_what_came_after_stays_and_approving_again_changes_something(data:
             assert not (repository / "new.txt").exists()
 
 
+async def test_a_card_whose_merge_was_reset_away_by_hand_comes_back_and_can_be_approved_again(
+    data: Path, repository: Path
+) -> None:
+    with scripted(WRITE, DONE) as server:
+        async with running(data, server.environment) as bench:
+            before = git(repository, "rev-parse", "main")
+            task = await approved(bench, repository)
+            git(repository, "reset", "-q", "--hard", before)
+            undone = await bench.engine.do(c.Undo(task.card.id))
+            assert (undone.card.column, undone.snapshot) == (Column.WAITING_APPROVAL, task.snapshot)
+            assert git(repository, "rev-parse", "main") == before
+            assert undone.worktree is not None and (Path(undone.worktree) / "new.txt").read_text() == "hello\n"
+            notes = [event.data for event in await bench.session(undone) if event.kind is EventKind.STATE]
+            assert (notes[-1]["state"], notes[-1]["exact"], notes[-1]["commit"]) == ("undone", None, before)
+            assert (await bench.engine.do(c.Approve(task.card.id))).result is ApproveResult.MERGED
+            assert (repository / "new.txt").read_text() == "hello\n"
+
+
 async def test_only_a_merged_card_can_be_undone_and_a_refusal_changes_nothing(data: Path, repository: Path) -> None:
     with scripted(WRITE, DONE) as server:
         async with running(data, server.environment) as bench:

@@ -208,6 +208,11 @@ STATES: tuple[tuple[EventKind, JsonObject, str], ...] = (
     ),
     (
         EventKind.STATE,
+        {"state": "undone", "commit": "0123456789abcdef", "target": "main", "exact": None},
+        "main did not hold the merge any more and was left at 0123456789; the change waits again",
+    ),
+    (
+        EventKind.STATE,
         {"state": "resolving", "target": "main", "commit": "0123", "by": "agent", "paths": ["a", "b"]},
         "The conflict with main is in the worktree, to be resolved: a; b",
     ),

@@ -141,14 +141,39 @@ async def test_a_target_that_went_on_in_the_same_lines_refuses_with_the_paths(be
     assert refs(bench.repo) == before
 
 
-async def test_a_target_without_the_merge_and_one_that_reverted_it_already_refuse(bench: Bench) -> None:
+async def test_a_target_that_reverted_it_already_or_holds_the_change_otherwise_refuses(bench: Bench) -> None:
     plan = await merged(bench)
     git(bench.repo.path, "revert", "--no-edit", "-m1", "HEAD")
     outcome = await bench.worktrees.undo(bench.repo, plan, Journal())
     assert isinstance(outcome, MergeRefused) and "not in main any more" in outcome.message
     git(bench.repo.path, "reset", "-q", "--hard", bench.base)
+    git(bench.repo.path, "merge", "-q", "--ff-only", plan.reviewed)
+    before, journal = refs(bench.repo), Journal()
+    outcome = await bench.worktrees.undo(bench.repo, plan, journal)
+    assert isinstance(outcome, MergeRefused) and "holds the change" in outcome.message
+    assert (refs(bench.repo), journal.intents) == (before, [])
+    git(bench.repo.path, "checkout", "-q", "-b", "other")
+    git(bench.repo.path, "branch", "-D", "main")
     outcome = await bench.worktrees.undo(bench.repo, plan, Journal())
-    assert isinstance(outcome, MergeRefused) and "does not hold the merge" in outcome.message
+    assert isinstance(outcome, MergeRefused) and "no branch main" in outcome.message
+
+
+async def test_a_target_that_was_moved_away_from_the_merge_is_left_as_it_is(bench: Bench) -> None:
+    plan = await merged(bench)
+    git(bench.repo.path, "reset", "-q", "--hard", bench.base)
+    (bench.repo.path / "later").write_text("x\n")
+    git(bench.repo.path, "add", "later")
+    git(bench.repo.path, "commit", "-q", "-m", "later")
+    (bench.repo.path / "later").write_text("mine\n")
+    tip, journal = git(bench.repo.path, "rev-parse", "main"), Journal()
+    outcome = await bench.worktrees.undo(bench.repo, plan, journal)
+    assert outcome == Undone(tip, None, plan.reviewed, bench.base)
+    assert git(bench.repo.path, "rev-parse", "main") == tip
+    assert (bench.repo.path / "later").read_text() == "mine\n"
+    (intent,) = journal.intents
+    assert (intent.old, intent.new) == (tip, tip)
+    found = await bench.worktrees.recover_merge(bench.repo, intent)  # killed before it was written down
+    assert found.outcome is RecoveryOutcome.COMPLETED
 
 
 class StopError(Exception):

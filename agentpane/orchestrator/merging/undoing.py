@@ -78,7 +78,7 @@ class Undoing:
             "target": done.target_ref,
             "commit": done.new_sha,
             "snapshot": done.reviewed_sha,
-            "exact": done.old_sha == task.merge_commit,
+            "exact": None if done.new_sha == done.old_sha else done.old_sha == task.merge_commit,
         }
         entry = self.core.record("undo", task.card.project_id, task=task.card, output=told)
 
