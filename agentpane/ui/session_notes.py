@@ -117,9 +117,7 @@ def _state(given: JsonObject, data: dict[str, str]) -> Note | None:
             words = tr("The merge into {target} was undone by a commit that reverts it, {commit:.10}")
             return Note("undo", "attention", fill_in(words, data))
         case "undone" if "exact" in given:
-            words = tr(
-                "{target} did not hold the merge any more and was left at {commit:.10}; the change waits again"
-            )
+            words = tr("{target} did not hold the merge any more and was left at {commit:.10}; the change waits again")
             return Note("undo", "attention", fill_in(words, data))
         case "paused":
             return Note("pause", "attention", _pause(data.get("reason", ""), data.get("message", "")))

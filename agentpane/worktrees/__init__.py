@@ -1,16 +1,16 @@
 """Worktrees, snapshots, diffs and merges: the only package that starts git."""
 
 from agentpane.domain.diff import DiffStat, FileChange
-from agentpane.worktrees.branch_places import BranchPlaces, branch_places
-from agentpane.worktrees.conflicted import ConflictedMerge, merging_ref
-from agentpane.worktrees.git import GitError
-from agentpane.worktrees.merge import Journal
-from agentpane.worktrees.recovery import recovery_ref
-from agentpane.worktrees.remove import Late
-from agentpane.worktrees.scratch import Scratch
+from agentpane.worktrees.conflicts.conflicted import ConflictedMerge, merging_ref
+from agentpane.worktrees.git.runner import GitError
+from agentpane.worktrees.keeping.recovery import recovery_ref
+from agentpane.worktrees.merging.merge import Journal
+from agentpane.worktrees.merging.scratch import Scratch
+from agentpane.worktrees.refs.branch_places import BranchPlaces, branch_places
 from agentpane.worktrees.service import Worktrees
-from agentpane.worktrees.snapshot import reviewed_ref
-from agentpane.worktrees.turns import turn_ref
+from agentpane.worktrees.snapshots.snapshot import reviewed_ref
+from agentpane.worktrees.snapshots.turns import turn_ref
+from agentpane.worktrees.trees.remove import Late
 from agentpane.worktrees.values import (
     BranchTip,
     Conflicted,

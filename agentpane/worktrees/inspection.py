@@ -20,13 +20,15 @@ import psutil
 from agentpane.domain.diff import decode_path
 from agentpane.domain.recoveries import Beside
 from agentpane.temporary import delete
-from agentpane.worktrees import exact, identity, ref_files
-from agentpane.worktrees.git import GitRunner
-from agentpane.worktrees.gitfiles import open_regular, read_line
+from agentpane.worktrees.git.files import open_regular, read_line
+from agentpane.worktrees.git.runner import GitRunner
+from agentpane.worktrees.keeping import exact
+from agentpane.worktrees.keeping.recovery import changes_of
+from agentpane.worktrees.keeping.retelling import beside_of
 from agentpane.worktrees.places import head_branch, objects_of, registered
-from agentpane.worktrees.recovery import changes_of
-from agentpane.worktrees.remove import is_done_with, left_in_trash
-from agentpane.worktrees.retelling import beside_of
+from agentpane.worktrees.refs import ref_files
+from agentpane.worktrees.trees import identity
+from agentpane.worktrees.trees.remove import is_done_with, left_in_trash
 from agentpane.worktrees.values import Repository, Worktree
 
 OURS = "refs/agentpane/"

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.worktrees.git import Place
-from agentpane.worktrees.gitfiles import read_line, write_new
+from agentpane.worktrees.git.files import read_line, write_new
+from agentpane.worktrees.git.runner import Place
 from agentpane.worktrees.values import Repository, Worktree
 
 

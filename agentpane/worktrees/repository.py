@@ -13,9 +13,9 @@ from pathlib import Path
 
 from agentpane.domain.diff import decode_path, display_path, split_z
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.worktrees.config import TRUE
-from agentpane.worktrees.git import EndlessError, GitError, GitRunner, Place
-from agentpane.worktrees.gitfiles import endless, read_line
+from agentpane.worktrees.git.config import TRUE
+from agentpane.worktrees.git.files import endless, read_line
+from agentpane.worktrees.git.runner import EndlessError, GitError, GitRunner, Place
 from agentpane.worktrees.places import checkout_of, head_branch, objects_of
 from agentpane.worktrees.values import BranchTip, Repository
 

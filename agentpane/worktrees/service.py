@@ -15,30 +15,20 @@ from agentpane.domain.diff import DiffStat, FileChange
 from agentpane.domain.overlaps import FileEdit
 from agentpane.domain.resolving import Merging
 from agentpane.temporary import delete
-from agentpane.worktrees import (
-    conflicted,
-    create,
-    diffs,
-    foresight,
-    identity,
-    lost_folder,
-    merge_recovery,
-    putting_back,
-    recovery,
-    remove,
-    repository,
-    resolution,
-    restore,
-    turns,
-)
-from agentpane.worktrees import merge as merging
-from agentpane.worktrees import scratch as scratches
-from agentpane.worktrees import snapshot as snapshots
-from agentpane.worktrees import undo as undoing
-from agentpane.worktrees.git import GitRunner
-from agentpane.worktrees.held import Held, held_by
+from agentpane.worktrees import repository
+from agentpane.worktrees.conflicts import conflicted, foresight, resolution
+from agentpane.worktrees.git.runner import GitRunner
 from agentpane.worktrees.inspection import Inspection
-from agentpane.worktrees.pool import Ready
+from agentpane.worktrees.keeping import lost_folder, recovery, restore
+from agentpane.worktrees.merging import merge as merging
+from agentpane.worktrees.merging import merge_recovery
+from agentpane.worktrees.merging import scratch as scratches
+from agentpane.worktrees.merging import undo as undoing
+from agentpane.worktrees.snapshots import diffs, turns
+from agentpane.worktrees.snapshots import snapshot as snapshots
+from agentpane.worktrees.trees import create, identity, putting_back, remove
+from agentpane.worktrees.trees.held import Held, held_by
+from agentpane.worktrees.trees.pool import Ready
 from agentpane.worktrees.values import (
     BranchTip,
     Conflicted,

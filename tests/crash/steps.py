@@ -185,7 +185,7 @@ TELLING = _words("add remove -d --stdin --ff-only --reset -u -m --hard --cached 
 
 
 def _name_git(watch: Watch) -> None:
-    from agentpane.worktrees import git
+    from agentpane.worktrees.git import runner as git
 
     inner = git.GitRunner._finish
     plain: type[Any] = vars(git)["Child"]

@@ -21,7 +21,7 @@ from agentpane.domain.review import ApproveResult
 from agentpane.domain.tasks import Task
 from agentpane.orchestrator.merging import watching
 from agentpane.orchestrator.merging.watching import _Watch
-from agentpane.worktrees.child import Child
+from agentpane.worktrees.git.child import Child
 from tests.backends.wire import Block, say, use
 from tests.orchestrator.conftest import BOUND, Bench, git, make_repository, running, scripted
 

@@ -113,7 +113,7 @@ async def test_each_turn_that_changed_files_is_kept_and_the_worktree_can_be_set_
 async def test_what_a_plain_command_leaves_is_kept_without_large_files_and_what_cannot_be_kept_stops_nobody(
     data: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agentpane.worktrees.turns.LARGEST_FILE", 50)
+    monkeypatch.setattr("agentpane.worktrees.snapshots.turns.LARGEST_FILE", 50)
     async with running(data, {}) as bench:
         project = await limited(bench, repository, 9)
         config = AgentConfig(command="echo x > made.txt; head -c 60 /dev/zero > big")
@@ -125,7 +125,7 @@ async def test_what_a_plain_command_leaves_is_kept_without_large_files_and_what_
         async def full(*given: object) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("agentpane.worktrees.turns.keep_turn", full)
+        monkeypatch.setattr("agentpane.worktrees.snapshots.turns.keep_turn", full)
         again = await bench.reviewed(await bench.start(await bench.card(project), agent="Plain"))
         assert await bench.engine.do(c.ListTurns(again.card.id)) == ()
         told = [event.data for event in await bench.session(again) if event.data.get("state") == "turn_not_kept"]
@@ -329,7 +329,7 @@ async def test_a_removed_project_keeps_its_bin_and_what_cannot_be_restored_whole
                 raise AgentPaneError(ErrorCode.STORE_FULL, "The disk is full.")
 
             with monkeypatch.context() as broken:
-                broken.setattr("agentpane.worktrees.exact.lay_out", fail)
+                broken.setattr("agentpane.worktrees.keeping.exact.lay_out", fail)
                 assert await refusal(bench, c.RestoreRecovery(kept.id)) is ErrorCode.STORE_FULL
             assert (git(repository, "worktree", "list"), git(repository, "for-each-ref")) == before
             work = await bench.engine.do(c.RestoreRecovery(kept.id))

@@ -15,7 +15,7 @@ import pytest
 from agentpane.domain.health import HealthCode
 from agentpane.orchestrator.keeping.removal import as_worktree
 from agentpane.orchestrator.workspaces import mending
-from agentpane.worktrees.child import Child
+from agentpane.worktrees.git.child import Child
 from tests.orchestrator.conftest import BOUND, git, running
 from tests.orchestrator.test_health import House, house
 from tests.orchestrator.test_health import temporary as temporary

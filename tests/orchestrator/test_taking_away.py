@@ -21,7 +21,7 @@ from agentpane.orchestrator.keeping.branch_back import branch_back
 from agentpane.orchestrator.keeping.recovery_bin import RecoveryBin
 from agentpane.orchestrator.keeping.removal import as_worktree
 from agentpane.worktrees import merging_ref
-from agentpane.worktrees.identity import MARK
+from agentpane.worktrees.trees.identity import MARK
 from tests.orchestrator.conftest import git, running
 from tests.orchestrator.test_health import house
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agentpane.worktrees.ageing import AGE_S, age_files
+from agentpane.worktrees.trees.ageing import AGE_S, age_files
 from tests.worktrees.conftest import commit_all, git
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from agentpane.worktrees import Repository, Worktrees
-from agentpane.worktrees.commits import make_commit
-from agentpane.worktrees.history import tree_of_holder
 from agentpane.worktrees.places import objects_of
+from agentpane.worktrees.refs.commits import make_commit
+from agentpane.worktrees.refs.history import tree_of_holder
 from tests.worktrees.conftest import commit_all, git
 from tests.worktrees.test_pool import Started
 

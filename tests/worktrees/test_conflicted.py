@@ -20,7 +20,7 @@ from agentpane.worktrees import (
     WorktreePlan,
     Worktrees,
 )
-from agentpane.worktrees.conflicted import name_sides
+from agentpane.worktrees.conflicts.conflicted import name_sides
 from tests.worktrees.conftest import Journal, git
 
 SUBMODULES = {"base": "1" * 40, "card": "2" * 40, "main": "3" * 40}

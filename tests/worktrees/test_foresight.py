@@ -10,7 +10,8 @@ import pytest
 from agentpane.domain.conflicts import Conflict, LineRange
 from agentpane.domain.ids import TaskId
 from agentpane.domain.overlaps import FileEdit, Work, overlaps
-from agentpane.worktrees import Repository, Worktrees, foresight
+from agentpane.worktrees import Repository, Worktrees
+from agentpane.worktrees.conflicts import foresight
 from tests.worktrees.conftest import commit_all, git
 
 TEN = b"".join(b"line %d\n" % number for number in range(1, 11))

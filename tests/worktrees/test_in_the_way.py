@@ -28,9 +28,9 @@ from agentpane.worktrees import (
     Worktrees,
     reviewed_ref,
 )
-from agentpane.worktrees.checkout import place_of
-from agentpane.worktrees.git import GitRunner
-from agentpane.worktrees.obstacles import in_the_way
+from agentpane.worktrees.git.runner import GitRunner
+from agentpane.worktrees.merging.checkout import place_of
+from agentpane.worktrees.merging.obstacles import in_the_way
 from tests.worktrees.conftest import Journal, git, git_bytes
 from tests.worktrees.histories import Tree, stream_of
 from tests.worktrees.in_the_way import MOVES, PLAIN, THINGS, Disk, Thing, disk, expected, laid_out
@@ -196,7 +196,7 @@ async def test_a_name_that_only_changes_its_capital_letters_is_not_in_its_own_wa
     new |= {b"Plain": PLAIN[b"plain"], b"Src/app.py": PLAIN[b"src/app.py"], b"a": PLAIN[b"a.txt"]}
     old, to = scene.stand_at(new, back=False)
     (scene.repo.path / "A").write_text("the person's\n")
-    monkeypatch.setattr("agentpane.worktrees.ground._lstat", folding)
+    monkeypatch.setattr("agentpane.worktrees.keeping.ground._lstat", folding)
     runner, place = GitRunner(), place_of(scene.repo, scene.repo.path, scene.repo.git_dir)
     try:
         assert await in_the_way(runner, scene.repo, place, old, to) == ("a",)

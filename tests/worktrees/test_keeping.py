@@ -8,15 +8,10 @@ from pathlib import Path
 import pytest
 
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.worktrees import (
-    Repository,
-    Worktrees,
-    contents,
-    recovery_ref,
-    turn_ref,
-)
-from agentpane.worktrees import recovery as recoveries
-from agentpane.worktrees.git import GitRunner, Place
+from agentpane.worktrees import Repository, Worktrees, recovery_ref, turn_ref
+from agentpane.worktrees.git.runner import GitRunner, Place
+from agentpane.worktrees.keeping import contents
+from agentpane.worktrees.keeping import recovery as recoveries
 
 from .conftest import Bench, bench_of, commit_all, git, git_bytes
 from .kept import keep, laid_out, state, turn
@@ -123,7 +118,7 @@ async def test_a_folder_that_cannot_be_looked_into_stops_whoever_wanted_to_disca
 
 
 async def test_a_large_file_comes_back_in_pieces(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agentpane.worktrees.exact.AT_ONCE", 1_000)
+    monkeypatch.setattr("agentpane.worktrees.keeping.exact.AT_ONCE", 1_000)
     for name, size in (("a", 900), ("b", 900), ("large", 300_000), ("z", 10)):
         (bench.path / name).write_bytes(os.urandom(size))
     kept = await keep(bench)

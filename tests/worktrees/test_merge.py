@@ -19,7 +19,7 @@ from agentpane.worktrees import (
     Repository,
     Worktrees,
 )
-from agentpane.worktrees.git import GitOutput, GitRunner, Place
+from agentpane.worktrees.git.runner import GitOutput, GitRunner, Place
 from tests.worktrees.conftest import Bench, Journal, bench_of, commit_all, git
 
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from agentpane.worktrees import Merged, MergeIntent, MergePlan, RecoveryOutcome, Repository, Worktrees
-from agentpane.worktrees.git import GitError, GitRunner
+from agentpane.worktrees.git.runner import GitError, GitRunner
 from agentpane.worktrees.places import objects_of
 from tests.worktrees.conftest import Bench, Journal, bench_of, commit_all, git
 
@@ -243,7 +243,7 @@ async def test_files_that_only_git_can_have_taken_away_come_back_though_its_lock
 async def test_a_lock_that_a_living_program_holds_is_not_taken(
     merged: tuple[Bench, MergeIntent], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from agentpane.worktrees import merge_recovery
+    from agentpane.worktrees.merging import merge_recovery
 
     monkeypatch.setattr(merge_recovery, "_LOCK_WAIT", 0.0)
     bench, intent = merged

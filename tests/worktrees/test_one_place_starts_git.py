@@ -14,8 +14,8 @@ from pathlib import Path
 import agentpane
 
 ROOT = Path(agentpane.__file__).parent
-ONE_PLACE = Path("worktrees/git.py")
-ITS_CHILD = Path("worktrees/child.py")  # knows of no program: what it starts is handed to it by the one place
+ONE_PLACE = Path("worktrees/git/runner.py")
+ITS_CHILD = Path("worktrees/git/child.py")  # knows of no program: what it starts is handed to it by the one place
 STARTERS = re.compile(
     r"(subprocess|asyncio)\.(run|call|check_call|check_output|Popen|getoutput|create_subprocess_\w+|getstatusoutput)"
     r"|os\.(system|popen|exec\w+|spawn\w+|posix_spawn\w*)|subprocess_exec|subprocess_shell"
@@ -50,7 +50,7 @@ def test_only_the_one_place_makes_a_child() -> None:
         path
         for path, tree in sources()
         for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module == "agentpane.worktrees.child"
+        if isinstance(node, ast.ImportFrom) and node.module == "agentpane.worktrees.git.child"
     }
     assert made == {ONE_PLACE}
 

@@ -12,10 +12,10 @@ import pytest
 
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.worktrees import Repository, Worktree, WorktreePlan, Worktrees
-from agentpane.worktrees import git as git_module
-from agentpane.worktrees import pool as pool_module
-from agentpane.worktrees.config import ConfigCache
-from agentpane.worktrees.seal import is_sealed
+from agentpane.worktrees.git import runner as git_module
+from agentpane.worktrees.git.config import ConfigCache
+from agentpane.worktrees.trees import pool as pool_module
+from agentpane.worktrees.trees.seal import is_sealed
 from tests.worktrees.conftest import commit_all, git
 
 BRANCH = "agentpane/one-abc123"

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from agentpane.domain.recoveries import Beside, ways_to
-from agentpane.worktrees import Recovery, Worktree, record_commits
-from agentpane.worktrees.git import GitRunner
+from agentpane.worktrees import Recovery, Worktree
+from agentpane.worktrees.git.runner import GitRunner
+from agentpane.worktrees.keeping import record_commits
 
 from .conftest import Bench, commit_all, git
 

@@ -9,8 +9,9 @@ import subprocess
 import pytest
 
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.worktrees import Repository, Worktrees, ref_files
-from agentpane.worktrees.ref_files import RefTakenError, Signature
+from agentpane.worktrees import Repository, Worktrees
+from agentpane.worktrees.refs import ref_files
+from agentpane.worktrees.refs.ref_files import RefTakenError, Signature
 from tests.worktrees.conftest import Bench, git
 
 ADA = Signature("Ada <ada@example.org>", logged=True)

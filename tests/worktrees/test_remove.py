@@ -13,11 +13,12 @@ import pytest
 from agentpane import mounts
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.temporary import delete
-from agentpane.worktrees import Late, Recovery, Worktree, Worktrees, create
-from agentpane.worktrees.identity import MARK
+from agentpane.worktrees import Late, Recovery, Worktree, Worktrees
 from agentpane.worktrees.places import registered
-from agentpane.worktrees.remove import trash_folder
-from agentpane.worktrees.seal import LOCKED, WHY_LOCKED
+from agentpane.worktrees.trees import create
+from agentpane.worktrees.trees.identity import MARK
+from agentpane.worktrees.trees.remove import trash_folder
+from agentpane.worktrees.trees.seal import LOCKED, WHY_LOCKED
 from tests.worktrees.conftest import Bench, commit_all, git
 
 

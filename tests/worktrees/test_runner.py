@@ -7,8 +7,8 @@ import psutil
 import pytest
 
 from agentpane.worktrees import GitError, Repository
-from agentpane.worktrees.config import ConfigCache, parse_config
-from agentpane.worktrees.git import GitRunner, Place
+from agentpane.worktrees.git.config import ConfigCache, parse_config
+from agentpane.worktrees.git.runner import GitRunner, Place
 from tests.worktrees.conftest import git
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.worktrees import Recovery, contents
-from agentpane.worktrees.git import GitRunner, Place
+from agentpane.worktrees import Recovery
+from agentpane.worktrees.git.runner import GitRunner, Place
+from agentpane.worktrees.keeping import contents
 
 from .conftest import Bench, commit_all, git
 from .kept import keep, state, tree_of, turn

@@ -291,7 +291,7 @@ async def test_an_index_that_is_broken_or_gone_does_not_matter(bench: Bench, bro
 
 
 async def test_a_branch_that_moves_meanwhile_is_not_overwritten(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    from agentpane.worktrees import snapshot
+    from agentpane.worktrees.snapshots import snapshot
 
     (bench.path / "new").write_text("x")
     real = snapshot._commit

@@ -41,7 +41,7 @@ async def test_a_turn_is_kept_outside_of_the_branch_without_touching_the_worktre
 async def test_a_turn_leaves_out_what_is_excluded_too_large_or_a_repository_and_says_so(
     worktrees: Worktrees, repo: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agentpane.worktrees.turns.LARGEST_FILE", 1_000)
+    monkeypatch.setattr("agentpane.worktrees.snapshots.turns.LARGEST_FILE", 1_000)
     (repo.path / "local.env").write_text("KEY=secret")
     bench = await bench_of(worktrees, repo, ("local.env",))
     (bench.path / "big").write_bytes(b"x" * 1_001)

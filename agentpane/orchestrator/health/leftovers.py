@@ -22,8 +22,8 @@ from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.health.ailments import Ailment, Ward, ailment
 from agentpane.orchestrator.health.sizes import Sizes
-from agentpane.worktrees.left_locks import OLD_S
-from agentpane.worktrees.processes import may_be_held
+from agentpane.worktrees.refs.left_locks import OLD_S
+from agentpane.worktrees.refs.processes import may_be_held
 
 _BLOB = re.compile(r"[0-9a-f]{64}(?:\.\d+\.part)?")
 FRESH_S = 3600.0  # an output is stored before the row that speaks of it

@@ -19,7 +19,7 @@ from agentpane.domain.ids import ProjectId
 from agentpane.errors import AgentPaneError
 from agentpane.orchestrator.core import Core
 from agentpane.worktrees import BranchPlaces, branch_places
-from agentpane.worktrees.branch_places import Folder
+from agentpane.worktrees.refs.branch_places import Folder
 
 log = logging.getLogger(__name__)
 

@@ -21,8 +21,9 @@ from agentpane.orchestrator.keeping.removal import as_worktree
 from agentpane.orchestrator.merging.review import Review
 from agentpane.orchestrator.workspaces.settling import settle_each
 from agentpane.orchestrator.workspaces.workspace import Workspaces
-from agentpane.worktrees import Repository, left_locks
-from agentpane.worktrees.processes import may_be_held
+from agentpane.worktrees import Repository
+from agentpane.worktrees.refs import left_locks
+from agentpane.worktrees.refs.processes import may_be_held
 
 LOOKS, PAUSE_S = 25, 0.2  # a git that the last engine started may still be at work
 

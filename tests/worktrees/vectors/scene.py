@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agentpane.worktrees import Repository, Worktree
-from agentpane.worktrees.identity import leave_mark
+from agentpane.worktrees.trees.identity import leave_mark
 
 PATIENCE = 1.2  # seconds after which plain git is taken to wait without end
 LINES = b"".join(b"line %d\n" % number for number in range(40))

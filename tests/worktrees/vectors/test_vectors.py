@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from agentpane.worktrees import contents
-from agentpane.worktrees import git as starting
+from agentpane.worktrees.git import runner as starting
+from agentpane.worktrees.keeping import contents
 from tests.conftest import HOST_ENVIRONMENT
 
 from .calls import CALLS
@@ -69,7 +69,7 @@ async def test_a_vector_that_works_is_found(stage: Stage, monkeypatch: pytest.Mo
     hooked = next(one for one in VECTORS if one.name == "hook reference-transaction")
     idle = Vector("idle", Place.TREE, "", lambda scene: None, lambda scene: False, lambda scene: False)
     assert proves_nothing(stage, [hooked, idle]) == ["idle"]
-    monkeypatch.setattr("agentpane.worktrees.config.ALWAYS", {})
+    monkeypatch.setattr("agentpane.worktrees.git.config.ALWAYS", {})
     calls = [call for call in CALLS if call.name == "a worktree for a branch that exists"]
     assert await wrong(stage, [hooked], None, calls) == ["hook reference-transaction: it has worked"]
 

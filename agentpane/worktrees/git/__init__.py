@@ -1,0 +1,1 @@
+"""Starting git, always pinned, and reading the small files that it keeps."""

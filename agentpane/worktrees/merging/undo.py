@@ -1,0 +1,120 @@
+"""Taking a merge back: exactly where nothing has come after it, by a commit that reverts it otherwise.
+
+Where the branch was moved away from the merge, by the person's own reset for example, it is left as it is.
+
+Nothing of the person's is overwritten, and the change itself is kept, pinned, to be reviewed once more.
+"""
+
+from __future__ import annotations
+
+from agentpane.domain.gitpaths import display_path, shown_paths
+from agentpane.errors import ErrorCode
+from agentpane.worktrees.conflicts.merge_tree import parse_merge_tree
+from agentpane.worktrees.git.runner import LONG_TIMEOUT, GitRunner
+from agentpane.worktrees.merging.moving import Journal, TargetMoved, move
+from agentpane.worktrees.places import objects_of
+from agentpane.worktrees.repository import branch_tip, commit_tree, is_ancestor, merge_base, ref_tip
+from agentpane.worktrees.snapshots.snapshot import reviewed_ref
+from agentpane.worktrees.values import MergeIntent, MergeRefused, Repository, Undone, UndoOutcome, UndoPlan
+
+TRIES = 3
+
+
+async def undo(git: GitRunner, repo: Repository, plan: UndoPlan, journal: Journal) -> UndoOutcome:
+    """Take a merge back. Expected failures are values; nothing has changed then.
+
+    journal: see `moving.move`.
+    """
+    for _ in range(TRIES):
+        tip = await branch_tip(git, repo, plan.target)
+        if tip == plan.merge:
+            outcome = await _exactly(git, repo, plan, journal)
+        elif tip is not None and await is_ancestor(git, repo, plan.merge, tip):
+            outcome = await _by_a_commit(git, repo, plan, tip, journal)
+        elif tip is not None:
+            return await _gone_already(git, repo, plan, tip, journal)
+        else:
+            return _refused(f"There is no branch {display_path(plan.target)} any more.")
+        if not isinstance(outcome, TargetMoved):
+            return outcome
+    return _refused(
+        f"{display_path(plan.target)} changed {TRIES} times meanwhile.",
+        "Try again when nothing else works on that branch.",
+    )
+
+
+async def _exactly(git: GitRunner, repo: Repository, plan: UndoPlan, journal: Journal) -> UndoOutcome | TargetMoved:
+    pinned = await _pin(git, repo, plan, plan.reviewed)
+    if isinstance(pinned, MergeRefused):
+        return pinned
+    intent = MergeIntent(plan.run_id, plan.target, plan.merge, plan.old, plan.reviewed, None, None, back=True)
+    moved = await move(git, repo, intent, journal)
+    if moved is not None:
+        return moved
+    return Undone(plan.old, True, plan.reviewed, await merge_base(git, repo, plan.old, plan.reviewed))
+
+
+async def _by_a_commit(
+    git: GitRunner, repo: Repository, plan: UndoPlan, tip: str, journal: Journal
+) -> UndoOutcome | TargetMoved:
+    place = objects_of(repo)
+    text = plan.message.encode("utf-8", "replace")
+    # A commit after the merge that holds what was before it: merging that one is what reverting means.
+    before = await commit_tree(git, repo, plan.old)
+    away = (await git.run(place, "commit-tree", before, "-p", plan.merge, stdin=text)).line
+    merged = await git.run(
+        place, "merge-tree", "--write-tree", "-z", "--messages", tip, away, ok=(0, 1), timeout=LONG_TIMEOUT
+    )
+    tree, conflicts = parse_merge_tree(merged.stdout)
+    if conflicts:
+        paths = tuple(path for path, _ in conflicts)
+        return _refused(
+            f"{display_path(plan.target)} has gone on from the merge in the same places: {shown_paths(paths)}.",
+            "Revert it by hand, or give the card a follow-up task.",
+            paths,
+        )
+    now = await commit_tree(git, repo, tip)
+    if tree == now:
+        return _refused(f"What was merged is not in {display_path(plan.target)} any more.", "There is nothing to undo.")
+    revert = (await git.run(place, "commit-tree", tree, "-p", tip, stdin=text)).line
+    subject = f"Again: {plan.message}".encode("utf-8", "replace")
+    again = (await git.run(place, "commit-tree", now, "-p", revert, stdin=subject)).line
+    pinned = await _pin(git, repo, plan, again)
+    if isinstance(pinned, MergeRefused):
+        return pinned
+    intent = MergeIntent(plan.run_id, plan.target, tip, revert, again, None, None)
+    moved = await move(git, repo, intent, journal)
+    if moved is not None:
+        await _pin(git, repo, plan, plan.reviewed)
+        return moved
+    return Undone(revert, False, again, revert)
+
+
+async def _gone_already(git: GitRunner, repo: Repository, plan: UndoPlan, tip: str, journal: Journal) -> UndoOutcome:
+    if await is_ancestor(git, repo, plan.reviewed, tip):
+        return _refused(
+            f"{display_path(plan.target)} holds the change {plan.reviewed[:12]}, but not the merge {plan.merge[:12]} "
+            "that brought it.",
+            "Revert it by hand.",
+        )
+    base = await merge_base(git, repo, tip, plan.reviewed)
+    pinned = await _pin(git, repo, plan, plan.reviewed)
+    if isinstance(pinned, MergeRefused):
+        return pinned
+    await journal(MergeIntent(plan.run_id, plan.target, tip, tip, plan.reviewed, None, None))
+    return Undone(tip, None, plan.reviewed, base)
+
+
+async def _pin(git: GitRunner, repo: Repository, plan: UndoPlan, commit: str) -> MergeRefused | None:
+    """Keep the commit, and name it as what may be merged."""
+    ref = reviewed_ref(plan.run_id)
+    if await ref_tip(git, repo, ref) == commit:
+        return None
+    pinned = await git.run(objects_of(repo), "update-ref", "-m", "agentpane: undo", ref, commit, ok=(0, 128))
+    if pinned.exit_code == 0:
+        return None
+    return _refused(f"The change {commit[:12]} is not in the repository any more.")
+
+
+def _refused(message: str, hint: str = "Look at the branch's history.", paths: tuple[str, ...] = ()) -> MergeRefused:
+    return MergeRefused(ErrorCode.MERGE_UNDO_IMPOSSIBLE, f"{message} Nothing has been changed.", hint, paths)

@@ -1,0 +1,1 @@
+"""Worktrees of ours: made, kept ready, told from what is not ours, and taken away."""

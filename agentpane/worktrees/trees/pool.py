@@ -1,0 +1,155 @@
+"""Worktrees made ahead of their cards, on no branch, and handed over without starting git.
+
+Filling and advancing are git's own checkout, one at a time and with the lowest claim on the machine. Handing one over
+writes a branch, a HEAD and a pointer, and renames the folder: the same few steps for any number of files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from agentpane.domain.branches import free_branch
+from agentpane.domain.diff import decode_path, split_z
+from agentpane.worktrees.git.runner import GitError, GitRunner
+from agentpane.worktrees.places import head_branch, inside, objects_of, point_back, recorded_path
+from agentpane.worktrees.refs import ref_files
+from agentpane.worktrees.refs.ref_files import RefTakenError, Signature
+from agentpane.worktrees.repository import branch_tip
+from agentpane.worktrees.trees import create
+from agentpane.worktrees.trees.copying import copy_listed
+from agentpane.worktrees.trees.identity import points_to, why_not_its_folder, why_not_ours
+from agentpane.worktrees.trees.remove import delete_branch
+from agentpane.worktrees.trees.seal import break_seal, is_sealed, put_seal
+from agentpane.worktrees.values import Repository, Worktree
+
+
+class Ready:
+    """The worktrees that are kept ready in any repository. It shares git and the locks with the rest."""
+
+    def __init__(self, git: GitRunner, lock_of: Callable[[Repository], asyncio.Lock]) -> None:
+        self._git = git
+        self._lock_of = lock_of
+
+    async def make(self, repo: Repository, path: Path, base_sha: str, mark: str) -> Worktree:
+        """Make a worktree at a commit, on no branch, and seal it. Raises as `create.create_worktree` does."""
+        made = await create.create_detached(self._git, self._lock_of(repo), repo, path, base_sha, mark)
+        try:
+            with create.storing(path):
+                await asyncio.to_thread(put_seal, made, base_sha)
+        except BaseException:
+            await asyncio.shield(create.take_back(self._git, repo, made.path, None, "", ()))
+            raise
+        return made
+
+    async def advance(self, repo: Repository, ready: Worktree, base_sha: str) -> bool:
+        """Take the files of an untouched worktree to another commit; False, and no file changed, for a touched one."""
+        if await asyncio.to_thread(why_not_ours, repo, ready) or not await self.is_untouched(repo, ready):
+            return False
+        await asyncio.to_thread(break_seal, ready.git_dir)
+        try:
+            await create.move_on(self._git, repo, ready, base_sha)
+        except GitError:
+            return False  # somebody has begun to write in it since it was looked at
+        with create.storing(ready.path):
+            # Whoever had been at work here would have broken the seal: what HEAD was at before is nobody's work.
+            for name in ("logs/HEAD", "ORIG_HEAD"):
+                (ready.git_dir / name).unlink(missing_ok=True)
+            await asyncio.to_thread(put_seal, ready, base_sha)
+        return True
+
+    async def is_untouched(self, repo: Repository, worktree: Worktree) -> bool:
+        """Whether the worktree holds exactly the files of its HEAD, and none that git ignores either."""
+        shape = ("status", "--porcelain", "-z", "--untracked-files=all", "--ignored", "--no-renames")
+        return not (await self._git.run(inside(repo, worktree), *shape, config=create.WHOLE)).stdout
+
+    async def ignored(self, repo: Repository, worktree: Worktree) -> tuple[str, ...]:
+        """The files in a worktree that git ignores; of a folder that is ignored as a whole its name alone."""
+        shape = ("ls-files", "--others", "--ignored", "--exclude-standard", "--directory", "-z")
+        listed = await self._git.run(inside(repo, worktree), *shape, config=create.WHOLE)
+        return tuple(decode_path(name) for name in split_z(listed.stdout))
+
+    async def free_branch(self, repo: Repository, wanted: str) -> str | None:
+        """The name that a branch like `wanted` gets; None where refs are not kept as files that we may write."""
+        values = await self._git.configuration(objects_of(repo))
+        if not ref_files.are_files(repo, values):
+            return None
+        # Two folders are listed, which is done before a thread would have begun.
+        return free_branch(wanted, ref_files.branches_beside(repo, wanted))
+
+    async def hand_over(
+        self, repo: Repository, ready: Worktree, base_sha: str, path: Path, branch: str
+    ) -> Worktree | None:
+        """Give a sealed worktree its card's path and a new branch. None, and nothing done, when it cannot serve.
+
+        Raises OSError when it stopped half-way; `put_back` settles that.
+        """
+        by = ref_files.signature(await self._git.configuration(objects_of(repo)), repo.bare)
+        async with self._lock_of(repo):
+            return await asyncio.to_thread(_hand_over, repo, ready, base_sha, path, branch, by)
+
+    async def put_back(self, repo: Repository, card: Worktree, base_sha: str) -> Worktree | None:
+        """Settle a hand-over that was cut short: ready as before, unless its folder has the card's path already.
+
+        card: what it was to become. Git's record leads to the folder then in either case.
+        """
+        async with self._lock_of(repo):
+            folder = await asyncio.to_thread(_folder, card)
+            if folder is None:
+                return None
+            if recorded_path(repo, card.git_dir) != folder:
+                with create.storing(folder):
+                    await asyncio.to_thread(point_back, card.git_dir, folder)
+            if folder == card.path:
+                await asyncio.to_thread(break_seal, card.git_dir)
+                return None
+            if head_branch(card.git_dir) == card.branch:
+                await asyncio.to_thread(ref_files.detach_head, card.git_dir, base_sha)
+            if await branch_tip(self._git, repo, card.branch) == base_sha:
+                await delete_branch(self._git, repo, card.branch, base_sha)
+            return Worktree(folder, card.git_dir, "", card.mark)
+
+    async def is_sealed(self, ready: Worktree, base_sha: str) -> bool:
+        """Whether a ready worktree is as it was when it was finished, as far as a quick look tells."""
+        return await asyncio.to_thread(is_sealed, ready, base_sha)
+
+    async def copy_files(self, repo: Repository, worktree: Worktree, listed: tuple[str, ...]) -> tuple[str, ...]:
+        """Copy the listed files of the person's checkout into a worktree; see `copying.copy_listed`."""
+        if repo.bare or not listed:
+            return ()
+        return await asyncio.to_thread(copy_listed, repo.path, worktree.path, listed)
+
+
+def pooled_path(card_path: Path, git_dir: Path) -> Path:
+    """Where a worktree lay before it was handed over: git called its record after that folder."""
+    return card_path.with_name(git_dir.name)
+
+
+def _hand_over(
+    repo: Repository, ready: Worktree, base_sha: str, path: Path, branch: str, by: Signature
+) -> Worktree | None:
+    beside = path.parent == ready.path.parent
+    whole = path if beside else Path(os.path.realpath(path.parent)) / path.name
+    if whole.parent != ready.path.parent or ready.path.name != ready.git_dir.name or os.path.lexists(whole):
+        return None
+    if ready.git_dir.parent != repo.common_dir / "worktrees" or not is_sealed(ready, base_sha):
+        return None
+    try:
+        ref_files.make_branch(repo, branch, base_sha, by, f"branch: Created from {base_sha}")
+    except (RefTakenError, OSError):
+        return None
+    ref_files.point_head(ready.git_dir, branch, base_sha, by)
+    os.rename(ready.path, whole)
+    point_back(ready.git_dir, whole)
+    break_seal(ready.git_dir)
+    return Worktree(whole, ready.git_dir, branch, ready.mark)
+
+
+def _folder(card: Worktree) -> Path | None:
+    """Where the folder of a worktree is that was being handed over."""
+    for folder in (card.path, pooled_path(card.path, card.git_dir)):
+        if points_to(folder) == card.git_dir and why_not_its_folder(folder, card) is None:
+            return folder
+    return None
