@@ -146,6 +146,8 @@ def _cards() -> AnySelect:
     )
 
 
+# While its files are laid out, nobody is told of a worktree: what they wrote there could be written over.
+_NONE_YET_OR_NO_MORE = (WorktreeStatus.CREATING, WorktreeStatus.REMOVED)
 _WANTED: BindParameter[Any] = bindparam("wanted")
 _CARD = _cards().where(_T.id == _WANTED)
 _CARDS = _cards().where(_T.project_id == _WANTED, _PRESENT).order_by(_T.position)
@@ -165,7 +167,9 @@ _WHOLE = (
         _T.approved_at,
         _T.approved_by,
     )
-    .outerjoin(WorktreeTable, and_(WorktreeTable.id == _T.worktree_id, WorktreeTable.status != WorktreeStatus.REMOVED))
+    .outerjoin(
+        WorktreeTable, and_(WorktreeTable.id == _T.worktree_id, WorktreeTable.status.not_in(_NONE_YET_OR_NO_MORE))
+    )
     .where(_T.id == _WANTED)
 )
 _PLACE = select(_T.project_id, _T.column, _T.position).where(_T.id == _WANTED)
@@ -385,5 +389,5 @@ def _card(row: AnyRow, checked: tuple[CheckResult, ...]) -> TaskCard:
         checks=checked,
         overlaps=overlaps,
         resolving=None if merging is None else merging.shown,
-        restored=column is Column.BACKLOG and worktree not in {None, WorktreeStatus.REMOVED},
+        restored=column is Column.BACKLOG and worktree is not None and worktree not in _NONE_YET_OR_NO_MORE,
     )

@@ -115,6 +115,9 @@ def test_a_worktree_is_followed_from_creating_to_removed(connection: Connection,
     assert worktrees.live(connection) == ()
     assert worktrees.for_task(connection, task_id) == gone
     assert tasks.get(connection, task_id).worktree is None
+    worktrees.set_fields(connection, made.id, LATER, status=WorktreeStatus.CREATING)
+    assert tasks.get(connection, task_id).worktree is None  # nobody is to write where its files are being laid out
+    gone = worktrees.set_fields(connection, made.id, LATER, status=WorktreeStatus.REMOVED)
     second = worktrees.create(connection, new, LATER)
     assert worktrees.for_task(connection, task_id) == second
     assert worktrees.all_for_project(connection, world.project.id) == (gone, second)

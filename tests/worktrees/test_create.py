@@ -10,6 +10,8 @@ import pytest
 
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.worktrees import Repository, WorktreePlan, Worktrees
+from agentpane.worktrees.git.runner import GitRunner
+from agentpane.worktrees.trees import create
 from tests.worktrees.conftest import Bench, bench_of, commit_all, git
 
 
@@ -106,6 +108,53 @@ async def test_env_and_ignored_files_are_copied_with_their_modes(worktrees: Work
     assert stat.S_IMODE((bench.path / ".env").stat().st_mode) == 0o600
     assert stat.S_IMODE((bench.path / "cache/deep/tool").stat().st_mode) == 0o755
     assert os.readlink(bench.path / "cache/link") == "deep"
+
+
+async def test_a_tracked_file_that_is_listed_is_replaced_and_what_somebody_put_there_meanwhile_stays(
+    worktrees: Worktrees, repo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (repo.path / "readme.md").write_text("mine, not committed\n")
+    (repo.path / ".env").write_text("KEY=1\n")
+    (repo.path / "cache").mkdir()
+    for name in ("one", "two"):
+        (repo.path / "cache" / name).write_text("copied\n")
+    laid_out = create.exclude.keep_out
+
+    async def and_somebody_is_quick(git: GitRunner, repo: Repository, path: Path) -> None:
+        await laid_out(git, repo, path)
+        (path / ".env").write_text("KEY=of somebody\n")
+        (path / "cache").mkdir()
+        (path / "cache" / "two").symlink_to("one")
+
+    monkeypatch.setattr(create.exclude, "keep_out", and_somebody_is_quick)
+    bench = await bench_of(worktrees, repo, (".env", "cache", "readme.md"))
+    assert bench.made.copied == (".env", "cache", "readme.md")
+    assert (bench.path / ".env").read_text() == "KEY=of somebody\n"
+    assert (os.readlink(bench.path / "cache/two"), (bench.path / "cache/one").read_text()) == ("one", "copied\n")
+    assert (bench.path / "readme.md").read_text() == "mine, not committed\n"
+    assert sorted(os.listdir(bench.path / "cache")) == ["one", "two"]
+
+
+@pytest.mark.parametrize("lexists", [True, False])
+async def test_where_there_are_no_hard_links_files_are_copied_too(
+    worktrees: Worktrees, repo: Repository, monkeypatch: pytest.MonkeyPatch, lexists: bool
+) -> None:
+    def refused(*words: object, **more: object) -> None:
+        raise PermissionError("no hard links here")
+
+    (repo.path / ".env").write_text("KEY=1\n")
+    laid_out = create.exclude.keep_out
+
+    async def then(git: GitRunner, repo: Repository, path: Path) -> None:
+        await laid_out(git, repo, path)
+        if lexists:
+            (path / ".env").write_text("KEY=of somebody\n")
+        monkeypatch.setattr(os, "link", refused)
+
+    monkeypatch.setattr(create.exclude, "keep_out", then)
+    bench = await bench_of(worktrees, repo, (".env",))
+    assert (bench.path / ".env").read_text() == ("KEY=of somebody\n" if lexists else "KEY=1\n")
+    assert not [name for name in os.listdir(bench.path) if name.startswith(".agentpane-")]
 
 
 @pytest.mark.parametrize("listed", ["/etc/hostname", "../outside", "way-out", ".git/config", "folder/../.."])

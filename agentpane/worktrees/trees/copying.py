@@ -5,20 +5,42 @@ Never reads outside of the checkout and never writes outside of the worktree, wh
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
-from agentpane.domain.diff import display_path
+from agentpane.domain.diff import decode_path, display_path, split_z
 from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.worktrees.git.runner import GitRunner
+from agentpane.worktrees.places import inside
+from agentpane.worktrees.values import Repository, Worktree
 
 
-def copy_listed(source_root: Path, target_root: Path, listed: tuple[str, ...]) -> tuple[str, ...]:
+async def copy_into(git: GitRunner, repo: Repository, worktree: Worktree, listed: tuple[str, ...]) -> tuple[str, ...]:
+    """Copy the listed files of the person's checkout into a worktree that was just laid out; see `copy_listed`.
+
+    What of them git has laid out there is replaced; what somebody has put there since stays.
+    """
+    if repo.bare or not listed:
+        return ()
+    tracked: frozenset[str] = frozenset()
+    there = [name for name in listed if os.path.lexists(worktree.path / name)]
+    if there:
+        known = await git.run(inside(repo, worktree), "ls-files", "-z", "--", *there, ok=(0, 128))
+        tracked = frozenset(decode_path(name) for name in split_z(known.stdout))
+    return await asyncio.to_thread(copy_listed, repo.path, worktree.path, listed, tracked)
+
+
+def copy_listed(
+    source_root: Path, target_root: Path, listed: tuple[str, ...], over: Collection[str] | None = None
+) -> tuple[str, ...]:
     """Copy the files and folders `listed`, with their modes; returns those that exist in the source.
 
+    over: the files that are replaced where they are in the target, and no others; None: any.
     A missing one is no error. Raises WORKTREE_ENV_COPY_FAILED for a path that leads out, or a failing disk.
     """
     copied: list[str] = []
@@ -34,16 +56,16 @@ def copy_listed(source_root: Path, target_root: Path, listed: tuple[str, ...]) -
         if not source.exists():
             continue
         try:
-            _copy(source, target_root, path)
+            _copy(source, target_root, path, over)
         except OSError as error:
             raise _failed(name, error.strerror or str(error)) from error
         copied.append(str(path))
     return tuple(copied)
 
 
-def _copy(source: Path, target_root: Path, path: PurePosixPath) -> None:
+def _copy(source: Path, target_root: Path, path: PurePosixPath, over: Collection[str] | None) -> None:
     if not source.is_dir():
-        _copy_file(source, target_root, path)
+        _copy_file(source, target_root, path, over)
         return
     for folder, folders, files in os.walk(source):
         inner = PurePosixPath(folder).relative_to(source)
@@ -52,11 +74,11 @@ def _copy(source: Path, target_root: Path, path: PurePosixPath) -> None:
         with open_folder(target_root, path / inner):
             pass
         for entry in [*files, *(name for name in folders if os.path.islink(os.path.join(folder, name)))]:
-            _copy_file(Path(folder, entry), target_root, path / inner / entry)
+            _copy_file(Path(folder, entry), target_root, path / inner / entry, over)
 
 
-def _copy_file(source: Path, target_root: Path, path: PurePosixPath) -> None:
-    """Copy one file over whatever has its name in the target; a link is made anew, not followed."""
+def _copy_file(source: Path, target_root: Path, path: PurePosixPath, over: Collection[str] | None) -> None:
+    """Copy one file; a link is made anew, not followed."""
     with open_folder(target_root, path.parent) as parent:
         temporary = f".agentpane-{os.getpid()}-{path.name[:100]}"
         kind = source.lstat().st_mode
@@ -73,7 +95,30 @@ def _copy_file(source: Path, target_root: Path, path: PurePosixPath) -> None:
                 os.fchmod(copy.fileno(), stat.S_IMODE(kind))
         else:
             return  # a socket, a device or a pipe is nothing that a worktree needs
-        os.rename(temporary, path.name, src_dir_fd=parent, dst_dir_fd=parent)
+        if over is None or str(path) in over:
+            os.rename(temporary, path.name, src_dir_fd=parent, dst_dir_fd=parent)
+        else:
+            _put_if_free(temporary, path.name, parent)
+
+
+def _put_if_free(temporary: str, name: str, folder: int) -> None:
+    try:
+        os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+    except FileExistsError:
+        pass
+    except (OSError, NotImplementedError):  # a file system without hard links
+        if not _is_there(name, folder):
+            os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+            return
+    os.unlink(temporary, dir_fd=folder)
+
+
+def _is_there(name: str, folder: int) -> bool:
+    try:
+        os.lstat(name, dir_fd=folder)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from agentpane.worktrees.places import inside, objects_of, registered_git_dir
 from agentpane.worktrees.refs import ref_files
 from agentpane.worktrees.trees import exclude
 from agentpane.worktrees.trees.ageing import age_files
-from agentpane.worktrees.trees.copying import copy_listed
+from agentpane.worktrees.trees.copying import copy_into
 from agentpane.worktrees.trees.held import locked, mounted
 from agentpane.worktrees.trees.identity import leave_mark, mark_of, points_to
 from agentpane.worktrees.values import CreatedWorktree, Repository, Worktree, WorktreePlan
@@ -214,9 +214,7 @@ async def _fill(
         raise _failed(error) from error
     if not repo.bare:
         await exclude.keep_out(git, repo, path)
-    copied: tuple[str, ...] = ()
-    if copy_files and not repo.bare:
-        copied = await asyncio.to_thread(copy_listed, repo.path, path, copy_files)
+    copied = await copy_into(git, repo, Worktree(path, git_dir, branch), copy_files)
     return CreatedWorktree(path, branch, git_dir, copied, mark)
 
 

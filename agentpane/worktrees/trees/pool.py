@@ -19,7 +19,7 @@ from agentpane.worktrees.refs import ref_files
 from agentpane.worktrees.refs.ref_files import RefTakenError, Signature
 from agentpane.worktrees.repository import branch_tip
 from agentpane.worktrees.trees import create
-from agentpane.worktrees.trees.copying import copy_listed
+from agentpane.worktrees.trees.copying import copy_into
 from agentpane.worktrees.trees.identity import points_to, why_not_its_folder, why_not_ours
 from agentpane.worktrees.trees.remove import delete_branch
 from agentpane.worktrees.trees.seal import break_seal, is_sealed, put_seal
@@ -116,10 +116,8 @@ class Ready:
         return await asyncio.to_thread(is_sealed, ready, base_sha)
 
     async def copy_files(self, repo: Repository, worktree: Worktree, listed: tuple[str, ...]) -> tuple[str, ...]:
-        """Copy the listed files of the person's checkout into a worktree; see `copying.copy_listed`."""
-        if repo.bare or not listed:
-            return ()
-        return await asyncio.to_thread(copy_listed, repo.path, worktree.path, listed)
+        """Copy the listed files of the person's checkout into a worktree; see `copying.copy_into`."""
+        return await copy_into(self._git, repo, worktree, listed)
 
 
 def pooled_path(card_path: Path, git_dir: Path) -> Path:
