@@ -61,6 +61,8 @@ def test(arguments: list[str]) -> int:
     python = environment.ready()
     os.chdir(ROOT)
     surroundings = {"QT_QPA_PLATFORM": "offscreen", **os.environ}
+    surroundings.pop("PYTHONDONTWRITEBYTECODE", None)  # each worker, and each program of a test, would compile anew
+    subprocess.run([python, "-m", "compileall", "-q", "-j", "0", "agentpane"], env=surroundings, check=False)
     return _become([str(python), "-m", "pytest", *workers(arguments), *arguments], surroundings)
 
 

@@ -21,7 +21,7 @@ from tests.backends.wire import say, use
 from tests.orchestrator.conftest import git, running, scripted
 
 ROOT = Path(agentpane.__file__).parent
-ONE_PLACE, ITS_CHILD = str(ROOT / "worktrees" / "git.py"), str(ROOT / "worktrees" / "child.py")
+ONE_PLACE, ITS_CHILD = str(ROOT / "worktrees" / "git" / "runner.py"), str(ROOT / "worktrees" / "git" / "child.py")
 WITHOUT_REPOSITORY = ({"--version"}, {"init"})
 FORCED = {
     "core.hooksPath": os.devnull,

@@ -7,6 +7,7 @@ import psutil
 import pytest
 
 from agentpane.worktrees import GitError, Repository
+from agentpane.worktrees.git import config
 from agentpane.worktrees.git.config import ConfigCache, parse_config
 from agentpane.worktrees.git.runner import GitRunner, Place
 from tests.worktrees.conftest import git
@@ -94,13 +95,26 @@ def test_configuration_is_kept_until_a_file_changes_unless_it_was_only_just_writ
     (tmp_path / "config").write_text("")
     cache.put(tmp_path, tmp_path, b"", cache.clock())
     assert cache.get(tmp_path) is None
-    kept = cache.put(tmp_path, tmp_path, b"", cache.clock() + 2 * second)
+    kept = cache.put(tmp_path, tmp_path, b"", cache.clock() + second)
     assert cache.get(tmp_path) is kept
     (tmp_path / "config.worktree").write_text("")
     assert cache.get(tmp_path) is None
     including = b"local\0file:x\0include.path\nother\0"
     cache.put(tmp_path, tmp_path, including, cache.clock() + 2 * second)
     assert cache.get(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("written", "later", "kept"),
+    [(5_000_000_001, 90, False), (5_000_000_001, 110, True), (5_000_000_000, 110, False), (5_000_000_000, 2_100, True)],
+)
+def test_where_times_are_whole_seconds_a_file_counts_as_just_written_for_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int, later: int, kept: bool
+) -> None:
+    monkeypatch.setattr(config, "_fingerprint", lambda files: (("config", (written, written, 0, 1)),))
+    cache = ConfigCache()
+    cache.put(tmp_path, tmp_path, b"", written + later * 1_000_000)
+    assert (cache.get(tmp_path) is not None) is kept
 
 
 def test_configuration_is_read_with_its_scopes_and_odd_names() -> None:

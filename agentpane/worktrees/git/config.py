@@ -195,14 +195,17 @@ def parse_config(output: bytes) -> Config:
     return Config(tuple(settings))
 
 
+_SECOND_NS = 1_000_000_000
+_FINE_NS = 100_000_000
+
 _Fingerprint = tuple[tuple[str, tuple[int, int, int, int] | None], ...]
 
 
 class ConfigCache:
     """Keeps a repository's configuration for as long as none of the files that it came from has changed.
 
-    A file that was written within the second before it was read may change again without a trace, so
-    nothing is kept then; nor where files include one another, since git decides anew which.
+    A file that was written just before it was read may change again without a trace, so nothing is kept then; nor
+    where files include one another, since git decides anew which.
     """
 
     def __init__(self) -> None:
@@ -227,10 +230,17 @@ class ConfigCache:
         candidates = {str(common_dir / "config"), str(git_dir / "config.worktree"), *_persons_files()}
         files = sorted(candidates | {origin for origin in origins if os.path.isabs(origin)})
         fingerprint = _fingerprint(files)
-        newest = max((stat[1] for _, stat in fingerprint if stat is not None), default=0)
-        if newest < read_at - 1_000_000_000:
+        if all(stat is None or stat[1] + _step(stat[1]) < read_at for _, stat in fingerprint):
             self._known[git_dir] = fingerprint, config
         return config
+
+
+def _step(moment_ns: int) -> int:
+    """How long after a file's time another change may bear the same time, with room to spare.
+
+    The kernel's clock goes on every few milliseconds; some file systems keep whole seconds, or every other one.
+    """
+    return _FINE_NS if moment_ns % _SECOND_NS else 2 * _SECOND_NS
 
 
 def _persons_files() -> tuple[str, ...]:
