@@ -2,7 +2,7 @@
 
 Ours is what a card waits for instead of a checkout: the free name of its branch, and the hand-over itself. Not in it is
 the question to git whether some program has written deep inside of it, which is asked before the agent begins: the
-third figure has it, over git making the worktree.
+third figure has it, over git making the worktree. It runs on the engine's own kind of loop.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import itertools
 import time
 from pathlib import Path
 
+from agentpane.orchestrator.main import loop_factory
 from agentpane.worktrees import Repository, Worktree, Worktrees
 from benchmarks.checkouts import FRESH_SECONDS, git, make_repository, spawn_git
 from benchmarks.harness import Figure, at_most, compare, milliseconds, scratch_folder
@@ -22,7 +23,7 @@ ROUNDS = 11
 
 
 def run() -> list[Figure]:
-    with scratch_folder() as folder, asyncio.Runner() as runner:
+    with scratch_folder() as folder, asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(_measure(folder))
 
 
@@ -80,7 +81,8 @@ class _Project:
         async def give() -> None:
             branch = await self._worktrees.ready.free_branch(self._repository, f"agentpane/{name}")
             path = self._ready.path.with_name(name)
-            card = await self._worktrees.ready.hand_over(self._repository, self._ready, self._base, path, branch or "")
+            assert branch is not None
+            card = await self._worktrees.ready.hand_over(self._repository, self._ready, self._base, path, branch)
             assert card is not None
             if examine:
                 assert await self._worktrees.ready.is_untouched(self._repository, card)

@@ -201,7 +201,9 @@ async def test_what_was_being_made_when_the_engine_ended_is_ready_again_or_gone(
                 assert claimed is not None
             there = repository / ".worktrees" / "moved"
             given = worktrees_of(moved)
-            assert await core.git.ready.hand_over(repo, given, base, there, "agentpane/moved") is not None
+            branch = await core.git.ready.free_branch(repo, "agentpane/moved")
+            assert branch is not None
+            assert await core.git.ready.hand_over(repo, given, base, there, branch) is not None
             being_made = {"status": WorktreeStatus.CREATING, "git_dir": None}
             for row, fields in ((filled, being_made), (leaving, {"status": WorktreeStatus.REMOVING})):
                 stored = partial(worktrees.set_fields, worktree_id=row.id, at=core.clock.now(), **fields)

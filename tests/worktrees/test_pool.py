@@ -14,11 +14,14 @@ from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.worktrees import Repository, Worktree, WorktreePlan, Worktrees
 from agentpane.worktrees.git import runner as git_module
 from agentpane.worktrees.git.config import ConfigCache
+from agentpane.worktrees.refs.ref_files import Signature
 from agentpane.worktrees.trees import pool as pool_module
+from agentpane.worktrees.trees.pool import NewBranch
 from agentpane.worktrees.trees.seal import is_sealed
 from tests.worktrees.conftest import commit_all, git
 
 BRANCH = "agentpane/one-abc123"
+BY = Signature("Somebody <somebody@localhost>", logged=True)
 
 
 def card_path(repo: Repository) -> Path:
@@ -30,8 +33,14 @@ async def made_ready(worktrees: Worktrees, repo: Repository, name: str = "ready-
     return await worktrees.ready.make(repo, repo.path / ".worktrees" / name, base, f"mark-{name}"), base
 
 
+async def new_branch(worktrees: Worktrees, repo: Repository, wanted: str = BRANCH) -> NewBranch:
+    found = await worktrees.ready.free_branch(repo, wanted)
+    assert found is not None
+    return found
+
+
 async def handed_over(worktrees: Worktrees, repo: Repository, ready: Worktree, base: str) -> Worktree | None:
-    return await worktrees.ready.hand_over(repo, ready, base, card_path(repo), BRANCH)
+    return await worktrees.ready.hand_over(repo, ready, base, card_path(repo), NewBranch(BRANCH, BY))
 
 
 class Started:
@@ -57,8 +66,9 @@ async def test_a_ready_worktree_becomes_a_cards_without_starting_git(
     assert git(ready.path, "status", "--porcelain", "--ignored") == "" == git(ready.path, "branch", "--show-current")
     assert git(repo.path, "status", "--porcelain") == ""
     started = Started(monkeypatch)
-    assert await worktrees.ready.free_branch(repo, BRANCH) == BRANCH
-    card = await handed_over(worktrees, repo, ready, base)
+    branch = await new_branch(worktrees, repo)
+    assert branch.name == BRANCH
+    card = await worktrees.ready.hand_over(repo, ready, base, card_path(repo), branch)
     assert started.commands == []
     assert card == Worktree(card_path(repo), ready.git_dir, BRANCH, "mark-ready-1")
     assert git(card.path, "branch", "--show-current") == BRANCH and git(card.path, "rev-parse", "HEAD") == base
@@ -260,11 +270,12 @@ async def test_a_name_that_is_taken_is_told_without_asking_git(
         git(repo.path, "branch", other)
     if packed:
         git(repo.path, "pack-refs", "--all")
-    assert await worktrees.ready.free_branch(repo, BRANCH) == free
+    found = await new_branch(worktrees, repo)
+    assert found.name == free
     if others[0].islower():  # a branch that came after the question; on this disk another case is another name
         assert await handed_over(worktrees, repo, ready, base) is None
     assert is_sealed(ready, base)
-    card = await worktrees.ready.hand_over(repo, ready, base, card_path(repo), free)
+    card = await worktrees.ready.hand_over(repo, ready, base, card_path(repo), found)
     assert card is not None and git(repo.path, "rev-parse", free) == base
     git(repo.path, "for-each-ref", "--format=%(refname) %(objectname)")
 
@@ -344,8 +355,8 @@ async def test_eight_at_once_are_made_and_handed_over(worktrees: Worktrees, repo
 
     async def take(number: int) -> Worktree | None:
         path = repo.path / ".worktrees" / f"card-{number}"
-        branch = await worktrees.ready.free_branch(repo, f"agentpane/card-{number}")
-        return await worktrees.ready.hand_over(repo, *made[number], path, branch or "")
+        branch = await new_branch(worktrees, repo, f"agentpane/card-{number}")
+        return await worktrees.ready.hand_over(repo, *made[number], path, branch)
 
     cards = await asyncio.gather(*(take(number) for number in range(8)))
     assert [card.branch for card in cards if card] == [f"agentpane/card-{number}" for number in range(8)]

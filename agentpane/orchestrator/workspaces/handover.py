@@ -57,7 +57,7 @@ class Handover:
         branch = await self._core.git.ready.free_branch(repository, new.branch)
         if branch is None:
             return None
-        named = replace(new, branch=branch)
+        named = replace(new, branch=branch.name)
         claimed = await self._core.db.write(pool.claim, row.id, named, copied, self._core.clock.now())
         if claimed is None:
             return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from agentpane.domain.branches import free_branch
@@ -24,6 +25,14 @@ from agentpane.worktrees.trees.identity import points_to, why_not_its_folder, wh
 from agentpane.worktrees.trees.remove import delete_branch
 from agentpane.worktrees.trees.seal import break_seal, is_sealed, put_seal
 from agentpane.worktrees.values import Repository, Worktree
+
+
+@dataclass(frozen=True, slots=True)
+class NewBranch:
+    """A branch that is about to be made, and who its log says has made it."""
+
+    name: str
+    by: Signature
 
 
 class Ready:
@@ -71,24 +80,24 @@ class Ready:
         listed = await self._git.run(inside(repo, worktree), *shape, config=create.WHOLE)
         return tuple(decode_path(name) for name in split_z(listed.stdout))
 
-    async def free_branch(self, repo: Repository, wanted: str) -> str | None:
-        """The name that a branch like `wanted` gets; None where refs are not kept as files that we may write."""
+    async def free_branch(self, repo: Repository, wanted: str) -> NewBranch | None:
+        """The branch that is made for one like `wanted`; None where refs are not kept as files that we may write."""
         values = await self._git.configuration(objects_of(repo))
         if not ref_files.are_files(repo, values):
             return None
         # Two folders are listed, which is done before a thread would have begun.
-        return free_branch(wanted, ref_files.branches_beside(repo, wanted))
+        name = free_branch(wanted, ref_files.branches_beside(repo, wanted))
+        return NewBranch(name, ref_files.signature(values, repo.bare))
 
     async def hand_over(
-        self, repo: Repository, ready: Worktree, base_sha: str, path: Path, branch: str
+        self, repo: Repository, ready: Worktree, base_sha: str, path: Path, branch: NewBranch
     ) -> Worktree | None:
         """Give a sealed worktree its card's path and a new branch. None, and nothing done, when it cannot serve.
 
         Raises OSError when it stopped half-way; `put_back` settles that.
         """
-        by = ref_files.signature(await self._git.configuration(objects_of(repo)), repo.bare)
         async with self._lock_of(repo):
-            return await asyncio.to_thread(_hand_over, repo, ready, base_sha, path, branch, by)
+            return await asyncio.to_thread(_hand_over, repo, ready, base_sha, path, branch)
 
     async def put_back(self, repo: Repository, card: Worktree, base_sha: str) -> Worktree | None:
         """Settle a hand-over that was cut short: ready as before, unless its folder has the card's path already.
@@ -125,24 +134,27 @@ def pooled_path(card_path: Path, git_dir: Path) -> Path:
     return card_path.with_name(git_dir.name)
 
 
-def _hand_over(
-    repo: Repository, ready: Worktree, base_sha: str, path: Path, branch: str, by: Signature
-) -> Worktree | None:
-    beside = path.parent == ready.path.parent
-    whole = path if beside else Path(os.path.realpath(path.parent)) / path.name
-    if whole.parent != ready.path.parent or ready.path.name != ready.git_dir.name or os.path.lexists(whole):
+def _hand_over(repo: Repository, ready: Worktree, base_sha: str, path: Path, branch: NewBranch) -> Worktree | None:
+    # As text: a comparison of paths takes as long as a look at a file.
+    folder, record = os.fspath(ready.path), os.fspath(ready.git_dir)
+    root, name = os.path.split(folder)
+    above = os.path.dirname(path)
+    if above != root and os.path.realpath(above) != root:
         return None
-    if ready.git_dir.parent != repo.common_dir / "worktrees" or not is_sealed(ready, base_sha):
+    whole = Path(root, path.name)
+    if os.path.split(record) != (f"{repo.common_dir}/worktrees", name):
+        return None
+    if os.path.lexists(whole) or not is_sealed(ready, base_sha):
         return None
     try:
-        ref_files.make_branch(repo, branch, base_sha, by, f"branch: Created from {base_sha}")
+        ref_files.make_branch(repo, branch.name, base_sha, branch.by, f"branch: Created from {base_sha}")
     except (RefTakenError, OSError):
         return None
-    ref_files.point_head(ready.git_dir, branch, base_sha, by)
+    ref_files.point_head(ready.git_dir, branch.name, base_sha, branch.by)
     os.rename(ready.path, whole)
     point_back(ready.git_dir, whole)
     break_seal(ready.git_dir)
-    return Worktree(whole, ready.git_dir, branch, ready.mark)
+    return Worktree(whole, ready.git_dir, branch.name, ready.mark)
 
 
 def _folder(card: Worktree) -> Path | None:

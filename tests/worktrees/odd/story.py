@@ -118,7 +118,9 @@ async def handed_over(worktrees: Worktrees, repo: Repository, base: str) -> None
     root = (repo.path.parent if repo.bare else repo.path) / ".worktrees"
     ready = await worktrees.ready.make(repo, root / "ready", base, "mark-ready")
     assert await worktrees.ready.is_untouched(repo, ready)
-    card = await worktrees.ready.hand_over(repo, ready, base, root / "two", "agentpane/two")
+    branch = await worktrees.ready.free_branch(repo, "agentpane/two")
+    assert branch is not None
+    card = await worktrees.ready.hand_over(repo, ready, base, root / "two", branch)
     assert card is not None
     await worktrees.remove_worktree(repo, card, base)
 

@@ -163,7 +163,8 @@ async def _ready(at: At) -> Answer:
     moved = await at.git.ready.advance(at.repo, ready, at.scene.reviewed)
     branch = await at.git.ready.free_branch(at.repo, "agentpane/ready")
     sealed = await at.git.ready.is_sealed(ready, at.scene.reviewed)
-    card = await at.git.ready.hand_over(at.repo, ready, at.scene.reviewed, trees / "four", branch or "")
+    taken = None if branch is None else (at.repo, ready, at.scene.reviewed, trees / "four", branch)
+    card = None if taken is None else await at.git.ready.hand_over(*taken)
     if card is None:
         raise Refused("it cannot be handed over")
     on_disk = _on_disk(card.path)
