@@ -31,6 +31,7 @@ async def _measure(folder: Path) -> list[Figure]:
     worktrees = Worktrees()
     few, many = [await _Project.make(worktrees, folder / str(files), files) for files in (FEW, MANY)]
     await asyncio.sleep(FRESH_SECONDS)
+    gc.freeze()  # as the engine does: what is loaded is not looked at again
     spawn = milliseconds(spawn_git)
     figures = [
         ("ready worktree given / git --version", few.given, spawn, 0.5, ROUNDS),
