@@ -21,10 +21,17 @@ def main() -> int:
     if arguments in (["engine"], ["serve"]):
         from agentpane.orchestrator.main import run_engine
 
-        return run_engine(serve=arguments == ["serve"])
+        return _ending(run_engine(serve=arguments == ["serve"]))
     from agentpane.cli.app import main as command
 
-    return command(arguments, open_window)
+    return _ending(command(arguments, open_window))
+
+
+def _ending(status: int) -> int:
+    """Python looks through all that is loaded when it ends, which takes as long as a command does; it need not."""
+    if "PySide6" not in sys.modules:
+        gc.freeze()
+    return status
 
 
 def open_window(arguments: Sequence[str], new_window: bool = False) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 FOLDERS = 100
 LINES = 60
-FRESH_SECONDS = 1.5  # a configuration written within the last second is read anew at every call, as no real one is
+FRESH_SECONDS = 2.5  # a configuration that was only just written is read anew at every call, as no real one is
 
 
 def make_repository(folder: Path, files: int) -> str:

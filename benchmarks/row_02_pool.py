@@ -42,6 +42,7 @@ async def _measure(folder: Path) -> list[Figure]:
         await asyncio.to_thread(compare, name, ours, floor, at_most(bound), "ms", rounds)
         for name, ours, floor, bound, rounds in figures
     ]
+    gc.unfreeze()
     await worktrees.close()
     return found
 

@@ -15,7 +15,7 @@ from agentpane.worktrees import Merged, MergeIntent, MergePlan, Worktrees
 from benchmarks.harness import Figure, at_most, compare, milliseconds, scratch_folder
 
 FILES = 2_000
-FRESH_SECONDS = 1.5  # a configuration written within the last second is read anew at every call, as no real one is
+FRESH_SECONDS = 2.5  # a configuration that was only just written is read anew at every call, as no real one is
 
 
 def run() -> list[Figure]:

@@ -39,7 +39,7 @@ STATES: Mapping[str, str] = {
     "checks_not_run": "no check could be run: {message}",
     "background_ended": "background commands ended with the run: {shells}",
 }
-UNDONE: Mapping[object, str] = {  # by whether the branch stands where it stood before the merge; None: it was not moved
+UNDONE: Mapping[bool | None, str] = {  # by whether it stands where it stood before the merge; None: it was not moved
     True: "the merge into {target} was undone: it stands where it stood before, at {commit:.10}",
     False: "the merge into {target} was undone by a commit that reverts it, {commit:.10}",
     None: "{target} did not hold the merge any more and was left at {commit:.10}; the change can be approved again",
@@ -78,7 +78,8 @@ def state(data: JsonObject) -> str:
     if name == "queued" and "model" not in told:
         return _filled("= queued for {agent}", told)
     if name == "undone":
-        return _filled(f"= {UNDONE[data.get('exact')]}", told)
+        exact = data.get("exact", False)
+        return _filled(f"= {UNDONE[exact if isinstance(exact, bool) else None]}", told)
     if name == "completed" and told.get("code") == "TASK_NO_DIFF":
         return "= finished without changing anything"
     return "= " + _filled(STATES.get(name, name.replace("_", " ")), told)

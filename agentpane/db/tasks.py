@@ -146,7 +146,7 @@ def _cards() -> AnySelect:
     )
 
 
-# While its files are laid out, nobody is told of a worktree: what they wrote there could be written over.
+# A card does not show a worktree while its files are laid out: what a person wrote there could be written over.
 _NONE_YET_OR_NO_MORE = (WorktreeStatus.CREATING, WorktreeStatus.REMOVED)
 _WANTED: BindParameter[Any] = bindparam("wanted")
 _CARD = _cards().where(_T.id == _WANTED)
@@ -388,6 +388,6 @@ def _card(row: AnyRow, checked: tuple[CheckResult, ...]) -> TaskCard:
         todos=todos,
         checks=checked,
         overlaps=overlaps,
-        resolving=None if merging is None else merging.shown,
+        resolving=None if merging is None or worktree is WorktreeStatus.CREATING else merging.shown,
         restored=column is Column.BACKLOG and worktree is not None and worktree not in _NONE_YET_OR_NO_MORE,
     )

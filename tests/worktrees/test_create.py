@@ -135,28 +135,6 @@ async def test_a_tracked_file_that_is_listed_is_replaced_and_what_somebody_put_t
     assert sorted(os.listdir(bench.path / "cache")) == ["one", "two"]
 
 
-@pytest.mark.parametrize("lexists", [True, False])
-async def test_where_there_are_no_hard_links_files_are_copied_too(
-    worktrees: Worktrees, repo: Repository, monkeypatch: pytest.MonkeyPatch, lexists: bool
-) -> None:
-    def refused(*words: object, **more: object) -> None:
-        raise PermissionError("no hard links here")
-
-    (repo.path / ".env").write_text("KEY=1\n")
-    laid_out = create.exclude.keep_out
-
-    async def then(git: GitRunner, repo: Repository, path: Path) -> None:
-        await laid_out(git, repo, path)
-        if lexists:
-            (path / ".env").write_text("KEY=of somebody\n")
-        monkeypatch.setattr(os, "link", refused)
-
-    monkeypatch.setattr(create.exclude, "keep_out", then)
-    bench = await bench_of(worktrees, repo, (".env",))
-    assert (bench.path / ".env").read_text() == ("KEY=of somebody\n" if lexists else "KEY=1\n")
-    assert not [name for name in os.listdir(bench.path) if name.startswith(".agentpane-")]
-
-
 @pytest.mark.parametrize("listed", ["/etc/hostname", "../outside", "way-out", ".git/config", "folder/../.."])
 async def test_a_file_outside_is_never_copied_and_nothing_is_left_behind(
     worktrees: Worktrees, repo: Repository, listed: str

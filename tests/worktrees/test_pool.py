@@ -60,7 +60,7 @@ class Started:
 async def test_a_ready_worktree_becomes_a_cards_without_starting_git(
     worktrees: Worktrees, repo: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A configuration that was written within the last second is read anew at every call.
+    # A configuration that was only just written is read anew at every call.
     monkeypatch.setattr(ConfigCache, "clock", staticmethod(lambda: time.time_ns() + 2_000_000_000))
     ready, base = await made_ready(worktrees, repo)
     assert git(ready.path, "status", "--porcelain", "--ignored") == "" == git(ready.path, "branch", "--show-current")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from agentpane.errors import ErrorCode
@@ -172,8 +174,46 @@ async def test_a_target_that_was_moved_away_from_the_merge_is_left_as_it_is(benc
     assert (bench.repo.path / "later").read_text() == "mine\n"
     (intent,) = journal.intents
     assert (intent.old, intent.new) == (tip, tip)
-    found = await bench.worktrees.recover_merge(bench.repo, intent)  # killed before it was written down
-    assert found.outcome is RecoveryOutcome.COMPLETED
+    lock = bench.repo.common_dir / "refs/heads/main.lock"
+    lock.write_text(f"{tip}\n")  # somebody's, who is at work there
+    for back in (False, True):  # killed before it was written down
+        found = await bench.worktrees.recover_merge(bench.repo, replace(intent, back=back))
+        assert (found.outcome, lock.exists()) == (RecoveryOutcome.COMPLETED, True)
+        moved = replace(intent, old=bench.base, new=bench.base, back=back)
+        found = await bench.worktrees.recover_merge(bench.repo, moved)
+        assert (found.outcome, lock.exists()) == (RecoveryOutcome.ROLLED_BACK, True)
+
+
+@pytest.mark.parametrize("how", ["amended", "rebased", "amended in the same lines"])
+async def test_a_target_that_holds_the_change_in_other_commits_refuses(bench: Bench, how: str) -> None:
+    plan, folder = await merged(bench, "squash"), bench.repo.path
+    if how == "rebased":
+        git(folder, "branch", "upstream", bench.base)
+        git(folder, "worktree", "add", "-q", str(folder.parent / "upstream"), "upstream")
+        (folder.parent / "upstream" / "other").write_text("x\n")
+        commit_all(folder.parent / "upstream")
+        git(folder, "rebase", "-q", "upstream")
+    else:
+        if how == "amended in the same lines":
+            (folder / "src/app.py").write_text("something else\n")
+        git(folder, "commit", "-q", "-a", "--amend", "-m", "in other words")
+    before, journal = refs(bench.repo), Journal()
+    outcome = await bench.worktrees.undo(bench.repo, plan, journal)
+    assert isinstance(outcome, MergeRefused) and "in other commits" in outcome.message
+    assert outcome.paths == (("src/app.py",) if how == "amended in the same lines" else ())
+    assert (refs(bench.repo), journal.intents) == (before, [])
+
+
+async def test_a_target_that_went_back_behind_the_cards_base_refuses(bench: Bench) -> None:
+    first = git(bench.repo.path, "rev-parse", "HEAD")
+    (bench.repo.path / "of another card").write_text("x\n")
+    base = commit_all(bench.repo.path)
+    git(bench.path, "reset", "-q", "--hard", base)
+    bench.base = base
+    plan = await merged(bench)
+    git(bench.repo.path, "reset", "-q", "--hard", first)
+    outcome = await bench.worktrees.undo(bench.repo, plan, Journal())
+    assert isinstance(outcome, MergeRefused) and base[:12] in outcome.message
 
 
 class StopError(Exception):

@@ -199,7 +199,12 @@ class Dispatcher:
 
     async def call_off(self, task: Task) -> None:
         """End the card's stopped run for good. The caller holds the task's lock."""
-        await self._end_run(task)
+        run = task.runs[-1] if task.runs else None
+        if run is not None and run.status in LIVE | {RunStatus.ERROR, RunStatus.INTERRUPTED}:
+            await self._core.db.write(runs.set_status, run.id, RunStatus.CANCELLED, self._core.clock.now())
+            await note(self._core, self._blobs, task, run.id, EventKind.STATE, {"state": "cancelled"})
+            self._credentials.forget(run.id)
+            await self._core.announce_agent(run.agent_id)
         await self._withdraw(task.card.id)
         self._supervisor.wake()
 
@@ -248,15 +253,6 @@ class Dispatcher:
         finally:
             await recorder.close()
         return await self._core.task(task.card.id)
-
-    async def _end_run(self, task: Task) -> None:
-        run = task.runs[-1] if task.runs else None
-        if run is None or run.status not in LIVE | {RunStatus.ERROR, RunStatus.INTERRUPTED}:
-            return
-        await self._core.db.write(runs.set_status, run.id, RunStatus.CANCELLED, self._core.clock.now())
-        await note(self._core, self._blobs, task, run.id, EventKind.STATE, {"state": "cancelled"})
-        self._credentials.forget(run.id)
-        await self._core.announce_agent(run.agent_id)
 
 
 def not_resumable(task: Task) -> AgentPaneError:

@@ -103,10 +103,7 @@ def is_endless(path: str) -> bool:
 def read_regular(path: Path | str) -> bytes:
     """The whole content of a file. Raises OSError as `open_regular` does."""
     with _regular(path) as descriptor:
-        content = os.read(descriptor, _LONGEST)
-        if len(content) < _LONGEST:
-            return content
-        return b"".join((content, *iter(lambda: os.read(descriptor, _LONGEST), b"")))
+        return b"".join(iter(lambda: os.read(descriptor, _LONGEST), b""))
 
 
 @contextmanager

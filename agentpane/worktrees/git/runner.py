@@ -186,7 +186,7 @@ class GitRunner:
         return config.pins(place.own_filters, place.allowed_filters, (place.common_dir, place.work_tree))
 
     async def settings(self, place: Place) -> Config:
-        """The whole configuration, with where each setting comes from. Starts git only where a file of it is new."""
+        """The whole configuration, with where each setting comes from. Starts git where it may have changed."""
         git_dir, common_dir = self._folders(place)
         config = self._config.get(git_dir)
         if config is None:

@@ -54,6 +54,10 @@ async def recover_merge(
     looked: the person has seen the checkout; where nothing shows that git has begun, it has not.
     """
     tip = await branch_tip(git, repo, intent.target)
+    if intent.old == intent.new:  # nothing was to move
+        if tip == intent.new:
+            return MergeRecovery(RecoveryOutcome.COMPLETED, "The branch was not to be moved.", intent.new)
+        return MergeRecovery(RecoveryOutcome.ROLLED_BACK, "The branch was moved by somebody else; nothing was changed.")
     done = tip is not None and await _is_done(git, repo, intent, tip)
     held = await _take_ref_locks(git, repo, intent, wait=not done)
     if done:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from agentpane.domain.gitpaths import display_path, shown_paths
 from agentpane.errors import ErrorCode
 from agentpane.worktrees.conflicts.merge_tree import parse_merge_tree
-from agentpane.worktrees.git.runner import LONG_TIMEOUT, GitRunner
+from agentpane.worktrees.git.runner import LONG_TIMEOUT, GitError, GitRunner
 from agentpane.worktrees.merging.moving import Journal, TargetMoved, move
 from agentpane.worktrees.places import objects_of
 from agentpane.worktrees.repository import branch_tip, commit_tree, is_ancestor, merge_base, ref_tip
@@ -91,16 +91,34 @@ async def _by_a_commit(
 
 
 async def _gone_already(git: GitRunner, repo: Repository, plan: UndoPlan, tip: str, journal: Journal) -> UndoOutcome:
-    if await is_ancestor(git, repo, plan.reviewed, tip):
-        return _refused(
-            f"{display_path(plan.target)} holds the change {plan.reviewed[:12]}, but not the merge {plan.merge[:12]} "
-            "that brought it.",
-            "Revert it by hand.",
-        )
-    base = await merge_base(git, repo, tip, plan.reviewed)
     pinned = await _pin(git, repo, plan, plan.reviewed)
     if isinstance(pinned, MergeRefused):
         return pinned
+    target, merge = display_path(plan.target), plan.merge[:12]
+    try:
+        base = await merge_base(git, repo, plan.old, plan.reviewed)
+    except GitError:
+        return _refused(f"{target} does not hold the merge {merge} any more, nor does the repository.")
+    if not await is_ancestor(git, repo, base, tip):  # approved there, the change would bring others' work back
+        return _refused(f"{target} holds neither the merge {merge} any more, nor {base[:12]}, which it was built on.")
+    merged = await git.run(
+        objects_of(repo), "merge-tree", "--write-tree", "-z", "--messages", tip, plan.reviewed, ok=(0, 1),
+        timeout=LONG_TIMEOUT,
+    )  # fmt: skip
+    tree, conflicts = parse_merge_tree(merged.stdout)
+    if conflicts:
+        paths = tuple(path for path, _ in conflicts)
+        return _refused(
+            f"{target} does not hold the merge {merge} any more, and what it holds in the same places may be the "
+            f"change in other commits: {shown_paths(paths)}.",
+            "Look at the branch's history, and revert by hand what is to go.",
+            paths,
+        )
+    if tree == await commit_tree(git, repo, tip):
+        return _refused(
+            f"{target} does not hold the merge {merge} any more, but holds the change in other commits.",
+            "Revert those by hand.",
+        )
     await journal(MergeIntent(plan.run_id, plan.target, tip, tip, plan.reviewed, None, None))
     return Undone(tip, None, plan.reviewed, base)
 

@@ -23,14 +23,14 @@ from agentpane.worktrees.values import Repository, Worktree
 async def copy_into(git: GitRunner, repo: Repository, worktree: Worktree, listed: tuple[str, ...]) -> tuple[str, ...]:
     """Copy the listed files of the person's checkout into a worktree that was just laid out; see `copy_listed`.
 
-    What of them git has laid out there is replaced; what somebody has put there since stays.
+    Tracked files among them are replaced; what else somebody has put there meanwhile stays.
     """
     if repo.bare or not listed:
         return ()
     tracked: frozenset[str] = frozenset()
-    there = [name for name in listed if os.path.lexists(worktree.path / name)]
+    there = [name for name in listed if os.path.lexists(worktree.path / _inner(name))]
     if there:
-        known = await git.run(inside(repo, worktree), "ls-files", "-z", "--", *there, ok=(0, 128))
+        known = await git.run(inside(repo, worktree), "ls-files", "-z", "--", *there)
         tracked = frozenset(decode_path(name) for name in split_z(known.stdout))
     return await asyncio.to_thread(copy_listed, repo.path, worktree.path, listed, tracked)
 
@@ -45,9 +45,7 @@ def copy_listed(
     """
     copied: list[str] = []
     for name in listed:
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or not path.parts or path.parts[0] == ".git":
-            raise _failed(name, "it is not a path inside of the repository")
+        path = _inner(name)
         if not os.path.lexists(source_root / path):
             continue
         source = Path(os.path.realpath(source_root / path))
@@ -61,6 +59,13 @@ def copy_listed(
             raise _failed(name, error.strerror or str(error)) from error
         copied.append(str(path))
     return tuple(copied)
+
+
+def _inner(name: str) -> PurePosixPath:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts or path.parts[0] == ".git":
+        raise _failed(name, "it is not a path inside of the repository")
+    return path
 
 
 def _copy(source: Path, target_root: Path, path: PurePosixPath, over: Collection[str] | None) -> None:
@@ -79,44 +84,34 @@ def _copy(source: Path, target_root: Path, path: PurePosixPath, over: Collection
 
 def _copy_file(source: Path, target_root: Path, path: PurePosixPath, over: Collection[str] | None) -> None:
     """Copy one file; a link is made anew, not followed."""
+    replaces = over is None or str(path) in over
     with open_folder(target_root, path.parent) as parent:
-        temporary = f".agentpane-{os.getpid()}-{path.name[:100]}"
-        kind = source.lstat().st_mode
-        if stat.S_ISLNK(kind):
-            os.symlink(os.readlink(source), temporary, dir_fd=parent)
-        elif stat.S_ISREG(kind):
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            read = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-            with (
-                os.fdopen(read, "rb") as original,
-                os.fdopen(os.open(temporary, flags, 0o600, dir_fd=parent), "wb") as copy,
-            ):
-                shutil.copyfileobj(original, copy, 1024 * 1024)
-                os.fchmod(copy.fileno(), stat.S_IMODE(kind))
-        else:
-            return  # a socket, a device or a pipe is nothing that a worktree needs
-        if over is None or str(path) in over:
-            os.rename(temporary, path.name, src_dir_fd=parent, dst_dir_fd=parent)
-        else:
-            _put_if_free(temporary, path.name, parent)
+        name = f".agentpane-{os.getpid()}-{path.name[:100]}" if replaces else path.name
+        try:
+            made = _make_like(source, name, parent)
+        except FileExistsError:
+            if replaces:
+                raise
+            return  # it is somebody's
+        if made and replaces:
+            os.rename(name, path.name, src_dir_fd=parent, dst_dir_fd=parent)
 
 
-def _put_if_free(temporary: str, name: str, folder: int) -> None:
-    try:
-        os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
-    except FileExistsError:
-        pass
-    except (OSError, NotImplementedError):  # a file system without hard links
-        if not _is_there(name, folder):
-            os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-            return
-    os.unlink(temporary, dir_fd=folder)
-
-
-def _is_there(name: str, folder: int) -> bool:
-    try:
-        os.lstat(name, dir_fd=folder)
-    except FileNotFoundError:
+def _make_like(source: Path, name: str, folder: int) -> bool:
+    """Make a new file or link that is like another. False for a socket, a device or a pipe: no worktree needs one."""
+    kind = source.lstat().st_mode
+    if stat.S_ISLNK(kind):
+        os.symlink(os.readlink(source), name, dir_fd=folder)
+    elif stat.S_ISREG(kind):
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        read = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with (
+            os.fdopen(read, "rb") as original,
+            os.fdopen(os.open(name, flags, 0o600, dir_fd=folder), "wb") as copy,
+        ):
+            shutil.copyfileobj(original, copy, 1024 * 1024)
+            os.fchmod(copy.fileno(), stat.S_IMODE(kind))
+    else:
         return False
     return True
 
