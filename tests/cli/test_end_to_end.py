@@ -15,6 +15,8 @@ from typing import Any
 import psutil
 import pytest
 
+from agentpane.api.commands import GetTask
+from agentpane.domain.board import Column
 from tests.backends.wire import Reply, ScriptedServer, Stream, say, use
 from tests.cli.conftest import Commands, git
 
@@ -173,7 +175,7 @@ def test_a_call_that_must_be_asked_for_pauses_and_goes_on_when_allowed(board: Co
         assert (waiting["tool"], waiting["state"]) == ("Write", "pending")
         allowed = board.json("allow", waiting["id"], env=server.environment)
         assert allowed["state"] == "allowed"
-        until(lambda: board.json("task", "show", task)["column"] == "waiting_approval")
+        until(lambda: board.ask(GetTask(task)).card.column is Column.WAITING_APPROVAL)
     assert board.json("approvals") == []
 
 
@@ -390,7 +392,7 @@ def test_a_started_task_returns_at_once(board: Commands, repo: Path) -> None:
     with ScriptedServer(write("i.txt", "i\n")) as server:
         started = board.json("task", "add", "shop", "Go", "--start", env=server.environment)
         assert started["column"] == "in_progress"
-        until(lambda: board.json("task", "show", started["id"])["column"] == "waiting_approval")
+        until(lambda: board.ask(GetTask(started["id"])).card.column is Column.WAITING_APPROVAL)
 
 
 def test_a_backup_restores_with_the_engine_running(pane: Commands, repo: Path, tmp_path: Path) -> None:

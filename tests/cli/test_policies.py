@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
+from agentpane.api.commands import ListApprovals
 from tests.backends.wire import ScriptedServer, say, use
 from tests.cli.conftest import Commands
 
@@ -54,8 +56,9 @@ def test_a_plan_is_approved_from_a_file_and_always_can_be_taken_back(board: Comm
 
 
 def until_asked(pane: Commands, task: str, tool: str) -> list[dict[str, object]]:
-    for _ in range(60):
-        asked = [each for each in pane.json("approvals", task) if each["tool"] == tool]
-        if asked:
-            return asked
+    waited = threading.Event()
+    for _ in range(600):
+        if any(each.tool == tool for each in pane.ask(ListApprovals(task))):
+            return [each for each in pane.json("approvals", task) if each["tool"] == tool]
+        waited.wait(0.05)
     raise AssertionError("it did not ask")

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Commands
+from tests.cli.conftest import board as board
+from tests.cli.conftest import new_database as new_database
 from tests.cli.conftest import pane as pane
 from tests.cli.conftest import repo as repo
 from tests.cli.conftest import shared as shared

@@ -72,23 +72,23 @@ KINDS: dict[str, Callable[[Path], Path]] = {
 
 
 # What these have of their own is told without an engine in tests/worktrees/odd.
-LONG = {"spaces and unicode", "submodule", "crlf", "odd names"}
+LONG = {"one file", "spaces and unicode", "submodule", "crlf", "odd names"}
 
 
 @pytest.mark.parametrize("kind", [pytest.param(each, marks=pytest.mark.long if each in LONG else ()) for each in KINDS])
-def test_a_card_is_merged_and_nothing_else_is_changed(kind: str, pane: Commands, tmp_path: Path) -> None:
+def test_a_card_is_merged_and_nothing_else_is_changed(kind: str, board: Commands, tmp_path: Path) -> None:
     folder = KINDS[kind](tmp_path)
     bare = kind == "bare"
     before = b"" if bare else git(folder, "status", "--porcelain", "-z")
     old = git(folder, "rev-parse", "main").decode().strip()
     with ScriptedServer(TURNS) as server:
-        pane.json("project", "add", str(folder), "--name", "any")
-        task = pane.json("task", "add", "any", "Make files")["id"]
-        done = pane.json("run", task, env=server.environment)
+        board.json("project", "add", str(folder), "--name", "any")
+        task = board.json("task", "add", "any", "Make files")["id"]
+        done = board.json("run", task, env=server.environment)
         assert done["column"] == "waiting_approval", done
-        paths = [file["path"] for file in pane.json("diff", task)["files"]]
+        paths = [file["path"] for file in board.json("diff", task)["files"]]
         assert paths == ["crlf.txt", "made by an agent.txt"]
-        merged = pane.json("approve", task)
+        merged = board.json("approve", task)
     assert git(folder, "rev-parse", "main").decode().strip() == merged["merge_commit"]
     expected = git(folder, "merge-tree", "--write-tree", old, done["snapshot"]).split()[0]
     assert git(folder, "rev-parse", "main^{tree}").split()[0] == expected

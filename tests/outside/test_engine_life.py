@@ -12,6 +12,8 @@ from pathlib import Path
 
 import psutil
 
+from agentpane.api.commands import GetTask
+from agentpane.domain.board import Column
 from tests.backends.wire import ScriptedServer, say, use
 from tests.cli.conftest import Commands, git
 
@@ -39,20 +41,19 @@ def shown(pane: Commands, task: str) -> dict[str, object]:
 
 
 def turns(pane: Commands, task: str) -> int:
-    runs = shown(pane, task)["runs"]
-    assert isinstance(runs, list)
-    return int(runs[-1]["turns"]) if runs else 0
+    runs = pane.ask(GetTask(task)).runs
+    return runs[-1].turns if runs else 0
 
 
-def test_a_client_that_is_killed_leaves_the_run_alone(pane: Commands, repo: Path) -> None:
+def test_a_client_that_is_killed_leaves_the_run_alone(board: Commands, repo: Path) -> None:
     with ScriptedServer([WAIT, WRITE, DONE]) as server:
-        task = card(pane, repo)
-        client = pane.start("run", task, env=server.environment)
-        until(lambda: turns(pane, task) == 1, "the first turn")
+        task = card(board, repo)
+        client = board.start("run", task, env=server.environment)
+        until(lambda: turns(board, task) == 1, "the first turn")
         client.kill()
         client.communicate(timeout=10)
-        Path(str(shown(pane, task)["worktree"]), "go").touch()
-        until(lambda: shown(pane, task)["column"] == "waiting_approval", "the diff")
+        Path(str(shown(board, task)["worktree"]), "go").touch()
+        until(lambda: board.ask(GetTask(task)).card.column is Column.WAITING_APPROVAL, "the diff")
 
 
 def test_stopping_pauses_the_run_ends_every_child_and_the_run_goes_on_later(pane: Commands, repo: Path) -> None:
@@ -75,7 +76,7 @@ def test_stopping_pauses_the_run_ends_every_child_and_the_run_goes_on_later(pane
 
 def test_serve_keeps_the_engine_until_it_is_told_to_stop(pane: Commands) -> None:
     kept = pane.start("serve", env={"AGENTPANE_IDLE_S": "0"})
-    until(lambda: pane.json("engine", "status")["running"], "the engine")
+    until(pane.folder.socket.exists, "the engine")
     pane.json("project", "list")
     assert kept.poll() is None
     pane.json("engine", "stop")
@@ -83,12 +84,12 @@ def test_serve_keeps_the_engine_until_it_is_told_to_stop(pane: Commands) -> None
     assert kept.returncode == 0
 
 
-def test_an_agents_command_cannot_reach_the_engine_and_a_descendant_is_refused(pane: Commands, repo: Path) -> None:
-    look = f'ls {pane.folder.root} {pane.folder.socket.parent}; python3 -c "{CONNECT}" {pane.folder.socket}'
+def test_an_agents_command_cannot_reach_the_engine_and_a_descendant_is_refused(board: Commands, repo: Path) -> None:
+    look = f'ls {board.folder.root} {board.folder.socket.parent}; python3 -c "{CONNECT}" {board.folder.socket}'
     with ScriptedServer([[use("Bash", command=look)], WRITE, DONE]) as server:
-        task = card(pane, repo)
-        pane.json("run", task, env=server.environment)
-        events = pane.json("session", "show", task)
+        task = card(board, repo)
+        board.json("run", task, env=server.environment)
+        events = board.json("session", "show", task)
         result = str(next(event for event in events if event["kind"] == "tool_result")["data"]["content"])
         assert "connected" not in result
         assert "No such file or directory" in result
