@@ -20,7 +20,7 @@ import psutil
 from agentpane.domain.diff import decode_path
 from agentpane.domain.recoveries import Beside
 from agentpane.temporary import delete
-from agentpane.worktrees.git.files import open_regular, read_line
+from agentpane.worktrees.git.files import open_regular, read_line, write_new
 from agentpane.worktrees.git.runner import GitRunner
 from agentpane.worktrees.keeping import exact
 from agentpane.worktrees.keeping.recovery import changes_of
@@ -28,6 +28,7 @@ from agentpane.worktrees.keeping.retelling import beside_of
 from agentpane.worktrees.places import head_branch, objects_of, registered
 from agentpane.worktrees.refs import ref_files
 from agentpane.worktrees.trees import identity
+from agentpane.worktrees.trees.held import is_begun
 from agentpane.worktrees.trees.remove import is_done_with, left_in_trash
 from agentpane.worktrees.values import Repository, Worktree
 
@@ -144,7 +145,7 @@ class Inspection:
     async def take_on(self, left: LeftRecord) -> None:
         """Put the mark into a record that has none yet."""
         if not left.marked:
-            await asyncio.to_thread(identity.leave_mark, left.worktree.git_dir, left.worktree.mark)
+            await asyncio.to_thread(_take_on, left.worktree)
 
     async def locks(self, repo: Repository, git_dirs: Iterable[Path]) -> tuple[Path, ...]:
         """Lock files of ours: in the records of these worktrees, of branches under agentpane/, and of our refs."""
@@ -209,9 +210,20 @@ def _left_record(repo: Repository, path: Path, mark: str) -> LeftRecord | None:
     if found is not None:
         return LeftRecord(worktree, True) if found == mark else None
     with suppress(OSError):
-        if os.listdir(whole) == [".git"] and identity.points_to(whole) == git_dir:
+        there = os.listdir(whole) if os.path.lexists(whole) else []
+        if there == [".git"] and identity.points_to(whole) == git_dir:
+            return LeftRecord(worktree, False)
+        if not there and is_begun(git_dir):
             return LeftRecord(worktree, False)
     return None
+
+
+def _take_on(worktree: Worktree) -> None:
+    """A git that was killed before it wrote the folder's pointer has the next one refuse the place: write it here."""
+    worktree.path.mkdir(exist_ok=True)
+    if not os.path.lexists(worktree.path / ".git"):
+        write_new(worktree.path / ".git", f"gitdir: {worktree.git_dir}\n")
+    identity.leave_mark(worktree.git_dir, worktree.mark)
 
 
 def _present(folder: Path, names: Iterable[str]) -> Iterator[Path]:

@@ -10,7 +10,7 @@ import pytest
 
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.worktrees import Repository, WorktreePlan, Worktrees
-from agentpane.worktrees.git.runner import GitRunner
+from agentpane.worktrees.git.runner import GitError, GitRunner
 from agentpane.worktrees.trees import create
 from tests.worktrees.conftest import Bench, bench_of, commit_all, git
 
@@ -133,6 +133,52 @@ async def test_a_tracked_file_that_is_listed_is_replaced_and_what_somebody_put_t
     assert (os.readlink(bench.path / "cache/two"), (bench.path / "cache/one").read_text()) == ("one", "copied\n")
     assert (bench.path / "readme.md").read_text() == "mine, not committed\n"
     assert sorted(os.listdir(bench.path / "cache")) == ["one", "two"]
+
+
+def begun(repo: Repository, path: Path) -> None:
+    """What git leaves that is killed before it writes the pointer into the folder."""
+    record = repo.common_dir / "worktrees" / path.name
+    record.mkdir(parents=True)
+    (record / "locked").write_text("initializing\n")
+    (record / "gitdir").write_text(f"{path}/.git\n")
+    path.mkdir(parents=True, exist_ok=True)
+
+
+async def test_what_a_git_leaves_that_is_killed_before_it_writes_the_pointer_is_taken_back(
+    worktrees: Worktrees, repo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_in(repo, "one", git(repo.path, "rev-parse", "HEAD"))
+
+    async def killed(*words: object) -> None:
+        begun(repo, plan.path)
+        raise GitError("git was killed", ("git", "worktree", "add"), -9, b"")
+
+    with monkeypatch.context() as patched, pytest.raises(AgentPaneError):
+        patched.setattr(create, "_add", killed)
+        await worktrees.create_worktree(repo, plan)
+    assert not (repo.common_dir / "worktrees").exists() or os.listdir(repo.common_dir / "worktrees") == []
+    made = await worktrees.create_worktree(repo, plan)
+    assert made.path == plan.path
+
+
+@pytest.mark.parametrize("folder", [True, False])
+async def test_what_was_begun_when_the_engine_and_its_git_were_killed_can_be_taken_on_and_away(
+    worktrees: Worktrees, repo: Repository, folder: bool
+) -> None:
+    plan = replace(plan_in(repo, "one", git(repo.path, "rev-parse", "HEAD")), mark="ours")
+    begun(repo, plan.path)
+    if not folder:
+        plan.path.rmdir()
+    left = await worktrees.inspection.left_record(repo, plan.path, "ours")
+    assert left is not None and not left.marked
+    await worktrees.inspection.take_on(left)
+    assert await worktrees.why_not_ours(repo, left.worktree) is None
+    await worktrees.remove_worktree(repo, left.worktree)
+    assert (await worktrees.create_worktree(repo, plan)).path == plan.path
+    (repo.path / ".worktrees" / "two").mkdir()  # somebody's, in which something lies
+    begun(repo, repo.path / ".worktrees" / "two")
+    (repo.path / ".worktrees" / "two" / "mine").touch()
+    assert await worktrees.inspection.left_record(repo, repo.path / ".worktrees" / "two", "ours") is None
 
 
 @pytest.mark.parametrize("listed", ["/etc/hostname", "../outside", "way-out", ".git/config", "folder/../.."])

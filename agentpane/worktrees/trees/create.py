@@ -22,7 +22,7 @@ from agentpane.worktrees.refs import ref_files
 from agentpane.worktrees.trees import exclude
 from agentpane.worktrees.trees.ageing import age_files
 from agentpane.worktrees.trees.copying import copy_into
-from agentpane.worktrees.trees.held import locked, mounted
+from agentpane.worktrees.trees.held import is_begun, locked, mounted
 from agentpane.worktrees.trees.identity import leave_mark, mark_of, points_to
 from agentpane.worktrees.values import CreatedWorktree, Repository, Worktree, WorktreePlan
 
@@ -234,6 +234,8 @@ async def take_back(
     else:
         with suppress(OSError):
             path.rmdir()
+        if registered is not None and not os.path.lexists(path) and is_begun(registered):
+            await asyncio.to_thread(delete, registered)  # git was killed before it wrote the folder's pointer
     with suppress(GitError):
         if made:
             await git.run(objects_of(repo), "worktree", "remove", "--force", "--force", "--", str(path))

@@ -11,7 +11,7 @@ from pathlib import Path
 from agentpane.domain.gitpaths import display_path
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.mounts import mounted_in
-from agentpane.worktrees.git.files import open_regular
+from agentpane.worktrees.git.files import open_regular, read_regular
 from agentpane.worktrees.trees.seal import LOCKED, WHY_LOCKED
 from agentpane.worktrees.values import Worktree
 
@@ -56,6 +56,14 @@ def mounted(folder: Path) -> Held | None:
         f"something is mounted in it, at {display_path(str(places[0]))}{more}",
         f"Nothing was deleted. Unmount it first: {unmount}",
     )
+
+
+def is_begun(git_dir: Path) -> bool:
+    """Whether git's record is of a worktree that it is making, or was killed over before it had come to an end."""
+    try:
+        return read_regular(git_dir / LOCKED).strip() == _BEGUN
+    except OSError:
+        return False
 
 
 def _reason(git_dir: Path) -> str | None:
