@@ -142,9 +142,11 @@ class Worktrees:
         """The paths of all files of a commit in the folder `prefix`, or everywhere when it is empty."""
         return await repository.list_tree(self._git, repo, commit, prefix)
 
-    async def create_worktree(self, repo: Repository, plan: WorktreePlan) -> CreatedWorktree:
+    async def create_worktree(
+        self, repo: Repository, plan: WorktreePlan, named: create.Named | None = None
+    ) -> CreatedWorktree:
         """Make a worktree on a new branch; see `create.create_worktree`."""
-        return await create.create_worktree(self._git, self._lock(repo), repo, plan)
+        return await create.create_worktree(self._git, self._lock(repo), repo, plan, named)
 
     async def attach_worktree(
         self, repo: Repository, path: Path, branch: str, copy_files: tuple[str, ...] = (), mark: str = ""

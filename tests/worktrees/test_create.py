@@ -135,6 +135,20 @@ async def test_a_tracked_file_that_is_listed_is_replaced_and_what_somebody_put_t
     assert sorted(os.listdir(bench.path / "cache")) == ["one", "two"]
 
 
+async def test_another_name_than_the_wanted_one_is_told_before_git_makes_the_branch(
+    worktrees: Worktrees, repo: Repository
+) -> None:
+    plan = plan_in(repo, "one", git(repo.path, "rev-parse", "HEAD"))
+    git(repo.path, "branch", plan.branch)
+    told: list[tuple[str, str]] = []
+
+    async def named(branch: str) -> None:
+        told.append((branch, git(repo.path, "branch", "--list", branch)))
+
+    made = await worktrees.create_worktree(repo, plan, named)
+    assert (made.branch, told) == (f"{plan.branch}-2", [(f"{plan.branch}-2", "")])
+
+
 def begun(repo: Repository, path: Path) -> None:
     """What git leaves that is killed before it writes the pointer into the folder."""
     record = repo.common_dir / "worktrees" / path.name

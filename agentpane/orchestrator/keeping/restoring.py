@@ -120,7 +120,7 @@ class Restoring:
         try:
             if task is None:
                 plan = WorktreePlan(Path(row.path), row.branch, kept.parent, (), row.id)
-                made = await git.create_worktree(repository, plan)
+                made = await git.create_worktree(repository, plan, partial(self._named, row))
             else:
                 await git.restore_branch(repository, row.branch, kept.parent)
                 made = await git.attach_worktree(repository, Path(row.path), row.branch, (), row.id)
@@ -134,6 +134,10 @@ class Restoring:
             await self.core.db.write(lambda db: worktrees.set_fields(db, row.id, now, **gone))
             raise
         return made
+
+    async def _named(self, row: WorktreeRow, branch: str) -> None:
+        now = self.core.clock.now()
+        await self.core.db.write(lambda db: worktrees.set_fields(db, row.id, now, branch=branch))
 
     async def _stored(
         self, kept: RecoverySnapshot, row: WorktreeRow, task: Task | None, made: CreatedWorktree

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -28,16 +28,22 @@ from agentpane.worktrees.values import CreatedWorktree, Repository, Worktree, Wo
 
 # A worktree of ours holds every file of its branch, whatever the person's own checkout leaves out.
 WHOLE = {"core.sparseCheckout": "false"}
+Named = Callable[[str], Awaitable[object]]
 BUSY = 1.5  # programs that want to run, for each core
 
 
-async def create_worktree(git: GitRunner, lock: asyncio.Lock, repo: Repository, plan: WorktreePlan) -> CreatedWorktree:
+async def create_worktree(
+    git: GitRunner, lock: asyncio.Lock, repo: Repository, plan: WorktreePlan, named: Named | None = None
+) -> CreatedWorktree:
     """Make the worktree of a plan, on a new branch that starts at the plan's base.
 
+    named: awaited before git makes a branch of another name than the plan's, which is taken.
     Raises WORKTREE_CREATION_FAILED or WORKTREE_ENV_COPY_FAILED; nothing is left behind then.
     """
     async with lock:
         branch = free_branch(plan.branch, await _branches(git, repo, plan.branch))
+        if named is not None and branch != plan.branch:
+            await named(branch)
         path, parents = await asyncio.to_thread(_prepare, plan.path)
         try:
             await _add(git, repo, "-b", branch, "--no-track", "--", str(path), plan.base_sha)
