@@ -62,12 +62,8 @@ async def _by_a_commit(
     # A commit after the merge that holds what was before it: merging that one is what reverting means.
     before = await commit_tree(git, repo, plan.old)
     away = (await git.run(place, "commit-tree", before, "-p", plan.merge, stdin=text)).line
-    merged = await git.run(
-        place, "merge-tree", "--write-tree", "-z", "--messages", tip, away, ok=(0, 1), timeout=LONG_TIMEOUT
-    )
-    tree, conflicts = parse_merge_tree(merged.stdout)
-    if conflicts:
-        paths = tuple(path for path, _ in conflicts)
+    tree, paths = await _merged(git, repo, tip, away)
+    if paths:
         return _refused(
             f"{display_path(plan.target)} has gone on from the merge in the same places: {shown_paths(paths)}.",
             "Revert it by hand, or give the card a follow-up task.",
@@ -101,13 +97,8 @@ async def _gone_already(git: GitRunner, repo: Repository, plan: UndoPlan, tip: s
         return _refused(f"{target} does not hold the merge {merge} any more, nor does the repository.")
     if not await is_ancestor(git, repo, base, tip):  # approved there, the change would bring others' work back
         return _refused(f"{target} holds neither the merge {merge} any more, nor {base[:12]}, which it was built on.")
-    merged = await git.run(
-        objects_of(repo), "merge-tree", "--write-tree", "-z", "--messages", tip, plan.reviewed, ok=(0, 1),
-        timeout=LONG_TIMEOUT,
-    )  # fmt: skip
-    tree, conflicts = parse_merge_tree(merged.stdout)
-    if conflicts:
-        paths = tuple(path for path, _ in conflicts)
+    tree, paths = await _merged(git, repo, tip, plan.reviewed)
+    if paths:
         return _refused(
             f"{target} does not hold the merge {merge} any more, and what it holds in the same places may be the "
             f"change in other commits: {shown_paths(paths)}.",
@@ -121,6 +112,14 @@ async def _gone_already(git: GitRunner, repo: Repository, plan: UndoPlan, tip: s
         )
     await journal(MergeIntent(plan.run_id, plan.target, tip, tip, plan.reviewed, None, None))
     return Undone(tip, None, plan.reviewed, base)
+
+
+async def _merged(git: GitRunner, repo: Repository, one: str, other: str) -> tuple[str, tuple[str, ...]]:
+    """The tree of a merge that nobody is shown, and the paths in conflict."""
+    shape = ("merge-tree", "--write-tree", "-z", "--messages", one, other)
+    merged = await git.run(objects_of(repo), *shape, ok=(0, 1), timeout=LONG_TIMEOUT)
+    tree, conflicts = parse_merge_tree(merged.stdout)
+    return tree, tuple(path for path, _ in conflicts)
 
 
 async def _pin(git: GitRunner, repo: Repository, plan: UndoPlan, commit: str) -> MergeRefused | None:
