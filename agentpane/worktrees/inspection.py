@@ -20,15 +20,14 @@ import psutil
 from agentpane.domain.diff import decode_path
 from agentpane.domain.recoveries import Beside
 from agentpane.temporary import delete
-from agentpane.worktrees.git.files import open_regular, read_line, write_new
+from agentpane.worktrees.git.files import open_regular, read_line
 from agentpane.worktrees.git.runner import GitRunner
 from agentpane.worktrees.keeping import exact
 from agentpane.worktrees.keeping.recovery import changes_of
 from agentpane.worktrees.keeping.retelling import beside_of
 from agentpane.worktrees.places import head_branch, objects_of, registered
 from agentpane.worktrees.refs import ref_files
-from agentpane.worktrees.trees import identity
-from agentpane.worktrees.trees.held import is_begun
+from agentpane.worktrees.trees import begun, identity
 from agentpane.worktrees.trees.remove import is_done_with, left_in_trash
 from agentpane.worktrees.values import Repository, Worktree
 
@@ -202,7 +201,7 @@ def _last_lines(file: Path) -> list[str]:
 
 def _left_record(repo: Repository, path: Path, mark: str) -> LeftRecord | None:
     whole = Path(os.path.realpath(path.parent)) / path.name
-    git_dir = next((folder for folder, known in registered(repo) if known == whole), None)
+    git_dir = begun.record_at(repo, whole)
     if git_dir is None or git_dir.is_symlink():
         return None
     worktree = Worktree(whole, git_dir, head_branch(git_dir) or "", mark)
@@ -210,19 +209,15 @@ def _left_record(repo: Repository, path: Path, mark: str) -> LeftRecord | None:
     if found is not None:
         return LeftRecord(worktree, True) if found == mark else None
     with suppress(OSError):
-        there = os.listdir(whole) if os.path.lexists(whole) else []
-        if there == [".git"] and identity.points_to(whole) == git_dir:
+        if begun.is_begun(git_dir) and begun.holds_nothing(whole):
             return LeftRecord(worktree, False)
-        if not there and is_begun(git_dir):
+        if os.listdir(whole) == [".git"] and identity.points_to(whole) == git_dir:
             return LeftRecord(worktree, False)
     return None
 
 
 def _take_on(worktree: Worktree) -> None:
-    """A git that was killed before it wrote the folder's pointer has the next one refuse the place: write it here."""
-    worktree.path.mkdir(exist_ok=True)
-    if not os.path.lexists(worktree.path / ".git"):
-        write_new(worktree.path / ".git", f"gitdir: {worktree.git_dir}\n")
+    begun.complete(worktree)
     identity.leave_mark(worktree.git_dir, worktree.mark)
 
 

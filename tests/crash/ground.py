@@ -281,9 +281,14 @@ class Ground:
         return line(self.path, "for-each-ref", "--format=%(refname)", *patterns).split()
 
     def worktrees(self) -> set[str]:
-        """Every worktree of ours: those that git has a record of, and the folders that are there."""
-        records = (self.path / ".git" / "worktrees").glob("*/gitdir")
-        listed = [os.path.dirname(record.read_text().strip()) for record in records]
+        """Every worktree of ours: those that git has a record of, and the folders that are there.
+
+        A record that does not say where its worktree is stands for itself.
+        """
+        records = (self.path / ".git" / "worktrees").glob("*")
+        said = [(record, record / "gitdir") for record in records]
+        where = [(record, file.read_text().strip() if file.exists() else "") for record, file in said]
+        listed = [os.path.dirname(pointer) or str(record) for record, pointer in where]
         theirs = {str(checkout.folder) for checkout in self.checkouts}
         folder = self.path / ".worktrees"
         there = [str(each) for each in folder.iterdir()] if folder.is_dir() else []

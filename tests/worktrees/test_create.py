@@ -149,50 +149,92 @@ async def test_another_name_than_the_wanted_one_is_told_before_git_makes_the_bra
     assert (made.branch, told) == (f"{plan.branch}-2", [(f"{plan.branch}-2", "")])
 
 
-def begun(repo: Repository, path: Path) -> None:
-    """What git leaves that is killed before it writes the pointer into the folder."""
-    record = repo.common_dir / "worktrees" / path.name
-    record.mkdir(parents=True)
-    (record / "locked").write_text("initializing\n")
-    (record / "gitdir").write_text(f"{path}/.git\n")
-    path.mkdir(parents=True, exist_ok=True)
+# What git writes, in this order, while it makes a worktree; a file that it is killed over is there and empty.
+WRITES = ("record/", "record/locked", "folder/", "record/gitdir", "folder/.git", "record/HEAD", "record/commondir")
+CUTS = [
+    (cut, half) for cut in range(1, len(WRITES) + 1) for half in (False, True) if WRITES[cut - 1][-1] != "/" or not half
+]
 
 
-async def test_what_a_git_leaves_that_is_killed_before_it_writes_the_pointer_is_taken_back(
-    worktrees: Worktrees, repo: Repository, monkeypatch: pytest.MonkeyPatch
+def begun(repo: Repository, path: Path, cut: int = 4, half: bool = False, name: str = "") -> Path:
+    """What a git leaves that is killed after so many of its writes, in the midst of the last; returns its record."""
+    record = repo.common_dir / "worktrees" / (name or path.name)
+    texts = {"locked": "initializing\n", "gitdir": f"{path}/.git\n", ".git": f"gitdir: {record}\n"}
+    texts |= {"HEAD": f"{'0' * 40}\n", "commondir": "../..\n"}
+    for number, each in enumerate(WRITES[:cut], 1):
+        where, _, file = each.partition("/")
+        folder = record if where == "record" else path
+        folder.mkdir(parents=True, exist_ok=True)
+        if file:
+            (folder / file).write_text("" if half and number == cut else texts[file])
+    return record
+
+
+def records(repo: Repository) -> list[str]:
+    folder = repo.common_dir / "worktrees"
+    return sorted(os.listdir(folder)) if folder.exists() else []
+
+
+@pytest.mark.parametrize(("cut", "half"), CUTS)
+async def test_what_a_git_leaves_that_is_killed_while_it_makes_a_worktree_is_taken_back(
+    worktrees: Worktrees, repo: Repository, monkeypatch: pytest.MonkeyPatch, cut: int, half: bool
 ) -> None:
     plan = plan_in(repo, "one", git(repo.path, "rev-parse", "HEAD"))
 
     async def killed(*words: object) -> None:
-        begun(repo, plan.path)
+        begun(repo, plan.path, cut, half)
         raise GitError("git was killed", ("git", "worktree", "add"), -9, b"")
 
     with monkeypatch.context() as patched, pytest.raises(AgentPaneError):
         patched.setattr(create, "_add", killed)
         await worktrees.create_worktree(repo, plan)
-    assert not (repo.common_dir / "worktrees").exists() or os.listdir(repo.common_dir / "worktrees") == []
+    assert records(repo) == [] and not plan.path.exists()
     made = await worktrees.create_worktree(repo, plan)
-    assert made.path == plan.path
+    assert (made.path, made.git_dir.name) == (plan.path, "one")
 
 
-@pytest.mark.parametrize("folder", [True, False])
+@pytest.mark.parametrize(("cut", "half"), CUTS)
 async def test_what_was_begun_when_the_engine_and_its_git_were_killed_can_be_taken_on_and_away(
-    worktrees: Worktrees, repo: Repository, folder: bool
+    worktrees: Worktrees, repo: Repository, cut: int, half: bool
 ) -> None:
     plan = replace(plan_in(repo, "one", git(repo.path, "rev-parse", "HEAD")), mark="ours")
-    begun(repo, plan.path)
-    if not folder:
-        plan.path.rmdir()
+    record = begun(repo, plan.path, cut, half)
     left = await worktrees.inspection.left_record(repo, plan.path, "ours")
-    assert left is not None and not left.marked
+    assert left is not None and not left.marked and left.worktree.git_dir == record
     await worktrees.inspection.take_on(left)
     assert await worktrees.why_not_ours(repo, left.worktree) is None
     await worktrees.remove_worktree(repo, left.worktree)
+    assert records(repo) == [] and not plan.path.exists()
     assert (await worktrees.create_worktree(repo, plan)).path == plan.path
-    (repo.path / ".worktrees" / "two").mkdir()  # somebody's, in which something lies
-    begun(repo, repo.path / ".worktrees" / "two")
-    (repo.path / ".worktrees" / "two" / "mine").touch()
-    assert await worktrees.inspection.left_record(repo, repo.path / ".worktrees" / "two", "ours") is None
+
+
+@pytest.mark.parametrize("cut", [1, 3, 4])
+async def test_what_was_begun_is_no_ones_but_ours_where_its_place_and_its_files_say_so(
+    worktrees: Worktrees, repo: Repository, tmp_path: Path, cut: int
+) -> None:
+    path = repo.path / ".worktrees" / "two"
+    git(repo.path, "worktree", "add", "--quiet", "--detach", str(tmp_path / "two"))  # the person's, of the same name
+    assert await worktrees.inspection.left_record(repo, path, "ours") is None
+    begun(repo, path, cut, name="two1")
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "mine").touch()
+    assert await worktrees.inspection.left_record(repo, path, "ours") is None
+    (path / "mine").unlink()
+    left = await worktrees.inspection.left_record(repo, path, "ours")
+    assert left is not None and left.worktree.git_dir.name == "two1"
+    await create.take_back(worktrees._git, repo, path, None, "", ())
+    assert records(repo) == ["two"] and not path.exists()
+    assert git(tmp_path / "two", "status", "--porcelain") == ""
+
+
+async def test_what_was_begun_elsewhere_under_the_same_name_is_left_alone(
+    worktrees: Worktrees, repo: Repository, tmp_path: Path
+) -> None:
+    begun(repo, tmp_path / "one")
+    path = repo.path / ".worktrees" / "one"
+    assert await worktrees.inspection.left_record(repo, path, "ours") is None
+    await create.take_back(worktrees._git, repo, path, None, "", ())
+    assert records(repo) == ["one"]
 
 
 @pytest.mark.parametrize("listed", ["/etc/hostname", "../outside", "way-out", ".git/config", "folder/../.."])

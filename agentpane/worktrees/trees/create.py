@@ -19,10 +19,10 @@ from agentpane.worktrees.git.config import ONE_WORKER
 from agentpane.worktrees.git.runner import LONG_TIMEOUT, GitError, GitRunner
 from agentpane.worktrees.places import inside, objects_of, registered_git_dir
 from agentpane.worktrees.refs import ref_files
-from agentpane.worktrees.trees import exclude
+from agentpane.worktrees.trees import begun, exclude
 from agentpane.worktrees.trees.ageing import age_files
 from agentpane.worktrees.trees.copying import copy_into
-from agentpane.worktrees.trees.held import is_begun, locked, mounted
+from agentpane.worktrees.trees.held import locked, mounted
 from agentpane.worktrees.trees.identity import leave_mark, mark_of, points_to
 from agentpane.worktrees.values import CreatedWorktree, Repository, Worktree, WorktreePlan
 
@@ -232,16 +232,16 @@ async def take_back(
     A folder that somebody else made in this very moment does not lead to git's record, and stays. So does one that
     something is mounted in.
     """
-    registered = await asyncio.to_thread(registered_git_dir, repo, path)
-    made = registered is not None and await asyncio.to_thread(points_to, path) == registered
+    record = await asyncio.to_thread(begun.record_at, repo, path)
+    made = record is not None and await asyncio.to_thread(points_to, path) == record
     if made:
         await asyncio.to_thread(delete, path)
         made = await asyncio.to_thread(mounted, path) is None  # git would delete it
     else:
-        with suppress(OSError):
-            path.rmdir()
-        if registered is not None and not os.path.lexists(path) and is_begun(registered):
-            await asyncio.to_thread(delete, registered)  # git was killed before it wrote the folder's pointer
+        await asyncio.to_thread(begun.clear, path)
+    if record is not None and begun.is_begun(record) and not os.path.lexists(path):
+        await asyncio.to_thread(delete, record)  # git was killed, and need not be able to read what it has left
+        made = False
     with suppress(GitError):
         if made:
             await git.run(objects_of(repo), "worktree", "remove", "--force", "--force", "--", str(path))

@@ -11,11 +11,11 @@ from pathlib import Path
 from agentpane.domain.gitpaths import display_path
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.mounts import mounted_in
-from agentpane.worktrees.git.files import open_regular, read_regular
+from agentpane.worktrees.git.files import open_regular
+from agentpane.worktrees.trees.begun import BEGUN
 from agentpane.worktrees.trees.seal import LOCKED, WHY_LOCKED
 from agentpane.worktrees.values import Worktree
 
-_BEGUN = b"initializing"  # git's own word while it makes a worktree, which one that was killed leaves
 _SHOWN = 200  # characters of what the person gave as the reason
 
 
@@ -58,14 +58,6 @@ def mounted(folder: Path) -> Held | None:
     )
 
 
-def is_begun(git_dir: Path) -> bool:
-    """Whether git's record is of a worktree that it is making, or was killed over before it had come to an end."""
-    try:
-        return read_regular(git_dir / LOCKED).strip() == _BEGUN
-    except OSError:
-        return False
-
-
 def _reason(git_dir: Path) -> str | None:
     """What a person's lock on a worktree gives as the reason; None where there is no lock, or it is ours."""
     try:
@@ -73,6 +65,6 @@ def _reason(git_dir: Path) -> str | None:
             reason = file.read(4 * _SHOWN)
     except OSError:
         return None
-    if reason == WHY_LOCKED or reason.strip() == _BEGUN:
+    if reason == WHY_LOCKED or reason.strip() == BEGUN:
         return None
     return display_path(reason.decode("utf-8", "replace").strip()[:_SHOWN])
