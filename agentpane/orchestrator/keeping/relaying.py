@@ -43,6 +43,11 @@ async def lay_again(
     return await _store(core, row, fields), again
 
 
+async def named(core: Core, row: WorktreeRow, branch: str) -> None:
+    """Write down that the worktree's branch gets this name, before git makes it."""
+    await _store(core, row, {"branch": branch})
+
+
 async def taken_back(core: Core, task: Task, repository: Repository) -> WorktreeRow | None:
     """The row of a card's worktree, whose removal is taken back where it was cut off: the card goes on in it.
 

@@ -26,6 +26,7 @@ from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.blobs import BlobStore
 from agentpane.orchestrator.core import Core
+from agentpane.orchestrator.keeping import relaying
 from agentpane.orchestrator.keeping.recovery_bin import RecoveryBin
 from agentpane.orchestrator.sessions import note
 from agentpane.orchestrator.workspaces.workspace import worktree_root
@@ -120,7 +121,7 @@ class Restoring:
         try:
             if task is None:
                 plan = WorktreePlan(Path(row.path), row.branch, kept.parent, (), row.id)
-                made = await git.create_worktree(repository, plan, partial(self._named, row))
+                made = await git.create_worktree(repository, plan, partial(relaying.named, self.core, row))
             else:
                 await git.restore_branch(repository, row.branch, kept.parent)
                 made = await git.attach_worktree(repository, Path(row.path), row.branch, (), row.id)
@@ -134,10 +135,6 @@ class Restoring:
             await self.core.db.write(lambda db: worktrees.set_fields(db, row.id, now, **gone))
             raise
         return made
-
-    async def _named(self, row: WorktreeRow, branch: str) -> None:
-        now = self.core.clock.now()
-        await self.core.db.write(lambda db: worktrees.set_fields(db, row.id, now, branch=branch))
 
     async def _stored(
         self, kept: RecoverySnapshot, row: WorktreeRow, task: Task | None, made: CreatedWorktree

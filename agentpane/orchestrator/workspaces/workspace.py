@@ -225,13 +225,8 @@ class Workspaces:
     ) -> tuple[WorktreeRow, CreatedWorktree]:
         row = await self._core.db.write(worktrees.create, new, self._core.clock.now())
         plan = WorktreePlan(Path(new.path), new.branch, new.base_sha, copies, row.id)
-
-        async def named(branch: str) -> None:
-            now = self._core.clock.now()
-            await self._core.db.write(lambda db: worktrees.set_fields(db, row.id, now, branch=branch))
-
         try:
-            return row, await self._core.git.create_worktree(repository, plan, named)
+            return row, await self._core.git.create_worktree(repository, plan, partial(relaying.named, self._core, row))
         except BaseException as error:
             words = error.message if isinstance(error, AgentPaneError) else "It was stopped while it was being made."
             now = self._core.clock.now()
