@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QApplication
 from qasync import QEventLoop as Loop
 
 from agentpane.domain.board import Column
-from agentpane.ui.theme import Look
+from agentpane.ui.look.theme import Look
 from agentpane.ui.window import MainWindow
 from benchmarks.board_cards import PROJECT, StillBench, cards
 from benchmarks.harness import Figure, at_most, compare, milliseconds

@@ -23,8 +23,8 @@ from agentpane.api import commands
 from agentpane.api.launcher import connect_or_start
 from agentpane.domain.board import Column
 from agentpane.paths import DataFolder
-from agentpane.ui.link import Connection
-from agentpane.ui.theme import Look
+from agentpane.ui.desk.link import Connection
+from agentpane.ui.look.theme import Look
 from agentpane.ui.window import MainWindow
 
 SIZE = (1920, 1080)

@@ -17,8 +17,8 @@ from agentpane.api.commands import RaiseWindow
 from agentpane.errors import AgentPaneError
 from agentpane.paths import DataFolder, data_folder, shipped
 from agentpane.ui.collecting import MainThreadCollector
-from agentpane.ui.link import Connection
-from agentpane.ui.theme import Look
+from agentpane.ui.desk.link import Connection
+from agentpane.ui.look.theme import Look
 from agentpane.ui.window import MainWindow
 
 RAISE_S = 2.0

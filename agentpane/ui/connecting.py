@@ -6,9 +6,9 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QProgressBar, QWidget
 
 from agentpane.errors import AgentPaneError
-from agentpane.ui.controls import Button, Frame, IconLabel, Label, row, stack
-from agentpane.ui.link import LinkState
-from agentpane.ui.theme import Look
+from agentpane.ui.desk.link import LinkState
+from agentpane.ui.look.theme import Look
+from agentpane.ui.parts.controls import Button, Frame, IconLabel, Label, row, stack
 
 CARD_WIDTH = 440
 

@@ -6,8 +6,8 @@ from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QWidget
 
-from agentpane.ui.icons import IconStore
-from agentpane.ui.overriding import override
+from agentpane.ui.look.icons import IconStore
+from agentpane.ui.parts.overriding import override
 
 
 class DropVeil(QWidget):

@@ -20,18 +20,18 @@ from agentpane.domain.review import MergeStrategy
 from agentpane.domain.runs import ACTIVE, LIVE, RunStatus
 from agentpane.domain.tasks import TaskCard
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.ui.acts import short
-from agentpane.ui.ask_sheets import ApproveSheet, CloseSheet, ConfirmSheet, ErrorSheet, KeySheet, RejectSheet
-from agentpane.ui.budget_sheet import BudgetSheet
-from agentpane.ui.desk import Desk
-from agentpane.ui.icons import icon
-from agentpane.ui.link import LinkState, model_environment
-from agentpane.ui.merge_words import strategy_named
+from agentpane.ui.cards.standing_words import what_keeps
+from agentpane.ui.desk.acts import short
+from agentpane.ui.desk.desk import Desk
+from agentpane.ui.desk.link import LinkState, model_environment
+from agentpane.ui.look.icons import icon
 from agentpane.ui.palette_sheet import Entry, KeysSheet, PaletteSheet, action_entries
-from agentpane.ui.sheet import open_sheet
-from agentpane.ui.standing_words import what_keeps
-from agentpane.ui.task_sheet import TaskDraft, TaskForm, TaskSheet
-from agentpane.ui.worktree_words import going_words
+from agentpane.ui.parts.sheet import open_sheet
+from agentpane.ui.settings.budget_sheet import BudgetSheet
+from agentpane.ui.sheets.ask_sheets import ApproveSheet, CloseSheet, ConfirmSheet, ErrorSheet, KeySheet, RejectSheet
+from agentpane.ui.sheets.merge_words import strategy_named
+from agentpane.ui.sheets.task_sheet import TaskDraft, TaskForm, TaskSheet
+from agentpane.ui.worktrees.worktree_words import going_words
 
 # Our drawings for the tools of Qt's own folder dialog, by their names there.
 DIALOG_ICONS = {

@@ -18,13 +18,13 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from agentpane.ui.actions import BOARD_KEYS, Actions
-from agentpane.ui.card_delegate import AnyIndex
-from agentpane.ui.controls import Label
-from agentpane.ui.icons import IconStore
-from agentpane.ui.overriding import override
-from agentpane.ui.plain import one_line
-from agentpane.ui.sheet import Sheet
+from agentpane.ui.board.card_delegate import AnyIndex
+from agentpane.ui.desk.actions import BOARD_KEYS, Actions
+from agentpane.ui.look.icons import IconStore
+from agentpane.ui.parts.controls import Label
+from agentpane.ui.parts.overriding import override
+from agentpane.ui.parts.plain import one_line
+from agentpane.ui.parts.sheet import Sheet
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QSplitter, QStackedWidget
 
-from agentpane.ui.desk import Desk
+from agentpane.ui.desk.desk import Desk
 
 if TYPE_CHECKING:
-    from agentpane.ui.costs_page import CostsPage
-    from agentpane.ui.review_page import ReviewPage
-    from agentpane.ui.settings_page import SettingsPage
-    from agentpane.ui.task_panel import TaskPanel
-    from agentpane.ui.worktrees_page import WorktreesPage
+    from agentpane.ui.costs.costs_page import CostsPage
+    from agentpane.ui.review.review_page import ReviewPage
+    from agentpane.ui.settings.settings_page import SettingsPage
+    from agentpane.ui.task.task_panel import TaskPanel
+    from agentpane.ui.worktrees.worktrees_page import WorktreesPage
 
 PANEL_WIDTH = 480
 
@@ -77,7 +77,7 @@ class Places(QObject):
 
     def show_worktrees(self) -> None:
         if self.worktrees is None:
-            from agentpane.ui.worktrees_page import WorktreesPage  # made when first wanted
+            from agentpane.ui.worktrees.worktrees_page import WorktreesPage  # made when first wanted
 
             self.worktrees = WorktreesPage(self._desk)
             self._pages.addWidget(self.worktrees)
@@ -89,7 +89,7 @@ class Places(QObject):
 
     def show_costs(self) -> None:
         if self.costs is None:
-            from agentpane.ui.costs_page import CostsPage  # made when first wanted
+            from agentpane.ui.costs.costs_page import CostsPage  # made when first wanted
 
             self.costs = CostsPage(self._desk)
             self._pages.addWidget(self.costs)
@@ -100,7 +100,7 @@ class Places(QObject):
 
     def show_settings(self) -> None:
         if self.settings is None:
-            from agentpane.ui.settings_page import SettingsPage  # made when first wanted
+            from agentpane.ui.settings.settings_page import SettingsPage  # made when first wanted
 
             self.settings = SettingsPage(self._desk)
             self._pages.addWidget(self.settings)
@@ -112,7 +112,7 @@ class Places(QObject):
     def show_task(self, task_id: str) -> None:
         """Open a task in the panel beside the board."""
         if self.panel is None:
-            from agentpane.ui.task_panel import TaskPanel  # made when first wanted
+            from agentpane.ui.task.task_panel import TaskPanel  # made when first wanted
 
             self.panel = TaskPanel(self._desk)
             self.panel.close_requested.connect(self.close_task)
@@ -129,7 +129,7 @@ class Places(QObject):
     def show_review(self, task_id: str) -> None:
         """Open the review of a task's diff."""
         if self.review is None:
-            from agentpane.ui.review_page import ReviewPage  # made when first wanted
+            from agentpane.ui.review.review_page import ReviewPage  # made when first wanted
 
             self.review = ReviewPage(self._desk)
             self.review.back_requested.connect(self.show_board)

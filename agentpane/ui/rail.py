@@ -9,15 +9,15 @@ from PySide6.QtGui import QMouseEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QMenu, QScrollArea, QVBoxLayout, QWidget
 
 from agentpane.domain.projects import Project
-from agentpane.ui import figures
-from agentpane.ui.actions import ACTIONS
-from agentpane.ui.controls import Button, IconButton, IconLabel, Label, Pressable, clear, row
-from agentpane.ui.desk import Desk
-from agentpane.ui.icons import IconStore
-from agentpane.ui.link import LinkState
-from agentpane.ui.overriding import override
-from agentpane.ui.plain import one_line, plain_tip
-from agentpane.ui.worktree_words import found_words, wrong
+from agentpane.ui.desk.actions import ACTIONS
+from agentpane.ui.desk.desk import Desk
+from agentpane.ui.desk.link import LinkState
+from agentpane.ui.look.icons import IconStore
+from agentpane.ui.parts import figures
+from agentpane.ui.parts.controls import Button, IconButton, IconLabel, Label, Pressable, clear, row
+from agentpane.ui.parts.overriding import override
+from agentpane.ui.parts.plain import one_line, plain_tip
+from agentpane.ui.worktrees.worktree_words import found_words, wrong
 
 WIDE = 240
 NARROW = 56

@@ -9,10 +9,10 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from agentpane.api import commands
 from agentpane.domain.engine import KeySource
-from agentpane.ui.desk import Desk
-from agentpane.ui.link import LinkState, model_environment
-from agentpane.ui.notices import Banner
-from agentpane.ui.plain import one_line
+from agentpane.ui.desk.desk import Desk
+from agentpane.ui.desk.link import LinkState, model_environment
+from agentpane.ui.desk.notices import Banner
+from agentpane.ui.parts.plain import one_line
 from agentpane.ui.welcome import Welcome
 
 B = TypeVar("B", bound=QWidget)

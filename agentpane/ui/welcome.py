@@ -7,8 +7,8 @@ from collections.abc import Callable
 from PySide6.QtCore import Qt
 
 from agentpane.domain.agents import BackendName, DetectedBackend
-from agentpane.ui.controls import Button, Frame, IconButton, IconLabel, Label, row, stack
-from agentpane.ui.plain import one_line
+from agentpane.ui.parts.controls import Button, Frame, IconButton, IconLabel, Label, row, stack
+from agentpane.ui.parts.plain import one_line
 
 UNNAMED = frozenset({BackendName.COMMAND, BackendName.RECORDED})  # they are there on every machine
 

@@ -13,24 +13,24 @@ from PySide6.QtWidgets import QHBoxLayout, QMainWindow, QSplitter, QStackedWidge
 from agentpane.api import events
 from agentpane.domain.board import Column
 from agentpane.domain.tasks import TaskCard
-from agentpane.ui.actions import REVIEW_ACTIONS, Actions
-from agentpane.ui.acts import Acts, local_folder, short
-from agentpane.ui.board_page import BoardPage
+from agentpane.ui.board.board_page import BoardPage
 from agentpane.ui.connecting import ConnectingPage
-from agentpane.ui.controls import stack
-from agentpane.ui.desk import Desk
+from agentpane.ui.desk.actions import REVIEW_ACTIONS, Actions
+from agentpane.ui.desk.acts import Acts, local_folder, short
+from agentpane.ui.desk.desk import Desk
+from agentpane.ui.desk.jobs import Jobs
+from agentpane.ui.desk.known import Known
+from agentpane.ui.desk.link import Connection, Link, LinkState
+from agentpane.ui.desk.notices import Toasts
 from agentpane.ui.drop_veil import DropVeil
-from agentpane.ui.jobs import Jobs
-from agentpane.ui.known import Known
-from agentpane.ui.link import Connection, Link, LinkState
-from agentpane.ui.notices import Toasts
-from agentpane.ui.overriding import override
+from agentpane.ui.look.theme import Look
+from agentpane.ui.parts.controls import stack
+from agentpane.ui.parts.overriding import override
+from agentpane.ui.parts.sheet import open_sheet
 from agentpane.ui.places import Places
 from agentpane.ui.rail import Rail
-from agentpane.ui.sheet import open_sheet
 from agentpane.ui.strips import Strips
-from agentpane.ui.theme import Look
-from agentpane.ui.worktree_words import expiring_words, found_words, wrong
+from agentpane.ui.worktrees.worktree_words import expiring_words, found_words, wrong
 
 if TYPE_CHECKING:
     from agentpane.ui.flows import Flows

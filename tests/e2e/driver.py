@@ -20,8 +20,8 @@ from agentpane.api.launcher import connect_or_start
 from agentpane.domain.board import Column
 from agentpane.domain.tasks import TaskCard
 from agentpane.paths import data_folder
-from agentpane.ui.column_view import ColumnView
-from agentpane.ui.theme import Look
+from agentpane.ui.board.column_view import ColumnView
+from agentpane.ui.look.theme import Look
 from agentpane.ui.window import MainWindow
 
 BOUND = 60.0

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QApplication
 from agentpane.api.client import Client
 from agentpane.errors import AgentPaneError
 from agentpane.paths import data_folder
-from agentpane.ui.link import LinkState
+from agentpane.ui.desk.link import LinkState
 from tests.e2e.driver import Room, at_the_window, stop_engine
 
 

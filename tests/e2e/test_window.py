@@ -18,8 +18,8 @@ from PySide6.QtWidgets import QApplication, QWidget
 
 from agentpane.domain.board import Column
 from agentpane.domain.runs import RunStatus
-from agentpane.ui.diff_view import DiffView
-from agentpane.ui.link import LinkState
+from agentpane.ui.desk.link import LinkState
+from agentpane.ui.review.diff_view import DiffView
 from tests.backends.wire import ScriptedServer, say, use
 from tests.e2e.driver import Person, Room, at_the_window, stop_engine
 from tests.orchestrator.conftest import git, make_repository

@@ -14,11 +14,11 @@ from PySide6.QtWidgets import QApplication, QWidget
 from qasync import QEventLoop
 
 from agentpane.domain.board import Column
-from agentpane.ui.board_model import CARD_MIME
-from agentpane.ui.column_view import ColumnView
-from agentpane.ui.session_blocks import CallBlock
-from agentpane.ui.sheet import Sheet, open_sheet
-from agentpane.ui.theme import Look
+from agentpane.ui.board.column_view import ColumnView
+from agentpane.ui.cards.board_model import CARD_MIME
+from agentpane.ui.look.theme import Look
+from agentpane.ui.parts.sheet import Sheet, open_sheet
+from agentpane.ui.session.session_blocks import CallBlock
 from agentpane.ui.window import MainWindow
 from tests.ui.memory_bench import MemoryEngine
 

@@ -14,8 +14,8 @@ from PySide6.QtWidgets import QApplication
 from agentpane.api import commands
 from agentpane.domain.board import MAY_DRAG_TO, Column
 from agentpane.domain.runs import PAUSED_PLACE_SECONDS, RunStatus
-from agentpane.ui.board_model import BoardModel, ColumnModel, Role
-from agentpane.ui.carry import Landing
+from agentpane.ui.board.carry import Landing
+from agentpane.ui.cards.board_model import BoardModel, ColumnModel, Role
 from tests.ui.conftest import Drag, Stage
 from tests.ui.memory_bench import MemoryEngine
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from agentpane.domain.board import Column
 from agentpane.domain.runs import PauseReason, RunStatus
 from agentpane.domain.tasks import RunBrief, TaskCard, Todo, TodoState
-from agentpane.ui import card_text
+from agentpane.ui.cards import card_text
 from tests.ui.memory_bench import MemoryEngine
 
 TODOS = (

@@ -11,9 +11,9 @@ from PySide6.QtWidgets import QComboBox, QTableView
 from agentpane.api import commands, events
 from agentpane.domain.costs import CostGroup, CostLine
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.ui import cost_words
-from agentpane.ui.costs_model import CostsModel
-from agentpane.ui.day_bars import DayBars
+from agentpane.ui.costs import cost_words
+from agentpane.ui.costs.costs_model import CostsModel
+from agentpane.ui.costs.day_bars import DayBars
 from tests.ui.conftest import Stage
 
 TODAY = date.today()

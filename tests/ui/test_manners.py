@@ -26,13 +26,13 @@ from agentpane.domain.review import FileDiff
 from agentpane.domain.runs import PauseReason, RunStatus
 from agentpane.domain.sessions import EventKind
 from agentpane.domain.tasks import Task
-from agentpane.ui.card_text import run_facts
-from agentpane.ui.code_box import CodeBox
-from agentpane.ui.controls import Label
-from agentpane.ui.link import LinkState
-from agentpane.ui.markdown import MarkdownView
+from agentpane.ui.cards.card_text import run_facts
+from agentpane.ui.desk.link import LinkState
+from agentpane.ui.look.theme import SUBSTITUTIONS, Look
+from agentpane.ui.parts.code_box import CodeBox
+from agentpane.ui.parts.controls import Label
+from agentpane.ui.parts.markdown import MarkdownView
 from agentpane.ui.rail import ProjectRow
-from agentpane.ui.theme import SUBSTITUTIONS, Look
 from tests.ui.conftest import Stage
 from tests.ui.patches import FILES, PATCH
 

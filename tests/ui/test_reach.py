@@ -25,9 +25,9 @@ from agentpane.domain.board import Column
 from agentpane.domain.costs import CostGroup, CostLine
 from agentpane.domain.health import DoctorReport, Finding
 from agentpane.domain.sessions import EventKind
-from agentpane.ui.card_text import spoken
-from agentpane.ui.plain import plain_tip, shown
-from agentpane.ui.sheet import open_sheet
+from agentpane.ui.cards.card_text import spoken
+from agentpane.ui.parts.plain import plain_tip, shown
+from agentpane.ui.parts.sheet import open_sheet
 from tests.ui.conftest import Stage
 from tests.ui.patches import FILES, PATCH
 

@@ -14,11 +14,11 @@ from agentpane.api import commands
 from agentpane.domain.board import Column
 from agentpane.domain.diff import index_patch
 from agentpane.domain.review import ApproveOutcome, ApproveResult, FileDiff, MergeStrategy, ReviewComment
-from agentpane.ui.diff_lines import DiffRows, RowKind
-from agentpane.ui.diff_paint import file_words
-from agentpane.ui.diff_view import DiffView
-from agentpane.ui.file_list import FileModel
-from agentpane.ui.theme import Look
+from agentpane.ui.look.theme import Look
+from agentpane.ui.review.diff_lines import DiffRows, RowKind
+from agentpane.ui.review.diff_paint import file_words
+from agentpane.ui.review.diff_view import DiffView
+from agentpane.ui.review.file_list import FileModel
 from tests.ui.conftest import Stage
 from tests.ui.memory_bench import SHA
 from tests.ui.patches import FILES, MODES, MODES_PATCH, PATCH, long_patch

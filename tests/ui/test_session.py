@@ -14,10 +14,10 @@ from agentpane.domain.approvals import ApprovalState
 from agentpane.domain.json import JsonObject
 from agentpane.domain.runs import PauseReason, RunStatus
 from agentpane.domain.sessions import EventKind
-from agentpane.ui.code_box import CodeBox
-from agentpane.ui.markdown import MarkdownView
-from agentpane.ui.session_blocks import ThoughtBlock
-from agentpane.ui.tool_text import parts
+from agentpane.ui.parts.code_box import CodeBox
+from agentpane.ui.parts.markdown import MarkdownView
+from agentpane.ui.session.session_blocks import ThoughtBlock
+from agentpane.ui.session.tool_text import parts
 from tests.ui.conftest import Stage, calls
 
 

@@ -15,11 +15,11 @@ from agentpane.api import events
 from agentpane.domain.json import JsonObject
 from agentpane.domain.runs import PauseReason
 from agentpane.domain.sessions import EventKind, SessionEvent
-from agentpane.ui.markdown import MarkdownView
-from agentpane.ui.pictures import LARGEST, PictureView, read_picture
-from agentpane.ui.session_blocks import NoteLine
-from agentpane.ui.session_notes import note_of
-from agentpane.ui.transcript import BlockKind, Transcript, outcome
+from agentpane.ui.parts.markdown import MarkdownView
+from agentpane.ui.session.pictures import LARGEST, PictureView, read_picture
+from agentpane.ui.session.session_blocks import NoteLine
+from agentpane.ui.session.session_notes import note_of
+from agentpane.ui.session.transcript import BlockKind, Transcript, outcome
 from tests.ui.conftest import Stage, calls
 
 START = datetime(2026, 1, 2, tzinfo=UTC)

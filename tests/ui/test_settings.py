@@ -16,8 +16,8 @@ from agentpane.domain.engine import KeySource, Settings
 from agentpane.domain.limits import invalid
 from agentpane.domain.projects import DEFAULT_TOOLS
 from agentpane.domain.runs import PauseReason, RunStatus
-from agentpane.ui.theme import Look
-from agentpane.ui.tokens import DARK, LIGHT
+from agentpane.ui.look.theme import Look
+from agentpane.ui.look.tokens import DARK, LIGHT
 from tests.ui.conftest import Stage
 
 

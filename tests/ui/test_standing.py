@@ -16,9 +16,9 @@ from agentpane.domain.checks import CheckResult, CheckState
 from agentpane.domain.conflicts import Conflict, LineRange, Overlap, OverlapKind
 from agentpane.domain.ids import TaskId
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.ui import standing_words
-from agentpane.ui.card_text import rows, spoken
-from agentpane.ui.controls import Button
+from agentpane.ui.cards import standing_words
+from agentpane.ui.cards.card_text import rows, spoken
+from agentpane.ui.parts.controls import Button
 from tests.ui.conftest import Stage
 from tests.ui.patches import FILES, PATCH
 

@@ -7,11 +7,11 @@ from PySide6.QtGui import QPalette
 from PySide6.QtWidgets import QApplication
 
 from agentpane.paths import shipped
-from agentpane.ui.actions import ACTIONS
-from agentpane.ui.highlight import DARK_INKS, LIGHT_INKS
-from agentpane.ui.icons import IconStore
-from agentpane.ui.theme import Look
-from agentpane.ui.tokens import CONTRAST_PAIRS, DARK, LIGHT, Tokens, contrast
+from agentpane.ui.desk.actions import ACTIONS
+from agentpane.ui.look.icons import IconStore
+from agentpane.ui.look.theme import Look
+from agentpane.ui.look.tokens import CONTRAST_PAIRS, DARK, LIGHT, Tokens, contrast
+from agentpane.ui.review.highlight import DARK_INKS, LIGHT_INKS
 
 READABLE = 4.5
 

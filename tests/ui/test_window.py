@@ -14,8 +14,8 @@ from agentpane.domain.board import Column
 from agentpane.domain.engine import KeySource, KeyStatus
 from agentpane.domain.runs import RunStatus
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.ui.link import LinkState
-from agentpane.ui.sheet import open_sheet
+from agentpane.ui.desk.link import LinkState
+from agentpane.ui.parts.sheet import open_sheet
 from tests.ui.conftest import BUTTONS, Stage
 
 # What the offscreen platform cannot do, a real one can.

@@ -16,9 +16,9 @@ from agentpane.domain.health import DoctorReport, Finding, StaleReason, Worktree
 from agentpane.domain.ids import TaskId, WorktreeId
 from agentpane.domain.recoveries import Beside, RecoveryId, RecoverySnapshot
 from agentpane.domain.worktrees import WorktreeStatus
-from agentpane.ui.notices import Toast
-from agentpane.ui.sheet import open_sheet
-from agentpane.ui.worktree_words import doctor_words, entry_title
+from agentpane.ui.desk.notices import Toast
+from agentpane.ui.parts.sheet import open_sheet
+from agentpane.ui.worktrees.worktree_words import doctor_words, entry_title
 from tests.ui.conftest import Stage
 
 NOW = datetime.now(UTC)

@@ -1,0 +1,1 @@
+"""The board: its columns, its cards as they are painted, and carrying one."""

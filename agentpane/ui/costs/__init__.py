@@ -1,0 +1,1 @@
+"""What was spent: the page, its table and its days."""

@@ -1,0 +1,1 @@
+"""The settings of the window, of a project and of its agents, and what may be spent."""

@@ -1,0 +1,1 @@
+"""The page of worktrees, the recovery bin and what the doctor finds."""
