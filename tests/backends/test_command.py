@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,14 +16,6 @@ from tests.backends.rig import of_kind
 from tests.backends.test_conformance import follow
 
 NASTY = """$(touch hacked) `touch hacked` "; touch hacked; ' && touch hacked #\nsecond line"""
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    with ExitStack() as stack:
-        made = Place(tmp_path, stack)
-        made.worktree.mkdir()
-        yield made
 
 
 async def run(place: Place, command: str, host: Host | None = None, **changes: object) -> list[base.BackendEvent]:

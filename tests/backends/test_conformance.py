@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, aclosing
-from pathlib import Path
+from collections.abc import Sequence
+from contextlib import aclosing
 
 import psutil
 import pytest
@@ -33,15 +32,6 @@ from tests.backends.rig import marks, of_kind
 
 BOUND = 60.0
 STORY: Sequence[Step] = (Say("I begin with the work that I was given."), Leave("one"), Say("All done."))
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    with ExitStack() as stack:
-        made = Place(tmp_path, stack)
-        made.worktree.mkdir()
-        made.state.mkdir()
-        yield made
 
 
 @pytest.fixture(params=RIGS, ids=[rig.name for rig in RIGS])
