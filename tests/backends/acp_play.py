@@ -7,8 +7,9 @@ from typing import Any
 
 from agentpane.orchestrator.backends.acp import AcpBackend
 from agentpane.orchestrator.backends.base import BackendEvent
-from tests.backends.conformance import AcpRig, Host, Place
-from tests.backends.test_conformance import check_order, follow
+from tests.backends.backend_rigs import AcpRig
+from tests.backends.conformance import Host, Place
+from tests.backends.playing import check_order, follow
 
 
 async def play(

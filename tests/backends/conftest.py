@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.backends.conformance import AcpRig, Place
+from tests.backends.backend_rigs import AcpRig
+from tests.backends.conformance import Place
 
 
 @pytest.fixture

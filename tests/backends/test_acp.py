@@ -17,9 +17,10 @@ from agentpane.orchestrator.backends import base
 from agentpane.orchestrator.backends.acp import AcpBackend
 from agentpane.orchestrator.backends.base import BackendEvent, Pending, RunPaused, ToolCall
 from tests.backends.acp_play import play, steps
-from tests.backends.conformance import AcpRig, Host, Place, said
+from tests.backends.backend_rigs import AcpRig
+from tests.backends.conformance import Host, Place, said
+from tests.backends.playing import follow
 from tests.backends.rig import of_kind
-from tests.backends.test_conformance import follow
 
 
 async def test_its_list_its_context_and_its_cost_are_shown(rig: AcpRig, place: Place) -> None:

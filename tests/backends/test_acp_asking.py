@@ -11,7 +11,8 @@ from agentpane.domain.policy import Effect, Judgement, Use, Verdict
 from agentpane.orchestrator.backends import base
 from agentpane.orchestrator.backends.base import ToolCall
 from tests.backends.acp_play import play, steps
-from tests.backends.conformance import AcpRig, Host, Place
+from tests.backends.backend_rigs import AcpRig
+from tests.backends.conformance import Host, Place
 from tests.backends.rig import of_kind
 
 # Files

@@ -18,8 +18,9 @@ from agentpane.orchestrator.backends.acp import AcpBackend
 from agentpane.orchestrator.backends.acp.launching import bring_sign_in, installation, network_of, own_keys, program_of
 from agentpane.orchestrator.backends.base import Brief, Endpoint
 from tests.backends.acp_play import steps
-from tests.backends.conformance import AcpRig, Place
-from tests.backends.test_conformance import follow
+from tests.backends.backend_rigs import AcpRig
+from tests.backends.conformance import Place
+from tests.backends.playing import follow
 
 
 async def test_it_sees_its_own_home_and_neither_keys_nor_the_variable_that_upsets_adapters(

@@ -12,8 +12,8 @@ from agentpane.orchestrator.backends import base
 from agentpane.orchestrator.backends.command import CommandBackend
 from agentpane.orchestrator.backends.command.plain import PlainText
 from tests.backends.conformance import Host, Place, said
+from tests.backends.playing import follow
 from tests.backends.rig import of_kind
-from tests.backends.test_conformance import follow
 
 NASTY = """$(touch hacked) `touch hacked` "; touch hacked; ' && touch hacked #\nsecond line"""
 

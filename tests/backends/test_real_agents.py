@@ -21,8 +21,8 @@ from agentpane.orchestrator.backends import base
 from agentpane.orchestrator.backends.acp import AcpBackend
 from agentpane.orchestrator.backends.base import Brief, Endpoint
 from tests.backends.conformance import Host, Place
+from tests.backends.playing import BOUND, check_order, follow
 from tests.backends.rig import of_kind
-from tests.backends.test_conformance import BOUND, check_order, follow
 from tests.backends.wire import Answer, Reply, ScriptedServer, say, use
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(4 * BOUND)]

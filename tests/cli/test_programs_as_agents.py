@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.backends.conformance import STAND_IN
-from tests.backends.test_conformance import fresh_token, survivors
+from tests.backends.playing import fresh_token, survivors
 from tests.cli.conftest import Commands, git
 from tests.cli.test_end_to_end import until
 
