@@ -244,6 +244,28 @@ async def test_beginning_afresh_leaves_the_commit_that_it_is_set_back_to_and_kee
             assert (back["sha"], back["recovery"]) == (task.base_sha, kept.ref)
 
 
+async def test_a_card_whose_worktree_is_on_a_branch_without_a_commit_begins_afresh_and_is_cancelled(
+    data: Path, repository: Path
+) -> None:
+    with scripted(ONE, [use("Read", file_path="a.txt")], DONE) as server:
+        async with running(data, server.environment) as bench:
+            task = await paused(bench, repository, 1)
+            git(place(task), "switch", "-q", "--orphan", "elsewhere")
+            (place(task) / "mine.txt").write_text("first\n")
+            (place(task) / "a.txt").write_text("mine, too\n")
+            anew = c.ResumeRun(task.card.id, turns=1, afresh=True, environment=bench.environment)
+            again = await bench.settled(await bench.engine.do(anew))
+            assert git(place(again), "rev-parse", "HEAD") == task.base_sha
+            git(place(task), "switch", "-q", "--orphan", "nowhere")
+            (place(task) / "mine.txt").write_text("second\n")
+            await bench.engine.do(c.CancelTask(task.card.id, confirmed=True))
+            assert not place(task).exists()
+            kept = [
+                git(repository, "show", f"{each.sha}:mine.txt") for each in await bench.engine.do(c.ListRecoveries())
+            ]
+            assert sorted(kept) == ["first", "second"]
+
+
 async def test_a_card_goes_on_with_what_was_restored_and_nothing_of_it_is_committed(
     data: Path, repository: Path
 ) -> None:

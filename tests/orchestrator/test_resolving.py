@@ -202,6 +202,14 @@ async def test_a_resolution_by_hand_that_is_abandoned_leaves_the_card_as_it_was(
                 with pytest.raises(AgentPaneError) as refused:
                     await bench.engine.do(nothing)
                 assert refused.value.code is ErrorCode.TASK_INVALID_TRANSITION
+            await bench.engine.do(c.WriteConflict(task.card.id))
+            laid = (place(task) / "a.txt").read_bytes()
+            (place(task) / "a.txt").write_text("staged alone\n")
+            git(place(task), "add", "a.txt")
+            (place(task) / "a.txt").write_bytes(laid)
+            await bench.engine.do(c.AbandonResolution(task.card.id))
+            kept = next(each for each in await bench.engine.do(c.ListRecoveries(None)) if each.ref != ref)
+            assert git(repository, "show", f"{kept.sha}^{kept.beside.staged}:a.txt") == "staged alone"
             git(repository, "reset", "-q", "--hard", "HEAD~1")
             for none in (c.WriteConflict(task.card.id), c.HandOverConflict(task.card.id, server.environment)):
                 with pytest.raises(AgentPaneError) as clean:

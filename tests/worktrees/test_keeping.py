@@ -137,6 +137,19 @@ async def test_commits_that_no_branch_holds_are_kept_although_nothing_is_uncommi
     assert git(bench.repo.path, "show", f"{kept.sha}:found") == "by the agent"
 
 
+async def test_on_a_branch_without_a_commit_its_files_and_the_commits_before_it_are_kept(bench: Bench) -> None:
+    git(bench.path, "checkout", "-q", "--detach")
+    (bench.path / "found").write_text("by the agent")
+    made = commit_all(bench.path)
+    git(bench.path, "switch", "-q", "--orphan", "elsewhere")
+    (bench.path / "new").write_text("not committed")
+    kept = await keep(bench)
+    assert kept.parent == bench.base and git(bench.repo.path, "show", f"{kept.sha}:new") == "not committed"
+    assert git(bench.repo.path, "merge-base", "--is-ancestor", made, kept.sha) == ""
+    git(bench.repo.path, "update-ref", "-d", "refs/heads/agentpane/one-abc123")
+    assert git(bench.repo.path, "show", f"{(await keep(bench)).sha}:new") == "not committed"
+
+
 async def test_collecting_garbage_takes_neither_a_recovery_nor_a_turn(bench: Bench) -> None:
     (bench.path / "new").write_text("x" * 5_000)
     kept = await keep(bench)

@@ -15,7 +15,9 @@ from agentpane.worktrees.conflicts.conflicted import POINTER, Entry, entries, is
 from agentpane.worktrees.git.runner import GitRunner, Place
 from agentpane.worktrees.keeping import contents
 from agentpane.worktrees.keeping.exact import sizes
+from agentpane.worktrees.keeping.recovery import head_commit, staged_alone
 from agentpane.worktrees.places import inside
+from agentpane.worktrees.repository import commit_tree
 from agentpane.worktrees.values import Repository, Worktree
 
 LARGEST = 50 * 1024 * 1024  # of a file that was laid out whole, in which markers are looked for
@@ -23,14 +25,20 @@ _SHA = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
 async def differs(git: GitRunner, repo: Repository, worktree: Worktree, commit: str, excluded: tuple[str, ...]) -> bool:
-    """Whether the worktree holds anything else than `commit`, aside from what git ignores and what is excluded."""
+    """Whether the worktree holds anything else than `commit`, aside from what git ignores and what is excluded.
+
+    What is staged counts where neither a file nor HEAD nor the commit has it.
+    """
     place = inside(repo, worktree)
     async with git.scratch() as folder:
         index = folder / "index"
         staged = await contents.start_index(git, place, index, commit)
         await contents.refresh(git, place, index)
         listing = (await contents.list_changes(git, place, index, staged)).without(excluded)
-    return bool(listing.paths or listing.nested)
+        if listing.paths or listing.nested:
+            return True
+        trees = [await commit_tree(git, repo, sha) for sha in (commit, await head_commit(git, repo, place))]
+        return await staged_alone(git, repo, place, folder / "staged", *trees) is not None
 
 
 async def decide(git: GitRunner, place: Place, index: Path, tree: str, merging: Merging, merged: bool) -> str:

@@ -9,7 +9,14 @@ import asyncio
 from agentpane.worktrees.git.config import SIGNED
 from agentpane.worktrees.git.runner import GitRunner, Place
 from agentpane.worktrees.keeping import exact, histories, record_commits
-from agentpane.worktrees.keeping.recovery import changes_of, on_its_branch, recovery_ref, staged_alone, told_beside
+from agentpane.worktrees.keeping.recovery import (
+    changes_of,
+    head_commit,
+    on_its_branch,
+    recovery_ref,
+    staged_alone,
+    told_beside,
+)
 from agentpane.worktrees.places import hold_common_dir, objects_of
 from agentpane.worktrees.repository import commit_tree
 from agentpane.worktrees.trees.identity import why_no_record_of_ours
@@ -28,7 +35,7 @@ async def record_snapshot(
         return None
     hold_common_dir(worktree.git_dir, repo.common_dir)
     place = Place(worktree.git_dir, repo.common_dir, allowed_filters=repo.allowed_filters)
-    head = await _head(git, repo, place, began)
+    head = await head_commit(git, repo, place, began)
     before = await commit_tree(git, repo, head)
     async with git.scratch() as folder:
         staged = await staged_alone(git, repo, place, folder / "staged", before, before)
@@ -53,14 +60,3 @@ async def record_snapshot(
     at = 0, len(parents) if modules.tree is not None else 0  # what was staged is its files
     told = await told_beside(git, repo, head, (head, *left.tips), began, at, modules)
     return Recovery(ref, commit, head, len(changes), sum(found.values()), told)
-
-
-async def _head(git: GitRunner, repo: Repository, place: Place, began: str | None) -> str:
-    """What HEAD names, or where the worktree began; where neither is a commit any more, one without files."""
-    for name in ("HEAD", *(() if began is None else (began,))):
-        found = await git.run(place, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}", ok=(0, 1, 128))
-        if found.exit_code == 0:
-            return found.line
-    empty = (await git.run(objects_of(repo), "mktree")).line
-    words = b"Where the worktree began is not known\n"
-    return (await git.run(objects_of(repo), "commit-tree", empty, stdin=words, config=SIGNED)).line

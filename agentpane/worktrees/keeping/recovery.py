@@ -75,7 +75,7 @@ async def _taken(
     leaving_for: str | None,
 ) -> Recovery | None:
     tip = await branch_tip(git, repo, known.branch) if leaving_for is not None else None
-    head = (await git.run(place, "rev-parse", "--verify", "HEAD^{commit}")).line
+    head = await head_commit(git, repo, place, f"refs/heads/{known.branch}" if known.branch else None, began)
     async with git.scratch() as folder:
         index = folder / "index"
         staged = await contents.start_index(git, place, index, head)
@@ -128,6 +128,20 @@ async def _taken(
     leaves = None if tip is None else known.branch
     told = await told_beside(git, repo, onto or head, tips, began, (at[0], at[1]), inside_it, leaves)
     return Recovery(ref, commit, onto or head, len(changes), sum(sizes.values()), told)
+
+
+async def head_commit(git: GitRunner, repo: Repository, place: Place, *also: str | None) -> str:
+    """What HEAD names, or else the first of `also` that is a commit; where none is, a commit without files.
+
+    HEAD names none on an orphan branch, or where its branch was deleted.
+    """
+    for name in ("HEAD", *filter(None, also)):
+        found = await git.run(place, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}", ok=(0, 1, 128))
+        if found.exit_code == 0:
+            return found.line
+    empty = (await git.run(objects_of(repo), "mktree")).line
+    words = b"Where the worktree began is not known\n"
+    return (await git.run(objects_of(repo), "commit-tree", empty, stdin=words, config=SIGNED)).line
 
 
 async def told_beside(

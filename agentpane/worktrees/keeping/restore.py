@@ -108,7 +108,8 @@ async def _keep(
     """Have everything kept that will be lost, until it lies as it was kept. Returns how it lies."""
     committed: frozenset[str] = frozenset()
     if await asyncio.to_thread(lambda: any(map(Ground(root).seen, wanted))):
-        listed = await git.run(place, "ls-tree", "-r", "-z", "--full-tree", "--name-only", "HEAD")
+        shape = ("ls-tree", "-r", "-z", "--full-tree", "--name-only", "HEAD")
+        listed = await git.run(place, *shape, ok=(0, 128))  # HEAD is no commit on a branch that has none
         committed = frozenset(decode_path(name) for name in split_z(listed.stdout))
     for _ in range(_TIMES):
         lost, before = await asyncio.to_thread(_going, root, wanted, surplus, committed)
