@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from agentpane.temporary import TemporaryFolder, sweep
+from agentpane import temporary as module
+from agentpane.temporary import INNER, MARK, NAME, TemporaryFolder, sweep
 from agentpane.temporary import left as left_behind
 
 KILLED = """
@@ -20,7 +22,7 @@ from agentpane.temporary import TemporaryFolder
 folder = TemporaryFolder("command")
 (folder.path / "tmp").mkdir()
 (folder.path / "tmp" / "file").touch()
-print(folder.path, flush=True)
+print(folder.path.parent, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -38,23 +40,61 @@ def left_by_a_killed_process() -> Path:
     return Path(killed.stdout.strip())
 
 
-def test_closing_removes_a_folder_and_all_in_it() -> None:
+def test_closing_removes_a_folder_and_all_in_it(temporary: Path) -> None:
     with TemporaryFolder("git") as folder:
-        assert folder.stat().st_mode & 0o777 == 0o700
+        assert folder.stat().st_mode & 0o777 == 0o700 and os.listdir(folder) == []
         (folder / "inner").mkdir()
         (folder / "inner" / "read-only").mkdir()
         (folder / "inner" / "read-only" / "file").touch()
         (folder / "inner" / "read-only").chmod(0o500)
-    assert not folder.exists()
+    assert not folder.exists() and os.listdir(temporary) == []
 
 
 def test_what_a_killed_process_left_is_swept_and_what_is_held_is_not(temporary: Path) -> None:
     left = left_by_a_killed_process()
-    assert left.parent == temporary and (left / "tmp" / "file").exists()
+    assert left.parent == temporary and (left / INNER / "tmp" / "file").exists()
     with TemporaryFolder("command") as held:
         assert left_behind() == () and left_behind(fresh_s=0) == (left,)
         sweep(fresh_s=0)
         assert held.exists() and not left.exists()
+
+
+def test_what_a_person_has_made_is_left_alone_whatever_it_is_called(temporary: Path) -> None:
+    left = left_by_a_killed_process()
+    copied = left.with_name("agentpane-command-evidence")
+    shutil.copytree(left, copied)
+    backup, notes = temporary / "agentpane-git-my_notes", temporary / "agentpane-command-notes_of_mine"
+    for folder in (backup, notes):
+        folder.mkdir()
+        (folder / "thesis.md").write_text("precious")
+    linked = temporary / "agentpane-git-a_folder"
+    linked.mkdir()
+    (linked / MARK).symlink_to(left / MARK)
+    assert NAME.fullmatch(backup.name) and NAME.fullmatch(copied.name) and NAME.fullmatch(linked.name)
+    assert left_behind(fresh_s=0) == (left,)
+    sweep(fresh_s=0)
+    assert set(temporary.iterdir()) == {copied, backup, notes, linked}
+    assert [(folder / "thesis.md").read_text() for folder in (backup, notes)] == ["precious"] * 2
+
+
+def test_what_a_sweep_could_not_delete_is_swept_by_the_next(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = left_by_a_killed_process()
+    with monkeypatch.context() as mounted:
+        mounted.setattr(module, "mounted_in", lambda folder: (folder,))
+        sweep(fresh_s=0)
+        assert (left / INNER / "tmp" / "file").exists()
+    sweep(fresh_s=0)
+    assert os.listdir(temporary) == []
+
+
+def test_one_that_cannot_be_made_leaves_nothing(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*given: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "_leave_mark", full)
+    with pytest.raises(OSError, match="No space"):
+        TemporaryFolder("git")
+    assert os.listdir(temporary) == []
 
 
 def test_what_is_fresh_or_not_ours_by_name_or_a_link_is_left_alone(temporary: Path) -> None:

@@ -25,6 +25,7 @@ from agentpane.domain.projects import Project
 from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.sandbox import COMMAND_MARK
+from agentpane.temporary import INNER, MARK
 from agentpane.worktrees import WorktreePlan
 from tests.backends.wire import say, use
 from tests.orchestrator.conftest import BOUND, Bench, git, running, scripted
@@ -247,9 +248,10 @@ async def test_recoveries_locks_trash_and_outputs_are_compared_too(
         trash.mkdir(parents=True)
         (trash / "file").write_bytes(b"x" * 10_000)
         unused, used = (data / "blobs" / (letter * 64) for letter in "ab")
-        left = temporary / "agentpane-git-0abc"
-        left.mkdir()
-        for file in (lock, unused, used, left / "index"):
+        left = temporary / "agentpane-git-0abcdefg"
+        (left / INNER).mkdir(parents=True)
+        (left / MARK).write_text(left.name)
+        for file in (lock, unused, used, left / INNER / "index"):
             file.write_text("x")
         for path in (lock, unused, used, left):
             os.utime(path, (long_ago, long_ago))

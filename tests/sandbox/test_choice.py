@@ -13,6 +13,7 @@ import pytest
 from agentpane.domain.sandbox import Tier
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.main import wanted_tier
+from agentpane.temporary import INNER, MARK
 
 from .conftest import until
 
@@ -45,8 +46,9 @@ def test_what_is_no_tier_is_an_error() -> None:
 def test_an_engine_works_with_the_tier_that_was_chosen_and_sweeps_what_a_killed_one_has_left(
     session_folder: Path, tmp_path: Path, tier: str
 ) -> None:
-    home, left = session_folder / f"tier-{tier}", tmp_path / "agentpane-command-left"
-    (left / "tmp").mkdir(parents=True)
+    home, left = session_folder / f"tier-{tier}", tmp_path / "agentpane-command-was_left"
+    (left / INNER).mkdir(parents=True)
+    (left / MARK).write_text(left.name)
     os.utime(left, (0, 0))
     try:
         _, report = pane(home, "doctor", AGENTPANE_SANDBOX=tier, TMPDIR=str(tmp_path))
