@@ -200,8 +200,33 @@ async def test_a_target_that_holds_the_change_in_other_commits_refuses(bench: Be
     before, journal = refs(bench.repo), Journal()
     outcome = await bench.worktrees.undo(bench.repo, plan, journal)
     assert isinstance(outcome, MergeRefused) and "in other commits" in outcome.message
-    assert outcome.paths == (("src/app.py",) if how == "amended in the same lines" else ())
+    assert outcome.paths == (("src/app.py",) if how == "amended in the same lines" else ("new", "src/app.py"))
     assert (refs(bench.repo), journal.intents) == (before, [])
+
+
+@pytest.mark.parametrize("how", ["picked", "built on", "written anew"])
+async def test_a_target_that_holds_a_part_of_the_change_refuses_and_names_it(bench: Bench, how: str) -> None:
+    (bench.path / "a.txt").write_text("A\n")
+    one = commit_all(bench.path)
+    (bench.path / "b.txt").write_text("B\n")
+    (bench.path / "src/app.py").unlink()
+    plan = await approved(bench, MergePlan("main", (await bench.snap()).sha, "run1", "ff", "m", bench.base))
+    home = bench.repo.path
+    git(home, "reset", "-q", "--hard", bench.base)
+    if how == "written anew":
+        (home / "a.txt").write_text("A, in other words\n")
+    else:
+        git(home, *(("cherry-pick",) if how == "picked" else ("merge", "-q", "--ff-only")), one)
+    (home / "later").write_text("x\n")
+    commit_all(home)
+    before, journal = refs(bench.repo), Journal()
+    outcome = await bench.worktrees.undo(bench.repo, plan, journal)
+    assert isinstance(outcome, MergeRefused)
+    assert (outcome.code, outcome.paths) == (ErrorCode.MERGE_UNDO_IMPOSSIBLE, ("a.txt",))
+    assert (refs(bench.repo), journal.intents) == (before, [])
+    git(home, "rm", "-q", "a.txt")
+    git(home, "commit", "-q", "-m", "that as well")
+    assert isinstance(await bench.worktrees.undo(bench.repo, plan, journal), Undone)
 
 
 async def test_a_target_that_went_back_behind_the_cards_base_refuses(bench: Bench) -> None:

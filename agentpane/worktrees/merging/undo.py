@@ -12,6 +12,7 @@ from agentpane.errors import ErrorCode
 from agentpane.worktrees.conflicts.merge_tree import parse_merge_tree
 from agentpane.worktrees.git.runner import LONG_TIMEOUT, GitError, GitRunner
 from agentpane.worktrees.merging.moving import Journal, TargetMoved, move
+from agentpane.worktrees.merging.obstacles import changes_between
 from agentpane.worktrees.places import objects_of
 from agentpane.worktrees.repository import branch_tip, commit_tree, is_ancestor, merge_base, ref_tip
 from agentpane.worktrees.snapshots.snapshot import reviewed_ref
@@ -59,10 +60,7 @@ async def _by_a_commit(
 ) -> UndoOutcome | TargetMoved:
     place = objects_of(repo)
     text = plan.message.encode("utf-8", "replace")
-    # A commit after the merge that holds what was before it: merging that one is what reverting means.
-    before = await commit_tree(git, repo, plan.old)
-    away = (await git.run(place, "commit-tree", before, "-p", plan.merge, stdin=text)).line
-    tree, paths = await _merged(git, repo, tip, away)
+    tree, paths = await _merged(git, repo, tip, await _after(git, repo, plan, plan.old))
     if paths:
         return _refused(
             f"{display_path(plan.target)} has gone on from the merge in the same places: {shown_paths(paths)}.",
@@ -97,21 +95,46 @@ async def _gone_already(git: GitRunner, repo: Repository, plan: UndoPlan, tip: s
         return _refused(f"{target} does not hold the merge {merge} any more, nor does the repository.")
     if not await is_ancestor(git, repo, base, tip):  # approved there, the change would bring others' work back
         return _refused(f"{target} holds neither the merge {merge} any more, nor {base[:12]}, which it was built on.")
-    tree, paths = await _merged(git, repo, tip, plan.reviewed)
+    refused = await _held_otherwise(git, repo, plan, tip)
+    if refused is not None:
+        return refused
+    await journal(MergeIntent(plan.run_id, plan.target, tip, tip, plan.reviewed, None, None))
+    return Undone(tip, None, plan.reviewed, base)
+
+
+async def _held_otherwise(git: GitRunner, repo: Repository, plan: UndoPlan, tip: str) -> MergeRefused | None:
+    """Whether something of the change is there all the same: taking it away would change what the branch holds."""
+    changed = {change.path for change in await changes_between(git, repo, plan.old, plan.merge)}
+    if changed.isdisjoint(change.path for change in await changes_between(git, repo, plan.old, tip)):
+        return None
+    now = await commit_tree(git, repo, tip)
+    as_it_is, away = await _after(git, repo, plan, tip), await _after(git, repo, plan, plan.old)
+    without, paths = await _merged(git, repo, as_it_is, away)
+    if without == now and not paths:  # a conflict may leave the tree as it is, too
+        return None
+    gone = f"{display_path(plan.target)} does not hold the merge {plan.merge[:12]} any more"
     if paths:
         return _refused(
-            f"{target} does not hold the merge {merge} any more, and what it holds in the same places may be the "
-            f"change in other commits: {shown_paths(paths)}.",
+            f"{gone}, and what it holds in the same places may be the change in other commits: {shown_paths(paths)}.",
             "Look at the branch's history, and revert by hand what is to go.",
             paths,
         )
-    if tree == await commit_tree(git, repo, tip):
-        return _refused(
-            f"{target} does not hold the merge {merge} any more, but holds the change in other commits.",
-            "Revert those by hand.",
-        )
-    await journal(MergeIntent(plan.run_id, plan.target, tip, tip, plan.reviewed, None, None))
-    return Undone(tip, None, plan.reviewed, base)
+    left = tuple(change.path for change in await changes_between(git, repo, now, without))
+    return _refused(
+        f"{gone}, but holds the change, or some of it, in other commits: {shown_paths(left)}.",
+        "Revert those by hand.",
+        left,
+    )
+
+
+async def _after(git: GitRunner, repo: Repository, plan: UndoPlan, holds: str) -> str:
+    """A commit right after the merge that holds what `holds` does.
+
+    With what was before the merge, it is what reverting means: merging it takes the change away, and nothing else.
+    """
+    tree = await commit_tree(git, repo, holds)
+    text = plan.message.encode("utf-8", "replace")
+    return (await git.run(objects_of(repo), "commit-tree", tree, "-p", plan.merge, stdin=text)).line
 
 
 async def _merged(git: GitRunner, repo: Repository, one: str, other: str) -> tuple[str, tuple[str, ...]]:
