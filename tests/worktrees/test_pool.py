@@ -76,7 +76,7 @@ async def test_a_ready_worktree_becomes_a_cards_without_starting_git(
     assert await worktrees.why_not_ours(repo, card) is None and not ready.path.exists()
     listed = (await worktrees.list_worktrees(repo))[1]
     assert (listed.path, listed.branch, listed.locked) == (card.path, BRANCH, False)
-    assert git(card.path, "reflog", BRANCH).endswith(f"branch: Created from {base}")
+    assert git(card.path, "reflog", BRANCH).endswith(f"branch: Created from {base} for worktree mark-ready-1")
     assert "Ada <ada@example.org>" in (repo.common_dir / "logs/refs/heads" / BRANCH).read_text()
     git(card.path, "fsck")
     (card.path / "new").write_text("x")
@@ -248,65 +248,6 @@ async def test_an_edit_deep_inside_is_found_before_anybody_works_there(
     (ready.path / name).write_text("by a formatter that went through every folder\n")
     card = await handed_over(worktrees, repo, ready, base)
     assert card is not None and not await worktrees.ready.is_untouched(repo, card)
-
-
-@pytest.mark.parametrize(
-    ("others", "packed", "free"),
-    [
-        ([BRANCH], False, f"{BRANCH}-2"),
-        ([BRANCH, f"{BRANCH}-2"], True, f"{BRANCH}-3"),
-        ([BRANCH.replace("one", "ONE")], False, f"{BRANCH}-2"),
-        ([BRANCH.replace("one", "ONE")], True, f"{BRANCH}-2"),
-        ([f"{BRANCH}/inner"], True, f"{BRANCH}-2"),
-        (["agentpane"], True, "agentpane-one-abc123"),
-        (["agentpane"], False, "agentpane-one-abc123"),
-    ],
-)
-async def test_a_name_that_is_taken_is_told_without_asking_git(
-    worktrees: Worktrees, repo: Repository, others: list[str], packed: bool, free: str
-) -> None:
-    ready, base = await made_ready(worktrees, repo)
-    for other in others:
-        git(repo.path, "branch", other)
-    if packed:
-        git(repo.path, "pack-refs", "--all")
-    found = await new_branch(worktrees, repo)
-    assert found.name == free
-    if others[0].islower():  # a branch that came after the question; on this disk another case is another name
-        assert await handed_over(worktrees, repo, ready, base) is None
-    assert is_sealed(ready, base)
-    card = await worktrees.ready.hand_over(repo, ready, base, card_path(repo), found)
-    assert card is not None and git(repo.path, "rev-parse", free) == base
-    git(repo.path, "for-each-ref", "--format=%(refname) %(objectname)")
-
-
-async def test_gits_lock_on_a_branch_is_respected(worktrees: Worktrees, repo: Repository) -> None:
-    ready, base = await made_ready(worktrees, repo)
-    lock = repo.common_dir / "refs/heads" / f"{BRANCH}.lock"
-    lock.parent.mkdir()
-    lock.touch()
-    assert await handed_over(worktrees, repo, ready, base) is None
-    assert lock.exists() and is_sealed(ready, base)
-
-
-@pytest.mark.parametrize(
-    "setting", [("extensions.refstorage", "reftable"), ("core.sharedRepository", "group")], ids=lambda pair: pair[0]
-)
-async def test_where_refs_are_not_files_of_ours_alone_git_makes_the_worktree(
-    worktrees: Worktrees, repo: Repository, setting: tuple[str, str]
-) -> None:
-    git(repo.path, "config", *setting)
-    assert await worktrees.ready.free_branch(repo, BRANCH) is None
-
-
-async def test_a_link_in_the_place_of_the_folder_of_branches_is_not_followed(
-    worktrees: Worktrees, repo: Repository, tmp_path: Path
-) -> None:
-    ready, base = await made_ready(worktrees, repo)
-    (tmp_path / "elsewhere").mkdir()
-    (repo.common_dir / "refs/heads/agentpane").symlink_to(tmp_path / "elsewhere")
-    assert await handed_over(worktrees, repo, ready, base) is None
-    assert os.listdir(tmp_path / "elsewhere") == [] and is_sealed(ready, base)
 
 
 class Cut(BaseException):

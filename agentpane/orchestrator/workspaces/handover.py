@@ -65,9 +65,10 @@ class Handover:
         try:
             card = await self._core.git.ready.hand_over(repository, ready, new.base_sha, Path(new.path), branch)
         except OSError:
-            card = None
-        if card is None:
             await self.settle(claimed, repository)
+            return None
+        if card is None:
+            await self._core.db.write(pool.put_back, row.id, row.path, self._core.clock.now())
             return None
         return claimed, card
 

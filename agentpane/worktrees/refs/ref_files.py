@@ -98,6 +98,15 @@ def make_branch(repo: Repository, branch: str, sha: str, by: Signature, message:
         lock.write(f"{sha}\n")
 
 
+def was_made(repo: Repository, branch: str, message: str) -> bool:
+    """Whether the branch was made with this message and has not been touched since, as far as its log tells."""
+    try:
+        lines = read_regular(f"{repo.common_dir}/logs/{HEADS}{branch}").splitlines()
+    except OSError:
+        return False
+    return bool(lines) and lines[-1].endswith(b"\t" + message.encode())
+
+
 def delete_branch(repo: Repository, branch: str, expected: str) -> bool:
     """Delete a branch that is kept in a file of its own and names `expected`, with its log; else leave it to git."""
     top = os.fspath(repo.common_dir)

@@ -102,7 +102,8 @@ class Ready:
     async def put_back(self, repo: Repository, card: Worktree, base_sha: str) -> Worktree | None:
         """Settle a hand-over that was cut short: ready as before, unless its folder has the card's path already.
 
-        card: what it was to become. Git's record leads to the folder then in either case.
+        card: what it was to become. Git's record leads to the folder then in either case. A branch of that name goes
+        only if the hand-over has made it: its HEAD says so, or the branch's log. Without either it stays.
         """
         async with self._lock_of(repo):
             folder = await asyncio.to_thread(_folder, card)
@@ -114,9 +115,11 @@ class Ready:
             if folder == card.path:
                 await asyncio.to_thread(break_seal, card.git_dir)
                 return None
-            if head_branch(card.git_dir) == card.branch:
+            named = head_branch(card.git_dir) == card.branch
+            ours = named or await asyncio.to_thread(ref_files.was_made, repo, card.branch, _made(card, base_sha))
+            if named:
                 await asyncio.to_thread(ref_files.detach_head, card.git_dir, base_sha)
-            if await branch_tip(self._git, repo, card.branch) == base_sha:
+            if ours and await branch_tip(self._git, repo, card.branch) == base_sha:
                 await delete_branch(self._git, repo, card.branch, base_sha)
             return Worktree(folder, card.git_dir, "", card.mark)
 
@@ -147,7 +150,7 @@ def _hand_over(repo: Repository, ready: Worktree, base_sha: str, path: Path, bra
     if os.path.lexists(whole) or not is_sealed(ready, base_sha):
         return None
     try:
-        ref_files.make_branch(repo, branch.name, base_sha, branch.by, f"branch: Created from {base_sha}")
+        ref_files.make_branch(repo, branch.name, base_sha, branch.by, _made(ready, base_sha))
     except (RefTakenError, OSError):
         return None
     ref_files.point_head(ready.git_dir, branch.name, base_sha, branch.by)
@@ -155,6 +158,11 @@ def _hand_over(repo: Repository, ready: Worktree, base_sha: str, path: Path, bra
     point_back(ready.git_dir, whole)
     break_seal(ready.git_dir)
     return Worktree(whole, ready.git_dir, branch.name, ready.mark)
+
+
+def _made(worktree: Worktree, base_sha: str) -> str:
+    """What the log of the branch that a worktree is given says, and that of no other branch does."""
+    return f"branch: Created from {base_sha} for worktree {worktree.mark}"
 
 
 def _folder(card: Worktree) -> Path | None:
