@@ -60,7 +60,7 @@ async def _by_a_commit(
 ) -> UndoOutcome | TargetMoved:
     place = objects_of(repo)
     text = plan.message.encode("utf-8", "replace")
-    tree, paths = await _merged(git, repo, tip, await _after(git, repo, plan, plan.old))
+    tree, paths = await _merged(git, repo, tip, await _after(git, repo, plan, plan.merge, plan.old))
     if paths:
         return _refused(
             f"{display_path(plan.target)} has gone on from the merge in the same places: {shown_paths(paths)}.",
@@ -95,20 +95,24 @@ async def _gone_already(git: GitRunner, repo: Repository, plan: UndoPlan, tip: s
         return _refused(f"{target} does not hold the merge {merge} any more, nor does the repository.")
     if not await is_ancestor(git, repo, base, tip):  # approved there, the change would bring others' work back
         return _refused(f"{target} holds neither the merge {merge} any more, nor {base[:12]}, which it was built on.")
-    refused = await _held_otherwise(git, repo, plan, tip)
+    refused = await _held_otherwise(git, repo, plan, base, tip)
     if refused is not None:
         return refused
     await journal(MergeIntent(plan.run_id, plan.target, tip, tip, plan.reviewed, None, None))
     return Undone(tip, None, plan.reviewed, base)
 
 
-async def _held_otherwise(git: GitRunner, repo: Repository, plan: UndoPlan, tip: str) -> MergeRefused | None:
-    """Whether something of the change is there all the same: taking it away would change what the branch holds."""
-    changed = {change.path for change in await changes_between(git, repo, plan.old, plan.merge)}
-    if changed.isdisjoint(change.path for change in await changes_between(git, repo, plan.old, tip)):
+async def _held_otherwise(git: GitRunner, repo: Repository, plan: UndoPlan, base: str, tip: str) -> MergeRefused | None:
+    """Whether something of the change is there all the same: taking it away would change what the branch holds.
+
+    base: what the change was built on. The merge itself may be gone from the repository.
+    """
+    changed = {change.path for change in await changes_between(git, repo, base, plan.reviewed)}
+    if changed.isdisjoint(change.path for change in await changes_between(git, repo, base, tip)):
         return None
     now = await commit_tree(git, repo, tip)
-    as_it_is, away = await _after(git, repo, plan, tip), await _after(git, repo, plan, plan.old)
+    as_it_is = await _after(git, repo, plan, plan.reviewed, tip)
+    away = await _after(git, repo, plan, plan.reviewed, base)
     without, paths = await _merged(git, repo, as_it_is, away)
     if without == now and not paths:  # a conflict may leave the tree as it is, too
         return None
@@ -127,14 +131,14 @@ async def _held_otherwise(git: GitRunner, repo: Repository, plan: UndoPlan, tip:
     )
 
 
-async def _after(git: GitRunner, repo: Repository, plan: UndoPlan, holds: str) -> str:
-    """A commit right after the merge that holds what `holds` does.
+async def _after(git: GitRunner, repo: Repository, plan: UndoPlan, commit: str, holds: str) -> str:
+    """A commit right after `commit` that holds what `holds` does.
 
-    With what was before the merge, it is what reverting means: merging it takes the change away, and nothing else.
+    With what was before a change, it is what reverting means: merging it takes the change away, and nothing else.
     """
     tree = await commit_tree(git, repo, holds)
     text = plan.message.encode("utf-8", "replace")
-    return (await git.run(objects_of(repo), "commit-tree", tree, "-p", plan.merge, stdin=text)).line
+    return (await git.run(objects_of(repo), "commit-tree", tree, "-p", commit, stdin=text)).line
 
 
 async def _merged(git: GitRunner, repo: Repository, one: str, other: str) -> tuple[str, tuple[str, ...]]:
