@@ -19,7 +19,7 @@ from agentpane.worktrees.places import head_branch, inside, objects_of, point_ba
 from agentpane.worktrees.refs import ref_files
 from agentpane.worktrees.refs.ref_files import RefTakenError, Signature
 from agentpane.worktrees.repository import branch_tip
-from agentpane.worktrees.trees import create
+from agentpane.worktrees.trees import create, exclude
 from agentpane.worktrees.trees.copying import copy_into
 from agentpane.worktrees.trees.identity import points_to, why_not_its_folder, why_not_ours
 from agentpane.worktrees.trees.remove import delete_branch
@@ -128,7 +128,11 @@ class Ready:
         return await asyncio.to_thread(is_sealed, ready, base_sha)
 
     async def copy_files(self, repo: Repository, worktree: Worktree, listed: tuple[str, ...]) -> tuple[str, ...]:
-        """Copy the listed files of the person's checkout into a worktree; see `copying.copy_into`."""
+        """Copy the listed files of the person's checkout into a worktree that was handed over; see `copying.copy_into`.
+
+        Under its new name too it stays out of that checkout's status.
+        """
+        await asyncio.to_thread(exclude.follow, repo, pooled_path(worktree.path, worktree.git_dir), worktree.path)
         return await copy_into(self._git, repo, worktree, listed)
 
 
