@@ -12,6 +12,7 @@ from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.worktrees import Repository, WorktreePlan, Worktrees
 from agentpane.worktrees.git.runner import GitError, GitRunner
 from agentpane.worktrees.trees import create
+from agentpane.worktrees.trees.ageing import age_files
 from tests.worktrees.conftest import Bench, bench_of, commit_all, git
 
 
@@ -83,6 +84,22 @@ async def test_a_fresh_worktree_is_trusted_by_its_index_and_an_edit_is_still_see
     file.write_bytes(b"# Sampla\n")  # of the same size
     assert file.stat().st_size == before.st_size
     assert git(bench.path, "status", "--porcelain") == " M readme.md"
+
+
+async def test_what_somebody_writes_while_the_files_are_laid_out_is_seen_and_kept(
+    worktrees: Worktrees, repo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def and_somebody_was_quicker(root: Path, index: Path, hash_size: int) -> bool:
+        laid_out = (root / "readme.md").stat().st_mtime_ns
+        (root / "readme.md").write_bytes(b"# Sampla\n")  # of the same size, and in the same second
+        os.utime(root / "readme.md", ns=(laid_out, laid_out ^ 1))
+        return age_files(root, index, hash_size)
+
+    monkeypatch.setattr(create, "age_files", and_somebody_was_quicker)
+    bench = await bench_of(worktrees, repo)
+    assert git(bench.path, "status", "--porcelain") == " M readme.md"
+    kept = await worktrees.recovery_snapshot(repo, bench.made.worktree, "r1", began=bench.base)
+    assert kept is not None and git(repo.path, "show", f"{kept.sha}:readme.md") == "# Sampla"
 
 
 async def test_a_sparse_checkout_of_the_person_does_not_thin_out_ours(worktrees: Worktrees, repo: Repository) -> None:

@@ -109,19 +109,19 @@ async def set_to(git: GitRunner, repo: Repository, worktree: Worktree, commit: s
     config = {**WHOLE, **ONE_WORKER} if busy else WHOLE
     reset = ("reset", "--hard", "--quiet", commit)
     await git.run(inside(repo, worktree), *reset, config=config, timeout=LONG_TIMEOUT, gently=gently)
-    await _age(repo, worktree, careful=gently)
+    await _age(repo, worktree)
 
 
 async def move_on(git: GitRunner, repo: Repository, ready: Worktree, commit: str) -> None:
     """The same for one on no branch that has files already, gently. Raises GitError rather than lose an edit."""
     move = ("checkout", "--quiet", "--detach", "--no-overwrite-ignore", commit, "--")
     await git.run(inside(repo, ready), *move, config={**WHOLE, **ONE_WORKER}, timeout=LONG_TIMEOUT, gently=True)
-    await _age(repo, ready, careful=True)
+    await _age(repo, ready)
 
 
-async def _age(repo: Repository, worktree: Worktree, careful: bool) -> None:
+async def _age(repo: Repository, worktree: Worktree) -> None:
     hash_size = 20 if repo.object_format == "sha1" else 32
-    await asyncio.to_thread(age_files, worktree.path, worktree.git_dir / "index", hash_size, careful)
+    await asyncio.to_thread(age_files, worktree.path, worktree.git_dir / "index", hash_size)
 
 
 @contextmanager
