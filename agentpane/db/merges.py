@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection as Connection
-from sqlalchemy import insert, literal_column, select, update
+from sqlalchemy import and_, insert, literal_column, or_, select, update
 
 from agentpane.db.references import AnySelect, new_id
 from agentpane.db.schema import MergeTable
@@ -15,6 +16,7 @@ from agentpane.domain.merges import MergeId, MergeKind, MergeRecord, MergeState
 from agentpane.domain.review import MergeStrategy
 
 _M = MergeTable
+_OPEN = (MergeState.INTENT, MergeState.NEEDS_PERSON)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def finish(connection: Connection, merge_id: str, state: str, at: datetime) -> N
 
 def close(connection: Connection, task_id: TaskId, at: datetime) -> None:
     """Put an end to what is still open of a task's merges: another act has settled what they were about."""
-    of_task = update(_M).where(_M.task_id == task_id, _M.state.in_((MergeState.INTENT, MergeState.NEEDS_PERSON)))
+    of_task = update(_M).where(_M.task_id == task_id, _M.state.in_(_OPEN))
     connection.execute(of_task.values(state=MergeState.ROLLED_BACK, finished_at=at))
 
 
@@ -77,7 +79,20 @@ def unfinished(connection: Connection, task_id: TaskId | None = None) -> tuple[M
 
 def unsettled(connection: Connection) -> tuple[MergeRecord, ...]:
     """Those, and the ones that were cut off and that only a person can settle, oldest first."""
-    return _all(connection, _merges().where(_M.state.in_((MergeState.INTENT, MergeState.NEEDS_PERSON))))
+    return _all(connection, _merges().where(_M.state.in_(_OPEN)))
+
+
+def open_at(
+    connection: Connection,
+    project_id: ProjectId,
+    target: str,
+    checkout: str | None = None,
+    besides: Collection[MergeId] = (),
+) -> tuple[MergeRecord, ...]:
+    """Those of a project's branch, or of any in that checkout, `besides` these ones; oldest first."""
+    here = and_(_M.project_id == project_id, _M.target_ref == target)
+    place = here if checkout is None else or_(here, _M.checkout_path == checkout)
+    return _all(connection, _merges().where(_M.state.in_(_OPEN), place, _M.id.not_in(besides)))
 
 
 def for_task(connection: Connection, task_id: TaskId) -> tuple[MergeRecord, ...]:

@@ -138,6 +138,25 @@ def registered_git_dir(repo: Repository, path: Path) -> Path | None:
     return next((git_dir for git_dir, known in registered(repo) if known == path), None)
 
 
+def git_dir_of(repo: Repository, path: Path) -> Path | None:
+    """The git folder of the person's checkout at `path`; None where the repository has no record of one there.
+
+    Raises WORKTREE_NOT_FOUND where it has one, and the checkout is away: on a disk that is not mounted, say.
+    """
+    if path == repo.path and not repo.bare:
+        return repo.git_dir
+    main = path == repo.main_checkout
+    git_dir = repo.common_dir if main else registered_git_dir(repo, path)
+    if git_dir is None or (path.is_dir() if main else _leads_back(path, git_dir)):
+        return git_dir
+    raise AgentPaneError(
+        ErrorCode.WORKTREE_NOT_FOUND,
+        f"The checkout {path} is away.",
+        "Put it back, or mount its disk, then try again. If it is gone for good: `git worktree prune`.",
+        {"path": str(path)},
+    )
+
+
 def _work_trees(repo: Repository) -> Iterator[tuple[Path, Path]]:
     if not repo.bare:
         if repo.git_dir == repo.common_dir:

@@ -34,6 +34,7 @@ from agentpane.orchestrator.agents import agent_homes
 from agentpane.orchestrator.blobs import BlobStore
 from agentpane.orchestrator.core import Core, login_name
 from agentpane.orchestrator.merging.checks import Checks
+from agentpane.orchestrator.merging.journal import Journal, check_free
 from agentpane.orchestrator.merging.merge_gate import TRIES, Gate
 from agentpane.orchestrator.merging.resolutions import staged
 from agentpane.orchestrator.patches import Patches
@@ -81,13 +82,17 @@ class Review:
         return await self.patches.chunk(repository, base, snapshot, command.offset)
 
     async def approve(self, command: c.Approve) -> ApproveOutcome:
-        """Merge exactly the reviewed commit. Anything but MERGED has changed nothing."""
+        """Merge exactly the reviewed commit. Anything but MERGED has changed nothing.
+
+        Raises OpenMergesError; then nothing has changed either.
+        """
         task = await self.core.task(command.task)
         chosen = await self.core.db.read(settings.get)
         how = command.strategy or MergeStrategy(chosen.merge_strategy)
         for _ in range(TRIES):
             try:
                 self._approvable(task, command.sha)
+                await check_free(self.core, task)
                 repository = await self._repository(task)
                 gate = await self.checks.gate(task, repository, how)  # may take long; the card is not held meanwhile
             except AgentPaneError as error:
@@ -117,6 +122,15 @@ class Review:
             return await self._refused(task, gate.refusal())
         project = await self.core.db.read(projects.get, task.card.project_id)
         return await self._merge(task, project, repository, gate, how)
+
+    async def put_off(self, command: c.Approve, why: MergeRefused) -> ApproveOutcome:
+        """The outcome of an approval for which the place is not free, written down where the card still waits."""
+        task = await self.core.task(command.task)
+        async with self.core.task_locks.of(task.card.id):
+            task = await self.core.task(task.card.id)
+            if task.card.column is not Column.WAITING_APPROVAL:
+                return _outcome(task, ApproveResult.REFUSED, why.code, why.message, why.hint, why.paths)
+            return await self._refused(task, why)
 
     async def reject(self, command: c.Reject) -> Task:
         """Send the card back to its agent with the reason.
@@ -191,32 +205,20 @@ class Review:
             base_sha=task.base_sha,
             only_tree=gate.tree,
         )
-        intents: list[str] = []
+        journal = Journal(self.core, task, how, approved_by=name)
 
-        async def journal(intent: MergeIntent) -> None:
+        async def write(intent: MergeIntent) -> None:
             if not await self.checks.holds(gate, task, intent.old):
                 raise _GateMovedError
-            new = merges.NewMerge(
-                task_id=task.card.id,
-                project_id=project.id,
-                target=intent.target,
-                old_sha=intent.old,
-                new_sha=intent.new,
-                reviewed_sha=snapshot,
-                strategy=how.value,
-                checkout=str(intent.checkout) if intent.checkout else None,
-                approved_by=name,
-            )
-            intents.append(await self.core.db.write(merges.intend, new, self.core.clock.now()))
+            await journal.write(intent)
 
         outcome: MergeOutcome | None = None
         with contextlib.suppress(_GateMovedError):
-            outcome = await self.core.git.merge(repository, plan, journal)
-        for abandoned in intents[:-1] if isinstance(outcome, Merged) else intents:
-            await self.core.db.write(merges.finish, abandoned, "rolled_back", self.core.clock.now())
+            outcome = await self.core.git.merge(repository, plan, write)
+        await journal.end(moved=isinstance(outcome, Merged))
         match outcome:
             case Merged():
-                intent = intents[-1] if intents else None  # none: the person has merged it by hand
+                intent = journal.ids[-1] if journal.ids else None  # none: the person has merged it by hand
                 done = await self.merged(task, outcome.commit, intent, name, how.value, repository)
                 return replace(done, message=done.message + gate.notes)
             case Conflicted():

@@ -16,9 +16,10 @@ from agentpane.domain.tasks import Task
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.blobs import BlobStore
 from agentpane.orchestrator.core import Core
+from agentpane.orchestrator.merging.journal import Journal, check_free
 from agentpane.orchestrator.sessions import note
 from agentpane.orchestrator.workspaces.workspace import Workspaces
-from agentpane.worktrees import MergeIntent, MergeRefused, Repository, UndoPlan
+from agentpane.worktrees import MergeRefused, Repository, UndoPlan
 
 log = logging.getLogger(__name__)
 
@@ -30,42 +31,26 @@ class Undoing:
     workspaces: Workspaces
 
     async def undo(self, command: c.Undo) -> Task:
-        """See `commands.Undo`."""
+        """See `commands.Undo`. Raises OpenMergesError too; then nothing has changed."""
         task = await self.core.task(command.task)
         async with self.core.task_locks.of(task.card.id):
             task = await self.core.task(task.card.id)
             after(task.card.column, BoardEvent.UNDO)
             merge = await self._merge_of(task)
+            await check_free(self.core, task, merge.target_ref)
             project = await self.core.db.read(projects.get, task.card.project_id)
             repository = await self.core.git.open_repository(Path(project.path))
-            intents: list[str] = []
-
-            async def journal(intent: MergeIntent) -> None:
-                new = merges.NewMerge(
-                    task_id=task.card.id,
-                    project_id=project.id,
-                    target=intent.target,
-                    old_sha=intent.old,
-                    new_sha=intent.new,
-                    reviewed_sha=intent.reviewed,
-                    strategy=merge.strategy,
-                    checkout=str(intent.checkout) if intent.checkout else None,
-                    kind=MergeKind.UNDO,
-                )
-                intents.append(await self.core.db.write(merges.intend, new, self.core.clock.now()))
-
+            journal = Journal(self.core, task, merge.strategy, MergeKind.UNDO)
             subject = f"Revert “{task.card.title}”\n\nTask: {task.card.id}\nThis reverts {merge.new_sha}.\n"
             plan = UndoPlan(
                 merge.target_ref, merge.old_sha, merge.new_sha, merge.reviewed_sha, task.runs[-1].id, subject
             )
-            outcome = await self.core.git.undo(repository, plan, journal)
-            refused = isinstance(outcome, MergeRefused)
-            for abandoned in intents if refused else intents[:-1]:
-                await self.core.db.write(merges.finish, abandoned, MergeState.ROLLED_BACK, self.core.clock.now())
+            outcome = await self.core.git.undo(repository, plan, journal.write)
+            await journal.end(moved=not isinstance(outcome, MergeRefused))
             if isinstance(outcome, MergeRefused):
                 details: JsonObject = {"paths": list(outcome.paths)}
                 raise AgentPaneError(outcome.code, outcome.message, outcome.hint, details)
-            done = await self.core.db.read(merges.get, intents[-1])
+            done = await self.core.db.read(merges.get, journal.ids[-1])
             await self.undone(task, done, repository)
         return await self.core.task(task.card.id)
 

@@ -76,8 +76,16 @@ async def _by_a_commit(
     pinned = await _pin(git, repo, plan, again)
     if isinstance(pinned, MergeRefused):
         return pinned
+
+    async def written(intent: MergeIntent) -> None:
+        try:
+            await journal(intent)
+        except BaseException:  # it does not come to a move
+            await _pin(git, repo, plan, plan.reviewed)
+            raise
+
     intent = MergeIntent(plan.run_id, plan.target, tip, revert, again, None, None)
-    moved = await move(git, repo, intent, journal)
+    moved = await move(git, repo, intent, written)
     if moved is not None:
         await _pin(git, repo, plan, plan.reviewed)
         return moved
