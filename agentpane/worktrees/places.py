@@ -39,7 +39,10 @@ def differences_of(repo: Repository) -> Place:
 
 
 def inside(repo: Repository, worktree: Worktree) -> Place:
-    """A worktree of ours, by its recorded git folder. Raises WORKTREE_NOT_FOUND when either is not what it was."""
+    """A worktree of ours, by its recorded git folder; every file of its commit counts.
+
+    Raises WORKTREE_NOT_FOUND when either is not what it was.
+    """
     try:
         kind = worktree.path.lstat().st_mode
     except OSError:
@@ -52,7 +55,7 @@ def inside(repo: Repository, worktree: Worktree) -> Place:
             "Its branch still holds every snapshot; resume the run to get a new worktree.",
         )
     hold_common_dir(worktree.git_dir, repo.common_dir)
-    return Place(worktree.git_dir, repo.common_dir, worktree.path, allowed_filters=repo.allowed_filters)
+    return Place(worktree.git_dir, repo.common_dir, worktree.path, allowed_filters=repo.allowed_filters, whole=True)
 
 
 def point_back(git_dir: Path, folder: Path) -> None:

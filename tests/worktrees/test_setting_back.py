@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.worktrees import Recovery
-from agentpane.worktrees.git.runner import GitRunner, Place
-from agentpane.worktrees.keeping import contents
+from agentpane.worktrees.git.runner import GitOutput, GitRunner, Place
+from agentpane.worktrees.keeping import contents, restore
 
 from .conftest import Bench, commit_all, git
 from .kept import keep, state, tree_of, turn
@@ -155,6 +157,74 @@ async def test_a_new_file_that_is_saved_after_it_was_kept_stays(bench: Bench, mo
     monkeypatch.setattr(contents, "list_changes", saving)
     await bench.worktrees.set_back(bench.repo, bench.made.worktree, bench.base, (), keeping)
     assert (bench.path / "new").read_text() == "precious" and not (bench.path / "other").exists()
+
+
+def at_each_checkout(monkeypatch: pytest.MonkeyPatch, happens: Callable[[int], None]) -> None:
+    """Let one file be laid out at a time, and something happen before each of them but the first, numbered from 1."""
+    whole = GitRunner.run
+    done: list[int] = []
+
+    async def meanwhile(self: GitRunner, place: Place, *arguments: str, **options: Any) -> GitOutput:
+        output = await whole(self, place, *arguments, **options)
+        if arguments[0] == "checkout-index":
+            done.append(len(done) + 1)
+            happens(done[-1])
+        return output
+
+    monkeypatch.setattr(restore, "_AT_ONCE", 1)
+    monkeypatch.setattr(restore, "_CALLS", 1000)
+    monkeypatch.setattr(GitRunner, "run", meanwhile)
+
+
+async def test_what_is_saved_while_files_are_laid_out_is_kept_once_more(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A changed file, one that was not there, and one in a folder that lies where a file has to go."""
+    for path in ("readme.md", "run.sh", "src/app.py"):
+        (bench.path / path).write_text("the agent's\n")
+    (bench.path / "run.sh").unlink()
+    (bench.path / "src" / "app.py").unlink()
+    (bench.path / "src" / "app.py").mkdir()
+    kept: list[Recovery] = []
+
+    async def keeping(also: tuple[str, ...]) -> None:
+        kept.append(await keep(bench, also, f"r{len(kept)}"))
+
+    def save(number: int) -> None:
+        if number == 1:
+            (bench.path / "run.sh").write_text("precious")
+            (bench.path / "src" / "app.py" / "inner").write_text("precious")
+
+    at_each_checkout(monkeypatch, save)
+    await bench.worktrees.set_back(bench.repo, bench.made.worktree, bench.base, (), keeping)
+    assert git(bench.repo.path, "show", f"{kept[0].sha}:readme.md") == "the agent's"
+    assert len(kept) == 2
+    for path in ("run.sh", "src/app.py/inner"):
+        assert git(bench.repo.path, "show", f"{kept[1].sha}:{path}") == "precious"
+    assert git(bench.path, "status", "--porcelain") == ""
+
+
+async def test_setting_back_ends_in_the_middle_where_something_keeps_writing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in ("readme.md", "run.sh"):
+        (bench.path / path).write_text("the agent's\n")
+    asked: list[tuple[str, ...]] = []
+
+    def write(number: int = 1) -> None:
+        with (bench.path / "run.sh").open("a") as file:
+            file.write("precious")
+
+    async def never_still(also: tuple[str, ...]) -> None:
+        asked.append(also)
+        if len(asked) > 1:
+            write()
+
+    at_each_checkout(monkeypatch, write)
+    with pytest.raises(AgentPaneError) as caught:
+        await bench.worktrees.set_back(bench.repo, bench.made.worktree, bench.base, (), never_still)
+    assert caught.value.code is ErrorCode.RESOURCE_LOCKED and "in part" in caught.value.message
+    assert (bench.path / "run.sh").read_text() == "the agent's\n" + 4 * "precious"
 
 
 async def test_nothing_is_set_back_when_what_is_there_cannot_be_kept(bench: Bench) -> None:

@@ -67,6 +67,8 @@ _TEXT_MERGE = "git merge-file --marker-size=%L %A %O %B"
 # Several workers write the files sooner where a core is free, and take more time in all where none is. In a checkout of
 # the person's one file is written at a time, so that a git that is killed leaves few of them away.
 ONE_WORKER = {"checkout.workers": "1"}
+# With it on, git clears the mark of a left-out file that is there, and takes files away that the patterns leave out.
+WHOLE = {"core.sparseCheckout": "false"}
 _COMMANDS = re.compile(
     r"(?P<kind>filter|diff|merge|hook)\.(?P<name>.*)\.(?P<key>clean|smudge|process|required|command|textconv|driver)",
     re.DOTALL,

@@ -23,7 +23,7 @@ from typing import Any
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.temporary import TemporaryFolder
 from agentpane.worktrees.git.child import GRACE, Child
-from agentpane.worktrees.git.config import Config, ConfigCache, Pins
+from agentpane.worktrees.git.config import WHOLE, Config, ConfigCache, Pins
 from agentpane.worktrees.git.errors import EndlessError as EndlessError
 from agentpane.worktrees.git.errors import GitError as GitError
 from agentpane.worktrees.git.errors import spoken
@@ -50,6 +50,8 @@ class Place:
     # The configuration whose filters stay in force: none, or those of the person outside of the repository.
     own_filters: bool = False
     allowed_filters: frozenset[str] = frozenset()
+    # Every file of a commit is there or is missing, whatever the settings of a sparse checkout leave out.
+    whole: bool = False
     # sha1 or sha256: only the objects of `common_dir` are there, and none of the repository's settings or attributes.
     objects_alone: str | None = None
 
@@ -231,7 +233,8 @@ class GitRunner:
                 environment["GIT_INDEX_FILE"] = str(index)
             elif place.work_tree is None or place.objects_alone is not None:
                 environment["GIT_INDEX_FILE"] = str(self._private / "empty" / "index")
-        _add_config(environment, {**pins.config, **(config or {})})
+        whole = WHOLE if place is not None and place.whole else {}
+        _add_config(environment, {**pins.config, **whole, **(config or {})})
         command = (self._program, "--no-pager", "--literal-pathspecs", *pinned, *arguments)
         return _Call(command, folder, environment)
 

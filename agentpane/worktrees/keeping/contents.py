@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from agentpane.domain.diff import decode_path, encode_path, parse_raw, split_z
 from agentpane.errors import ErrorCode
 from agentpane.worktrees.git.runner import LONG_TIMEOUT, GitError, GitRunner, Place
+from agentpane.worktrees.keeping import own_index
 from agentpane.worktrees.keeping.exact import beyond_a_link
 
 LISTING_TIMEOUT = 120.0
 
 # The text is stored as it is rather than refused: core.safecrlf only warns of, or forbids, what autocrlf would do.
-_ADDING = {"core.safecrlf": "false", "core.sparseCheckout": "false"}
+_ADDING = {"core.safecrlf": "false"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,8 @@ class Listing:
     nested: tuple[str, ...]  # repositories inside the worktree, which git would record as bare pointers
     special: tuple[str, ...] = ()  # pipes and the like in the place of files, which git cannot store
     closed: bool = False  # there are folders that git may not look into
+    left_out: tuple[str, ...] = ()  # not on disk because git itself has left them out: nobody's deletions
+    staged: Mapping[str, own_index.Entry] = field(default_factory=dict)  # those of them that were changed, and how
 
     def without(self, excluded: Iterable[str]) -> Listing:
         """The same without these files and what lies in these folders."""
@@ -47,6 +49,8 @@ class Listing:
             tuple(path for path in self.nested if path not in files and not f"{path}/".startswith(folders)),
             tuple(path for path in self.special if path not in files and not path.startswith(folders)),
             self.closed,
+            self.left_out,
+            {path: entry for path, entry in self.staged.items() if path not in files and not path.startswith(folders)},
         )
 
 
@@ -56,13 +60,11 @@ async def start_index(git: GitRunner, place: Place, index: Path, commit: str) ->
     Marks that hide a file from git (assume-unchanged, skip-worktree) are not taken over.
     Returns what is in the worktree's own index and not in the commit: git ignores none of it, whatever the rules say.
     """
-    own = place.git_dir / "index"
     staged: tuple[str, ...] = ()
     with suppress(OSError, GitError):
-        if await asyncio.to_thread(_copy_index, own, index):
+        if await asyncio.to_thread(own_index.copy_index, place, index):
             staged = await staged_beyond(git, place, commit, index)
-            listed = await git.run(place, "ls-files", "-v", "-z", index=index)
-            if not any(record[:1] == b"S" or record[:1].islower() for record in listed.stdout.split(b"\0")):
+            if not await own_index.has_marks(git, place, index):
                 await git.run(place, "read-tree", "--reset", commit, index=index, config=_ADDING)
                 return staged
     index.unlink(missing_ok=True)
@@ -83,7 +85,7 @@ async def staged_tree(git: GitRunner, place: Place, index: Path) -> str | None:
     index: where a copy of the worktree's own index is put.
     """
     with suppress(OSError, GitError):
-        if await asyncio.to_thread(_copy_index, place.git_dir / "index", index):
+        if await asyncio.to_thread(own_index.copy_index, place, index):
             with suppress(GitError):
                 return await write_tree(git, place, index)
             listed = await git.run(place, "ls-files", "--unmerged", "-z", index=index)
@@ -91,19 +93,6 @@ async def staged_tree(git: GitRunner, place: Place, index: Path) -> str | None:
             await git.run(place, "update-index", "--force-remove", "-z", "--stdin", stdin=undecided, index=index)
             return await write_tree(git, place, index)
     return None
-
-
-def _copy_index(own: Path, index: Path) -> bool:
-    descriptor = os.open(own, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as source, open(index, "wb") as copy:
-        about = os.fstat(descriptor)
-        if not stat.S_ISREG(about.st_mode):
-            return False
-        shutil.copyfileobj(source, copy, 1024 * 1024)
-        copy.flush()  # what is written later would make it young again
-        # Git compares a file's time with the index's own to know whether it can be trusted.
-        os.utime(index, ns=(about.st_atime_ns, about.st_mtime_ns))
-    return True
 
 
 async def refresh(git: GitRunner, place: Place, index: Path) -> None:
@@ -116,7 +105,7 @@ async def refresh(git: GitRunner, place: Place, index: Path) -> None:
 async def list_changes(git: GitRunner, place: Place, index: Path, staged: Iterable[str] = ()) -> Listing:
     """Everything in the worktree that differs from the index and that git does not ignore; submodules aside.
 
-    staged: files that count although git may ignore them.
+    staged: what is in the worktree's own index beyond that; its files count although git may ignore them.
     """
     with _patiently():
         changed, others = await asyncio.gather(
@@ -125,17 +114,25 @@ async def list_changes(git: GitRunner, place: Place, index: Path, staged: Iterab
             git.run(place, "ls-files", "--others", "--exclude-standard", "-z", index=index, config=_ADDING,
                     timeout=LISTING_TIMEOUT),
         )  # fmt: skip
-    paths = {change.path for change in parse_raw(changed.stdout)}
+    changes = parse_raw(changed.stdout)
+    paths = {change.path for change in changes}
     names = [decode_path(name) for name in split_z(others.stdout)]
     folders = tuple(name for name in names if name.endswith("/"))
     known = paths.union(names)
     rest = [path for path in staged if path not in known and not path.startswith(folders)]
-    paths |= await asyncio.to_thread(_files_among, place.work_tree, rest)
+    there = await asyncio.to_thread(_files_among, place.work_tree, rest)
+    paths |= there
+    gone = {change.path: (change.old_mode, change.old_sha) for change in changes if change.status == "D"}
+    left_out = await own_index.left_out(git, place, (*gone, *(path for path in rest if path not in there)))
+    paths -= left_out.keys()
     special, replaced = await asyncio.to_thread(_kinds, place.work_tree, paths)
     paths.update(name for name in names if not name.endswith("/"))
     nested = sorted({*(name.rstrip("/") for name in folders), *replaced})
     closed = b"could not open directory" in others.stderr
-    return Listing(tuple(sorted(paths - special)), tuple(nested), tuple(sorted(special)), closed)
+    otherwise = {path: entry for path, entry in left_out.items() if gone.get(path) != entry}
+    return Listing(
+        tuple(sorted(paths - special)), tuple(nested), tuple(sorted(special)), closed, tuple(left_out), otherwise
+    )
 
 
 def _files_among(root: Path | None, paths: Iterable[str]) -> set[str]:
@@ -209,8 +206,13 @@ def too_large(root: Path, paths: Iterable[str], limit: int) -> tuple[str, ...]:
     return tuple(found)
 
 
-async def add(git: GitRunner, place: Place, index: Path, paths: Sequence[str]) -> None:
-    """Put these files into the index as they are on disk; those that are gone, or that a link hides, leave it."""
+async def add(
+    git: GitRunner, place: Place, index: Path, paths: Sequence[str], staged: Mapping[str, own_index.Entry]
+) -> None:
+    """Put these files into the index as they are on disk; those that are gone, or that a link hides, leave it.
+
+    staged: what is in no file, and goes in as the worktree's own index has it.
+    """
     hidden = await asyncio.to_thread(_hidden, place.work_tree, paths)
     timeout = await asyncio.to_thread(_time_for, place.work_tree, paths)
     there = [path for path in paths if path not in hidden]
@@ -220,6 +222,7 @@ async def add(git: GitRunner, place: Place, index: Path, paths: Sequence[str]) -
             arguments = ("update-index", "--add", "--remove", how, "-z", "--stdin")
             with _patiently():
                 await git.run(place, *arguments, stdin=named, index=index, config=_ADDING, timeout=timeout)
+    await own_index.put(git, place, index, staged)
 
 
 def _hidden(root: Path | None, paths: Iterable[str]) -> set[str]:

@@ -2,7 +2,7 @@
 
 Where its branch stays, what is not committed afterwards is what differs from the branch. Ignored files are not touched,
 unless one lies where a file has to go: whoever keeps things first is told of those. What is written while things are
-kept is kept once more.
+kept, or while other files are laid out, is kept once more.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from agentpane.domain.diff import decode_path, encode_path, split_z
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.mounts import mounted_in
 from agentpane.worktrees.git.runner import LONG_TIMEOUT, GitRunner, Place
-from agentpane.worktrees.keeping import contents, exact
+from agentpane.worktrees.keeping import contents, exact, own_index
 from agentpane.worktrees.keeping.ground import Ground, Seen
 from agentpane.worktrees.keeping.recovery import changes_of
 from agentpane.worktrees.keeping.standing import end_unfinished, move_refs, stand_on
@@ -27,6 +27,10 @@ from agentpane.worktrees.values import Repository, Worktree
 
 Keep = Callable[[tuple[str, ...]], Awaitable[None]]
 _TIMES = 3
+_AT_ONCE = 64  # files between two looks at what is about to be replaced
+_CALLS = 100  # of git at most, unless there are few files in each
+_NOTHING_YET = "Nothing was set back."
+_IN_PART = "The worktree is set back in part, and what it held is in the recovery bin."
 
 
 async def set_back(
@@ -42,8 +46,9 @@ async def set_back(
 
     stays: files and folders that are left as they are, besides what git ignores and repositories inside.
     keep: called before anything changes, with what will be lost and is not in HEAD, ignored or not; once more
-        when something was written meanwhile; what it raises stops everything.
+        whenever something was written meanwhile; what it raises stops everything.
     branch: its branch, HEAD and index are set back to the commit as well; what `keep` keeps must have their commits.
+    What git itself has left out stays so where the worktree's index has it as the commit does; else it is laid out.
     Cut short it can be done once more. Raises WORKTREE_NOT_FOUND, and RESOURCE_LOCKED where something keeps writing
     or is mounted.
     """
@@ -54,26 +59,49 @@ async def set_back(
         await contents.start_index(git, place, index, commit)
         await contents.refresh(git, place, index)
         listing = (await contents.list_changes(git, place, index)).without(stays)
-        known = await _known(git, repo, worktree, index)
-        wanted = [path for path in (*listing.paths, *listing.special) if path in known]
+        known = await _known(git, place, index)
+        wanted = [path for path in (*listing.paths, *listing.special, *listing.staged) if path in known]
         surplus = [path for path in listing.paths if path not in known]
         await asyncio.to_thread(_check_mounts, worktree.path, (*wanted, *surplus))
-        kept = await _keep(git, place, worktree.path, wanted, surplus, keep)
+        kept = await _keep(git, place, wanted, surplus, keep, _NOTHING_YET)
         if branch:
             await move_refs(git, place, [(f"refs/heads/{worktree.branch}", commit, tip or "")])
-        names = b"".join(encode_path(path) + b"\0" for path in wanted)
-        if names:
-            out = ("checkout-index", "--force", "--quiet", "-z", "--stdin")
-            await git.run(place, *out, stdin=names, index=index, timeout=LONG_TIMEOUT)
+        kept = await _lay_out(git, place, index, wanted, surplus, kept, keep)
         if surplus:  # what either the rules as they were or those of the commit ignore is not touched
             still = frozenset((await contents.list_changes(git, place, index)).paths)
             going = [path for path in surplus if path in still]
             await asyncio.to_thread(_take_away, worktree.path, going, kept)
         if branch:
             await contents.refresh(git, place, index)
+            await own_index.mark_left_out(git, place, index, listing.left_out)
             await stand_on(git, place, worktree.branch, index)
             await end_unfinished(place)
-    return len(listing.paths)
+    return len(listing.paths) + len(listing.staged)
+
+
+async def _lay_out(
+    git: GitRunner,
+    place: Place,
+    index: Path,
+    wanted: Sequence[str],
+    surplus: Sequence[str],
+    kept: Mapping[str, Seen | None],
+    keep: Keep,
+) -> Mapping[str, Seen | None]:
+    """Give the wanted files the content that `index` has, a few at a time, each only while it lies as it was kept.
+
+    Returns how everything lies that was kept.
+    """
+    assert place.work_tree is not None
+    at_once = max(_AT_ONCE, len(wanted) // _CALLS)
+    for start in range(0, len(wanted), at_once):
+        batch = wanted[start : start + at_once]
+        if not await asyncio.to_thread(_lies_as_kept, place.work_tree, batch, kept):
+            kept = await _keep(git, place, wanted[start:], surplus, keep, _IN_PART)
+        names = b"".join(encode_path(path) + b"\0" for path in batch)
+        out = ("checkout-index", "--force", "--quiet", "-z", "--stdin")
+        await git.run(place, *out, stdin=names, index=index, timeout=LONG_TIMEOUT)
+    return kept
 
 
 def _check_mounts(root: Path, paths: Collection[str]) -> None:
@@ -97,15 +125,20 @@ async def lay_out_recovery(git: GitRunner, repo: Repository, worktree: Worktree,
     await exact.lay_out(git, place, changes, await exact.modes_of(git, place, commit))
 
 
-async def _known(git: GitRunner, repo: Repository, worktree: Worktree, index: Path) -> frozenset[str]:
-    listed = await git.run(inside(repo, worktree), "ls-files", "-z", index=index)
+async def _known(git: GitRunner, place: Place, index: Path) -> frozenset[str]:
+    listed = await git.run(place, "ls-files", "-z", index=index)
     return frozenset(os.fsdecode(name) for name in listed.stdout.split(b"\0") if name)
 
 
 async def _keep(
-    git: GitRunner, place: Place, root: Path, wanted: Sequence[str], surplus: Sequence[str], keep: Keep
+    git: GitRunner, place: Place, wanted: Sequence[str], surplus: Sequence[str], keep: Keep, so_far: str
 ) -> Mapping[str, Seen | None]:
-    """Have everything kept that will be lost, until it lies as it was kept. Returns how it lies."""
+    """Have everything kept that will be lost, until it lies as it was kept. Returns how it lies.
+
+    so_far: what to say of the worktree where that has no end.
+    """
+    root = place.work_tree
+    assert root is not None
     committed: frozenset[str] = frozenset()
     if await asyncio.to_thread(lambda: any(map(Ground(root).seen, wanted))):
         shape = ("ls-tree", "-r", "-z", "--full-tree", "--name-only", "HEAD")
@@ -118,7 +151,7 @@ async def _keep(
             return before
     raise AgentPaneError(
         ErrorCode.RESOURCE_LOCKED,
-        "Files of the worktree were written again and again while they were being kept. Nothing was set back.",
+        f"Files of the worktree were written again and again while they were being kept. {so_far}",
         "End what writes there, such as an editor or a server, and try again.",
         {"path": str(root)},
     )
@@ -137,6 +170,12 @@ def _going(
             inner = [os.path.relpath(os.path.join(folder, name), root) for name in names]
             found.update((name, ground.seen(name)) for name in inner)
     return tuple(sorted({*blocking, *unlisted})), found
+
+
+def _lies_as_kept(root: Path, paths: Sequence[str], kept: Mapping[str, Seen | None]) -> bool:
+    """Whether all that will be replaced for these files was kept, and as it lies."""
+    _, found = _going(root, paths, (), ())
+    return all(path in kept and kept[path] == seen for path, seen in found.items())
 
 
 def _take_away(root: Path, paths: Iterable[str], kept: Mapping[str, Seen | None]) -> None:

@@ -14,7 +14,7 @@ from agentpane.worktrees.conflicts.resolution import decide
 from agentpane.worktrees.git.config import SIGNED
 from agentpane.worktrees.git.files import read_line
 from agentpane.worktrees.git.runner import GitRunner, Place
-from agentpane.worktrees.keeping import contents, inner
+from agentpane.worktrees.keeping import contents, inner, own_index
 from agentpane.worktrees.keeping.recovery import staged_alone
 from agentpane.worktrees.keeping.standing import move_refs, stand_on
 from agentpane.worktrees.places import inside, objects_of
@@ -83,7 +83,7 @@ async def snapshot(
     async with git.scratch() as folder:
         index = folder / "index"
         start = parent if merging is None or merged else merging.laid
-        await _gather(git, place, index, start, worktree.path, base, excluded, seen=merging is None)
+        left_out = await _gather(git, place, index, start, worktree.path, base, excluded, seen=merging is None)
         leaked = () if parent == base else await _leaked(git, repo, base, parent, excluded)
         if leaked:
             await _restore(git, place, index, base if merging is None else merging.laid, leaked)
@@ -105,6 +105,7 @@ async def snapshot(
         await move_refs(git, place, updates)
         if tree != held:
             await git.run(place, "read-tree", "-m", "-u", held, tree, index=index)
+        await own_index.mark_left_out(git, place, index, left_out)
         await stand_on(git, place, worktree.branch, index)
     return Snapshot(commit, tree, await diff_stat(git, repo, base, commit), base)
 
@@ -122,8 +123,10 @@ async def _gather(
     base: str,
     excluded: tuple[str, ...],
     seen: bool,
-) -> None:
+) -> tuple[str, ...]:
     """Fill the index with what the worktree holds. start: what git ignores, and what is excluded, is as it has it.
+
+    Returns the files that are not on disk because git has left them out, and that are no deletions.
 
     seen: the worktree's own index knows the files of `start`; else each that is not known would count as changed.
     """
@@ -133,7 +136,8 @@ async def _gather(
         await contents.refresh(git, place, index)
     listing = (await contents.list_changes(git, place, index, staged)).without(excluded)
     await asyncio.to_thread(_refuse, root, listing)
-    await contents.add(git, place, index, listing.paths)
+    await contents.add(git, place, index, listing.paths, listing.staged)
+    return listing.left_out
 
 
 async def _head(git: GitRunner, place: Place) -> str | None:

@@ -83,7 +83,7 @@ async def _gathered(git: GitRunner, place: Place, index: Path, base: str, exclud
     listing = (await contents.list_changes(git, place, index, staged)).without(excluded)
     large = await asyncio.to_thread(contents.too_large, place.work_tree, listing.paths, LARGEST_FILE)
     left_out = frozenset(large)
-    await contents.add(git, place, index, [path for path in listing.paths if path not in left_out])
+    await contents.add(git, place, index, [path for path in listing.paths if path not in left_out], listing.staged)
     return TurnTree(await contents.write_tree(git, place, index), (*large, *listing.nested))
 
 

@@ -112,12 +112,14 @@ async def test_a_repository_with_policies_of_its_own_is_worked_on_and_none_of_th
     ).exists()  # the sparse checkout is the person's alone
 
     def work(path: Path) -> None:
+        git(path, "reset", "--hard", "--quiet")  # git leaves out there what it leaves out in the person's checkout
+        assert not (path / "else").exists()
         fill(path, {"a.txt": b"one\nmore\ntwo\n", "deep/new.txt": b"n\n", "outside/new.txt": b"n\n", "b.txt": b"b2\n"})
 
     git(folder, "config", "core.hooksPath", os.devnull)  # for the git of the person, which this test runs
     sparse = git(folder, "sparse-checkout", "list")
     git(folder, "config", "core.untrackedCache", "false")
-    await told(card, work, folder)
+    assert "else/e.txt" not in await told(card, work, folder)
     git(folder, "config", "--unset", "core.hooksPath")
     assert not ran.exists()
     assert git(folder, "sparse-checkout", "list") == sparse

@@ -133,6 +133,7 @@ def _sparse(scene: Scene) -> None:
     scene.config("core.sparseCheckout", "true", scene.git_dir / "config.worktree")
     (scene.git_dir / "info").mkdir(exist_ok=True)
     (scene.git_dir / "info" / "sparse-checkout").write_text("/readme.md\n")
+    _mark("--skip-worktree")(scene)
 
 
 def _thinned(scene: Scene) -> bool:
@@ -272,7 +273,14 @@ VECTORS: tuple[Vector, ...] = (
         alone=True,
     ),
     Vector(
-        "a sparse checkout of one worktree", _REPOSITORY, "files are taken away", _sparse, _thinned, never, alone=True
+        "a sparse checkout of one worktree",
+        _REPOSITORY,
+        "files are taken away",
+        _sparse,
+        _thinned,
+        never,
+        alone=True,
+        innocent=edit,
     ),
     Vector("pull.twohead", _REPOSITORY, _DROPS, _ready(("pull.twohead", "ours")), _not_brought, never, alone=True),
     Vector(
