@@ -265,6 +265,30 @@ async def test_what_is_saved_while_it_is_kept_is_kept_too(bench: Bench) -> None:
     assert not bench.path.exists() and git(bench.repo.path, "show", f"{refs[0]}:src/late.txt") == "saved by an editor"
 
 
+@pytest.mark.parametrize("commits", [True, False])
+async def test_what_is_committed_while_it_is_kept_is_kept_too_and_nothing_is_kept_twice(
+    bench: Bench, commits: bool
+) -> None:
+    """On no branch, and of what was staged before: no file of the worktree changes by it."""
+    git(bench.path, "checkout", "-q", "--detach")
+    (bench.path / "new").write_text("x")
+    git(bench.path, "add", "new")
+    begun = (bench.made.git_dir / "index").stat().st_ctime_ns + 1
+    refs: list[str] = []
+
+    async def keep(worktree: Worktree) -> None:
+        kept = await bench.worktrees.recovery_snapshot(bench.repo, worktree, f"r{len(refs)}", began=bench.base)
+        refs.append(kept.ref if kept else "")
+
+    await keep(bench.made.worktree)
+    if commits:
+        git(bench.path, "commit", "-q", "-m", "on no branch")
+    head = git(bench.path, "rev-parse", "HEAD")
+    await bench.worktrees.remove_worktree(bench.repo, bench.made.worktree, late=Late(keep, begun))
+    held = git(bench.repo.path, "for-each-ref", "--format=%(refname)", f"--contains={head}", "refs/agentpane/recovery")
+    assert held.split() == (refs[1:] if commits else refs) and len(refs) == (2 if commits else 1)
+
+
 async def test_nothing_goes_when_what_was_saved_meanwhile_cannot_be_kept(bench: Bench) -> None:
     async def fail(worktree: Worktree) -> None:
         raise AgentPaneError(ErrorCode.STORE_FULL, "The disk is full.")

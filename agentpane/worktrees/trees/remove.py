@@ -62,8 +62,9 @@ async def remove_worktree(
             raise held.failure(worktree.path)
         folder = await asyncio.to_thread(_to_trash, repo, worktree)
         try:
-            if folder is not None and late is not None and await asyncio.to_thread(_saved_since, folder, late.since):
-                await late.keep(replace(worktree, path=folder))
+            there = replace(worktree, path=folder or worktree.path)
+            if late is not None and await asyncio.to_thread(_saved_since, there, late.since):
+                await late.keep(there)
             record = await asyncio.to_thread(_record_to_trash, repo, worktree)
         except BaseException:
             if folder is not None:
@@ -84,18 +85,28 @@ def _record_to_trash(repo: Repository, worktree: Worktree) -> Path:
     return record
 
 
-def _saved_since(folder: Path, since: int) -> bool:
-    """Whether anything below the folder was written, or was put there, at or after a time."""
-    folders = [os.fspath(folder)]
+def _saved_since(worktree: Worktree, since: int) -> bool:
+    """Whether anything in the worktree, or in git's record of it, was written or put there at or after a time.
+
+    The record has what is staged and committed there, of which the folder may show nothing.
+    """
+    with suppress(OSError):  # the time at which its status changed is the one of its renaming
+        if _is_since(worktree.path.stat().st_mtime_ns, since):
+            return True
+    folders = [os.fspath(worktree.path), os.fspath(worktree.git_dir)]
     while folders:
         with suppress(OSError), os.scandir(folders.pop()) as entries:
             for entry in entries:
-                changed = entry.stat(follow_symlinks=False).st_ctime_ns
-                if changed >= (since if changed % _SECOND else since // _SECOND * _SECOND):
+                if _is_since(entry.stat(follow_symlinks=False).st_ctime_ns, since):
                     return True
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(entry.path)
     return False
+
+
+def _is_since(at: int, since: int) -> bool:
+    """Where times are whole seconds, all of the second counts."""
+    return at >= (since if at % _SECOND else since // _SECOND * _SECOND)
 
 
 def put_home(folder: Path, home: Path) -> None:
