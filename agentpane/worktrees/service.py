@@ -228,6 +228,10 @@ class Worktrees:
         """Lay out a tree in order to check it; see `scratch.make_scratch`."""
         return await scratches.make_scratch(self._git, repo, folder, tree, parents, copy_files)
 
+    async def set_scratch_back(self, repo: Repository, scratch: scratches.Scratch, tree: str) -> scratches.Scratch:
+        """Undo what was done to the files of a tree that is checked; see `scratch.set_scratch_back`."""
+        return await scratches.set_scratch_back(self._git, repo, scratch, tree)
+
     async def undo(self, repo: Repository, plan: UndoPlan, journal: merging.Journal) -> UndoOutcome:
         """Take a merge back; see `undo.undo`."""
         async with self._lock(repo):

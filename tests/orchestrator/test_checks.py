@@ -125,8 +125,11 @@ async def test_checks_run_by_themselves_on_the_merged_tree_and_an_approval_rests
     (repository / ".git/info/exclude").write_text(".env\ninstalled\n.worktrees\n")
     (repository / ".env").write_text("KEY=1\n")
     look = "cat new.txt .env installed && test ! -e ran && touch ran && git status --porcelain --untracked-files=all"
-    checks = (Check("look", look), Check("log", "git log --format=%s -n 3 && git diff --stat HEAD^1 HEAD", False))
-    async with waiting(data, repository, *checks, env_file=".env", install_command="echo set > installed") as stage:
+    fix = "echo fixed > a.txt && rm new.txt && git add a.txt"
+    log = "test -e ran && git status --porcelain && git log --format=%s -n 3 && git diff --stat HEAD^1"
+    checks = (Check("look", f"{look} && {fix}"), Check("log", log, False))
+    install = "echo set > installed && echo locked >> a.txt"
+    async with waiting(data, repository, *checks, env_file=".env", install_command=install) as stage:
         await stage.until_shown(lambda shown: shown == [("look", PASSED), ("log", PASSED)])
         outputs = await stage.outputs(data)
         assert [step for step, _ in outputs[1:]] == [
@@ -135,7 +138,9 @@ async def test_checks_run_by_themselves_on_the_merged_tree_and_an_approval_rests
             "check log",
         ]  # the first was the worktree's
         assert outputs[2][1] == "hello\nKEY=1\nset\n?? ran\n"
-        assert "first" in outputs[3][1] and "2 files changed" in outputs[3][1]
+        # What the one before it has changed of the merge is changed back; what it has made is there.
+        assert outputs[3][1].startswith("?? ran\nWhat the merge would make\n")
+        assert "first" in outputs[3][1] and "2 files changed, 3 insertions(+), 1 deletion(-)" in outputs[3][1]
         result, _, message = await stage.approve()
         assert (result, message) == (ApproveResult.MERGED, f"Merged into main as {stage.head[:10]}.")
         assert await stage.outputs(data) == outputs  # what was known was not run again

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.worktrees import Conflicted, Merged, MergePlan, MergePreview, Repository, TreeChanged, Worktrees
+from agentpane.worktrees.merging import scratch as scratches
 from tests.worktrees.conftest import Bench, Journal, bench_of, commit_all, git, git_bytes
 
 
@@ -159,3 +161,59 @@ async def test_a_full_or_read_only_disk_is_said_and_nothing_of_the_repository_ha
         await bench.worktrees.make_scratch(bench.repo, folder, seen.tree, (seen.old,), ())
     assert refused.value.code is ErrorCode.WORKTREE_CREATION_FAILED
     assert stored(bench.repo) == before
+
+
+async def test_what_a_check_changes_of_the_tree_is_set_back_and_what_it_adds_stays(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = bench.repo.path
+    (repo / "settings").write_text("a template\n")
+    (repo / "other").write_text("other\n")
+    commit_all(repo)
+    (repo / "settings").write_text("the person's own\n")
+    seen = await bench.worktrees.preview_merge(bench.repo, await reviewed(bench))
+    assert isinstance(seen, MergePreview)
+    folder, outside = tmp_path / "scratch", tmp_path / "outside"
+    for made in (folder, outside):
+        made.mkdir()
+    (outside / "app.py").write_text("somebody's\n")
+    made_by = (bench.repo, folder, seen.tree, (seen.old,), ("settings",))
+    scratch = await bench.worktrees.make_scratch(*made_by)
+    tree, listed = scratch.tree, sorted(os.listdir(scratch.tree))
+    laid_out = {path: path.read_bytes() for path in tree.rglob("*") if path.is_file()}
+    assert laid_out[tree / "settings"] == b"the person's own\n"
+    before = git(tree, "status", "--porcelain")
+
+    times = (tree / "other").stat()
+    (tree / "other").write_text("OTHER\n")
+    os.utime(tree / "other", ns=(times.st_atime_ns, times.st_mtime_ns))
+    (tree / "settings").write_text("rewritten\n")
+    (tree / "run.sh").chmod(0o644)
+    (tree / "new").unlink()
+    (tree / "new").mkdir()
+    (tree / "new" / "inner").write_text("in the way")
+    (tree / "readme.md").unlink()
+    (tree / "readme.md").symlink_to(outside / "app.py")
+    shutil.rmtree(tree / "src")
+    (tree / "src").symlink_to(outside)
+    git(tree, "add", "-A")
+    git(tree, "commit", "-q", "-m", "a check's own")
+    (scratch.git_dir / "index.lock").touch()
+    (tree / "built").write_text("x")
+    (scratch.git_dir / "HEAD").rename(tmp_path / "its head")
+    (scratch.git_dir / "HEAD").symlink_to(tmp_path / "its head")
+    its_head = (tmp_path / "its head").read_bytes()
+
+    scratch = await bench.worktrees.set_scratch_back(bench.repo, scratch, seen.tree)
+    assert sorted(os.listdir(tree)) == sorted([*listed, "built"])
+    (tree / "built").unlink()
+    assert {path: path.read_bytes() for path in tree.rglob("*") if path.is_file()} == laid_out
+    assert os.access(tree / "run.sh", os.X_OK) and not (tree / "src").is_symlink()
+    assert git(tree, "rev-parse", "HEAD") == scratch.head and git(tree, "status", "--porcelain") == before
+    assert (outside / "app.py").read_text() == "somebody's\n" and (tmp_path / "its head").read_bytes() == its_head
+
+    (tree / "settings").write_text("rewritten\n")
+    scratch = await bench.worktrees.set_scratch_back(bench.repo, scratch, seen.tree)
+    monkeypatch.setattr(scratches, "_read_tree", None)  # nothing has changed: git is not asked
+    again = await bench.worktrees.set_scratch_back(bench.repo, scratch, seen.tree)
+    assert again == scratch and {path: path.read_bytes() for path in tree.rglob("*") if path.is_file()} == laid_out

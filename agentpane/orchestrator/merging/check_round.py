@@ -81,9 +81,13 @@ class CheckRound:
         except (AgentPaneError, SetUpError) as error:
             await self._none(checks, error.message if isinstance(error, AgentPaneError) else str(error))
             return
+        config = self.subject.config
+        used = config.install_command is not None or config.init_script is not None
         for check in checks:
             await self.store(self._result(check, CheckState.RUNNING))
-            await self.store(await self._run(check, scratch))
+            result, scratch = await self._run(check, scratch, used)
+            await self.store(result)
+            used = True
 
     async def _none(self, checks: Sequence[Check], why: str) -> None:
         self.recorder.add(EventKind.STATE, {"state": CHECKS_NOT_RUN, "message": why})
@@ -108,9 +112,12 @@ class CheckRound:
                 raise SetUpError(f"The {name.replace('_', ' ')} command {how}.\n{_end_of(outcome.output)}".rstrip())
         return scratch
 
-    async def _run(self, check: Check, scratch: Scratch) -> CheckResult:
+    async def _run(self, check: Check, scratch: Scratch, used: bool) -> tuple[CheckResult, Scratch]:
+        """used: something has run in the scratch, and may have changed files that are to be checked."""
         began = time.monotonic()
         try:
+            if used:
+                scratch = await self.core.git.set_scratch_back(self.subject.repository, scratch, self.subject.tree)
             outcome = await self._command(f"check {check.name}", check.command, check.timeout_s, scratch)
         except AgentPaneError as error:
             result = self._result(check, CheckState.NOT_RUN, output=error.message)
@@ -138,7 +145,7 @@ class CheckRound:
             duration_ms=round((time.monotonic() - began) * 1000),
         )
         await self.core.audit(entry)
-        return result
+        return result, scratch
 
     async def _command(self, step: str, script: str, seconds: float, scratch: Scratch) -> Outcome:
         """Run a command in the scratch, shown as it goes and kept in the session."""

@@ -152,8 +152,11 @@ async def _check(at: At) -> Answer:
     folder.mkdir()
     made = await at.git.make_scratch(at.repo, folder, preview.tree, (at.scene.first,), (".env",))
     on_disk = _on_disk(made.tree)
+    (made.tree / "readme.md").write_text("by a check\n")
+    await at.git.set_scratch_back(at.repo, made, preview.tree)
+    again = _on_disk(made.tree)
     shutil.rmtree(folder)
-    return preview.tree, on_disk
+    return preview.tree, on_disk, again == on_disk
 
 
 async def _ready(at: At) -> Answer:
