@@ -142,6 +142,11 @@ def outcome(value: Task) -> str:
         return "Paused. " + PAUSES[newest.pause_reason].format(id=name)
     if newest.status is RunStatus.INTERRUPTED:
         return f"Interrupted: the engine died. Go on from the last finished turn: agentpane resume {name}"
+    if task_code(value) == ErrorCode.TASK_NO_DIFF and card.resolving is not None:
+        return (
+            "The agent has resolved it so that nothing of the card is left.\n"
+            f"Cancel it: agentpane cancel {name}, or back to review: agentpane resolve {name} --abandon"
+        )
     if task_code(value) == ErrorCode.TASK_NO_DIFF:
         return f"The agent ended and has changed nothing. Say more: agentpane answer {name} “…”"
     if newest.error is not None:

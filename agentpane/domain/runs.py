@@ -37,9 +37,9 @@ MAY_BECOME: Mapping[RunStatus, frozenset[RunStatus]] = {
     ),
     RunStatus.PAUSED: frozenset({RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.COMPLETED, RunStatus.CANCELLED}),
     RunStatus.COMPLETED: frozenset(),
-    RunStatus.ERROR: frozenset({RunStatus.QUEUED, RunStatus.CANCELLED}),
+    RunStatus.ERROR: frozenset({RunStatus.QUEUED, RunStatus.COMPLETED, RunStatus.CANCELLED}),
     RunStatus.CANCELLED: frozenset(),
-    RunStatus.INTERRUPTED: frozenset({RunStatus.QUEUED, RunStatus.CANCELLED}),
+    RunStatus.INTERRUPTED: frozenset({RunStatus.QUEUED, RunStatus.COMPLETED, RunStatus.CANCELLED}),
 }
 
 

@@ -19,6 +19,7 @@ from agentpane.domain.engine import EngineStatus
 from agentpane.domain.health import DoctorReport, Finding
 from agentpane.domain.ids import AgentId, ProjectId, RunId, TaskId
 from agentpane.domain.projects import Project, ProjectConfig
+from agentpane.domain.resolving import Resolver, Resolving, Stage
 from agentpane.domain.review import ApproveOutcome, ApproveResult, DiffSummary, FileDiff
 from agentpane.domain.runs import PauseReason, Run, RunError, RunStatus
 from agentpane.domain.sessions import EventKind, SessionEvent
@@ -298,6 +299,13 @@ def test_a_project_an_event_a_verdict_a_report_a_status_and_an_error() -> None:
 def test_a_pause_tells_what_to_do_next(reason: PauseReason) -> None:
     paused = task(run(RunStatus.PAUSED, pause=reason))
     assert "task1" in words.outcome(paused) or reason is PauseReason.APPROVAL
+
+
+def test_a_run_that_ends_without_a_change_tells_what_to_do_next() -> None:
+    assert "has changed nothing" in words.outcome(task(run(RunStatus.COMPLETED), code="TASK_NO_DIFF"))
+    conflict = Resolving("main", Resolver.AGENT, Stage.WRITTEN, ())
+    told = words.outcome(task(run(RunStatus.COMPLETED), code="TASK_NO_DIFF", resolving=conflict))
+    assert "nothing of the card is left" in told and "agentpane resolve task1 --abandon" in told
 
 
 def test_control_characters_of_a_model_are_made_visible() -> None:

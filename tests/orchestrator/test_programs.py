@@ -19,7 +19,7 @@ from agentpane.domain.approvals import Approval
 from agentpane.domain.board import Column
 from agentpane.domain.policy import Policy
 from agentpane.domain.projects import Project
-from agentpane.domain.runs import PauseReason
+from agentpane.domain.runs import PauseReason, RunStatus
 from agentpane.domain.tasks import Task
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.backends.claude_code import program
@@ -120,6 +120,18 @@ async def test_a_program_that_acts_by_itself_needs_a_sandbox_or_the_persons_word
         assert await started(bench, project, task, agent="Plain", plan=True) is ErrorCode.VALIDATION_ERROR
         assert await started(bench, project, task, agent="Own", policy=Policy.CAREFUL) is None
         assert (await bench.reviewed(task)).card.files_changed == 1
+
+
+async def test_what_a_program_did_that_ended_badly_can_be_taken_as_the_result(data: Path, repository: Path) -> None:
+    async with running(data, {}) as bench:
+        project = await bench.project(repository)
+        config = AgentConfig(command="echo x > made.txt; exit 1")
+        await bench.engine.do(c.AddAgent(project.id, "Plain", BackendName.COMMAND, config=config))
+        task = await bench.settled(await bench.start(await bench.card(project), agent="Plain"))
+        assert task.runs[-1].status is RunStatus.ERROR
+        done = await bench.engine.do(c.ResumeRun(task.card.id, finish=True))
+        assert (done.card.column, done.runs[-1].status) == (Column.WAITING_APPROVAL, RunStatus.COMPLETED)
+        assert [file.path for file in (await bench.engine.do(c.GetDiff(task.card.id))).files] == ["made.txt"]
 
 
 async def test_a_run_does_not_go_on_where_its_sandbox_is_gone(data: Path, repository: Path) -> None:

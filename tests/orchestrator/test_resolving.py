@@ -306,8 +306,9 @@ async def test_what_a_person_began_is_handed_over_as_it_lies_and_taken_back(data
             )
             assert back.runs[-1].status is RunStatus.CANCELLED and back.card.files_changed == task.card.files_changed
             assert git(place(back), "status", "--porcelain") == ""
-            ref = (await bench.engine.do(c.ListRecoveries(None)))[0].ref
-            assert git(repository, "show", f"{ref}:a.txt") == "half"
+            kept = (await bench.engine.do(c.ListRecoveries(None)))[0]
+            assert git(repository, "show", f"{kept.ref}:a.txt") == "half"
+            assert kept.beside.commits == 0  # the branch holds the card's own
             git(repository, "reset", "-q", "--hard", "HEAD~1")
             assert (await bench.engine.do(c.Approve(task.card.id))).result is ApproveResult.MERGED
 

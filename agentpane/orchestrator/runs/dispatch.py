@@ -240,8 +240,6 @@ class Dispatcher:
         )
 
     async def _finish(self, task: Task, run: Run) -> Task:
-        if run.status is not RunStatus.PAUSED:
-            raise not_resumable(task)
         await self._supervisor.rest(run.id)  # its agent may wait, alive, for a decision
         row = await self._core.db.read(runs.row, run.id)
         project = await self._core.db.read(projects.get, task.card.project_id)

@@ -42,7 +42,9 @@ def state_line(
         asks = figures.plural(card.approvals_pending, tr("Asks to run {0} tool call"), tr("Asks to run {0} tool calls"))
         return Line("alert", "attention", asks)
     if card.code == "TASK_NO_DIFF":
-        return Line("info", "attention", tr("Finished without changing anything"))
+        left = tr("Resolved so that nothing of it is left")
+        words = tr("Finished without changing anything") if card.resolving is None else left
+        return Line("info", "attention", words)
     if card.column is not Column.IN_PROGRESS or card.run is None:
         return None
     if card.run.status is RunStatus.QUEUED:

@@ -179,7 +179,7 @@ def _of_run(card: TaskCard) -> set[str]:
         at_limit = run.pause_reason in {PauseReason.TURN_LIMIT, PauseReason.BUDGET}
         return {"task.resume", "task.finish"} if at_limit else {"task.resume"}
     if run.status in {RunStatus.ERROR, RunStatus.INTERRUPTED}:
-        return {"task.resume", "task.afresh"}
+        return {"task.resume", "task.afresh", "task.finish"}
     return {"task.afresh"} if run.status is RunStatus.COMPLETED else set()
 
 

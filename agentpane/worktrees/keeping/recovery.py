@@ -45,7 +45,8 @@ async def recovery_snapshot(
     repositories inside, as bundles, and what nothing but git's record of the worktree names.
     Neither the worktree nor its index nor its branch changes. A repository that the agent made inside, and what lies
     in the folder of a submodule, are kept as files.
-    None when nothing differs from HEAD, nothing else is staged, and branches hold HEAD and what the record names.
+    None when nothing differs from HEAD or from `onto`, nothing else is staged, and branches hold HEAD and what the
+    record names.
     Raises WORKTREE_NOT_FOUND, or WORKTREE_REMOVAL_FAILED for a file or a folder that cannot be read.
 
     onto: a commit that the worktree's files are built on besides HEAD, as in the middle of a merge; it is the parent.
@@ -95,7 +96,8 @@ async def _taken(
         beside = await staged_alone(git, repo, place, folder / "staged", before, tree)
         inside_it = await histories.bundled(git, place, known, folder, found.repositories)
     left = await record_commits.commit_of(git, repo, known.git_dir, before, (head, began, onto, tip))
-    nothing = tree == before and beside is None and inside_it.nothing and left.commit is None
+    elsewhere = {before} if onto is None else {before, await commit_tree(git, repo, onto)}
+    nothing = tree in elsewhere and beside is None and inside_it.nothing and left.commit is None
     if leaving_for is not None:
         stays = [await is_ancestor(git, repo, sha, leaving_for) for sha in (head, tip or head)]
         nothing = nothing and all(stays)
@@ -125,8 +127,8 @@ async def _taken(
     changes = await changes_of(git, repo, onto or head, commit)
     sizes = await exact.sizes(git, objects_of(repo), exact.blobs_of(changes))
     tips = [sha for sha in (head, *left.tips, tip) if sha is not None]
-    leaves = None if tip is None else known.branch
-    told = await told_beside(git, repo, onto or head, tips, began, (at[0], at[1]), inside_it, leaves)
+    leaving = None if tip is None or leaving_for is None else (known.branch, leaving_for)
+    told = await told_beside(git, repo, onto or head, tips, began, (at[0], at[1]), inside_it, leaving)
     return Recovery(ref, commit, onto or head, len(changes), sum(sizes.values()), told)
 
 
@@ -152,15 +154,16 @@ async def told_beside(
     began: str | None,
     at: tuple[int, int],
     inside_it: histories.Histories,
-    leaves: str | None = None,
+    leaving: tuple[str, str] | None = None,
 ) -> Beside:
     """What a snapshot on top of `parent` keeps besides files.
 
     at: which of its parents have what was staged, and the bundles.
-    leaves: a branch that is about to hold nothing of it.
+    leaving: a branch that is about to be moved, and the commit that it is moved to.
     """
-    commits = await record_commits.count_unheld(git, repo, tips, (began,), leaves)
-    loose = await record_commits.count_unheld(git, repo, tips, (began, parent), leaves) if commits else 0
+    branch, to = leaving or (None, None)
+    commits = await record_commits.count_unheld(git, repo, tips, (began, to), branch)
+    loose = await record_commits.count_unheld(git, repo, tips, (began, to, parent), branch) if commits else 0
     return Beside(commits, loose, *at, inside_it.names, inside_it.closed, inside_it.partly)
 
 
