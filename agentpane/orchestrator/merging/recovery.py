@@ -43,8 +43,8 @@ _ENDED = {
     RecoveryOutcome.NEEDS_PERSON: MergeState.NEEDS_PERSON,
 }
 _SET_RIGHT = (
-    "Commit, stash or take back what you changed there, then try again. Once you have looked at the checkout, "
-    "`agentpane doctor --fix` settles it."
+    "Set the checkout right: switch it back to that branch; commit, stash or take back what you changed. Then try "
+    "again. Once you have looked at it, `agentpane doctor --fix` settles it, too."
 )
 _BUSY = MergeRefused(
     ErrorCode.RESOURCE_LOCKED,
