@@ -9,40 +9,28 @@ from __future__ import annotations
 
 import asyncio
 import os
-import stat
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 
 from agentpane.domain.diff import FileChange, decode_path, encode_path, split_z
 from agentpane.domain.filemodes import SUBMODULE
 from agentpane.domain.gitpaths import shown_paths
-from agentpane.worktrees.git.config import ONE_WORKER
 from agentpane.worktrees.git.files import read_small
 from agentpane.worktrees.git.notes import Note, explained
-from agentpane.worktrees.git.runner import LONG_TIMEOUT, GitRunner, Place
-from agentpane.worktrees.keeping.exact import take_away
-from agentpane.worktrees.keeping.ground import Ground, ways_to
+from agentpane.worktrees.git.runner import GitError, GitRunner, Place
 from agentpane.worktrees.merging.checkout import lock_of, place_of
-from agentpane.worktrees.merging.obstacles import changes_between
+from agentpane.worktrees.merging.laying import lay
+from agentpane.worktrees.merging.obstacles import changes_between, refresh
+from agentpane.worktrees.merging.sides import NEW_SIDE, OLD_SIDE, Found, State, compare
 from agentpane.worktrees.places import head_branch
 from agentpane.worktrees.refs.processes import may_be_held
 from agentpane.worktrees.repository import branch_tip, is_ancestor
 from agentpane.worktrees.values import MergeIntent, MergeRecovery, RecoveryOutcome, Repository
 
-_CHUNK = 1024 * 1024
 _LOCK_WAITS, _LOCK_WAIT = 50, 0.2
-
-
-class _State(Enum):
-    """What a file of the checkout holds."""
-
-    OLD = 1
-    NEW = 2
-    PART = 3  # the beginning of the new one, or nothing: git takes a file away before it writes it anew
-    OTHER = 4
+_TIMES = 3  # that the files are looked at, where somebody writes there meanwhile
 
 
 async def recover_merge(
@@ -77,29 +65,15 @@ async def recover_merge(
     if not await _let_go(repo, lock):
         return _locked(lock)
     place = place_of(repo, intent.checkout, intent.checkout_git_dir)
-    begun = await _look(git, repo, place, intent)
-    if not begun.surely and (looked or not begun.part):
-        return _nothing_done()
-    elsewhere = tip != intent.old or head_branch(place.git_dir) != intent.target
-    if not begun.surely or elsewhere:
-        message = (
-            f"The merge was cut short in {place.work_tree}, and files were changed there since; "
-            "they were left as they are."
-        )
-        return MergeRecovery(RecoveryOutcome.NEEDS_PERSON, message, paths=begun.foreign or begun.part)
-    lock.unlink(missing_ok=True)
-    if begun.foreign or not wanted:
-        back = await _changes(git, repo, intent.new, intent.old)
-        clear = [each for each in back if not any(_collide(each.path, path) for path in begun.foreign)]
-        await _lay(git, place, intent.new, intent.old, clear)
-        message = "The merge had been cut short and was taken back."
-        if begun.foreign:
-            message += f" What was changed since was left as it is: {shown_paths(begun.foreign)}."
-        return MergeRecovery(RecoveryOutcome.ROLLED_BACK, message, paths=begun.foreign)
-    await _lay(git, place, intent.old, intent.new, await _changes(git, repo, intent.old, intent.new))
-    message = "agentpane: finish merge"
-    await git.run(place, "update-ref", "-m", message, f"refs/heads/{intent.target}", intent.new, intent.old)
-    return MergeRecovery(RecoveryOutcome.COMPLETED, "The merge had been cut short and was finished.", intent.new)
+    went_on = tip != intent.old
+    for attempt in range(_TIMES):
+        async with git.scratch() as folder:
+            settling = _Settling(git, repo, place, intent, folder, again=attempt > 0)
+            settled = await settling.settle(wanted, looked, went_on)
+        if settled is not None:
+            return settled
+    message = f"Files in {place.work_tree} were written again and again while the merge was being settled."
+    return MergeRecovery(RecoveryOutcome.NEEDS_PERSON, f"{message} What was written is kept.")
 
 
 def _collide(one: str, other: str) -> bool:
@@ -168,39 +142,140 @@ async def _let_go(repo: Repository, lock: Path, looks: int = _LOCK_WAITS) -> boo
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """surely: git has begun. foreign: files that hold neither side. part: files that may hold a part of the new one."""
+    """surely: git has begun. changes: those that may be half done; found: what each of their files holds."""
 
     surely: bool
-    foreign: tuple[str, ...]
-    part: tuple[str, ...]
+    head: str
+    changes: Sequence[FileChange]
+    found: Mapping[str, Found]
+
+    def of(self, state: State) -> tuple[str, ...]:
+        return tuple(change.path for change in self.changes if self.found[change.path].state is state)
 
 
-async def _look(git: GitRunner, repo: Repository, place: Place, intent: MergeIntent) -> _Begun:
-    """How far the merge came in its checkout."""
-    changes = await _changes(git, repo, intent.old, intent.new)
-    found_head = await git.run(place, "rev-parse", "--verify", "--quiet", "HEAD", ok=(0, 1))
-    head = found_head.line if found_head.exit_code == 0 else intent.old
-    if head != intent.old:  # what has been committed there since is not half done
-        unlike = {change.path for change in await changes_between(git, repo, head, intent.new)}
-        changes = [change for change in changes if change.path in unlike]
-    states = await _states(git, place, intent, changes)
-    found = {
-        kind: tuple(change.path for change in changes if states[change.path] is kind)
-        for kind in (_State.NEW, _State.OTHER, _State.PART)
-    }
-    surely = lock_of(place.git_dir).exists() or bool(found[_State.NEW])
-    surely = surely or (head == intent.old and await _holds(git, place, intent.new, changes))
-    if not surely and head == intent.old and tuple(found[_State.PART]):  # it has only taken files away by then
-        left = await asyncio.to_thread(git.notes.left)
-        surely = any(note.changed_files(place.git_dir, intent.began_s) for note in left)
-    return _Begun(surely, found[_State.OTHER], found[_State.PART])
+@dataclass(frozen=True, slots=True)
+class _Settling:
+    """One look at a checkout, and what follows from it. folder: empty. again: a look before this one has begun."""
 
+    git: GitRunner
+    repo: Repository
+    place: Place
+    intent: MergeIntent
+    folder: Path
+    again: bool
 
-async def _holds(git: GitRunner, place: Place, commit: str, changes: list[FileChange]) -> bool:
-    """Whether the index holds these files as a commit has them; git writes it whole, or not at all."""
-    names = ("--name-only", "-z", "--no-ext-diff", "--no-renames", "--ignore-submodules=all")
-    unlike = await git.run(place, "diff-index", "--cached", *names, commit, "--")
-    return not {decode_path(name) for name in split_z(unlike.stdout)} & {change.path for change in changes}
+    async def settle(self, wanted: bool, looked: bool, went_on: bool) -> MergeRecovery | None:
+        """None where something was written there meanwhile; it is kept. went_on: the target has."""
+        begun, intent, place = await self._look(), self.intent, self.place
+        foreign, part = begun.of(State.OTHER), begun.of(State.PART)
+        if not begun.surely and (looked or not part):
+            return _nothing_done()
+        elsewhere = went_on or head_branch(place.git_dir) != intent.target
+        if begun.surely and elsewhere and looked:
+            return await self._take_back_whole(begun)
+        if not begun.surely or elsewhere:
+            message = (
+                f"The merge was cut short in {place.work_tree}, and files were changed there since; "
+                "they were left as they are."
+            )
+            return MergeRecovery(RecoveryOutcome.NEEDS_PERSON, message, paths=foreign or part)
+        if not self.again:
+            lock_of(place.git_dir).unlink(missing_ok=True)
+        if not foreign and wanted:
+            return await self._finish(begun)
+        back = await _changes(self.git, self.repo, intent.new, intent.old)
+        clear = [each for each in back if not any(_collide(each.path, path) for path in foreign)]
+        await self._move_index(intent.new, intent.old, clear)
+        if await self._lay(clear, OLD_SIDE, begun.found):
+            return None
+        message = "The merge had been cut short and was taken back."
+        if foreign:
+            message += f" What was changed since was left as it is: {shown_paths(foreign)}."
+        return MergeRecovery(RecoveryOutcome.ROLLED_BACK, message, paths=foreign)
+
+    async def _finish(self, begun: _Begun) -> MergeRecovery | None:
+        intent = self.intent
+        await self._move_index(intent.old, intent.new, begun.changes)
+        if await self._lay(begun.changes, NEW_SIDE, begun.found):
+            return None
+        words, ref = "agentpane: finish merge", f"refs/heads/{intent.target}"
+        await self.git.run(self.place, "update-ref", "-m", words, ref, intent.new, intent.old)
+        return MergeRecovery(RecoveryOutcome.COMPLETED, "The merge had been cut short and was finished.", intent.new)
+
+    async def _look(self) -> _Begun:
+        """How far the merge came in its checkout."""
+        git, place, intent = self.git, self.place, self.intent
+        changes = await _changes(git, self.repo, intent.old, intent.new)
+        found_head = await git.run(place, "rev-parse", "--verify", "--quiet", "HEAD", ok=(0, 1))
+        head = found_head.line if found_head.exit_code == 0 else intent.old
+        if head != intent.old:  # what has been committed there since is not half done
+            unlike = {change.path for change in await changes_between(git, self.repo, head, intent.new)}
+            changes = [change for change in changes if change.path in unlike]
+        begun = _Begun(False, head, changes, await compare(git, place, intent, changes, self.folder))
+        surely = self.again or lock_of(place.git_dir).exists() or bool(begun.of(State.NEW))
+        surely = surely or (head == intent.old and await self._index_holds(intent.new, changes))
+        if not surely and head == intent.old and begun.of(State.PART):  # it has only taken files away by then
+            left = await asyncio.to_thread(git.notes.left)
+            surely = any(note.changed_files(place.git_dir, intent.began_s) for note in left)
+        return _Begun(surely, head, changes, begun.found)
+
+    async def _take_back_whole(self, begun: _Begun) -> MergeRecovery | None:
+        """Where the branch, or the checkout, went on: take back what git has done whole and nobody has built upon."""
+        git, repo, place, intent = self.git, self.repo, self.place, self.intent
+        since = {change.path for change in await changes_between(git, repo, intent.old, begun.head)}
+        unlike_new, unlike_head = await self._unlike(intent.new), await self._unlike(begun.head)
+        done = set(begun.of(State.NEW))
+        # What is gone from the disk, and not from the index, may be the person's own deletion.
+        gone = {each.path for each in begun.changes if each.status == "D"} - unlike_new
+        done |= {path for path in gone if begun.found[path] == Found(State.PART, None)}
+        done -= since | (unlike_new & unlike_head)
+        back = [each for each in await _changes(git, repo, intent.new, intent.old) if each.path in done]
+        if not self.again:
+            lock_of(place.git_dir).unlink(missing_ok=True)
+        staged = b"".join(
+            f"{each.new_mode} {each.new_sha}\t".encode() + encode_path(each.path) + b"\0"
+            for each in back
+            if each.path not in unlike_new
+        )
+        if staged:
+            await git.run(place, "update-index", "-z", "--index-info", stdin=staged)
+        if await self._lay(back, OLD_SIDE, begun.found):
+            return None
+        unlike_old = (*begun.of(State.NEW), *begun.of(State.OTHER), *begun.of(State.PART))
+        left = tuple(path for path in unlike_old if path not in done)
+        message = "The merge had been cut short. What it had left was taken back, beside what has come there since."
+        if left:
+            message += f" These were left as they are: {shown_paths(left)}."
+        return MergeRecovery(RecoveryOutcome.ROLLED_BACK, message, paths=left)
+
+    async def _unlike(self, commit: str) -> set[str]:
+        """The files that the index does not hold as a commit has them."""
+        names = ("--name-only", "-z", "--no-ext-diff", "--no-renames", "--ignore-submodules=all")
+        unlike = await self.git.run(self.place, "diff-index", "--cached", *names, commit, "--")
+        return {decode_path(name) for name in split_z(unlike.stdout)}
+
+    async def _index_holds(self, commit: str, changes: Sequence[FileChange]) -> bool:
+        """Whether the index holds these files as a commit has them; git writes it whole, or not at all."""
+        return not await self._unlike(commit) & {change.path for change in changes}
+
+    async def _move_index(self, before: str, after: str, changes: Sequence[FileChange]) -> None:
+        if not await self._index_holds(after, changes):
+            await self.git.run(self.place, "read-tree", "-i", "-m", before, after)
+
+    async def _lay(self, changes: Sequence[FileChange], side: str, found: Mapping[str, Found]) -> tuple[str, ...]:
+        """Let the checkout hold one side, and the index know it. Returns what was written there meanwhile."""
+        assert self.place.work_tree is not None
+        root, there = self.place.work_tree, State.OLD if side == OLD_SIDE else State.NEW
+        looked = {path: each.looked for path, each in found.items()}
+        todo = [each for each in changes if found[each.path].state is not there]
+        away = [each.path for each in todo if each.status == "D"]
+        coming = {each.path: self.folder / side / each.path for each in todo if each.status != "D"}
+        try:
+            left = await asyncio.to_thread(lay, root, looked, away, coming)
+        except OSError as error:
+            raise _unwritten(root, error) from error
+        await refresh(self.git, self.place)
+        return left
 
 
 async def _changes(git: GitRunner, repo: Repository, before: str, after: str) -> list[FileChange]:
@@ -208,106 +283,6 @@ async def _changes(git: GitRunner, repo: Repository, before: str, after: str) ->
     return [change for change in found if SUBMODULE not in (change.old_mode, change.new_mode)]
 
 
-async def _lay(git: GitRunner, place: Place, before: str, after: str, changes: list[FileChange]) -> None:
-    assert place.work_tree is not None
-    if not await _holds(git, place, after, changes):
-        await git.run(place, "read-tree", "-i", "-m", before, after)
-    away = [change.path for change in changes if change.status == "D"]
-    await asyncio.to_thread(_take_away, place.work_tree, away)
-    written = b"".join(encode_path(change.path) + b"\0" for change in changes if change.status != "D")
-    if written:
-        how = ("checkout-index", "-f", "-u", "-z", "--stdin")
-        await git.run(place, *how, stdin=written, config=ONE_WORKER, timeout=LONG_TIMEOUT)
-
-
-async def _states(git: GitRunner, place: Place, intent: MergeIntent, changes: list[FileChange]) -> dict[str, _State]:
-    """What each file of the merge holds, compared with what git itself would write for the old and the new commit."""
-    assert place.work_tree is not None
-    async with git.scratch() as folder:
-        await _lay_both_sides(git, place, intent, changes, folder)
-        return await asyncio.to_thread(_compare_all, place.work_tree, folder, changes)
-
-
-async def _lay_both_sides(
-    git: GitRunner, place: Place, intent: MergeIntent, changes: list[FileChange], folder: Path
-) -> None:
-    sides = (("old", intent.old, "A"), ("new", intent.new, "D"))
-    for name, commit, absent in sides:
-        index = folder / f"{name}.index"
-        paths = b"".join(encode_path(change.path) + b"\0" for change in changes if change.status != absent)
-        await git.run(place, "read-tree", commit, index=index)
-        prefix = f"--prefix={folder / name}/"
-        await git.run(place, "checkout-index", prefix, "-z", "--stdin", stdin=paths, index=index, timeout=LONG_TIMEOUT)
-
-
-def _compare_all(root: Path, folder: Path, changes: list[FileChange]) -> dict[str, _State]:
-    merge = _Merge(Ground(root), root, frozenset(change.path for change in changes))
-    return {
-        change.path: merge.compare(change.path, folder / "old" / change.path, folder / "new" / change.path)
-        for change in changes
-    }
-
-
-@dataclass(frozen=True, slots=True)
-class _Merge:
-    """paths: the files of the merge."""
-
-    ground: Ground
-    root: Path
-    paths: frozenset[str]
-
-    def compare(self, path: str, old: Path, new: Path) -> _State:
-        if self._is_displaced(path):
-            return _State.OTHER
-        there = self.ground.about(path)
-        actual = None if there is None or stat.S_ISDIR(there.st_mode) else _kind(self.root / path)
-        before, after = _kind(old), _kind(new)
-        if actual is None:
-            return _State.OLD if before is None else _State.PART
-        if actual == before and _same_beginning(self.root / path, old, whole=True):
-            return _State.OLD
-        if after is None or stat.S_IFMT(actual) != stat.S_IFMT(after):
-            return _State.OTHER
-        if not _same_beginning(self.root / path, new, whole=False):
-            return _State.OTHER
-        # An empty file may be one that git was about to fill; what it has made whole is not empty.
-        size = os.lstat(self.root / path).st_size
-        return _State.NEW if size and size == os.lstat(new).st_size else _State.PART
-
-    def _is_displaced(self, path: str) -> bool:
-        """Whether something lies there, or on the way there, that no side of the merge has in that place."""
-        barrier = self.ground.barrier(path)
-        if barrier is not None:
-            return barrier not in self.paths  # else it is looked at by itself
-        if not self.ground.is_folder(path):
-            return False
-        ways = ways_to(self.paths)
-        return path not in ways or any(True for _ in self.ground.strangers(path, self.paths, ways))
-
-
-def _kind(file: Path) -> int | None:
-    """Type and executable bit; None when there is no file (a folder in its place is none)."""
-    try:
-        mode = os.lstat(file).st_mode
-    except OSError:
-        return None
-    return None if stat.S_ISDIR(mode) else stat.S_IFMT(mode) | (mode & 0o100 if stat.S_ISREG(mode) else 0)
-
-
-def _same_beginning(actual: Path, expected: Path, whole: bool) -> bool:
-    """Whether the actual file is the expected one, or, unless `whole`, the beginning of it."""
-    if os.path.islink(actual):
-        return os.path.islink(expected) and os.readlink(actual) == os.readlink(expected)
-    if not stat.S_ISREG(os.lstat(actual).st_mode):
-        return False
-    with open(actual, "rb") as one, open(expected, "rb") as other:
-        while chunk := one.read(_CHUNK):
-            if other.read(len(chunk)) != chunk:
-                return False
-        return not whole or not other.read(1)
-
-
-def _take_away(root: Path, paths: list[str]) -> None:
-    for path in paths:
-        with suppress(OSError):
-            take_away(root, (path,))
+def _unwritten(root: Path, error: OSError) -> GitError:
+    why = error.strerror or str(error)
+    return GitError(f"Files of {root} could not be written: {why}.", ("checkout-index",), None, why.encode())

@@ -1,41 +1,44 @@
 """Taking back what git wrote into a checkout of the person's before it gave up: no room, no permission, a ref's lock.
 
 Git itself leaves such a checkout half changed. Only files that have changed since the move began, and that hold what
-the move writes, are touched; whatever is the person's stays.
+the move writes, are touched, each looked at in the moment before; whatever is the person's stays.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import stat
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
+from functools import partial
 from pathlib import Path
 
-from agentpane.domain.diff import FileChange, encode_path
+from agentpane.domain.diff import FileChange
+from agentpane.domain.filemodes import LINK, PROGRAM, SUBMODULE
 from agentpane.domain.gitpaths import shown_paths
 from agentpane.errors import ErrorCode
+from agentpane.worktrees.git.config import TRUE
 from agentpane.worktrees.git.errors import cause_of
 from agentpane.worktrees.git.files import open_regular
-from agentpane.worktrees.git.runner import LONG_TIMEOUT, GitRunner, Place
-from agentpane.worktrees.keeping.exact import take_away
+from agentpane.worktrees.git.runner import GitRunner
+from agentpane.worktrees.keeping.exact import AT_ONCE, sizes
 from agentpane.worktrees.keeping.ground import Ground, Seen
 from agentpane.worktrees.merging.checkout import CutShort, GaveUp, place_of, switch
-from agentpane.worktrees.merging.obstacles import changes_between, seen
+from agentpane.worktrees.merging.expected import Wanted, contents_of
+from agentpane.worktrees.merging.laying import holding, look, put, take
+from agentpane.worktrees.merging.obstacles import changes_between, refresh, seen
 from agentpane.worktrees.places import Checkout
 from agentpane.worktrees.values import MergeIntent, MergeRefused, Repository
 
-_LINK, _SUBMODULE = "120000", "160000"
 
+class _Left(Enum):
+    """What became of a file."""
 
-@dataclass(frozen=True, slots=True)
-class _Written:
-    """What of a move lies in the checkout: files to lay out once more, files to take away, and what is neither."""
-
-    again: tuple[str, ...]
-    away: tuple[str, ...]
-    foreign: tuple[str, ...]
+    AS_IT_WAS = 1
+    FOREIGN = 2  # it holds what the move does not write
+    UNWRITTEN = 3  # the disk would not let it
 
 
 async def take_back(
@@ -47,51 +50,99 @@ async def take_back(
         back = await switch(git, place, intent.new, intent.old)
         return CutShort() if back.exit_code != 0 else _refused(checkout, gave_up, ())
     changes = await changes_between(git, repo, intent.old, intent.new)
-    written = await _look(git, place, changes, gave_up.before)
-    if not await _lay_out(git, place, written):
+    links = (await git.configuration(place)).get("core.symlinks", "true").lower() in TRUE
+    way = _Back(checkout.path, gave_up.before, links)
+    written = await asyncio.to_thread(way.written, changes)
+    # What the move has added goes first: it takes room, and may lie where folders were.
+    added, others = [each for each in written if each.status == "A"], [each for each in written if each.status != "A"]
+    left: dict[str, _Left] = {}
+    for some in (added, others):
+        known = await sizes(git, place, {sha for each in some for sha in _blobs(each)})
+        for batch in _batches(some, known):
+            expected = await contents_of(git, place, [each for change in batch for each in _sides(change).values()])
+            left |= await asyncio.to_thread(way.take_back, batch, expected)
+    await refresh(git, place)
+    if _Left.UNWRITTEN in left.values():
         return CutShort()
-    return _refused(checkout, gave_up, written.foreign)
+    return _refused(checkout, gave_up, tuple(path for path, how in left.items() if how is _Left.FOREIGN))
 
 
-async def _look(
-    git: GitRunner, place: Place, changes: Sequence[FileChange], before: Mapping[str, Seen | None]
-) -> _Written:
-    assert place.work_tree is not None
-    now = await asyncio.to_thread(seen, place.work_tree, changes)
-    again, away, foreign = [], [], []
+def _sides(change: FileChange) -> dict[str, Wanted]:
+    """What the move writes at the path, and what was there."""
+    new, old = (change.path, change.new_mode, change.new_sha), (change.path, change.old_mode, change.old_sha)
+    return {name: side for name, side in (("new", new), ("old", old)) if side[2].strip("0")}
+
+
+def _blobs(change: FileChange) -> list[str]:
+    return [sha for _path, _mode, sha in _sides(change).values()]
+
+
+def _batches(changes: Iterable[FileChange], known: Mapping[str, int]) -> Iterator[list[FileChange]]:
+    """As many at once as are held in memory together."""
+    batch: list[FileChange] = []
+    size = 0
     for change in changes:
-        path, was = change.path, before[change.path]
-        if now[path] == was or _SUBMODULE in (change.old_mode, change.new_mode):
-            continue
-        if not await _is_of_the_move(git, place, change, there=now[path] is not None):
-            foreign.append(path)
-        elif was is not None and change.status != "A":
-            again.append(path)
-        elif was is None and change.status == "A":
-            away.append(path)
-    return _Written(tuple(again), tuple(away), tuple(foreign))
+        own = sum(known[sha] for sha in _blobs(change))
+        if batch and size + own > AT_ONCE:
+            yield batch
+            batch, size = [], 0
+        batch.append(change)
+        size += own
+    if batch:
+        yield batch
 
 
-async def _is_of_the_move(git: GitRunner, place: Place, change: FileChange, there: bool) -> bool:
-    """Whether git has left the file, or its absence."""
-    assert place.work_tree is not None
-    if there:
-        return await _begins(git, place, change.path, change.new_mode, change.new_sha)
-    return await asyncio.to_thread(Ground(place.work_tree).barrier, change.path) is None
+@dataclass(frozen=True, slots=True)
+class _Back:
+    """The way back of one checkout. before: how its files lay. links: whether its disk has symbolic links. Blocks."""
+
+    root: Path
+    before: Mapping[str, Seen | None]
+    links: bool
+
+    def written(self, changes: Iterable[FileChange]) -> list[FileChange]:
+        """The files that do not lie as they did."""
+        changes = tuple(changes)
+        now = seen(self.root, changes)
+        return [
+            each
+            for each in changes
+            if now[each.path] != self.before[each.path] and SUBMODULE not in (each.old_mode, each.new_mode)
+        ]
+
+    def take_back(self, batch: Iterable[FileChange], expected: Mapping[Wanted, bytes]) -> dict[str, _Left]:
+        return {change.path: self._take_back(change, expected) for change in batch}
+
+    def _take_back(self, change: FileChange, expected: Mapping[Wanted, bytes]) -> _Left:
+        path, was, sides = change.path, self.before[change.path], _sides(change)
+        looked = look(self.root, path)
+        if not self._is_of_the_move(path, looked, expected.get(sides["new"]) if "new" in sides else None):
+            return _Left.FOREIGN
+        is_file = was is not None and not stat.S_ISDIR(was[1])
+        act = None
+        if change.status == "A" and not is_file:
+            act = partial(take, self.root, path, looked)
+        elif change.status != "A" and is_file:
+            content = expected.get(sides["old"])
+            if content is None:
+                return _Left.UNWRITTEN
+            link = change.old_mode == LINK and self.links
+            made = holding(content, link=link, executable=change.old_mode == PROGRAM)
+            act = partial(put, self.root, path, looked, made)
+        try:
+            return _Left.AS_IT_WAS if act is None or act() else _Left.FOREIGN
+        except OSError:
+            return _Left.UNWRITTEN
+
+    def _is_of_the_move(self, path: str, looked: Seen | None, expected: bytes | None) -> bool:
+        """Whether git has left the file, the beginning of it, or its absence."""
+        ground = Ground(self.root)
+        if looked is None:
+            return ground.barrier(path) is None and not ground.is_folder(path)
+        return expected is not None and _is_beginning(self.root / path, expected)
 
 
-async def _begins(git: GitRunner, place: Place, path: str, mode: str, sha: str) -> bool:
-    """Whether the file holds what git writes there, or the beginning of it. Nothing is written to find out."""
-    if not sha.strip("0"):
-        return False
-    shape = ("cat-file", "blob", sha) if mode == _LINK else ("cat-file", "--filters", f"--path={path}", sha)
-    expected = await git.run(place, *shape, ok=range(-64, 256), timeout=LONG_TIMEOUT)
-    return expected.exit_code == 0 and await asyncio.to_thread(_is_beginning, place, path, expected.stdout)
-
-
-def _is_beginning(place: Place, path: str, expected: bytes) -> bool:
-    assert place.work_tree is not None
-    file = place.work_tree / path
+def _is_beginning(file: Path, expected: bytes) -> bool:
     try:
         if file.is_symlink():
             return os.fsencode(os.readlink(file)) == expected
@@ -99,25 +150,6 @@ def _is_beginning(place: Place, path: str, expected: bytes) -> bool:
             return expected.startswith(opened.read(len(expected) + 1))
     except OSError:
         return False
-
-
-async def _lay_out(git: GitRunner, place: Place, written: _Written) -> bool:
-    """Whether all of it could be taken back."""
-    assert place.work_tree is not None
-    gone = await asyncio.to_thread(_take_away, place.work_tree, written.away)
-    if not written.again:
-        return gone
-    names = b"".join(encode_path(path) + b"\0" for path in written.again)
-    shape = ("checkout-index", "--force", "--index", "-z", "--stdin")
-    done = await git.run(place, *shape, stdin=names, ok=range(-64, 256), timeout=LONG_TIMEOUT)
-    return gone and done.exit_code == 0
-
-
-def _take_away(root: Path, paths: Sequence[str]) -> bool:
-    for path in paths:
-        with suppress(OSError):
-            take_away(root, (path,))
-    return not any(os.path.lexists(root / path) for path in paths)
 
 
 def _refused(checkout: Checkout, gave_up: GaveUp, foreign: tuple[str, ...]) -> MergeRefused:
