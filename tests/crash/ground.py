@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import stat
 import subprocess
 import tempfile
@@ -18,6 +19,7 @@ from pathlib import Path
 FILES = 32  # of which an agent changes the first 24, and the person the others
 LINES = 80
 LEFT = "left by the person"
+EMPTIED = 0.3  # of the worktrees that are given up
 LOCKS = (".lock", "packed-refs.new")  # the endings of what another git stumbles over
 CLASHING = "src/f0.txt"  # one that every agent changes
 LINK, PROGRAM, PLAIN = "120000", "100755", "100644"
@@ -303,11 +305,16 @@ class Ground:
         asked = "".join(f"{ref}:work.txt\n" for ref in self._refs()).encode()
         return b" blob %d\n%s\n" % (len(kept), kept) in git(self.path, "cat-file", "--batch", stdin=asked)
 
-    def leave(self, worktree: Path, act: int, whole: bool) -> None:
+    def leave(self, worktree: Path, act: int, whole: bool) -> bool:
         """The person works in a worktree of ours: in what git knows, does not know or ignores, and in its index alone.
 
-        whole: nobody works there afterwards. Then also in commits that no branch holds, and in a repository inside.
+        whole: nobody works there afterwards. Then also in commits that no branch holds, and in a repository inside; or
+        they empty the folder in the end.
+        Returns whether the agent's files are there as before.
         """
+        if whole and self.rng.random() < EMPTIED:
+            self._leave_in_record(worktree, act)
+            return False
         for path in ("src/f20.txt", f"left-{act}.txt", f"build/left-{act}.log", ".env"):
             file = worktree / path
             before = file.read_bytes() if file.is_file() else b""
@@ -319,6 +326,18 @@ class Ground:
             self._leave_over(worktree, f"committed-{act}.txt", act, commit=True)
             git(worktree, "init", "-q", f"inner-{act}")
             self._leave_over(worktree / f"inner-{act}", "inner.txt", act, commit=True)
+        return True
+
+    def _leave_in_record(self, worktree: Path, act: int) -> None:
+        """Commit something on no branch, stage something, and delete every file: git's record alone has it."""
+        lost = self.lost()
+        git(worktree, "checkout", "-q", "--detach")
+        self._leave_over(worktree, f"committed-{act}.txt", act, commit=True)
+        self._leave_over(worktree, f"staged-{act}.txt", act)
+        for each in worktree.iterdir():
+            if each.name != ".git":
+                shutil.rmtree(each) if each.is_dir() and not each.is_symlink() else each.unlink()
+        self.left -= set(self.lost()) - set(lost)  # by the person
 
     def _word(self, act: int) -> bytes:
         word = f"{LEFT} {self.token} {act}-{len(self.left)}"

@@ -104,7 +104,8 @@ class Story:
             self._setting = replace(self._setting, turn=turns[-1].sha)  # type: ignore[type-var]
         if act.discards and task.worktree is not None and Path(task.worktree).is_dir():
             await self._eventually(partial(_quiet, Path(task.worktree)))
-            self.ground.leave(Path(task.worktree), self._number, whole=act in {CANCEL, APPROVE})
+            there = self.ground.leave(Path(task.worktree), self._number, whole=act in {CANCEL, APPROVE})
+            self._working = self._working and there
         self._left = {sequence: list(points) for sequence, points in self.points(self._number).items()}
         self._order()
         self.lines.clear()

@@ -213,6 +213,40 @@ async def test_what_the_record_of_a_worktree_holds_outlives_its_folder_whether_i
         assert git(Path(restored.path), "log", "-1", "--format=%s") == "on no branch"
 
 
+async def test_what_the_record_of_an_emptied_worktree_holds_is_kept_before_it_goes(
+    data: Path, repository: Path
+) -> None:
+    async with running(data, {}) as bench:
+        home = await house(bench, repository)
+        services = bench.engine.services
+        repo = await services.core.git.open_repository(repository)
+        rows = {title: await home.worktree(title) for title in ("staged", "removed", "orphan", "half made")}
+        commits: dict[str, str] = {}
+        for title in ("removed", "orphan"):
+            path = Path(rows[title].path)
+            git(path, "checkout", "-q", "--detach")
+            git(path, "commit", "-q", "--allow-empty", "-m", title)
+            commits[title] = git(path, "rev-parse", "HEAD")
+        git(Path(rows["removed"].path), "rm", "-q", "-r", ".")
+        git(Path(rows["orphan"].path), "switch", "-q", "--orphan", "new")
+        for title in ("staged", "half made"):
+            path = Path(rows[title].path)
+            (path / "mine.txt").write_text("staged alone\n")
+            git(path, "add", "-A")
+            for each in path.iterdir():
+                if each.name != ".git":
+                    each.unlink()
+        await home.put(rows["half made"], status=WorktreeStatus.CREATING)
+        for title, row in rows.items():
+            assert os.listdir(row.path) == [".git"]
+            ref = await services.mending.workspaces.take_away(await home.row(row), repo, "test")
+            assert ref is not None and not Path(row.path).exists(), title
+            if title in commits:
+                assert held(repository, commits[title]) == [ref]
+            else:
+                assert git(repository, "show", f"{ref}^2:mine.txt") == "staged alone"
+
+
 async def test_a_branch_that_was_deleted_is_where_it_was_and_one_that_held_nothing_stays_deleted(
     data: Path, repository: Path
 ) -> None:

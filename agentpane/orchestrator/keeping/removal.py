@@ -145,9 +145,10 @@ class Removal:
     async def _keep(self, row: WorktreeRow, worktree: Worktree, repository: Repository, reason: str) -> str | None:
         """Keep what goes. In one that no agent has been in, what git ignores is somebody's as well."""
         there = os.path.lexists(worktree.path)
-        if there and os.listdir(worktree.path) == [".git"]:
-            return None  # its making was cut off before there was any file
-        unused = there and (row.status is WorktreeStatus.CREATING or not row.branch)
+        being_made = row.status is WorktreeStatus.CREATING
+        if there and being_made and os.listdir(worktree.path) == [".git"] and not (worktree.git_dir / "index").exists():
+            return None  # its making was cut off before there was any file, and nothing was staged there either
+        unused = there and (being_made or not row.branch)
         also = await self.core.git.ready.ignored(repository, worktree) if unused else ()
         return await self.bin.keep(row.task_id, row, worktree, repository, reason, also)
 
