@@ -263,6 +263,28 @@ async def test_a_checkout_that_went_to_another_branch_is_left_to_the_person(merg
     untouched(bench)
 
 
+async def test_what_a_cut_merge_left_under_a_later_one_goes_once_the_person_has_looked(
+    merged: tuple[Bench, MergeIntent],
+) -> None:
+    (bench, intent), root = merged, merged[0].repo.path
+    git(root, "checkout", "-q", "-b", "later")
+    (root / "readme.md").write_text("# Later\n")
+    commit_all(root)
+    git(root, "checkout", "-q", "main")
+    git(root, "read-tree", "-m", "-u", intent.old, intent.new)  # all but the branch is moved
+    git(root, "merge", "-q", "--ff-only", "later")
+    assert git(root, "status", "--porcelain").split() == ["A", "new", "D", "run.sh", "M", "src/app.py"]
+    (root / "src/app.py").write_text("mine\n")
+    (root / "notes").write_text("mine too\n")
+    git(root, "add", "notes")
+    assert (await bench.worktrees.recover_merge(bench.repo, intent)).outcome is RecoveryOutcome.NEEDS_PERSON
+    assert (root / "new").exists() and not (root / "run.sh").exists()
+    recovery = await bench.worktrees.recover_merge(bench.repo, intent, looked=True)
+    assert (recovery.outcome, recovery.paths) == (RecoveryOutcome.ROLLED_BACK, ("src/app.py",))
+    assert git(root, "status", "--porcelain").splitlines() == ["A  notes", " M src/app.py"]
+    assert (root / "src/app.py").read_text() == "mine\n" and git(root, "rev-parse", "main", "later").count("\n") == 1
+
+
 async def test_a_link_in_the_place_of_a_folder_is_not_followed(
     merged: tuple[Bench, MergeIntent], tmp_path: Path
 ) -> None:

@@ -221,28 +221,24 @@ class _Settling:
 
     async def _take_back_whole(self, begun: _Begun) -> MergeRecovery | None:
         """Where the branch, or the checkout, went on: take back what git has done whole and nobody has built upon."""
-        git, repo, place, intent = self.git, self.repo, self.place, self.intent
-        since = {change.path for change in await changes_between(git, repo, intent.old, begun.head)}
+        git, place, intent = self.git, self.place, self.intent
         unlike_new, unlike_head = await self._unlike(intent.new), await self._unlike(begun.head)
-        done = set(begun.of(State.NEW))
+        done = {*begun.of(State.NEW)} - (unlike_new & unlike_head)
         # What is gone from the disk, and not from the index, may be the person's own deletion.
         gone = {each.path for each in begun.changes if each.status == "D"} - unlike_new
         done |= {path for path in gone if begun.found[path] == Found(State.PART, None)}
-        done -= since | (unlike_new & unlike_head)
-        back = [each for each in await _changes(git, repo, intent.new, intent.old) if each.path in done]
+        since = {change.path for change in await changes_between(git, self.repo, intent.old, begun.head)}
+        known = begun.found.keys() - since
+        back = [each for each in await _changes(git, self.repo, intent.new, intent.old) if each.path in known]
         if not self.again:
             lock_of(place.git_dir).unlink(missing_ok=True)
-        staged = b"".join(
-            f"{each.new_mode} {each.new_sha}\t".encode() + encode_path(each.path) + b"\0"
-            for each in back
-            if each.path not in unlike_new
-        )
+        staged = [each for each in back if each.path not in unlike_new]
         if staged:
-            await git.run(place, "update-index", "-z", "--index-info", stdin=staged)
-        if await self._lay(back, OLD_SIDE, begun.found):
+            await git.run(place, "update-index", "-z", "--index-info", stdin=b"".join(map(_index_line, staged)))
+        if await self._lay([each for each in back if each.path in done], OLD_SIDE, begun.found):
             return None
         unlike_old = (*begun.of(State.NEW), *begun.of(State.OTHER), *begun.of(State.PART))
-        left = tuple(path for path in unlike_old if path not in done)
+        left = tuple(path for path in unlike_old if path not in known & done)
         message = "The merge had been cut short. What it had left was taken back, beside what has come there since."
         if left:
             message += f" These were left as they are: {shown_paths(left)}."
@@ -281,6 +277,10 @@ class _Settling:
 async def _changes(git: GitRunner, repo: Repository, before: str, after: str) -> list[FileChange]:
     found = await changes_between(git, repo, before, after)
     return [change for change in found if SUBMODULE not in (change.old_mode, change.new_mode)]
+
+
+def _index_line(change: FileChange) -> bytes:
+    return f"{change.new_mode} {change.new_sha}\t".encode() + encode_path(change.path) + b"\0"
 
 
 def _unwritten(root: Path, error: OSError) -> GitError:
