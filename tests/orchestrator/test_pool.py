@@ -21,7 +21,8 @@ from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.health.stale import Shelf
 from agentpane.orchestrator.keeping.holding import ChangedError
 from agentpane.orchestrator.workspaces import pool as pool_module
-from agentpane.worktrees import Worktree
+from agentpane.worktrees import Repository, Worktree
+from agentpane.worktrees.trees.pool import NewBranch, Ready
 from tests.backends.wire import say, use
 from tests.orchestrator.conftest import BOUND, Bench, git, running, scripted
 
@@ -190,7 +191,12 @@ async def test_what_was_being_made_when_the_engine_ended_is_ready_again_or_gone(
         async with running(data, server.environment) as bench:
             core, base = bench.engine.services.core, git(repository, "rev-parse", "main")
             repo = await core.git.open_repository(repository)
-            untouched, moved, filled, leaving = await ready_rows(bench, project)
+            untouched, moved, filled, leaving = every = await ready_rows(bench, project)
+            await refused_by_a_branch_of_somebodys(bench, project, base, monkeypatch)
+            again = await ready_rows(bench, project)
+            assert [(row.id, row.path, row.task_id, row.branch) for row in again] == [
+                (row.id, row.path, None, "") for row in every
+            ]
             for row, name in ((untouched, "untouched"), (moved, "moved")):
                 card = await bench.card(project, name)
                 path = repository / ".worktrees" / card.card.title
@@ -225,6 +231,27 @@ async def test_what_was_being_made_when_the_engine_ended_is_ready_again_or_gone(
             assert not any(path.exists() for path in (there, Path(filled.path), Path(leaving.path)))
             assert git(repository, "branch", "--list", "agentpane/moved", "agentpane/untouched") == ""
             assert await bench.engine.do(c.ListRecoveries(project.id)) == ()
+
+
+async def refused_by_a_branch_of_somebodys(
+    bench: Bench, project: Project, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A card wants a ready worktree, and somebody makes the branch of that name just before it is made."""
+    card, branch = await bench.card(project, "refused"), "agentpane/refused"
+    path = Path(project.path, ".worktrees", "refused")
+    repo = await bench.engine.services.core.git.open_repository(Path(project.path))
+    answer = Ready.free_branch
+
+    async def free_branch(self: Ready, repository: Repository, wanted: str) -> NewBranch | None:
+        found = await answer(self, repository, branch)
+        git(Path(project.path), "branch", "--force", branch, base)
+        return None if found is None else replace(found, name=branch)
+
+    with monkeypatch.context() as quick:
+        quick.setattr(Ready, "free_branch", free_branch)
+        new = worktrees.NewWorktree(project.id, card.card.id, branch, "main", base, str(path))
+        assert await bench.engine.services.unfinished.handover.take(new, repo, ()) is None
+    assert git(Path(project.path), "rev-parse", branch) == base and not path.exists()
 
 
 def worktrees_of(row: WorktreeRow) -> Worktree:
