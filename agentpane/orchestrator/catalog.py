@@ -9,7 +9,7 @@ from pathlib import Path
 
 from agentpane.api import commands as c
 from agentpane.api.events import ProjectRemoved
-from agentpane.db import agents, approvals, audit, projects, tasks
+from agentpane.db import agents, approvals, audit, projects, tasks, worktrees
 from agentpane.domain.agents import Agent, BackendName
 from agentpane.domain.board import Column
 from agentpane.domain.configs import check_agent_config, check_config
@@ -26,6 +26,7 @@ from agentpane.domain.limits import (
 from agentpane.domain.projects import Project, ProjectConfig
 from agentpane.domain.runs import ACTIVE, RunStatus
 from agentpane.domain.tasks import TaskCard
+from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.agents import agent_homes
 from agentpane.orchestrator.agents.agent_sync import check_editable
@@ -155,7 +156,7 @@ class Catalog:
     async def remove(self, command: c.RemoveProject) -> Project:
         """Take the project off the board. Worktrees go after a recovery snapshot; the repository is left as it is.
 
-        Raises PROJECT_HAS_RUNNING_AGENTS while a run is alive; then nothing has changed.
+        Raises PROJECT_HAS_RUNNING_AGENTS while a run is alive; then nothing has changed. And what `_take_off` raises.
         """
         project = await self._project(command.project)
         cards = await self.core.db.read(tasks.cards, project.id, None)
@@ -164,25 +165,31 @@ class Catalog:
             if card.column in {Column.IN_PROGRESS, Column.WAITING_APPROVAL}:
                 await self.cancelling.cancel(c.CancelTask(card.id, confirmed=True))
             await agent_homes.remove(self.core, card.id)
-        await self.pool.empty(project)
-        await self.cancelling.put_away(project)
-        await self.core.audit(
-            self.core.record("project.remove", project.id, input={"path": project.path, "purge": command.purge})
-        )
-
-        def store(connection: projects.Connection) -> None:
-            # A run may have been queued since the look above.
-            _check_nothing_alive(tasks.cards(connection, project.id, None))
-            take_away = projects.purge if command.purge else projects.archive
-            take_away(connection, project.id, self.core.clock.now())
-
         runs = RunRefs(self.core)
-        pinned = await runs.of_project(project) if command.purge else None
-        await self.core.db.write(store)
+        async with self.pool.emptied(project):
+            await self.cancelling.put_away(project)
+            pinned = await runs.of_project(project) if command.purge else None
+            await self._take_off(project, command.purge)
         self.core.bus.publish(ProjectRemoved(project.id))
         if pinned is not None:  # nothing knows from here on whose they were
             await runs.drop(pinned)
         return project
+
+    async def _take_off(self, project: Project, purge: bool) -> None:
+        """Archive or delete a project that nothing is left of on the disk.
+
+        Raises RESOURCE_LOCKED where a worktree was made in it meanwhile, which nobody would know of any more.
+        """
+        entry = self.core.record("project.remove", project.id, input={"path": project.path, "purge": purge})
+
+        def store(connection: projects.Connection) -> None:
+            # A run may have been queued since the look above, and work restored.
+            _check_nothing_alive(tasks.cards(connection, project.id, None))
+            _check_nothing_left(worktrees.all_for_project(connection, project.id))
+            (projects.purge if purge else projects.archive)(connection, project.id, self.core.clock.now())
+            audit.append(connection, (entry,))
+
+        await self.core.db.write(store)
 
     async def agents(self, command: c.ListAgents) -> tuple[Agent, ...]:
         project = await self._project(command.project)
@@ -259,6 +266,17 @@ def _check_nothing_alive(cards: Sequence[TaskCard]) -> None:
             f"{len(alive)} card(s) of this project have an agent at work or in the queue.",
             hint="Wait for them or cancel them first. Nothing has changed.",
             details={"tasks": [card.id for card in alive]},
+        )
+
+
+def _check_nothing_left(rows: Sequence[WorktreeRow]) -> None:
+    left = [row.path for row in rows if row.status is not WorktreeStatus.REMOVED]
+    if left:
+        raise AgentPaneError(
+            ErrorCode.RESOURCE_LOCKED,
+            f"A worktree was made in this project meanwhile: {left[0]}.",
+            hint="The project is still on the board. Remove it once more.",
+            details={"paths": left},
         )
 
 

@@ -20,6 +20,7 @@ from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.health.stale import Shelf
 from agentpane.orchestrator.keeping.holding import ChangedError
+from agentpane.orchestrator.runs.cancelling import Cancelling
 from agentpane.orchestrator.workspaces import pool as pool_module
 from agentpane.worktrees import Repository, Worktree
 from agentpane.worktrees.trees.pool import NewBranch, Ready
@@ -72,7 +73,7 @@ async def test_the_next_card_has_a_ready_worktree_which_no_other_run_has_seen(da
     with scripted(*turns) as server:
         async with running(data, server.environment) as bench:
             project = await edit(bench, await bench.project(repository), env_file=".env")
-            assert await bench.engine.do(c.GetPool(project.id)) == PoolStatus(1, 0, 0, pool_module.IDLE)
+            assert await bench.engine.do(c.GetPool(project.id)) == PoolStatus(1, 0, 0, pool_module.UNUSED)
             first = await bench.settled(await bench.start(await bench.card(project, "first")))
             stands = await until(bench, project, lambda pool: pool.ready == 1)
             assert stands.size_bytes > 0 and stands.off == ""
@@ -176,6 +177,45 @@ async def test_one_that_was_written_in_is_kept_in_the_bin_and_given_to_nobody(da
             with pytest.raises(AgentPaneError) as caught:
                 await edit(bench, project, pool_size=9)
             assert caught.value.code is ErrorCode.VALIDATION_ERROR and caught.value.details["field"] == "pool_size"
+
+
+async def test_a_project_leaves_no_ready_worktree_behind_whenever_it_goes(
+    data: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, put_away = Ready.make, Cancelling.put_away
+    work: list[asyncio.Future[object]] = []
+    begun = asyncio.Event()
+    with scripted(DONE) as server:
+        async with running(data, server.environment) as bench:
+            project, pool = await bench.project(repository), bench.engine.services.pool
+
+            async def make_while_it_goes(*given: object) -> Worktree:
+                begun.set()
+                if not work:
+                    work.append(asyncio.ensure_future(bench.engine.do(c.RemoveProject(project.id, purge=True))))
+                    async with asyncio.timeout(BOUND):
+                        while not pool._leaving:  # noqa: ASYNC110
+                            await asyncio.sleep(0)
+                return await make(*given)  # type: ignore[arg-type]
+
+            async def put_away_while_it_makes(cancelling: Cancelling, leaving: Project) -> None:
+                await put_away(cancelling, leaving)
+                begun.clear()
+                work.append(asyncio.ensure_future(pool._tend(leaving.id)))
+                if not pool._turn.locked():
+                    await begun.wait()
+
+            await edit(bench, project, pool_size=0)
+            await bench.settled(await bench.start(await bench.card(project, "first")))
+            monkeypatch.setattr(Ready, "make", make_while_it_goes)
+            monkeypatch.setattr(Cancelling, "put_away", put_away_while_it_makes)
+            await edit(bench, project, pool_size=3)
+            async with asyncio.timeout(BOUND):
+                await begun.wait()
+                await work[0]
+                await work[1]
+            assert not (repository / ".worktrees").exists() or not list((repository / ".worktrees").iterdir())
+            assert len(git(repository, "worktree", "list").splitlines()) == 1
 
 
 async def test_what_was_being_made_when_the_engine_ended_is_ready_again_or_gone(

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -35,7 +35,8 @@ from agentpane.worktrees import BranchTip, Repository
 log = logging.getLogger(__name__)
 
 QUIET_S = 10.0  # how long nothing may have started before a worktree is made for later
-IDLE = "Nothing was worked on in it for 14 days, so none is kept ready."
+IDLE = "Nothing was worked on in it for 14 days, so none is kept ready until a card of it starts."
+UNUSED = "They are made after its first card has started."
 
 
 class Pool:
@@ -45,6 +46,7 @@ class Pool:
         self._core = core
         self._workspaces = workspaces
         self._due: dict[ProjectId, None] = {}  # in the order in which they came
+        self._leaving: list[ProjectId] = []  # once for each who takes it off the board
         self._news = asyncio.Event()
         self._turn = asyncio.Lock()
         self._sizes = Sizes()
@@ -69,11 +71,21 @@ class Pool:
                 with self._passing_over(project_id):
                     await self._tend(project_id)
 
-    async def empty(self, project: Project) -> None:
-        """Take a project's ready worktrees away. What somebody put into one is in the recovery bin then."""
-        async with self._turn:
-            for row in await self._core.db.read(worktrees.pooled, project.id):
-                await self._retire(row, await self._repository(project))
+    @asynccontextmanager
+    async def emptied(self, project: Project) -> AsyncIterator[None]:
+        """Take a project's ready worktrees away, and make none until the block ends: it leaves the board in there.
+
+        What somebody put into one is in the recovery bin then.
+        """
+        self._leaving.append(project.id)
+        try:
+            async with self._turn:  # one that is being made is waited for
+                for row in await self._core.db.read(worktrees.pooled, project.id):
+                    await self._retire(row, await self._repository(project))
+                yield
+        finally:
+            self._leaving.remove(project.id)
+            self.look_at(project.id)  # it may have stayed
 
     async def status(self, command: c.GetPool) -> PoolStatus:
         """How the pool of a project stands. Raises PROJECT_NOT_FOUND."""
@@ -81,7 +93,9 @@ class Pool:
         ready = await self._core.db.read(worktrees.pooled, project.id)
         size = sum([await self._sizes.of(Path(row.path)) or 0 for row in ready])
         wanted = project.config.pool_size
-        off = IDLE if wanted and not await self._wanted(project) else ""
+        last = await self._core.db.read(pool.last_given, project.id)
+        none = bool(wanted) and not is_in_use(last, self._core.clock.now())
+        off = "" if not none else UNUSED if last is None else IDLE
         return PoolStatus(wanted, len(ready), size, off)
 
     @contextmanager
@@ -108,10 +122,10 @@ class Pool:
         return project.config.pool_size if is_in_use(last, self._core.clock.now()) else 0
 
     async def _tend(self, project_id: ProjectId) -> None:
-        project = next((one for one in await self._core.db.read(projects.list_all) if one.id == project_id), None)
-        if project is None:
-            return
         async with self._turn:
+            project = next((one for one in await self._core.db.read(projects.list_all) if one.id == project_id), None)
+            if project is None:
+                return
             rows = await self._core.db.read(worktrees.pooled, project_id)
             wanted = await self._wanted(project)
             if not rows and not wanted:
@@ -129,6 +143,8 @@ class Pool:
                     with self._passing_over(row.path):
                         await self._retire(row, repository)
             for _ in range(kept, wanted):
+                if self._leaving:  # whoever takes a project off the board waits for this
+                    return self.look_at(project_id)
                 await self._make(project, repository, tip, root)
 
     async def _fits(self, row: WorktreeRow, repository: Repository, tip: BranchTip) -> bool:
