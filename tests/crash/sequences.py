@@ -126,11 +126,12 @@ def _by_the_person(name: str, how: str) -> Act:
 ADVANCE = _by_the_person("the person commits", "advance")
 CLASH = _by_the_person("the person commits in the same place", "clash")
 DECIDE = _by_the_person("the person decides the conflict", "decide")
+NEIGHBOUR = _by_the_person("another card waits for the same target", "neighbour")
 SPOIL = _by_the_person("the person spoils the worktree", "spoil")
 
 STORIES: Mapping[str, tuple[Act, ...]] = {
-    "there and back": (WORK, APPROVE, UNDO, APPROVE, ADVANCE, UNDO, APPROVE),
-    "onto a target that has gone on": (WORK, ADVANCE, APPROVE, UNDO, CANCEL),
+    "there and back": (WORK, NEIGHBOUR, APPROVE, UNDO, APPROVE, ADVANCE, UNDO, APPROVE),
+    "onto a target that has gone on": (WORK, ADVANCE, NEIGHBOUR, APPROVE, UNDO, CANCEL),
     "given up": (FAIL, SPOIL, RESET, CANCEL, WORK, CANCEL),
     "a conflict": (WORK, CLASH, WRITE, ABANDON, WRITE, DECIDE, TAKE, APPROVE),
 }

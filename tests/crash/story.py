@@ -21,6 +21,7 @@ from agentpane.domain.tasks import Task
 from agentpane.errors import AgentPaneError
 from tests.crash.ground import CLASHING, Ground, line, tree_of
 from tests.crash.host import BOUND_S, DiedError, Host
+from tests.crash.neighbour import Neighbour
 from tests.crash.sequences import APPROVE, CANCEL, RESET, Act, Setting
 from tests.crash.steps import Point
 
@@ -53,6 +54,7 @@ class Story:
     lines: list[Line] = field(default_factory=list)  # of the present act
     hits: list[Point] = field(default_factory=list)
     task: str = ""
+    neighbour: Neighbour | None = None
     _setting: Setting | None = None
     _number: int = 0
     _left: dict[str, list[Point]] = field(default_factory=dict)
@@ -195,9 +197,29 @@ class Story:
         self._order()
         try:
             await self.host.start()
+            await self._let_the_neighbour_in(act)
             await self._eventually(lambda: self._faults(act, ended=False))
         except DiedError:
             await self._revive(act)
+
+    async def _let_the_neighbour_in(self, act: Act) -> None:
+        """Approve the other card at once: it is merged onto the target before the act, or after it."""
+        neighbour = self.neighbour
+        if neighbour is None or neighbour.merge or not act.moves:
+            return
+        self.host.order({})
+        refused = await neighbour.approve(self.host, SETTLE_S)
+        if refused:
+            raise self._violated([refused])
+        self._order()
+        merge, onto = neighbour.merge, line(self.ground.path, "rev-parse", f"{neighbour.merge}^")
+        if onto == self._old:
+            self._old = merge
+            self._allowed = self._expected(act, await self.host.do(c.GetTask(self.task)))
+        elif self._allowed(onto):
+            self._allowed = lambda tip: tip == merge
+        else:
+            raise self._violated([f"the other card was merged onto what is neither old nor new: {onto}"])
 
     def _collect(self) -> list[tuple[str, tuple[str, str]]]:
         """Take note of the steps taken; returns those that were died at."""
@@ -298,6 +320,14 @@ async def _clash(story: Story) -> None:
     story.ground.clash()
 
 
+async def _neighbour(story: Story) -> None:
+    """Only where the card need not be the next commit of the target."""
+    if story.strategy is not MergeStrategy.FF:
+        story.host.order({})
+        project = (await story.host.do(c.GetTask(story.task))).card.project_id
+        story.neighbour = await Neighbour.ready(story.host, project)
+
+
 async def _decide(story: Story) -> None:
     """Edit the conflicted file in the worktree, as the person would."""
     task = await story.host.do(c.GetTask(story.task))
@@ -316,6 +346,7 @@ PERSON: Mapping[str, Callable[[Story], Awaitable[None]]] = {
     "advance": _advance,
     "clash": _clash,
     "decide": _decide,
+    "neighbour": _neighbour,
     "spoil": _spoil,
 }
 

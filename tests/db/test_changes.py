@@ -13,6 +13,7 @@ from agentpane.db.schema import ReviewCommentTable
 from agentpane.domain.approvals import ApprovalState
 from agentpane.domain.board import Column
 from agentpane.domain.engine import Settings
+from agentpane.domain.ids import ProjectId
 from agentpane.domain.merges import MergeState
 from agentpane.domain.recoveries import KEPT, NOTICE, Beside, RecoverySnapshot
 from agentpane.domain.review import MergeStrategy, ReviewComment, ReviewVerdict
@@ -133,8 +134,15 @@ def test_a_merge_is_in_the_journal_before_it_is_done(connection: Connection, wor
     assert (open_one.id, open_one.state, open_one.strategy) == (merge_id, MergeState.INTENT, MergeStrategy.SQUASH)
     assert (open_one.old_sha, open_one.new_sha, open_one.reviewed_sha) == ("a" * 40, "b" * 40, "c" * 40)
     assert (open_one.target_ref, open_one.checkout_path, open_one.approved_by) == ("main", "/srv/demo", "Ada")
+    here, elsewhere = world.project.id, ProjectId("another")
+    assert merges.open_at(connection, here, "main") == merges.open_at(connection, elsewhere, "dev", "/srv/demo")
+    assert merges.open_at(connection, here, "main") == (open_one,)
+    assert merges.open_at(connection, here, "main", "/srv/demo", besides=(merge_id,)) == ()
+    assert merges.open_at(connection, here, "dev") == merges.open_at(connection, elsewhere, "main", "/srv/x") == ()
+    merges.finish(connection, merge_id, "needs_person", LATER)
+    assert [merge.id for merge in merges.open_at(connection, here, "main")] == [merge_id]
     merges.finish(connection, merge_id, "done", LATER)
-    assert merges.unfinished(connection) == ()
+    assert merges.unfinished(connection) == merges.open_at(connection, here, "main") == ()
     (done,) = merges.for_task(connection, task_id)
     assert (done.state, done.finished_at) == (MergeState.DONE, LATER)
 
