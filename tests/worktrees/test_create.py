@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.worktrees import Repository, WorktreePlan, Worktrees
+from agentpane.worktrees import Repository, Worktree, WorktreePlan, Worktrees
 from agentpane.worktrees.git.runner import GitError, GitRunner
 from agentpane.worktrees.trees import create
 from agentpane.worktrees.trees.ageing import age_files
+from agentpane.worktrees.trees.copying import copy_listed
 from tests.worktrees.conftest import Bench, bench_of, commit_all, git
 
 
@@ -267,6 +268,55 @@ async def test_a_file_outside_is_never_copied_and_nothing_is_left_behind(
     assert not (repo.path / ".worktrees").exists()
     assert git(repo.path, "branch", "--list", "agentpane/*") == ""
     assert len(await worktrees.list_worktrees(repo)) == 1
+
+
+@pytest.mark.parametrize("how", ["untracked", "edited", "staged", "committed", "copied over", "before the index"])
+@pytest.mark.parametrize("again", [False, True])
+async def test_what_somebody_put_into_a_worktree_whose_making_fails_stays_with_its_branch_and_its_record(
+    worktrees: Worktrees, bench: Bench, monkeypatch: pytest.MonkeyPatch, how: str, again: bool
+) -> None:
+    repo, plan = bench.repo, replace(plan_in(bench.repo, "two", bench.base, ".env", "readme.md"), mark="ours")
+    (repo.path / ".env").write_text("KEY=1\n")
+    (repo.path / "readme.md").write_text("mine, not committed\n")
+    git(repo.path, "branch", "agentpane/again-abc123")
+
+    async def fails(git_: GitRunner, repo: Repository, worktree: Worktree, listed: tuple[str, ...]) -> tuple[str, ...]:
+        copy_listed(repo.path, plan.path, listed)
+        if how == "copied over":
+            (plan.path / ".env").write_text("KEY=2\n")
+        elif how == "committed":
+            git(plan.path, "checkout", "-q", "--detach")
+            git(plan.path, "commit", "-q", "--allow-empty", "-m", "on no branch")
+        elif how == "before the index":
+            (worktree.git_dir / "index").unlink()
+            (plan.path / "mine").touch()
+        elif how:
+            (plan.path / ("run.sh" if how == "edited" else "mine")).write_text("precious\n")
+        if how == "staged":
+            git(plan.path, "add", "mine")
+            (plan.path / "mine").unlink()
+        raise AgentPaneError(ErrorCode.WORKTREE_ENV_COPY_FAILED, "as if the disk were full", "Free some.")
+
+    async def make() -> AgentPaneError:
+        with pytest.raises(AgentPaneError) as caught:
+            if again:
+                await worktrees.attach_worktree(repo, plan.path, "agentpane/again-abc123", plan.copy_files, plan.mark)
+            else:
+                await worktrees.create_worktree(repo, plan)
+        return caught.value
+
+    monkeypatch.setattr(create, "copy_into", fails)
+    error, branch = await make(), "agentpane/again-abc123" if again else plan.branch
+    assert error.details["left"] is True and error.hint == "Free some."
+    left = await worktrees.inspection.left_record(repo, plan.path, plan.mark)
+    assert left is not None and left.marked and plan.path.is_dir()
+    assert await worktrees.branch_tip(repo, branch) == bench.base
+    git(repo.path, "worktree", "remove", "--force", str(plan.path))
+    git(repo.path, "branch", "-D", plan.branch) if not again else None
+    how = ""
+    error = await make()
+    assert error.details["left"] is False and error.hint == "Nothing was left behind. Free some."
+    assert not plan.path.exists() and records(repo) == ["one"]
 
 
 async def test_a_link_in_the_base_cannot_lead_a_copy_out_of_the_worktree(

@@ -88,13 +88,17 @@ def _copy_file(source: Path, target_root: Path, path: PurePosixPath, over: Colle
     with open_folder(target_root, path.parent) as parent:
         name = f".agentpane-{os.getpid()}-{path.name[:100]}" if replaces else path.name
         try:
-            made = _make_like(source, name, parent)
+            if _make_like(source, name, parent) and replaces:
+                os.rename(name, path.name, src_dir_fd=parent, dst_dir_fd=parent)
         except FileExistsError:
             if replaces:
                 raise
             return  # it is somebody's
-        if made and replaces:
-            os.rename(name, path.name, src_dir_fd=parent, dst_dir_fd=parent)
+        except OSError:
+            with suppress(OSError):
+                if replaces:
+                    os.unlink(name, dir_fd=parent)
+            raise
 
 
 def _make_like(source: Path, name: str, folder: int) -> bool:

@@ -1,14 +1,16 @@
 """Making a worktree: a branch of its own, the files of its base, and the listed files that git ignores.
 
-What fails half-way is taken back: no folder, no branch, no record stays.
+What fails half-way is taken back: no folder, no branch, no record stays. Where somebody has put something into it
+meanwhile all of them stay, and the error says so in `details`: whoever keeps what is discarded takes it away.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from agentpane.domain.branches import free_branch
@@ -24,6 +26,7 @@ from agentpane.worktrees.trees.ageing import age_files
 from agentpane.worktrees.trees.copying import copy_into
 from agentpane.worktrees.trees.held import locked, mounted
 from agentpane.worktrees.trees.identity import leave_mark, mark_of, points_to
+from agentpane.worktrees.trees.leftover import holds_others
 from agentpane.worktrees.values import CreatedWorktree, Repository, Worktree, WorktreePlan
 
 # A worktree of ours holds every file of its branch, whatever the person's own checkout leaves out.
@@ -32,30 +35,40 @@ Named = Callable[[str], Awaitable[object]]
 BUSY = 1.5  # programs that want to run, for each core
 
 
+@dataclass(frozen=True, slots=True)
+class Making:
+    """Whose a worktree is, what is copied into it, and what its HEAD says; None: whatever it says."""
+
+    mark: str = ""
+    copy_files: tuple[str, ...] = ()
+    head: str | None = None
+
+
 async def create_worktree(
     git: GitRunner, lock: asyncio.Lock, repo: Repository, plan: WorktreePlan, named: Named | None = None
 ) -> CreatedWorktree:
     """Make the worktree of a plan, on a new branch that starts at the plan's base.
 
     named: awaited before git makes a branch of another name than the plan's, which is taken.
-    Raises WORKTREE_CREATION_FAILED or WORKTREE_ENV_COPY_FAILED; nothing is left behind then.
+    Raises WORKTREE_CREATION_FAILED or WORKTREE_ENV_COPY_FAILED; nothing of ours is left behind then.
     """
     async with lock:
         branch = free_branch(plan.branch, await _branches(git, repo, plan.branch))
         if named is not None and branch != plan.branch:
             await named(branch)
         path, parents = await asyncio.to_thread(_prepare, plan.path)
+        made = Making(plan.mark, plan.copy_files, f"ref: refs/heads/{branch}")
         try:
             await _add(git, repo, "-b", branch, "--no-track", "--", str(path), plan.base_sha)
         except BaseException as error:
             # A branch that somebody else made in this very moment is theirs.
             ours = None if "already exists" in str(error) else branch
-            await asyncio.shield(take_back(git, repo, path, ours, plan.base_sha, parents))
+            await _undo(error, take_back(git, repo, path, ours, plan.base_sha, parents, made))
             raise
     try:
         return await _fill(git, repo, path, branch, plan.copy_files, plan.mark)
-    except BaseException:
-        await asyncio.shield(take_back(git, repo, path, branch, plan.base_sha, parents))
+    except BaseException as error:
+        await _undo(error, take_back(git, repo, path, branch, plan.base_sha, parents, made))
         raise
 
 
@@ -72,16 +85,17 @@ async def attach_worktree(
     async with lock:
         path, parents = await asyncio.to_thread(_prepare, path)
         await asyncio.to_thread(check_record, repo, path, mark)
+        made = Making(mark, copy_files, f"ref: refs/heads/{branch}")
         try:
             # Twice: a record of a folder that was deleted may be there still, and may have our own lock.
             await _add(git, repo, "--force", "--force", "--", str(path), branch)
-        except BaseException:
-            await asyncio.shield(take_back(git, repo, path, None, "", parents))
+        except BaseException as error:
+            await _undo(error, take_back(git, repo, path, None, "", parents, made))
             raise
     try:
         return await _fill(git, repo, path, branch, copy_files, mark)
-    except BaseException:
-        await asyncio.shield(take_back(git, repo, path, None, "", parents))
+    except BaseException as error:
+        await _undo(error, take_back(git, repo, path, None, "", parents, made))
         raise
 
 
@@ -91,15 +105,16 @@ async def create_detached(
     """Make a worktree on no branch, for later: everything else goes first. Raises WORKTREE_CREATION_FAILED."""
     async with lock:
         path, parents = await asyncio.to_thread(_prepare, path)
+        made = Making(mark, (), sha)
         try:
             await _add(git, repo, "--detach", "--", str(path), sha)
-        except BaseException:
-            await asyncio.shield(take_back(git, repo, path, None, "", parents))
+        except BaseException as error:
+            await _undo(error, take_back(git, repo, path, None, "", parents, made))
             raise
     try:
         return (await _fill(git, repo, path, "", (), mark, gently=True)).worktree
-    except BaseException:
-        await asyncio.shield(take_back(git, repo, path, None, "", parents))
+    except BaseException as error:
+        await _undo(error, take_back(git, repo, path, None, "", parents, made))
         raise
 
 
@@ -225,16 +240,28 @@ async def _fill(
 
 
 async def take_back(
-    git: GitRunner, repo: Repository, path: Path, branch: str | None, sha: str, parents: tuple[Path, ...]
-) -> None:
+    git: GitRunner,
+    repo: Repository,
+    path: Path,
+    branch: str | None,
+    sha: str,
+    parents: tuple[Path, ...],
+    making: Making = Making(),
+) -> bool:
     """Undo a creation that failed; what cannot be undone is left for `doctor` to find.
 
     A folder that somebody else made in this very moment does not lead to git's record, and stays. So does one that
-    something is mounted in.
+    something is mounted in. One that somebody has put anything into stays as well, with its branch and its record,
+    which says whose it is. Whether it is that.
     """
     record = await asyncio.to_thread(begun.record_at, repo, path)
     made = record is not None and await asyncio.to_thread(points_to, path) == record
-    if made:
+    if record is not None and made:
+        worktree = Worktree(path, record, branch or "", making.mark)
+        if await holds_others(git, repo, worktree, making.copy_files, making.head):
+            with suppress(OSError):
+                await asyncio.to_thread(_mark_left, worktree)
+            return True
         await asyncio.to_thread(delete, path)
         made = await asyncio.to_thread(mounted, path) is None  # git would delete it
     else:
@@ -251,14 +278,29 @@ async def take_back(
     for parent in parents:
         with suppress(OSError):
             parent.rmdir()
+    return False
+
+
+def _mark_left(worktree: Worktree) -> None:
+    begun.complete(worktree)
+    if mark_of(worktree.git_dir) is None and worktree.mark:
+        leave_mark(worktree.git_dir, worktree.mark)
+
+
+async def _undo(error: BaseException, taking_back: Coroutine[object, object, bool]) -> None:
+    """Take back to the end, whoever cancels; an error says what became of it."""
+    left = await asyncio.shield(taking_back)
+    if isinstance(error, AgentPaneError):
+        error.details["left"] = left
+        if not left and not error.hint.startswith("Nothing"):
+            error.hint = f"Nothing was left behind. {error.hint}"
 
 
 def _failed(error: GitError) -> AgentPaneError:
     what = f"{error.cause.what} " if error.cause else ""
-    todo = error.cause.hint if error.cause else "Look at what git says, then try again."
     return AgentPaneError(
         ErrorCode.WORKTREE_CREATION_FAILED,
         f"{what}Git could not make the worktree: {error.stderr or error.message}",
-        f"Nothing was left behind. {todo}",
+        error.cause.hint if error.cause else "Look at what git says, then try again.",
         error.details,
     )
