@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agentpane.worktrees import MergeIntent, RecoveryOutcome
+from agentpane.worktrees import MergeIntent, MergeRefused, RecoveryOutcome, Worktrees
 from agentpane.worktrees.git.runner import GitOutput, GitRunner
 from agentpane.worktrees.merging.checkout import GaveUp
+from agentpane.worktrees.merging.laying import holding, look, put
 from agentpane.worktrees.merging.obstacles import changes_between, seen
 from agentpane.worktrees.merging.taking_back import take_back
 from agentpane.worktrees.places import Checkout
-from tests.worktrees.conftest import Bench, git
+from tests.worktrees.conftest import Bench, bench_of, git
 
 MINE = "what the person saves\n"
 Arrange = Callable[[Callable[[], object]], None]
@@ -99,3 +102,62 @@ async def test_while_a_merge_that_git_gave_up_is_taken_back(
     assert (root / path).read_text() == MINE
     assert refused.paths == (path,) and "Nothing has been changed" not in refused.message
     assert git(root, "status", "--porcelain") == f" M {path}"
+
+
+async def test_whatever_kinds_of_files_git_had_written_are_taken_back(worktrees: Worktrees, tmp_path: Path) -> None:
+    lines = b"".join(b"line %d\n" % number for number in range(50))
+    files = {".gitattributes": b"*.txt text eol=crlf\n", "a.txt": lines, "line\nbreak.txt": lines, "plain": lines}
+    files |= {"program": b"#!/bin/sh\n", "folder/inner": lines, "file": lines, "empty": b"", "gone": lines}
+    repo = await worktrees.make_repository(tmp_path / "repo", files, "First\n")
+    bench, root = await bench_of(worktrees, repo), repo.path
+    for text in root.glob("*.txt"):
+        text.unlink()
+    git(root, "checkout", "-q", "--", ".")  # with the line ends that git gives them
+    for path in ("a.txt", "line\nbreak.txt", "plain", "empty"):
+        (bench.path / path).write_bytes(lines * 2)
+    (bench.path / "program").chmod(0o755)
+    shutil.rmtree(bench.path / "folder")
+    (bench.path / "folder").symlink_to("plain")
+    (bench.path / "file").unlink()
+    (bench.path / "file").mkdir()
+    (bench.path / "file/inner").write_bytes(b"in a folder\n")
+    (bench.path / "gone").unlink()
+    new = (await bench.snap()).sha
+    intent = MergeIntent("run1", "main", bench.base, new, new, root, repo.git_dir)
+    changes = await changes_between(worktrees._git, repo, bench.base, new)
+    before = seen(root, changes)
+    contents = {path: (root / path).read_bytes() for path in files}
+    git(root, "read-tree", "-m", "-u", bench.base, new)
+    assert (root / "folder").is_symlink() and (root / "a.txt").read_bytes().count(b"\r\n") == 100
+    git(root, "read-tree", bench.base)
+    gave_up = GaveUp(GitOutput(128, b"", b"fatal: No space left on device"), before, False)
+    refused = await take_back(worktrees._git, repo, Checkout(root, repo.git_dir, False), intent, gave_up)
+    assert isinstance(refused, MergeRefused) and refused.paths == () and "Nothing has been changed" in refused.message
+    assert {path: (root / path).read_bytes() for path in files} == contents
+    assert git(root, "status", "--porcelain") == "" and not os.access(root / "program", os.X_OK)
+    # Everything is as recovery would have it, too.
+    git(root, "read-tree", "-m", "-u", bench.base, new)
+    recovery = await worktrees.recover_merge(repo, intent, wanted=False)
+    assert recovery.outcome is RecoveryOutcome.ROLLED_BACK and not recovery.paths
+    assert {path: (root / path).read_bytes() for path in files} == contents and git(root, "status", "--porcelain") == ""
+
+
+def test_on_a_full_disk_a_file_gives_way_to_what_was_there_before_unless_it_was_saved_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (file := tmp_path / "file").write_text("what git has written")
+    opens, made = os.open, holding(b"before", link=False, executable=False)
+
+    def full(name: Any, *given: Any, **options: Any) -> int:
+        if str(name).startswith(".agentpane-") and file.exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return opens(name, *given, **options)
+
+    looked = look(tmp_path, "file")
+    monkeypatch.setattr(os, "open", full)
+    assert put(tmp_path, "file", looked, made) and file.read_text() == "before"
+    file.write_text(MINE)
+    assert not put(tmp_path, "file", looked, made) and file.read_text() == MINE
+    with pytest.raises(OSError, match="No space"):
+        put(tmp_path, "other", look(tmp_path, "other"), made)
+    assert os.listdir(tmp_path) == ["file"]

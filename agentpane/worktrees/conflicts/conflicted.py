@@ -64,8 +64,7 @@ async def lay_out(
     )  # fmt: skip
     if merged.exit_code == 0:
         return None
-    merged_tree, kinds = parse_merge_tree(merged.stdout)
-    conflicts = {path: _sides(stages) for path, stages in parse_stages(merged.stdout).items()}
+    merged_tree, kinds, conflicts = await asyncio.to_thread(_read, merged.stdout)
     async with git.scratch() as folder:
         index = folder / "index"
         await git.run(place, "read-tree", merged_tree, index=index)
@@ -79,6 +78,12 @@ async def lay_out(
     laid = (await git.run(place, "commit-tree", tree, "-p", card, "-p", target, stdin=words)).line
     await git.run(place, "update-ref", merging_ref(run_id), laid)
     return ConflictedMerge(laid, tuple(table.laid))
+
+
+def _read(output: bytes) -> tuple[str, tuple[tuple[str, str], ...], dict[str, Sides]]:
+    """The merged tree, the conflicts and their kinds, and the sides of each."""
+    conflicts = {path: _sides(stages) for path, stages in parse_stages(output).items()}
+    return *parse_merge_tree(output), conflicts
 
 
 def _sides(stages: Stages) -> Sides:
@@ -110,10 +115,14 @@ async def read_blobs(git: GitRunner, place: Place, shas: list[str]) -> list[byte
     if not shas:
         return []
     asked = "".join(f"{sha}\n" for sha in shas).encode("ascii")
-    answered = (await git.run(place, "cat-file", "--batch", stdin=asked, timeout=LONG_TIMEOUT)).stdout
+    answered = await git.run(place, "cat-file", "--batch", stdin=asked, timeout=LONG_TIMEOUT)
+    return await asyncio.to_thread(_blobs, answered.stdout, len(shas))
+
+
+def _blobs(answered: bytes, count: int) -> list[bytes]:
     found: list[bytes] = []
     at = 0
-    for _ in shas:
+    for _ in range(count):
         end = answered.index(b"\n", at)
         size = int(answered[at:end].split(b" ")[2])
         found.append(answered[end + 1 : end + 1 + size])
@@ -258,12 +267,24 @@ def _fitted(path: str, suffix: str) -> str:
 async def _store(git: GitRunner, place: Place, index: Path, folder: Path, table: _Table) -> None:
     """Write the marked texts as blobs, and take over the table's changes into the index."""
     texts = {path: content for path, content in table.added.items() if isinstance(content, bytes)}
-    files = [folder / f"text-{number}" for number in range(len(texts))]
-    for file, content in zip(files, texts.values(), strict=True):
-        file.write_bytes(content)
-    names = "".join(f"{file}\n" for file in files).encode("utf-8", "surrogateescape")
+    names = await asyncio.to_thread(_write, folder, texts.values())
     made = await git.run(place, "hash-object", "-w", "--no-filters", "--stdin-paths", stdin=names)
     shas = dict(zip(texts, made.stdout.decode("ascii").split(), strict=True))
+    lines = await asyncio.to_thread(_index_lines, table, shas)
+    await git.run(place, "update-index", "-z", "--index-info", stdin=lines, index=index)
+
+
+def _write(folder: Path, texts: Iterable[bytes]) -> bytes:
+    """Write each text into a file of its own; returns the files, a line for each."""
+    files = []
+    for number, content in enumerate(texts):
+        files.append(folder / f"text-{number}")
+        files[-1].write_bytes(content)
+    return "".join(f"{file}\n" for file in files).encode("utf-8", "surrogateescape")
+
+
+def _index_lines(table: _Table, shas: Mapping[str, str]) -> bytes:
+    """What `update-index --index-info` is told of the table's changes. shas: of the texts."""
     lines: list[bytes] = []
     nothing = "0" * len(table.card)
     for path in sorted(table.gone - table.added.keys()):
@@ -271,4 +292,4 @@ async def _store(git: GitRunner, place: Place, index: Path, folder: Path, table:
     for path, added in table.added.items():
         entry = Entry(table.modes.get(path, "100644"), shas[path]) if isinstance(added, bytes) else added
         lines.append(f"{entry.mode} {entry.sha} 0\t".encode() + encode_path(path) + b"\0")
-    await git.run(place, "update-index", "-z", "--index-info", stdin=b"".join(lines), index=index)
+    return b"".join(lines)

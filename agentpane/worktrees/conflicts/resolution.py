@@ -67,7 +67,7 @@ async def decide(git: GitRunner, place: Place, index: Path, tree: str, merging: 
     if not lines:
         return tree
     own = index.with_name("decided")
-    shutil.copy2(index, own)
+    await asyncio.to_thread(shutil.copy2, index, own)
     await git.run(place, "update-index", "-z", "--index-info", stdin=b"".join(lines), index=own)
     return await contents.write_tree(git, place, own)
 
@@ -90,7 +90,8 @@ async def _marked(git: GitRunner, place: Place, tree: str, merging: Merging, hel
         place, "diff-tree", "-r", "--raw", "-z", "--no-abbrev", "--no-renames", f"{merging.laid}^{{tree}}", tree
     )
     own = {path: laid.separators for laid in merging.paths if laid.marked for path in (laid.path, laid.beside)}
-    wanted = {change.path for change in parse_raw(since.stdout)} | {path for path in own if path is not None}
+    changed = await asyncio.to_thread(parse_raw, since.stdout)
+    wanted = {change.path for change in changed} | {path for path in own if path is not None}
     wanted -= {laid.beside or "" for laid in merging.paths if laid.layout == Layout.POINTER}
     files = sorted(path for path in wanted if path in held and held[path].mode not in {LINK, SUBMODULE})
     known = await sizes(git, place, [held[path].sha for path in files])

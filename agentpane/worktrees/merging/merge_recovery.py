@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentpane.domain.diff import FileChange, decode_path, encode_path, split_z
+from agentpane.domain.diff import FileChange, encode_path
 from agentpane.domain.filemodes import SUBMODULE
 from agentpane.domain.gitpaths import shown_paths
 from agentpane.worktrees.git.files import read_small
@@ -22,7 +22,7 @@ from agentpane.worktrees.git.notes import Note, explained
 from agentpane.worktrees.git.runner import GitError, GitRunner, Place
 from agentpane.worktrees.merging.checkout import lock_of, place_of
 from agentpane.worktrees.merging.laying import lay
-from agentpane.worktrees.merging.obstacles import changes_between, refresh
+from agentpane.worktrees.merging.obstacles import changes_between, paths_in, refresh
 from agentpane.worktrees.merging.sides import NEW_SIDE, OLD_SIDE, Found, State, compare
 from agentpane.worktrees.places import head_branch
 from agentpane.worktrees.refs.processes import may_be_held
@@ -244,11 +244,11 @@ class _Settling:
             message += f" These were left as they are: {shown_paths(left)}."
         return MergeRecovery(RecoveryOutcome.ROLLED_BACK, message, paths=left)
 
-    async def _unlike(self, commit: str) -> set[str]:
+    async def _unlike(self, commit: str) -> frozenset[str]:
         """The files that the index does not hold as a commit has them."""
         names = ("--name-only", "-z", "--no-ext-diff", "--no-renames", "--ignore-submodules=all")
         unlike = await self.git.run(self.place, "diff-index", "--cached", *names, commit, "--")
-        return {decode_path(name) for name in split_z(unlike.stdout)}
+        return await asyncio.to_thread(paths_in, unlike.stdout)
 
     async def _index_holds(self, commit: str, changes: Sequence[FileChange]) -> bool:
         """Whether the index holds these files as a commit has them; git writes it whole, or not at all."""

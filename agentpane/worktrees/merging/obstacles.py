@@ -25,7 +25,8 @@ _NAMES = ("--name-only", "-z", "--no-ext-diff", "--ignore-submodules=all")
 
 async def changes_between(git: GitRunner, repo: Repository, old: str, new: str) -> tuple[FileChange, ...]:
     shape = ("-r", "--raw", "-z", "--no-abbrev", "--no-renames")
-    return tuple(parse_raw((await git.run(objects_of(repo), "diff-tree", *shape, old, new)).stdout))
+    listed = await git.run(objects_of(repo), "diff-tree", *shape, old, new)
+    return await asyncio.to_thread(parse_raw, listed.stdout)
 
 
 def seen(root: Path, changes: Collection[FileChange]) -> Mapping[str, Seen | None]:
@@ -60,15 +61,11 @@ async def in_the_way(git: GitRunner, repo: Repository, place: Place, old: str, n
     """
     changes = await changes_between(git, repo, old, new)
     unstaged, staged = await asyncio.gather(git.run(place, "diff-files", *_NAMES), _staged(git, place))
-    edited = staged | {decode_path(name) for name in split_z(unstaged.stdout)}
+    edited = staged | await asyncio.to_thread(paths_in, unstaged.stdout)
     move = _Move(changes, edited, staged)
     assert place.work_tree is not None
     before = await asyncio.to_thread(seen, place.work_tree, changes)
-    own = {
-        change.path
-        for change in changes
-        if change.path in edited and (change.status != "D" or before[change.path] is not None)
-    }
+    own = await asyncio.to_thread(move.own, before)
     lying = await asyncio.to_thread(move.obstacles, place.work_tree)
     return tuple(sorted(own | {*lying} | {*await _missing(git, place, changes, before)}))
 
@@ -87,7 +84,12 @@ async def unseen_by_git(
 
 async def _staged(git: GitRunner, place: Place) -> frozenset[str]:
     listed = await git.run(place, "diff-index", "--cached", *_NAMES, "HEAD", "--")
-    return frozenset(decode_path(name) for name in split_z(listed.stdout))
+    return await asyncio.to_thread(paths_in, listed.stdout)
+
+
+def paths_in(output: bytes) -> frozenset[str]:
+    """Read what git prints with `--name-only -z`."""
+    return frozenset(decode_path(name) for name in split_z(output))
 
 
 async def _missing(
@@ -110,9 +112,13 @@ async def _missing(
     if not named:
         return ()
     known = await git.run(place, "ls-files", "-v", "-z")
-    # `S`: what a sparse checkout leaves out.
-    there = {decode_path(line[2:]) for line in split_z(known.stdout) if line[:1] not in b"Ss"}
+    there = await asyncio.to_thread(_laid_out, known.stdout)
     return tuple(sorted({named[path] for path in named.keys() & there}))
+
+
+def _laid_out(output: bytes) -> set[str]:
+    """Read what `git ls-files -v -z` prints, without what a sparse checkout leaves out, which is marked `S`."""
+    return {decode_path(line[2:]) for line in split_z(output) if line[:1] not in b"Ss"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +128,11 @@ class _Move:
     changes: Collection[FileChange]
     edited: Collection[str]
     staged: Collection[str]
+
+    def own(self, before: Mapping[str, Seen | None]) -> set[str]:
+        """The files of the move that are edited, aside from those that both the person and the move delete."""
+        edited = (change for change in self.changes if change.path in self.edited)
+        return {change.path for change in edited if change.status != "D" or before[change.path] is not None}
 
     def obstacles(self, root: Path) -> tuple[str, ...]:
         """What lies where a new file or folder would go, be it a file or link in the place of a folder. Blocks."""
