@@ -24,6 +24,7 @@ from agentpane.api.keeping import DeleteRecovery as DeleteRecovery
 from agentpane.api.keeping import ForeseeCancel as ForeseeCancel
 from agentpane.api.keeping import ListRecoveries as ListRecoveries
 from agentpane.api.keeping import ListTurns as ListTurns
+from agentpane.api.keeping import PutBack as PutBack
 from agentpane.api.keeping import ResetWorktree as ResetWorktree
 from agentpane.api.keeping import RestoreRecovery as RestoreRecovery
 from agentpane.api.pool import GetPool as GetPool

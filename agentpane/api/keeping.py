@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agentpane.api.command import Command
-from agentpane.domain.keeping import Going
+from agentpane.domain.keeping import Cancelled, Going
 from agentpane.domain.recoveries import RecoverySnapshot, RestoredWork
 from agentpane.domain.tasks import Task
 from agentpane.domain.turns import TurnSnapshot
@@ -44,6 +44,18 @@ class ForeseeCancel(Command[Going]):
     """
 
     task: str
+
+
+@dataclass(frozen=True, slots=True)
+class PutBack(Command[Cancelled]):
+    """Put a card in the backlog as CancelTask does, and say what was kept of it, what went, and what has its commits.
+
+    position: in the backlog; None: the top. confirmed: as for CancelTask.
+    """
+
+    task: str
+    confirmed: bool = False
+    position: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

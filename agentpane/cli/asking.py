@@ -7,14 +7,29 @@ import sys
 import typer
 
 from agentpane.api.cancelling import foresee
-from agentpane.cli import words
+from agentpane.api.commands import PutBack
+from agentpane.cli import shapes, words
 from agentpane.cli.pane import Pane, line
+from agentpane.domain.board import Column
 from agentpane.domain.gitpaths import display_path
-from agentpane.domain.keeping import Going
+from agentpane.domain.keeping import Cancelled, Going
 from agentpane.domain.tasks import Task
 
 
-def may_go(pane: Pane, task: Task) -> bool:
+def put_back(pane: Pane, task: Task, yes: bool, position: int | None = None) -> None:
+    """Put a card in the backlog, after a question where a diff waits for approval, and say what became of it."""
+    confirmed = yes or (task.card.column is Column.WAITING_APPROVAL and _may_go(pane, task))
+    done = pane.call(lambda client: client.do(PutBack(task.card.id, confirmed, position)))
+    said = {
+        "recovery": done.kept.id if done.kept else None,
+        "branch_kept": done.going.branch,
+        "branch_known": done.going.branch_known,  # whether it could be looked which branch keeps its commits, if any
+        "ignored_gone": done.going.ignored,  # null: that could not be found out
+    }
+    pane.result({**shapes.task(done.task), **said}, "\n".join([words.task(done.task), *_told(done)]))
+
+
+def _may_go(pane: Pane, task: Task) -> bool:
     """Ask whether a diff that waits for approval may go. False where nobody can be asked; the engine then refuses."""
     if not pane.for_people or not sys.stdin.isatty():
         return False
@@ -35,13 +50,19 @@ def question(counts: str, going: Going) -> str:
     return f"The diff ({counts}) is put aside; {stays}{goes}. Cancel?"
 
 
-def told(going: Going) -> list[str]:
+def _told(done: Cancelled) -> list[str]:
     """What has become of the branch of a card that was stopped, and of the files in its worktree."""
     said: list[str] = []
+    going = done.going
+    if done.kept is not None:
+        bin_ = "What it held beyond its branch is in the recovery bin: agentpane recovery restore"
+        said.append(f"{bin_} {done.kept.id}")
     if going.branch is not None:
         said.append(f"Its commits stay on branch {line(going.branch)}; the next run begins another.")
     if going.ignored:
         more = going.ignored - len(going.some)
         names = ", ".join(map(display_path, going.some)) + (f" and {more} more" if more else "")
         said.append(f"What git ignores went with the worktree: {names}.")
+    elif going.ignored is None:
+        said.append("What git ignored there, if anything, went with the worktree: AgentPane could not look.")
     return said

@@ -23,6 +23,8 @@ STATES: Mapping[str, str] = {
     "resolved": "the conflict with {target} is resolved: committed on top of both",
     "resolution_abandoned": "the resolution of the conflict with {target} was abandoned",
     "worktree_kept": "what the worktree held beyond its branch is in the recovery bin: {recovery}",
+    "ignored_gone": "what git ignores went with the worktree: {paths}",
+    "ignored_not_known": "what git ignored in the worktree, if anything, went with it",
     "branch_kept": "its commits stay on branch {branch}; the next run begins another",
     "not_trusted": "left out until it is trusted: {pending}",
     "turns_let_go": "{count} older turns were let go of: of one card {most} are kept",
@@ -70,6 +72,8 @@ def state(data: JsonObject) -> str:
     name = told.get("state", "")
     if name == "paused":
         return f"= paused: {told.get('message') or PAUSES.get(told.get('reason', ''), told.get('reason', ''))}"
+    if name == "ignored_gone" and data.get("more"):
+        told["paths"] += f" and {told['more']} more"
     if name == "tool_server":
         problem = told.get("problem")
         return f"= tool server {told.get('server', '–')}: " + (

@@ -7,20 +7,15 @@ from typing import Annotated
 
 import typer
 
-from agentpane.api.cancelling import Cancelled
-from agentpane.api.cancelling import cancel as cancel_card
-from agentpane.api.client import Client
 from agentpane.api.commands import Answer, GetTask, ResumeRun, StartRun
-from agentpane.cli import commands, shapes, words
-from agentpane.cli.asking import may_go, told
+from agentpane.cli import commands
+from agentpane.cli.asking import put_back
 from agentpane.cli.pane import Pane, model_environment
 from agentpane.cli.task import Ref
 from agentpane.cli.waiting import start_and_wait
-from agentpane.domain.board import Column
 from agentpane.domain.budgets import Budget
 from agentpane.domain.limits import invalid
 from agentpane.domain.policy import Policy
-from agentpane.domain.tasks import Task
 
 
 class PolicyWord(StrEnum):
@@ -100,25 +95,5 @@ def cancel(
     A recovery snapshot keeps what the agent had done.
     """
     pane: Pane = ctx.obj
-
-    async def find(client: Client) -> Task:
-        return await client.do(GetTask(task))
-
-    found = pane.call(find)
-    confirmed = yes or (found.card.column is Column.WAITING_APPROVAL and may_go(pane, found))
-
-    done = pane.call(lambda client: cancel_card(client, found, confirmed))
-    said = {
-        "recovery": done.kept.id if done.kept else None,
-        "branch_kept": done.going.branch,
-        "branch_known": done.going.branch_known,  # whether it could be looked which branch keeps its commits, if any
-        "ignored_gone": done.going.ignored,  # null: that was not looked at
-    }
-    pane.result({**shapes.task(done.task), **said}, "\n".join([words.task(done.task), *_told(done)]))
-
-
-def _told(done: Cancelled) -> list[str]:
-    """What has become of the branch and the files of a worktree that was taken away."""
-    kept = done.kept
-    bin_ = "What it held beyond its branch is in the recovery bin: agentpane recovery restore"
-    return [*([] if kept is None else [f"{bin_} {kept.id}"]), *told(done.going)]
+    found = pane.call(lambda client: client.do(GetTask(task)))
+    put_back(pane, found, yes)

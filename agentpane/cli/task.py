@@ -11,7 +11,7 @@ import typer
 from agentpane.api.client import Client
 from agentpane.api.commands import AddTask, GetTask, ListRecoveries, ListTasks, MoveTask
 from agentpane.cli import commands, shapes, turns, words
-from agentpane.cli.asking import may_go
+from agentpane.cli.asking import put_back
 from agentpane.cli.pane import Pane, model_environment, project_ref, table
 from agentpane.cli.project import Ref as ProjectRef
 from agentpane.domain.board import COLUMN_TITLES, Column
@@ -96,12 +96,13 @@ def move(
     position: Annotated[int | None, typer.Option(help="0 is the top; else the end of the column.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask, even when a diff waits for approval.")] = False,
 ) -> None:
-    """Move a card as a drag does: into In Progress starts a run, out of it cancels."""
+    """Move a card as a drag does: into In Progress starts a run, back to the backlog is what cancel does."""
     pane: Pane = ctx.obj
     found = pane.call(lambda client: client.do(GetTask(task)))
-    gives_up = found.card.column is Column.WAITING_APPROVAL and column is Column.BACKLOG
-    confirmed = yes or (gives_up and may_go(pane, found))
-    command = MoveTask(found.card.id, column, position, model_environment(), confirmed)
+    if column is Column.BACKLOG and found.card.column in {Column.IN_PROGRESS, Column.WAITING_APPROVAL}:
+        put_back(pane, found, yes, position)
+        return
+    command = MoveTask(found.card.id, column, position, model_environment(), yes)
     moved = pane.call(lambda client: client.do(command))
     pane.result(shapes.task(moved), words.task(moved))
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from agentpane.domain.board import Column
-from agentpane.domain.recoveries import KEPT
+from agentpane.domain.recoveries import KEPT, RecoverySnapshot
+from agentpane.domain.tasks import Task
 
 NAMED = 3  # how many of what goes are named
 
@@ -29,6 +30,18 @@ class Going:
 
 
 NOT_KNOWN = Going(ignored=None, branch_known=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The card afterwards, the recovery snapshot that was made if there was anything to keep, and what else became.
+
+    going: where its commits are by now, and what git ignored in its worktree when that went.
+    """
+
+    task: Task
+    kept: RecoverySnapshot | None
+    going: Going
 
 
 @dataclass(frozen=True, slots=True)

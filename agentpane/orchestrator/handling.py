@@ -69,6 +69,7 @@ def handlers(s: Services) -> dict[type[Command[Any]], Handler]:
         c.TakeResolution: s.resolving.take,
         c.AbandonResolution: s.resolving.abandon,
         c.ForeseeCancel: s.leaving.foresee,
+        c.PutBack: s.recovery.first(s.cancelling.put_back, finish=False),
         c.ListTurns: s.turns.listed,
         c.ListRecoveries: s.bin.listed,
         c.DeleteRecovery: s.bin.delete,

@@ -123,7 +123,7 @@ class Services:
             completion,
             self.setting_back,
         )
-        self.cancelling = Cancelling(self.core, self.blobs, workspaces, dispatcher)
+        self.cancelling = Cancelling(self.core, self.blobs, workspaces, dispatcher, self.leaving)
         self.decisions = Decisions(self.core, self.blobs, queue, awaited)
         self.catalog = Catalog(self.core, self.backends, dispatcher, self.cancelling, self.pool)
         self.checks = Checks(self.core, self.blobs, sandbox, runs_changed)

@@ -20,6 +20,7 @@ from agentpane.domain.review import MergeStrategy
 from agentpane.domain.runs import ACTIVE, LIVE, RunStatus
 from agentpane.domain.tasks import TaskCard
 from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.ui.cards.going_words import going_words
 from agentpane.ui.cards.standing_words import what_keeps
 from agentpane.ui.desk.acts import short
 from agentpane.ui.desk.desk import Desk
@@ -31,7 +32,6 @@ from agentpane.ui.settings.budget_sheet import BudgetSheet
 from agentpane.ui.sheets.ask_sheets import ApproveSheet, CloseSheet, ConfirmSheet, ErrorSheet, KeySheet, RejectSheet
 from agentpane.ui.sheets.merge_words import strategy_named
 from agentpane.ui.sheets.task_sheet import TaskDraft, TaskForm, TaskSheet
-from agentpane.ui.worktrees.worktree_words import going_words
 
 # Our drawings for the tools of Qt's own folder dialog, by their names there.
 DIALOG_ICONS = {
@@ -68,8 +68,7 @@ class Flows(QObject):
             self._start(self._delete(task_id), self.tr("Deleting the task"))
 
     def stop(self, task_id: str) -> None:
-        if self._free():
-            self._start(self._stop(task_id), self.tr("Stopping the run"))
+        self._put_back(task_id, None)
 
     def afresh(self, task_id: str) -> None:
         if self._free():
@@ -81,13 +80,17 @@ class Flows(QObject):
             self._start(self._set_back(task_id, sha, what), self.tr("Setting the worktree back"))
 
     def move(self, task_id: str, column: Column, position: int) -> None:
-        """Carry out a drag; one that gives up finished work is asked about first."""
+        """Carry out a drag; one that takes a worktree away is asked about first, as a stop is."""
         card = self._desk.known.board.card(task_id)
-        if card is not None and card.column is Column.WAITING_APPROVAL and column is Column.BACKLOG:
-            if self._free():
-                self._start(self._give_up(card, position), self.tr("Moving the card"))
+        if card is not None and card.column is not column and column is Column.BACKLOG:
+            self._put_back(task_id, position)
         else:
             self._desk.acts.move(task_id, column, position)
+
+    def _put_back(self, task_id: str, position: int | None) -> None:
+        card = self._desk.known.board.card(task_id)
+        if card is not None and self._free():
+            self._start(self._ask_to_put_back(card, position), self.tr("Putting the card back"))
 
     def approve(self, task_id: str) -> None:
         sheet = open_sheet(self._desk.window)
@@ -229,21 +232,22 @@ class Flows(QObject):
         ):
             self._desk.acts.delete(task_id)
 
-    async def _stop(self, task_id: str) -> None:
-        card = self._desk.known.board.card(task_id)
-        if card is None:
-            return
-        going = await foresee(self._desk.link, task_id)
-        if await self._sure(
-            self.tr("Stop and put the card back?"),
-            self.tr(
-                "The run and everything it started ends, and “{0}” goes to the backlog."
-                " What the agent changed is kept in the recovery bin for 30 days."
-            ).format(short(card.title))
-            + going_words(going),
-            self.tr("Stop"),
-        ):
-            self._desk.acts.stop(task_id, confirmed=card.column is Column.WAITING_APPROVAL)
+    async def _ask_to_put_back(self, card: TaskCard, position: int | None) -> None:
+        waits = card.column is Column.WAITING_APPROVAL
+        title, act = self.tr("Stop and put the card back?"), self.tr("Stop")
+        words = self.tr(
+            "The run and everything it started ends, and “{0}” goes to the backlog."
+            " What the agent changed is kept in the recovery bin for 30 days."
+        )
+        if waits:
+            title, act = self.tr("Put the card back in the backlog?"), self.tr("Put back")
+            words = self.tr(
+                "“{0}” loses its place for review and its worktree is removed."
+                " What it held beyond its branch is kept in the recovery bin for 30 days."
+            )
+        going = await foresee(self._desk.link, card.id)
+        if await self._sure(title, words.format(short(card.title)) + going_words(going), act):
+            self._desk.acts.put_back(card.id, position, confirmed=waits)
 
     async def _afresh(self, task_id: str) -> None:
         card = self._desk.known.board.card(task_id)
@@ -274,19 +278,6 @@ class Flows(QObject):
             self.tr("Set back"),
         ):
             self._desk.acts.reset_worktree(task_id, sha)
-
-    async def _give_up(self, card: TaskCard, position: int) -> None:
-        going = await foresee(self._desk.link, card.id)
-        if await self._sure(
-            self.tr("Put the card back in the backlog?"),
-            self.tr(
-                "“{0}” loses its place for review and its worktree is removed."
-                " What it held beyond its branch is kept in the recovery bin for 30 days."
-            ).format(short(card.title))
-            + going_words(going),
-            self.tr("Put back"),
-        ):
-            self._desk.acts.move(card.id, Column.BACKLOG, position, confirmed=True)
 
     async def _approve(self, task_id: str) -> None:
         task = await self._desk.link.do(commands.GetTask(task_id))

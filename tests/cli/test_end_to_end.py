@@ -281,10 +281,16 @@ def test_a_conflict_keeps_both_sides_names_the_paths_and_is_resolved_by_hand(boa
     Path(undone["worktree"], "out").mkdir()
     for name in ("out/1", "out/2", "a.log"):
         Path(undone["worktree"], name).touch()
-    cancelled = board("cancel", task, "--yes").text
+    assert board("task", "move", task, "backlog", "--json").code == "VALIDATION_ERROR"
+    Path(undone["worktree"], "new.txt").touch()
+    cancelled = board("task", "move", task, "backlog", "--yes").text
+    (kept,) = board.json("recovery", "list", str(repo))
+    assert f"is in the recovery bin: agentpane recovery restore {kept['id']}" in cancelled
     assert "What git ignores went with the worktree: a.log, out/." in cancelled
     assert f"Its commits stay on branch {undone['branch']}; the next run begins another." in cancelled
-    assert f"its commits stay on branch {undone['branch']}" in board("session", "show", task).text
+    told = board("session", "show", task).text
+    assert f"its commits stay on branch {undone['branch']}" in told
+    assert "what git ignores went with the worktree: a.log; out/" in told
 
 
 def test_a_dirty_checkout_is_refused_and_kept(board: Commands, repo: Path) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from agentpane.api import commands as c
-from agentpane.api.cancelling import cancel
 from agentpane.cli import words
 from agentpane.domain.board import Column
 from agentpane.domain.keeping import Going
@@ -188,15 +187,19 @@ async def test_an_agent_that_changes_nothing_leaves_a_card_that_says_so_and_can_
 
 
 async def test_cancelling_keeps_what_was_there_and_puts_the_card_back(data: Path, repository: Path) -> None:
-    slow = [use("Write", file_path="half.txt", content="half\n"), use("Bash", command="sleep 60")]
+    ignored = "mkdir build && touch build/x && echo /build > .gitignore && sleep 60"
+    slow = [use("Write", file_path="half.txt", content="half\n"), use("Bash", command=ignored)]
     with scripted(slow, DONE) as server:
         async with running(data, server.environment) as bench:
             task = await bench.start(await bench.card(await bench.project(repository)))
             working = await bench.until(
-                task, lambda now: now.worktree is not None and (Path(now.worktree) / "half.txt").exists()
+                task, lambda now: now.worktree is not None and (Path(now.worktree) / ".gitignore").exists()
             )
-            done = await cancel(bench.engine, working, False)
-            assert done.going == Going(None, None)  # an agent at work is stopped at once
+            done = await bench.engine.do(c.PutBack(working.card.id))
+            assert done.going == Going(None, 1, ("build/",))
+            said = [event.data for event in await bench.engine.do(c.ReadSession(task.card.id, 0, 1_000))]
+            assert {"state": "ignored_gone", "paths": ["build/"], "more": 0} in said
+            assert done.kept is not None and done.kept.reason == "cancel" and done.kept.task_id == task.card.id
             cancelled = done.task
             assert cancelled.card.column is Column.BACKLOG
             assert cancelled.runs[-1].status is RunStatus.CANCELLED
@@ -218,7 +221,7 @@ async def test_cancelling_a_reviewed_card_keeps_its_branch(data: Path, repositor
             assert task.worktree is not None
             own = git(Path(task.worktree), "rev-parse", "--absolute-git-dir")
             Path(own, "index").write_text("torn\n")  # what is only asked about a stop keeps nobody from it
-            done = await cancel(bench.engine, task, True)
+            done = await bench.engine.do(c.PutBack(task.card.id, confirmed=True))
             assert done.going == Going(task.branch, None)
             cancelled = done.task
             assert (cancelled.card.column, cancelled.snapshot, cancelled.worktree) == (Column.BACKLOG, None, None)

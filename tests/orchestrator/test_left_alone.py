@@ -9,7 +9,6 @@ from typing import TypeVar
 import pytest
 
 from agentpane.api import commands as c
-from agentpane.api.cancelling import cancel
 from agentpane.api.command import Command
 from agentpane.domain.board import Column
 from agentpane.domain.keeping import NOT_KNOWN, Going
@@ -31,7 +30,7 @@ class AwayMeanwhile:
     repository: Path
 
     async def do(self, command: Command[R]) -> R:
-        if not isinstance(command, c.CancelTask):
+        if not isinstance(command, c.PutBack):
             return await self.engine.do(command)
         away = self.repository.rename(self.repository.with_name("elsewhere"))
         try:
@@ -88,8 +87,8 @@ async def test_a_card_whose_repository_is_away_is_cancelled_and_told_where_its_w
             repository.rename(away)
             assert await bench.engine.do(foresee) == Going(branch_known=False)
             away.rename(repository)
-            done = await cancel(AwayMeanwhile(bench.engine, repository), task, True)
-            assert (done.going, done.kept) == (Going(task.branch), None)  # nothing of it went
+            done = await AwayMeanwhile(bench.engine, repository).do(c.PutBack(task.card.id, confirmed=True))
+            assert (done.going, done.kept) == (Going(branch_known=False), None)  # nothing of it went
             cancelled = done.task
             assert (cancelled.card.column, cancelled.worktree) == (Column.BACKLOG, None)
             events = await bench.engine.do(c.ReadSession(task.card.id, 0, 1_000))

@@ -27,7 +27,7 @@ from agentpane.domain.engine import EngineStatus, KeySource, KeyStatus, Settings
 from agentpane.domain.health import DoctorReport, RepairOutcome, WorktreeEntry
 from agentpane.domain.ids import AgentId, ApprovalId, ProjectId, RunId, SessionId, TaskId
 from agentpane.domain.json import JsonObject
-from agentpane.domain.keeping import Going
+from agentpane.domain.keeping import Cancelled, Going
 from agentpane.domain.limits import TASK_TITLE, check_labels, check_line
 from agentpane.domain.mcp import McpCheck, RepositoryServers
 from agentpane.domain.pool import PoolStatus
@@ -487,10 +487,17 @@ class MemoryBench:
         return self._engine.going.get(command.task, Going())
 
     def _CancelTask(self, command: c.CancelTask) -> Task:
-        self._engine.put(command.task, Column.BACKLOG, None)
+        return self._PutBack(c.PutBack(command.task, command.confirmed)).task
+
+    def _PutBack(self, command: c.PutBack) -> Cancelled:
+        waits = self._engine.tasks[command.task].card.column is Column.WAITING_APPROVAL
+        if waits and not command.confirmed:
+            raise AgentPaneError(ErrorCode.VALIDATION_ERROR, "Its diff waits for approval.", "Confirm it.")
+        self._engine.put(command.task, Column.BACKLOG, command.position)
         kept = self._engine.kept_by_cancel.get(command.task)
         self._engine.recoveries.update({} if kept is None else {kept.id: kept})
-        return self._status(command.task, RunStatus.CANCELLED)
+        done = self._status(command.task, RunStatus.CANCELLED)
+        return Cancelled(done, kept, self._engine.going.get(command.task, Going()))
 
     def _ListApprovals(self, command: c.ListApprovals) -> tuple[Approval, ...]:
         return tuple(

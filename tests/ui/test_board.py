@@ -9,10 +9,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtTest import QAbstractItemModelTester, QTest
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QLabel
 
 from agentpane.api import commands
 from agentpane.domain.board import MAY_DRAG_TO, Column
+from agentpane.domain.keeping import Going
 from agentpane.domain.runs import PAUSED_PLACE_SECONDS, RunStatus
 from agentpane.ui.board.carry import Landing
 from agentpane.ui.cards.board_model import BoardModel, ColumnModel, Role
@@ -65,7 +66,7 @@ def test_a_drag_lands_exactly_where_the_rules_allow(stage: Stage, source: Column
     stage.open()
     allowed = goal is source or goal in MAY_DRAG_TO[source]
     opens_review = (source, goal) == (Column.WAITING_APPROVAL, Column.VERIFIED)
-    asks = (source, goal) == (Column.WAITING_APPROVAL, Column.BACKLOG)
+    asks = source is not goal and goal is Column.BACKLOG
     stage.engine.finish(task.card.id, b"", ()) if opens_review else None
 
     accepted = Drag(task.card.id).onto(stage.view(goal), MIDDLE)
@@ -73,16 +74,18 @@ def test_a_drag_lands_exactly_where_the_rules_allow(stage: Stage, source: Column
     assert accepted is (allowed or opens_review)
     if opens_review:
         assert stage.window.places.task_shown == task.card.id
-    elif asks:
+    elif allowed and asks:
         stage.sheet("confirm_sheet")
+        assert not stage.done(commands.PutBack)
         stage.click("confirm_sheet.act")
-        stage.until(lambda: stage.done(commands.MoveTask))
+        stage.until(lambda: "Carried" in stage.titles(goal))
     elif allowed:
         stage.until(lambda: stage.done(commands.MoveTask))
         stage.until(lambda: "Carried" in stage.titles(goal))
     else:
         stage.settle()
         assert not stage.done(commands.MoveTask)
+    assert not stage.done(commands.MoveTask) or not asks
     assert stage.window.board.carry.card is None or not accepted
 
 
@@ -143,6 +146,37 @@ def test_a_card_is_carried_by_keyboard_into_the_next_column(stage: Stage) -> Non
         stage.press(key)
     stage.until(lambda: stage.titles(Column.IN_PROGRESS) == ["one"])
     stage.until(lambda: window.desk.acts.task_id == stage.view(Column.IN_PROGRESS).shown()[0].id)
+
+
+def test_carrying_a_card_back_asks_what_stopping_it_asks_and_says_what_went(stage: Stage) -> None:
+    project = stage.engine.add_project()
+    waits, works = (stage.engine.add_task(project.id, title).card.id for title in ("one", "two"))
+    stage.engine.start(works)
+    stage.engine.going[works] = Going("agentpane/two", 1, ("build/",))
+    window = stage.open()
+    window.board.focus_board()
+    stage.press(Qt.Key.Key_Right)
+    asked = []
+    for answer in (Qt.Key.Key_Escape, Qt.Key.Key_Return):
+        for key in (Qt.Key.Key_Space, Qt.Key.Key_Left, Qt.Key.Key_Down, Qt.Key.Key_Space):
+            stage.press(key)
+        sheet = stage.sheet("confirm_sheet")
+        asked.append(" ".join(label.text() for label in sheet.findChildren(QLabel)))
+        if answer is Qt.Key.Key_Return:
+            stage.find("confirm_sheet.act").setFocus()
+        stage.press(answer)
+        stage.settle()
+        assert bool(stage.done(commands.PutBack)) is (answer is Qt.Key.Key_Return)
+    assert "Its commits stay on branch agentpane/two" in asked[0] and "goes with the worktree: build/." in asked[0]
+    stage.until(lambda: [card.id for card in stage.view(Column.BACKLOG).shown()] == [waits, works])
+    said = stage.find("toast").accessibleName()
+    assert "stay on branch agentpane/two. What git ignores went with the worktree: build/." in said
+
+    stage.engine.start(works)
+    stage.until(lambda: stage.titles(Column.IN_PROGRESS) == ["two"])
+    window.desk.acts.take(works)
+    stage.trigger("task.stop")
+    assert " ".join(label.text() for label in stage.sheet("confirm_sheet").findChildren(QLabel)) == asked[0]
 
 
 def test_a_carried_card_is_let_be_by_escape_and_refused_where_it_may_not_land(stage: Stage) -> None:

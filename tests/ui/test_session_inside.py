@@ -233,6 +233,21 @@ STATES: tuple[tuple[EventKind, JsonObject, str], ...] = (
     ),
     (
         EventKind.STATE,
+        {"state": "ignored_gone", "paths": ["a.log", "out/"], "more": 0},
+        "What git ignores went with the worktree: a.log, out/",
+    ),
+    (
+        EventKind.STATE,
+        {"state": "ignored_gone", "paths": ["a.log", "out/", "tmp/"], "more": 2},
+        "What git ignores went with the worktree: a.log, out/, tmp/ and 2 more",
+    ),
+    (
+        EventKind.STATE,
+        {"state": "ignored_not_known"},
+        "What git ignored in the worktree, if anything, went with it",
+    ),
+    (
+        EventKind.STATE,
         {"state": "branch_kept", "branch": "agentpane/one"},
         "Its commits stay on branch agentpane/one; the next run begins another",
     ),

@@ -265,11 +265,11 @@ def test_stopping_a_card_says_whether_something_of_it_is_in_the_bin_and_leads_th
     )  # fmt: skip
     window = stage.open()
     for task, told in (
-        (first, "Stopped: One."),
-        (second, "Stopped: Two. What its worktree held beyond its branch is in the recovery bin."),
+        (first, "Back in the backlog: One."),
+        (second, "Back in the backlog: Two. What its worktree held beyond its branch is in the recovery bin."),
     ):
         stage.engine.start(task)
-        window.desk.acts.stop(task, confirmed=True)
+        window.desk.acts.put_back(task, confirmed=True)
         stage.until(lambda told=told: told in {toast.accessibleName() for toast in window.findChildren(Toast)})
     stage.click("toast.action")
     stage.until(lambda: stage.shown("recovery.r2"))

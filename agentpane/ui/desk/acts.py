@@ -11,7 +11,6 @@ from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QWidget
 
 from agentpane.api import commands
-from agentpane.api.cancelling import cancel
 from agentpane.domain.agents import BackendName
 from agentpane.domain.board import Column
 from agentpane.domain.budgets import Budget
@@ -19,6 +18,7 @@ from agentpane.domain.json import JsonObject
 from agentpane.domain.review import ApproveOutcome, ApproveResult, MergeStrategy, ReviewComment
 from agentpane.domain.runs import PauseReason
 from agentpane.domain.tasks import TaskCard
+from agentpane.ui.cards.going_words import gone_words
 from agentpane.ui.desk.actions import Actions, applicable
 from agentpane.ui.desk.jobs import Jobs
 from agentpane.ui.desk.known import Known
@@ -165,14 +165,14 @@ class Acts(QObject):
         )
         self._jobs.start(self._link.do(command), self.tr("Sending the decision"))
 
-    def stop(self, task_id: str, *, confirmed: bool = False) -> None:
-        """confirmed: the person knows that a diff waits for approval."""
-        self._jobs.start(self._stop(task_id, confirmed), self.tr("Stopping the run"))
+    def put_back(self, task_id: str, position: int | None = None, *, confirmed: bool = False) -> None:
+        """Stop its run and put the card in the backlog. confirmed: the person knows that a diff waits for approval."""
+        self._jobs.start(self._put_back(task_id, position, confirmed), self.tr("Putting the card back"))
 
     # Cards
 
-    def move(self, task_id: str, column: Column, position: int, *, confirmed: bool = False) -> None:
-        command = commands.MoveTask(task_id, column, position, model_environment(), confirmed)
+    def move(self, task_id: str, column: Column, position: int) -> None:
+        command = commands.MoveTask(task_id, column, position, model_environment())
         self._jobs.start(self._link.do(command), self.tr("Moving the card"))
 
     def delete(self, task_id: str) -> None:
@@ -228,17 +228,10 @@ class Acts(QObject):
         await self._link.do(commands.PauseRun(task_id))
         self._toasts.say(self.tr("The run pauses after the block that is being written."), "note")
 
-    async def _stop(self, task_id: str, confirmed: bool) -> None:
-        task = await self._link.do(commands.GetTask(task_id))
-        done = await cancel(self._link, task, confirmed)
-        words = self.tr("Stopped: {0}.").format(short(task.card.title))
-        if done.going.branch is not None:
-            words += " " + self.tr("Its commits stay on branch {0}.").format(one_line(done.going.branch))
-        if done.kept is None:
-            self._toasts.say(words)
-            return
-        held = self.tr("What its worktree held beyond its branch is in the recovery bin.")
-        self._toasts.say(f"{words} {held}", act=(self.tr("Look"), self.bin_requested.emit))
+    async def _put_back(self, task_id: str, position: int | None, confirmed: bool) -> None:
+        done = await self._link.do(commands.PutBack(task_id, confirmed, position))
+        words = self.tr("Back in the backlog: {0}.").format(short(done.task.card.title)) + gone_words(done)
+        self._toasts.say(words, act=(self.tr("Look"), self.bin_requested.emit) if done.kept is not None else None)
 
     async def _delete(self, task_id: str) -> None:
         task = await self._link.do(commands.DeleteTask(task_id))

@@ -11,6 +11,7 @@ from agentpane.ui.parts.controls import Button, Frame, IconButton, IconLabel, La
 from agentpane.ui.parts.overriding import override
 
 TOAST_MS = 6_000
+LETTER_MS = 60  # a long one stays as long as it takes to read
 TOAST_WIDTH = 296  # no wider than the last column: the one where work waits stays uncovered
 MOST_TOASTS = 3
 AT_EDGE = 16
@@ -105,7 +106,7 @@ class Toasts(QObject):
         timer = QTimer(toast)
         timer.setSingleShot(True)
         timer.timeout.connect(toast.gone)
-        timer.start(TOAST_MS)
+        timer.start(max(TOAST_MS, len(text) * LETTER_MS))
         self._shown.append(toast)
         toast.show()
         self._place()

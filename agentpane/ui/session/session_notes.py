@@ -41,6 +41,8 @@ NOTES = {
     "resolved": ("merge", "success", "The conflict with {target} is resolved, on top of both"),
     "resolution_abandoned": ("undo", "attention", "The resolution of the conflict with {target} was abandoned"),
     "worktree_kept": ("branch", "muted", "What the worktree held beyond its branch is in the recovery bin: {recovery}"),
+    "ignored_gone": ("alert", "attention", "What git ignores went with the worktree: {paths}"),
+    "ignored_not_known": ("alert", "attention", "What git ignored in the worktree, if anything, went with it"),
     "branch_kept": ("branch", "muted", "Its commits stay on branch {branch}; the next run begins another"),
     "not_trusted": ("alert", "attention", "Left out until you trust it: {pending}"),
     "turns_let_go": ("branch", "muted", "{count} older turns were let go of: of one card {most} are kept"),
@@ -129,6 +131,12 @@ def _state(given: JsonObject, data: dict[str, str]) -> Note | None:
             )
         case "worktree_kept":  # its ref ends with the id
             data["recovery"] = data.get("recovery", "").rpartition("/")[2]
+        case "ignored_gone":
+            paths, more = given.get("paths"), given.get("more")
+            names = ", ".join(map(str, paths)) if isinstance(paths, list | tuple) else ""
+            if isinstance(more, int) and more:
+                names = tr("{0} and {1} more").format(names, figures.count(more))
+            data["paths"] = one_line(names)
         case "merge_refused":
             words = REFUSALS.get(data.get("code", ""), "The merge was refused")
             return Note("alert", "attention", tr(words))

@@ -207,7 +207,7 @@ class CloseSheet(Sheet):
             (self.tr("Pause and quit"), self.tr("Every run pauses where it is and can be resumed."), "pause", ""),
             (
                 self.tr("Stop and quit"),
-                self.tr("Runs end, recovery snapshots are kept, cards go to the backlog."),
+                self.tr("Runs end, recovery snapshots are kept, cards go to the backlog. What git ignores goes."),
                 "stop",
                 "danger",
             ),

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from PySide6.QtCore import QCoreApplication
 
 from agentpane.domain.health import DoctorReport, Finding, StaleReason, WorktreeEntry
-from agentpane.domain.keeping import Going
 from agentpane.domain.pool import PoolStatus
 from agentpane.domain.recoveries import Beside, RecoverySnapshot, days_left
 from agentpane.domain.worktrees import WorktreeStatus
@@ -57,23 +56,6 @@ def stale_words(reason: StaleReason) -> str:
         StaleReason.ORPHANED: tr("Belongs to no card"),
         StaleReason.OFF_BOARD: tr("Left the board"),
     }[reason]
-
-
-def going_words(going: Going) -> str:
-    """What becomes of a card's branch and of what git ignores, after a full stop; empty where there is neither."""
-    words = ""
-    if not going.branch_known:
-        words += " " + tr("AgentPane cannot look whether a branch holds its commits.")
-    elif going.branch is not None:
-        words += " " + tr("Its commits stay on branch {0}; the next run begins another.").format(one_line(going.branch))
-    if going.ignored:
-        names = ", ".join(map(display_path, going.some))
-        more = going.ignored - len(going.some)
-        named = tr("{0} and {1} more").format(names, figures.count(more)) if more else names
-        words += " " + tr("What git ignores goes with the worktree: {0}.").format(named)
-    elif going.ignored is None:
-        words += " " + tr("What git ignores may go with the worktree.")
-    return words
 
 
 def size_words(size: int | None) -> str:
