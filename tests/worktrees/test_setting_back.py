@@ -176,12 +176,14 @@ def at_each_checkout(monkeypatch: pytest.MonkeyPatch, happens: Callable[[int], N
     monkeypatch.setattr(GitRunner, "run", meanwhile)
 
 
+@pytest.mark.parametrize("branch", [False, True], ids=["to a turn", "afresh"])
 async def test_what_is_saved_while_files_are_laid_out_is_kept_once_more(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, branch: bool
 ) -> None:
     """A changed file, one that was not there, and one in a folder that lies where a file has to go."""
     for path in ("readme.md", "run.sh", "src/app.py"):
         (bench.path / path).write_text("the agent's\n")
+    commit_all(bench.path)
     (bench.path / "run.sh").unlink()
     (bench.path / "src" / "app.py").unlink()
     (bench.path / "src" / "app.py").mkdir()
@@ -196,12 +198,12 @@ async def test_what_is_saved_while_files_are_laid_out_is_kept_once_more(
             (bench.path / "src" / "app.py" / "inner").write_text("precious")
 
     at_each_checkout(monkeypatch, save)
-    await bench.worktrees.set_back(bench.repo, bench.made.worktree, bench.base, (), keeping)
+    await bench.worktrees.set_back(bench.repo, bench.made.worktree, bench.base, (), keeping, branch)
     assert git(bench.repo.path, "show", f"{kept[0].sha}:readme.md") == "the agent's"
     assert len(kept) == 2
     for path in ("run.sh", "src/app.py/inner"):
         assert git(bench.repo.path, "show", f"{kept[1].sha}:{path}") == "precious"
-    assert git(bench.path, "status", "--porcelain") == ""
+    assert git(bench.path, "diff", "--name-only", bench.base) == git(bench.path, "ls-files", "--others") == ""
 
 
 async def test_setting_back_ends_in_the_middle_where_something_keeps_writing(

@@ -27,8 +27,8 @@ from agentpane.worktrees.values import Repository, Worktree
 
 Keep = Callable[[tuple[str, ...]], Awaitable[None]]
 _TIMES = 3
-_AT_ONCE = 64  # files between two looks at what is about to be replaced
-_CALLS = 100  # of git at most, unless there are few files in each
+_AT_ONCE = 16  # files between two looks at what is about to be replaced
+_CALLS = 200  # of git at most, unless there are few files in each
 _NOTHING_YET = "Nothing was set back."
 _IN_PART = "The worktree is set back in part, and what it held is in the recovery bin."
 
