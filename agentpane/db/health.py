@@ -83,6 +83,14 @@ def needs(connection: Connection) -> dict[WorktreeId, Need]:
     return found
 
 
+def unknown_worktrees(connection: Connection, ids: Iterable[str]) -> frozenset[str]:
+    """Which of these are no ids of worktrees."""
+    wanted = frozenset(ids)
+    return wanted - frozenset(
+        connection.execute(select(WorktreeTable.id).where(WorktreeTable.id.in_(wanted))).scalars()
+    )
+
+
 def unknown_runs(connection: Connection, ids: Iterable[str]) -> frozenset[str]:
     """Which of these are no ids of runs."""
     wanted = sorted(set(ids))

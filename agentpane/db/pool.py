@@ -63,6 +63,16 @@ def put_back(connection: Connection, worktree_id: WorktreeId, path: str, at: dat
     return worktrees.get(connection, worktree_id)
 
 
+def adopt(
+    connection: Connection, worktree_id: WorktreeId, new: worktrees.NewWorktree, git_dir: str, at: datetime
+) -> WorktreeRow:
+    """Put a ready worktree that no row speaks of on the list again, under the id that is its mark."""
+    made = worktrees.create(connection, new, at)
+    ready = {"id": worktree_id, "git_dir": git_dir, "status": WorktreeStatus.POOLED}
+    connection.execute(update(_W).where(_W.id == made.id).values(**ready))
+    return worktrees.get(connection, worktree_id)
+
+
 def last_given(connection: Connection, project_id: ProjectId) -> datetime | None:
     """When a card of the project was given a worktree last."""
     newest = select(func.max(_W.created_at)).where(_W.project_id == project_id, _W.task_id.is_not(None))

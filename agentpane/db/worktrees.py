@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection as Connection
-from sqlalchemy import insert, literal_column, select, update
+from sqlalchemy import insert, literal_column, or_, select, update
 
 from agentpane.db.references import AnyRow, AnySelect, by_prefix, new_id
 from agentpane.db.schema import WorktreeTable
@@ -130,6 +130,13 @@ def with_resolution(connection: Connection) -> tuple[WorktreeRow, ...]:
 def all_for_project(connection: Connection, project_id: ProjectId) -> tuple[WorktreeRow, ...]:
     """Every worktree that a project ever had, oldest first."""
     found = connection.execute(_rows().where(_W.project_id == project_id).order_by(_W.created_at)).all()
+    return tuple(_value(row) for row in found)
+
+
+def beside(connection: Connection, project_id: ProjectId, common_dir: str) -> tuple[WorktreeRow, ...]:
+    """The worktrees that other projects ever had in the repository of this folder, and those of any being made."""
+    there = or_(_W.git_dir.startswith(f"{common_dir}/worktrees/", autoescape=True), _W.git_dir.is_(None))
+    found = connection.execute(_rows().where(_W.project_id != project_id, there).order_by(_W.created_at)).all()
     return tuple(_value(row) for row in found)
 
 

@@ -27,7 +27,7 @@ from agentpane.worktrees.keeping.recovery import changes_of
 from agentpane.worktrees.keeping.retelling import beside_of
 from agentpane.worktrees.places import head_branch, objects_of, registered
 from agentpane.worktrees.refs import ref_files
-from agentpane.worktrees.trees import begun, identity
+from agentpane.worktrees.trees import begun, identity, seal
 from agentpane.worktrees.trees.remove import is_done_with, left_in_trash
 from agentpane.worktrees.values import Repository, Worktree
 
@@ -46,6 +46,17 @@ class LeftRecord:
 
     worktree: Worktree
     marked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MarkedRecord:
+    """git's record of a worktree that bears our mark.
+
+    ready_at: the commit that it was kept ready at, if it still is: on no branch, locked in our words, with our seal.
+    """
+
+    worktree: Worktree
+    ready_at: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +152,10 @@ class Inspection:
         """What a creation at `path` that was cut off has left, if it bears our mark or holds nothing."""
         return await asyncio.to_thread(_left_record, repo, path, mark)
 
+    async def marked(self, repo: Repository) -> tuple[MarkedRecord, ...]:
+        """The records of worktrees that bear our mark, whosever rows speak of them."""
+        return await asyncio.to_thread(lambda: tuple(_marked(repo)))
+
     async def take_on(self, left: LeftRecord) -> None:
         """Put the mark into a record that has none yet."""
         if not left.marked:
@@ -214,6 +229,15 @@ def _left_record(repo: Repository, path: Path, mark: str) -> LeftRecord | None:
         if os.listdir(whole) == [".git"] and identity.points_to(whole) == git_dir:
             return LeftRecord(worktree, False)
     return None
+
+
+def _marked(repo: Repository) -> Iterator[MarkedRecord]:
+    for git_dir, path in registered(repo):
+        mark = None if git_dir.is_symlink() else identity.mark_of(git_dir)
+        if mark:
+            branch = head_branch(git_dir)
+            ready_at = seal.kept_ready_at(git_dir) if branch is None else None
+            yield MarkedRecord(Worktree(path, git_dir, branch or "", mark), ready_at)
 
 
 def _take_on(worktree: Worktree) -> None:

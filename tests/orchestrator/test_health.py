@@ -106,7 +106,7 @@ async def test_worktrees_that_drifted_from_their_rows_are_mended_on_consent(data
         home = await house(bench, repository)
         gone, moved, bare = [await home.worktree(title) for title in ("gone", "moved", "bare")]
         shutil.rmtree(gone.path)
-        git(repository, "worktree", "move", moved.path, str(repository.parent / "there"))
+        git(repository, "worktree", "move", moved.path, str(repository / ".worktrees" / "there"))
         (Path(bare.path) / "new.txt").write_text("x")
         git(Path(bare.path), "add", "-A")
         git(Path(bare.path), "commit", "-q", "-m", "by hand")
@@ -123,7 +123,7 @@ async def test_worktrees_that_drifted_from_their_rows_are_mended_on_consent(data
 
         assert after.ok
         assert (Path(gone.path) / "a.txt").exists()
-        assert (await home.row(moved)).path == str(repository.parent / "there")
+        assert (await home.row(moved)).path == str(repository / ".worktrees" / "there")
         assert git(repository, "rev-parse", bare.branch) == tip
         entries = await bench.engine.do(c.ListAudit(home.project.id))
         assert [entry.record.tool for entry in entries].count("doctor.repair") == 3

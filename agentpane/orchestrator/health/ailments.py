@@ -12,6 +12,7 @@ from agentpane.domain.ids import ProjectId, TaskId, WorktreeId
 from agentpane.domain.projects import Project
 from agentpane.domain.worktrees import WorktreeRow
 from agentpane.worktrees import ListedWorktree, Repository
+from agentpane.worktrees.inspection import MarkedRecord
 
 Mend = Callable[[], Awaitable[str]]  # says what it did; raises AgentPaneError when it left everything as it was
 
@@ -29,7 +30,8 @@ class Ailment:
 class Ward:
     """A project's repository as it is, next to what the rows say. refs: branches and refs of ours, with their objects.
 
-    rows: of every worktree that it ever had. elsewhere: folders that belong to other projects.
+    rows: of every worktree that it ever had. beside: of those that other projects had in the same repository.
+    elsewhere: folders that belong to other projects. marked: git's records that bear our mark.
     """
 
     project: Project
@@ -40,7 +42,9 @@ class Ward:
     rows: tuple[WorktreeRow, ...]
     refs: Mapping[str, str]
     needs: Mapping[WorktreeId, Need]
-    elsewhere: frozenset[str] = frozenset()
+    elsewhere: frozenset[str]
+    beside: tuple[WorktreeRow, ...]
+    marked: tuple[MarkedRecord, ...]
 
 
 def ailment(

@@ -106,7 +106,7 @@ class Examination:
         on_board = await self.core.db.read(projects.list_all)
         off_board = await self.core.db.read(health.off_board)
         every = [*on_board, *off_board]
-        roots = frozenset(str(_root(project)) for project in every)
+        roots = frozenset(place for project in every for place in (str(_root(project)), project.path))
         for project in every if only is None else [each for each in every if each.id in only]:
             ward = await self._ward(project, project in on_board, roots)
             if isinstance(ward, Ailment):
@@ -120,7 +120,7 @@ class Examination:
     async def _ward_findings(self, ward: Ward) -> AsyncIterator[Ailment]:
         lookers = (
             Rows(self.core, self.workspaces, self.began).look,
-            Foreign(self.core, self.sizes).look,
+            Foreign(self.core, self.workspaces, self.sizes).look,
             Kept(self.core).look,
             Leftovers(self.core, self.sizes, self.began).look,
             Processes().look,
@@ -139,6 +139,7 @@ class Examination:
             # Rows first: what is made after this has no row here, and is taken for new below.
             rows = await self.core.db.read(worktrees.all_for_project, project.id)
             listed = await self.core.git.list_worktrees(repository)
+            marked = await self.core.git.inspection.marked(repository)
             refs = await self.core.git.inspection.refs(repository)
         except AgentPaneError as error:
             away = not on_board  # what it has left is not to be had just now, and nobody works with it
@@ -149,9 +150,11 @@ class Examination:
             return ailment(error.code, error.message, project.path, fix, project=project.id, notice=away)
         needs = await self.core.db.read(health.needs)
         everywhere = {row.path for row in await self.core.db.read(worktrees.live)}
-        elsewhere = frozenset(everywhere | roots | {project.path})
+        elsewhere = frozenset(everywhere | roots)
         rows = await self.core.db.read(worktrees.all_for_project, project.id)
-        return Ward(project, on_board, repository, _root(project), listed, rows, refs, needs, elsewhere)
+        beside = await self.core.db.read(worktrees.beside, project.id, str(repository.common_dir))
+        root = _root(project)
+        return Ward(project, on_board, repository, root, listed, rows, refs, needs, elsewhere, beside, marked)
 
     def _trust(self, project: Project) -> Ailment:
         text = "The repository's configuration waits for trust: " + "; ".join(project.trust_pending)

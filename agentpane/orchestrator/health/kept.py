@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from agentpane.db import recoveries
+from agentpane.db import projects, recoveries
 from agentpane.domain.health import HealthCode
 from agentpane.domain.recoveries import KEPT, NOTICE, RecoverySnapshot
+from agentpane.domain.worktrees import WorktreeRow
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.health.ailments import Ailment, Ward, ailment
@@ -60,18 +61,19 @@ class Kept:
     async def _unlisted(self, ward: Ward, ref: str, sha: str) -> Ailment:
         message = await self.core.git.inspection.message(ward.repository, sha)
         said = message.partition("\n")[0]
-        branch = next((row.branch for row in ward.rows if said.endswith(f" {row.branch} held")), None)
+        every = (*ward.rows, *ward.beside)
+        made = next((row for row in reversed(every) if said.endswith(f" {row.branch} held")), None)
         return ailment(
             HealthCode.RECOVERY_UNLISTED,
             f"A recovery snapshot is not on the list: {said or 'it cannot be read'}.",
             ref,
             "Put it on the list, for 30 days from now."
-            if branch
+            if made
             else "It was not made for a card of this data folder, and is left alone.",
             about=(sha,),
-            mend=partial(self._list, ward, ref, sha, branch) if branch else None,
-            notice=branch is None,
-            project=ward.project.id,
+            mend=partial(self._list, ward, ref, sha, made) if made else None,
+            notice=made is None,
+            project=made.project_id if made else ward.project.id,
         )
 
     async def _ref_again(self, ward: Ward, row: RecoverySnapshot) -> str:
@@ -83,17 +85,17 @@ class Kept:
         await self.core.db.write(recoveries.remove, row.id)
         return "It was taken off the list."
 
-    async def _list(self, ward: Ward, ref: str, sha: str, branch: str) -> str:
-        made = next(row for row in reversed(ward.rows) if row.branch == branch)
+    async def _list(self, ward: Ward, ref: str, sha: str, made: WorktreeRow) -> str:
+        project = await self.core.db.read(projects.get, made.project_id)
         need = ward.needs.get(made.id)
         now = self.core.clock.now()
         parent = await self.core.git.inspection.parent(ward.repository, sha)
         files, size = await self.core.git.inspection.weight(ward.repository, parent, sha)
         beside = await self.core.git.inspection.beside(ward.repository, sha, made.base_sha)
         snapshot = RecoverySnapshot(
-            id=recoveries.fresh_id(), project_id=ward.project.id, task_id=made.task_id, ref=ref, sha=sha, reason=REASON,
+            id=recoveries.fresh_id(), project_id=project.id, task_id=made.task_id, ref=ref, sha=sha, reason=REASON,
             size_bytes=size, files=files, created_at=now, expires_at=now + KEPT, title=need.title or "" if need else "",
-            project=ward.project.name, repository=ward.project.path, branch=branch, base_branch=made.base_branch,
+            project=project.name, repository=project.path, branch=made.branch, base_branch=made.base_branch,
             base_sha=made.base_sha, parent=parent, copied=made.copied, beside=beside,
         )  # fmt: skip
         await self.core.db.write(recoveries.add, snapshot)

@@ -8,6 +8,7 @@ deep inside does not break it: that is found by asking git before anybody works 
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from agentpane.worktrees.values import Worktree
 SEAL = "agentpane-ready"
 LOCKED = "locked"  # git's own word: a locked worktree is not pruned
 WHY_LOCKED = b"AgentPane keeps this worktree ready for the next card.\n"
+_SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
 def put_seal(worktree: Worktree, base: str) -> None:
@@ -36,6 +38,16 @@ def is_sealed(worktree: Worktree, base: str) -> bool:
     except OSError:
         return False
     return whole and at_base and not any(os.path.lexists(f"{git_dir}/{name}.lock") for name in ("index", "HEAD"))
+
+
+def kept_ready_at(git_dir: Path) -> str | None:
+    """The commit of a record that has our lock and a seal, whole or not; None for any other."""
+    try:
+        locked, seal = read_regular(git_dir / LOCKED), read_regular(git_dir / SEAL)
+    except OSError:
+        return None
+    base = os.fsdecode(seal.partition(b"\n")[0])
+    return base if locked == WHY_LOCKED and _SHA.fullmatch(base) else None
 
 
 def break_seal(git_dir: Path) -> None:
