@@ -100,15 +100,16 @@ class Recovery:
         first = self.first(handler)
 
         async def in_turn(command: Any) -> Any:
-            refused = _BUSY
+            stays: list[MergeRefused] = []
             for _ in range(TRIES):
                 try:
                     return await first(command)
                 except OpenMergesError as found:
-                    stays = [await self._make_room(merge) for merge in found.merges]
-                refused = next((each for each in stays if each is not None), _BUSY)
-                if refused is not _BUSY:
+                    looked_at = [await self._make_room(merge) for merge in found.merges]
+                stays = [each for each in looked_at if each is not None]
+                if stays:
                     break
+            refused = next(iter(stays), _BUSY)
             if put_off is not None:
                 return await put_off(command, refused)
             raise AgentPaneError(refused.code, refused.message, refused.hint, {"paths": list(refused.paths)})
