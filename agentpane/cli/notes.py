@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from agentpane.cli.pane import line
+from agentpane.domain.gitpaths import display_path
 from agentpane.domain.json import JsonObject, JsonValue
 from agentpane.domain.policy import EXIT_PLAN
 
@@ -46,6 +47,7 @@ UNDONE: Mapping[bool | None, str] = {  # by whether it stands where it stood bef
     False: "the merge into {target} was undone by a commit that reverts it, {commit:.10}",
     None: "{target} did not hold the merge any more and was left at {commit:.10}; the change can be approved again",
 }
+PATHS = frozenset({"path", "paths", "left_out"})  # what is shown as it is, spaces and all
 WORKTREES: Mapping[str, str] = {
     "created": "worktree made on {branch}: {path}",
     "set_back": "worktree set back to {sha:.10}; what it held is in the recovery bin: {recovery}",
@@ -68,7 +70,7 @@ PAUSES: Mapping[str, str] = {
 
 def state(data: JsonObject) -> str:
     """A STATE event. One that is not known is told by its own name, made readable."""
-    told = {name: _words(value) for name, value in data.items() if value is not None}
+    told = _told(data)
     name = told.get("state", "")
     if name == "paused":
         return f"= paused: {told.get('message') or PAUSES.get(told.get('reason', ''), told.get('reason', ''))}"
@@ -90,13 +92,13 @@ def state(data: JsonObject) -> str:
 
 
 def worktree(data: JsonObject) -> str:
-    told = {name: _words(value) for name, value in data.items() if value is not None}
+    told = _told(data)
     return "= " + _filled(WORKTREES.get(told.get("state", ""), "worktree {state} {path}"), told)
 
 
 def snapshot(data: JsonObject) -> str:
     """The commit that is reviewed, or what a turn left."""
-    told = {name: _words(value) for name, value in data.items() if value is not None}
+    told = _told(data)
     if "turn" not in data:
         return _filled("= snapshot {sha:.10}", told)
     left_out = _filled(", without {left_out}", told) if data.get("left_out") else ""
@@ -118,5 +120,10 @@ def _filled(words: str, told: Mapping[str, str]) -> str:
     return words.format_map(_Blank(told)).rstrip()
 
 
-def _words(value: JsonValue) -> str:
-    return line("; ".join(map(str, value)) if isinstance(value, list | tuple) else str(value))
+def _told(data: JsonObject) -> dict[str, str]:
+    return {name: _words(value, name in PATHS) for name, value in data.items() if value is not None}
+
+
+def _words(value: JsonValue, is_path: bool = False) -> str:
+    shown = display_path if is_path else line
+    return "; ".join(shown(str(each)) for each in (value if isinstance(value, list | tuple) else (value,)))

@@ -13,13 +13,14 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, TypeVar
 
 from agentpane.api.client import Client
 from agentpane.api.launcher import connect_or_start
 from agentpane.api.protocol import ClientKind
 from agentpane.domain.acp_presets import is_model_variable
-from agentpane.domain.gitpaths import visible_text
+from agentpane.domain.gitpaths import display_path, visible_text
 from agentpane.paths import DataFolder, data_folder
 
 T = TypeVar("T")
@@ -126,8 +127,8 @@ def block(text: str) -> str:
 
 
 def table(rows: Iterable[Sequence[object]], headings: Sequence[str] = ()) -> str:
-    """Columns of plain text, the last one as long as it is; empty when there are no rows."""
-    cells = [[line(str(cell)) for cell in row] for row in rows]
+    """Columns of plain text, the last one as long as it is; empty when there are no rows. A path is whole."""
+    cells = [[_cell(cell) for cell in row] for row in rows]
     if not cells:
         return ""
     shown = [list(headings), *cells] if headings else cells
@@ -136,6 +137,10 @@ def table(rows: Iterable[Sequence[object]], headings: Sequence[str] = ()) -> str
     if headings:
         lines[0] = bold(lines[0])
     return "\n".join(lines)
+
+
+def _cell(value: object) -> str:
+    return display_path(str(value)) if isinstance(value, PurePath) else line(str(value))
 
 
 def pairs(values: Mapping[str, object]) -> str:

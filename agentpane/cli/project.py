@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import PurePath
 from typing import Annotated
 
 import typer
@@ -20,6 +21,7 @@ from agentpane.api.commands import (
 )
 from agentpane.cli import commands, policies, pool, project_checks, project_filters, shapes
 from agentpane.cli.pane import Pane, absolute, line, pairs, project_ref, table
+from agentpane.domain.gitpaths import display_path
 from agentpane.domain.pool import PoolStatus
 from agentpane.domain.projects import Project
 from agentpane.errors import AgentPaneError, ErrorCode
@@ -71,7 +73,7 @@ def list_(ctx: typer.Context) -> None:
     """List the projects."""
     pane: Pane = ctx.obj
     found = pane.call(lambda client: client.do(ListProjects()))
-    rows = ((each.name, each.base_branch, each.path, each.id) for each in found)
+    rows = ((each.name, each.base_branch, PurePath(each.path), each.id) for each in found)
     pane.result(
         [shapes.project(each) for each in found],
         table(rows, ("NAME", "BASE", "PATH", "ID")) or "No project yet: agentpane project add PATH",
@@ -132,7 +134,7 @@ def remove(
     """Take a project off the board; what is not committed is kept first."""
     pane: Pane = ctx.obj
     gone = pane.call(lambda client: client.do(RemoveProject(project_ref(project), purge)))
-    pane.result(shapes.project(gone), f"{gone.name} is off the board; {gone.path} stays as it is.")
+    pane.result(shapes.project(gone), f"{line(gone.name)} is off the board; {display_path(gone.path)} stays as it is.")
 
 
 async def _trusted(client: Client, command: AddProject, pane: Pane) -> Project:
@@ -166,7 +168,7 @@ def _told(value: Project, more: Mapping[str, str] | None = None) -> str:
         {
             "id": value.id,
             "name": value.name,
-            "path": value.path,
+            "path": PurePath(value.path),
             "base branch": value.base_branch,
             "trusted": "yes" if value.trusted else "no",
             **(more or {}),

@@ -10,9 +10,10 @@ from agentpane.api.client import Client
 from agentpane.api.command import Command
 from agentpane.api.commands import AbandonResolution, HandOverConflict, TakeResolution, WriteConflict
 from agentpane.cli import commands, shapes, words
-from agentpane.cli.pane import Pane, line, model_environment
+from agentpane.cli.pane import Pane, block, line, model_environment
 from agentpane.cli.task import Ref
 from agentpane.cli.waiting import start_and_wait
+from agentpane.domain.gitpaths import display_path
 from agentpane.domain.limits import invalid
 from agentpane.domain.resolving import what_to_do
 from agentpane.domain.tasks import Task
@@ -65,12 +66,12 @@ def _to_do(task: Task) -> str:
     resolving = task.card.resolving
     if resolving is None or not resolving.by_hand:
         return ""
-    todo = "\n".join(f"  {line(what_to_do(laid, resolving.target))}" for laid in resolving.paths)
+    todo = "\n".join(f"  {block(what_to_do(laid, resolving.target))}" for laid in resolving.paths)
     if resolving.more:
         todo += f"\n  and {resolving.more} more"
     name = task.card.id
     return (
-        f"{line(resolving.target)} is merged into {line(task.worktree or '')}. "
+        f"{line(resolving.target)} is merged into {display_path(task.worktree or '')}. "
         f"To decide there, unless you have:\n{todo}\n"
         f"Then: agentpane resolve {name} --done. To give up: agentpane resolve {name} --abandon"
     )

@@ -125,7 +125,7 @@ def _board(cards: tuple[TaskCard, ...]) -> str:
         (
             COLUMN_TITLES[card.column],
             card.title if len(card.title) <= 60 else card.title[:59] + "…",
-            (None if card.resolving else card.code) or words.run_state(card),
+            words.run_state(card),
             words.counts(card),
             card.id,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from pathlib import PurePath
 
 from agentpane.cli import notes
 from agentpane.cli.pane import block, line, pairs
@@ -59,6 +60,8 @@ def run_state(card: TaskCard) -> str:
         return "conflicts" if card.conflicts else progress_of_checks(card.checks) or "waits for you"
     if card.run is None:
         return ""
+    if card.code == ErrorCode.TASK_NO_DIFF:
+        return "changed nothing" if card.resolving is None else "resolved to nothing"
     if card.run.queue_place is not None:
         return f"queued, place {card.run.queue_place}"
     return card.run.status.value
@@ -90,7 +93,7 @@ def task(value: Task) -> str:
             "labels": ", ".join(card.labels),
             "agent": card.agent,
             "branch": value.branch,
-            "worktree": value.worktree,
+            "worktree": PurePath(value.worktree) if value.worktree else None,
             "snapshot": value.snapshot,
             "changes": counts(card),
             "merged as": value.merge_commit,

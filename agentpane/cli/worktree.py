@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import PurePath
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +12,7 @@ from agentpane.api.commands import ListWorktrees, RemoveWorktree
 from agentpane.cli import commands
 from agentpane.cli.pane import Pane, line, project_ref, table
 from agentpane.cli.recovery import size
+from agentpane.domain.gitpaths import display_path
 from agentpane.domain.health import WorktreeEntry
 from agentpane.domain.limits import invalid
 
@@ -42,7 +44,7 @@ def list_(
             line(each.project),
             line(each.title or (f"restored from: {each.restored_from}" if each.restored_from else "-")),
             each.id,
-            line(each.path),
+            PurePath(each.path),
         )
         for each in found
     )
@@ -65,7 +67,7 @@ def remove(
             raise invalid("yes", "This takes a folder away.", "Give --yes. Nothing has changed.")
         typer.confirm(f"Take the worktree {worktree} away? What it holds goes into the bin.", abort=True, err=True)
     gone = pane.call(lambda client: client.do(RemoveWorktree(worktree)))
-    pane.result(shape(gone), f"Removed {line(gone.path)}; {line(gone.branch)} stays. agentpane recovery list")
+    pane.result(shape(gone), f"Removed {display_path(gone.path)}; {line(gone.branch)} stays. agentpane recovery list")
 
 
 def shape(value: WorktreeEntry) -> dict[str, Any]:

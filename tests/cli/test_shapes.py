@@ -23,7 +23,7 @@ from agentpane.domain.resolving import Resolver, Resolving, Stage
 from agentpane.domain.review import ApproveOutcome, ApproveResult, DiffSummary, FileDiff
 from agentpane.domain.runs import PauseReason, Run, RunError, RunStatus
 from agentpane.domain.sessions import EventKind, SessionEvent
-from agentpane.domain.tasks import Task, TaskCard
+from agentpane.domain.tasks import RunBrief, Task, TaskCard
 from agentpane.errors import AgentPaneError, ErrorCode
 
 AT = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
@@ -306,6 +306,14 @@ def test_a_run_that_ends_without_a_change_tells_what_to_do_next() -> None:
     conflict = Resolving("main", Resolver.AGENT, Stage.WRITTEN, ())
     told = words.outcome(task(run(RunStatus.COMPLETED), code="TASK_NO_DIFF", resolving=conflict))
     assert "nothing of the card is left" in told and "agentpane resolve task1 --abandon" in told
+
+
+def test_a_list_says_how_a_card_stands_not_what_kept_it_from_being_merged_once() -> None:
+    refused = card(column=Column.WAITING_APPROVAL, code="MERGE_CHECKOUT_DIRTY")
+    assert words.run_state(refused) == "waits for you"
+    assert words.run_state(replace(refused, column=Column.VERIFIED)) == "merged"
+    ended = RunBrief(RunStatus.COMPLETED, 1, 50, None, AT, AT, None, None, None, None, None)
+    assert words.run_state(card(run=ended, code="TASK_NO_DIFF")) == "changed nothing"
 
 
 def test_control_characters_of_a_model_are_made_visible() -> None:

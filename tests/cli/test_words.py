@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import PurePath
 
 import pytest
 
 from agentpane.cli import asking
+from agentpane.cli.pane import pairs, table
 from agentpane.cli.words import event
 from agentpane.domain.json import JsonObject
 from agentpane.domain.keeping import NOT_KNOWN, Going
@@ -31,6 +33,11 @@ from agentpane.domain.sessions import EventKind, SessionEvent
             EventKind.STATE,
             {"state": "command_ended", "message": "It was ended: 513 processes of it ran at once, and 512 may."},
             "= a command took too much. It was ended: 513 processes of it ran at once, and 512 may.",
+        ),
+        (
+            EventKind.WORKTREE,
+            {"state": "created", "branch": "agentpane/a\nb", "path": "/two  spaces\n/it"},
+            "= worktree made on agentpane/a b: /two  spaces\\n/it",
         ),
         (EventKind.STATE, {"state": "budget_near", "scope": "run", "message": "90% is used."}, "= 90% is used."),
         (
@@ -107,3 +114,8 @@ def test_what_becomes_of_a_stopped_card_is_said_only_as_far_as_it_is_known(
 ) -> None:
     assert asking.question("1 file(s), +1 −0", going) == f"The diff (1 file(s), +1 −0) is put aside; {before}. Cancel?"
     assert asking.told(going) == afterwards
+
+
+def test_a_path_in_a_table_is_whole_and_a_name_is_on_one_line() -> None:
+    assert table([("shop  one", PurePath("/two  spaces/x\ny"))]) == "shop one  /two  spaces/x\\ny"
+    assert pairs({"path": PurePath("/a  b"), "name": "a  b"}) == "path:  /a  b\nname:  a b"

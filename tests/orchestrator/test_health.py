@@ -263,6 +263,8 @@ async def test_recoveries_locks_trash_and_outputs_are_compared_too(
             HealthCode.TEMPORARY_LEFT,
         }  # fmt: skip
         assert (found[HealthCode.TRASH_LEFT].size_bytes or 0) >= 10_000
+        assert str(left) in found[HealthCode.TEMPORARY_LEFT].what, "what is deleted has been named"
+        assert found[HealthCode.TEMPORARY_LEFT].where == str(temporary)
         await home.mend(*found.values())
         assert git(repository, "rev-parse", kept[0].ref) == kept[0].sha
         assert not lock.exists() and not trash.exists() and not left.exists() and not unused.exists() and used.exists()

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from agentpane import temporary
 from agentpane.db import health
+from agentpane.domain.gitpaths import shown_paths
 from agentpane.domain.health import HealthCode
 from agentpane.domain.worktrees import WorktreeStatus
 from agentpane.errors import AgentPaneError, ErrorCode
@@ -76,7 +77,7 @@ class Leftovers:
         if not (ours or theirs) or await self._may_be_held(ward, (*ours, *theirs)):
             return
         for lock in ours:
-            text = "A lock that a git of the last engine left; it keeps a worktree or a ref from being changed."
+            text = "A lock that no git holds any more; it keeps a worktree or a ref of AgentPane's from being changed."
             yield ailment(
                 HealthCode.LOCK_LEFT, text, str(lock), "Remove it.", about=(str(_touched(lock)),),
                 mend=partial(self._unlock, ward, lock, _touched(lock)), project=ward.project.id,
@@ -101,10 +102,12 @@ class Leftovers:
         if folders:
             size = sum([await self.sizes.of(folder) or 0 for folder in folders])
             what = "A temporary folder is" if len(folders) == 1 else f"{len(folders)} temporary folders are"
-            text = f"{what} left of programs that were killed."
             about = tuple(str(folder) for folder in folders)
+            text = f"{what} left of programs that were killed, and held by none that runs: {shown_paths(about)}."
+            where = ", ".join(dict.fromkeys(str(folder.parent) for folder in folders))
+            fix = "Delete it." if len(folders) == 1 else "Delete them."
             yield ailment(
-                HealthCode.TEMPORARY_LEFT, text, str(folders[0].parent), "Delete them.", about=about, size=size,
+                HealthCode.TEMPORARY_LEFT, text, where, fix, about=about, size=size,
                 notice=True, mend=partial(_sweep, scratch),
             )  # fmt: skip
 
