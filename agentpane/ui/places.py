@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
-from PySide6.QtWidgets import QSplitter, QStackedWidget
+from PySide6.QtWidgets import QApplication, QSplitter, QStackedWidget
 
 from agentpane.ui.desk.desk import Desk
 
@@ -23,6 +23,7 @@ class Places(QObject):
     """The board with the task's panel beside it, the review, the worktrees, the costs, the settings."""
 
     changed = Signal(str)  # board, review, worktrees, costs or settings
+    keys_left = Signal()  # the panel that had them is closed
 
     def __init__(self, desk: Desk, pages: QStackedWidget, side: QSplitter) -> None:
         super().__init__(pages)
@@ -146,8 +147,13 @@ class Places(QObject):
             if self._open:
                 self._width = max(self.panel.width(), PANEL_WIDTH)
             self._open = False
+            focused = QApplication.focusWidget()
+            had_keys = focused is not None and self.panel.isAncestorOf(focused)
             self.panel.leave()
             self.panel.hide()
+            self._desk.acts.refresh()
+            if had_keys:
+                self.keys_left.emit()
 
     def focus_panel(self) -> None:
         if self.panel is not None and self._open:

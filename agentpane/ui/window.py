@@ -127,6 +127,7 @@ class MainWindow(QMainWindow):
         carry.move_requested.connect(lambda *asked: self.flows.move(*asked))
         carry.review_requested.connect(acts.review_requested)
         carry.refused.connect(lambda reason: desk.toasts.say(reason, "note"))
+        acts.sees = self._sees
         acts.open_requested.connect(self._open_task)
         acts.review_requested.connect(self.places.show_review)
         acts.message_requested.connect(self._message)
@@ -137,6 +138,7 @@ class MainWindow(QMainWindow):
         acts.bin_requested.connect(self.places.show_worktrees)
         acts.more_requested.connect(lambda task: self.flows.give_more(task))
         self.places.changed.connect(self._place_changed)
+        self.places.keys_left.connect(self.board.focus_board)
         self.strips.key_requested.connect(lambda: self.flows.ask_key())
         self.strips.trust_requested.connect(lambda project, digest: self.flows.trust(project, digest))
         self._connect_flows()
@@ -249,6 +251,13 @@ class MainWindow(QMainWindow):
         self.places.show_task(task_id)
         self.board.select(task_id)
 
+    def _sees(self, task_id: str) -> bool:
+        """Whether a card is before the person: current on the board, in its panel, or under review."""
+        review = self.places.review_shown
+        if review is not None:
+            return review.task_id == task_id
+        return self.places.on_board and (self.places.task_shown == task_id or self.board.is_current(task_id))
+
     def _message(self, task_id: str) -> None:
         self._open_task(task_id)
         self.places.focus_message()
@@ -280,6 +289,7 @@ class MainWindow(QMainWindow):
     def _place_changed(self, place: str) -> None:
         self.rail.show_place(place)
         self.desk.toasts.keep_left(self.rail if place == "worktrees" else None)
+        self.desk.acts.refresh()
         if place == "board" and self._place != "board":
             if self.desk.acts.task_id:
                 self.board.select(self.desk.acts.task_id)

@@ -367,3 +367,55 @@ def test_a_task_of_another_project_does_not_stay_open_beside_the_board(stage: St
     stage.until(lambda: window.desk.known.current is not None and window.desk.known.current.id == other.id)
     stage.settle()
     assert window.places.on_board and not window.places.task_shown and not stage.shown("task.title")
+
+
+def test_a_card_is_acted_on_only_where_it_is_seen(stage: Stage) -> None:
+    task = waiting(stage, "Waits").card.id
+    planned = stage.engine.add_task(stage.engine.tasks[task].card.project_id, "Planned").card.id
+    window = stage.open()
+    acts, actions, board = window.desk.acts, window.desk.actions, window.board
+
+    def may() -> set[str]:
+        return {name for name in ("task.run", "task.approve", "task.edit") if actions[name].isEnabled()}
+
+    acts.take(planned)
+    assert may() == {"task.run", "task.edit"}
+    for place in ("worktrees", "costs", "settings"):
+        stage.trigger(f"place.{place}")
+        assert not may()
+        stage.press(Qt.Key.Key_R, Qt.KeyboardModifier.ControlModifier)
+        stage.trigger("place.board")
+        assert may() == {"task.run", "task.edit"}
+    assert not stage.done(commands.StartRun)
+
+    board.view(Column.BACKLOG).clearSelection()  # as a press beside the cards does
+    assert not may()
+    board.select(planned)
+    assert may()
+    board.search.setText("Waits")
+    stage.until(lambda: not may())  # the filter hides the card
+    acts.open_requested.emit(planned)
+    assert may() == {"task.run", "task.edit"}  # its panel is open
+    window.places.close_task()
+    assert not may()
+
+    acts.review_requested.emit(task)
+    assert may() == {"task.approve"}
+    stage.trigger("place.costs")
+    assert not may()
+
+
+def test_the_keys_stay_with_the_card_when_the_button_that_had_them_goes(stage: Stage) -> None:
+    task = waiting(stage, "Merged").card.id
+    stage.engine.put(task, Column.VERIFIED, 0)
+    window = stage.open()
+    window.desk.acts.open_requested.emit(task)
+    stage.settle()
+    stage.find("button.task.undo").setFocus(Qt.FocusReason.TabFocusReason)
+    stage.press(Qt.Key.Key_Return)
+    stage.until(lambda: stage.titles(Column.WAITING_APPROVAL) == ["Merged"])
+    stage.settle()
+    focused = QApplication.focusWidget()
+    assert focused is not None and focused.objectName() == f"tabs.{window.places.panel.tabs.current}"
+    stage.press(Qt.Key.Key_Escape)
+    assert QApplication.focusWidget() is stage.view(Column.WAITING_APPROVAL)

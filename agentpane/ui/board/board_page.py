@@ -91,6 +91,10 @@ class BoardPage(QWidget):
     def view(self, column: Column) -> ColumnView:
         return self.columns[column].view
 
+    def is_current(self, task_id: str) -> bool:
+        """Whether a card is the current one, and no filter hides it."""
+        return any(frame.view.is_current(task_id) for frame in self.columns.values())
+
     def select(self, task_id: str) -> None:
         """Make a card the current one of the board."""
         for frame in self.columns.values():
@@ -312,6 +316,7 @@ class BoardPage(QWidget):
     def _chosen(self, column: Column) -> None:
         card = self.view(column).current_card()
         if card is None:
+            self._desk.acts.refresh()
             return
         for other, frame in self.columns.items():
             if other is not column:

@@ -31,7 +31,10 @@ UNABLE_TO_PLAN = frozenset({BackendName.COMMAND, BackendName.RECORDED})
 
 
 class Acts(QObject):
-    """Acts on the task at hand: the one that is selected on the board, opened in the panel or under review."""
+    """Acts on the task at hand: the one that is selected on the board, opened in the panel or under review.
+
+    sees: whether a task can be seen where the person is. One that cannot is not acted on.
+    """
 
     task_changed = Signal(str)  # another task is at hand
     made = Signal(str)  # the person has written a new task
@@ -56,6 +59,7 @@ class Acts(QObject):
         super().__init__(window)
         self._link, self._jobs, self._known, self._actions, self._toasts = link, jobs, known, actions, toasts
         self.task_id = ""
+        self.sees: Callable[[str], bool] = lambda _: True
         self._connect()
         actions.allow(frozenset())
         known.board.counted.connect(self.refresh)
@@ -103,8 +107,8 @@ class Acts(QObject):
         """Make a task the one at hand; empty: none."""
         if task_id != self.task_id:
             self.task_id = task_id
-            self.refresh()
             self.task_changed.emit(task_id)
+        self.refresh()
 
     def card(self) -> TaskCard | None:
         return self._known.board.card(self.task_id) if self.task_id else None
@@ -114,7 +118,7 @@ class Acts(QObject):
             self.refresh()
 
     def refresh(self) -> None:
-        card = self.card()
+        card = self.card() if self.sees(self.task_id) else None
         wanted = applicable(card)
         agent = self._known.agents.get(card.agent_id or "") if card is not None else None
         if agent is not None and agent.backend in UNABLE_TO_PLAN:

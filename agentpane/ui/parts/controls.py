@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import QEvent, QObject, QSize, Qt, QTimer
+from PySide6.QtCore import QEvent, QObject, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QAction, QKeyEvent, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import (
     QApplication,
@@ -210,6 +210,8 @@ class IconButton(Button):
 class ActionButton(Button):
     """Shows a QAction: its text, icon, tip and whether it can be used are the action's own."""
 
+    keys_lost = Signal()  # it has the keys, and cannot be used any more
+
     def __init__(self, action: QAction, *, kind: str = "", icon_only: bool = False, text: str = "") -> None:
         super().__init__("", kind=kind)
         self._action = action
@@ -236,6 +238,8 @@ class ActionButton(Button):
         name = action.property("icon_name")
         if isinstance(name, str) and name:
             self.show_icon(name)
+        if self.hasFocus() and not action.isEnabled():
+            self.keys_lost.emit()
         self.setEnabled(action.isEnabled())
         keys = action.shortcut().toString()
         self.setToolTip(plain_tip(f"{action.text()}  {keys}" if keys else action.text()))

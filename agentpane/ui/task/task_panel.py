@@ -200,6 +200,7 @@ class TaskPanel(QFrame):
             for action_id, kind in line:
                 action, icon_only = self._desk.actions[action_id], action_id in ICON_ONLY
                 button = ActionButton(action, kind=kind, icon_only=icon_only, text=short.get(action_id, ""))
+                button.keys_lost.connect(self.focus_tab)  # the next in line is in another part of the window
                 self._buttons[action_id] = button
                 across.addWidget(button)
         return self._foot_bar
