@@ -297,6 +297,20 @@ async def test_a_link_in_the_place_of_a_folder_is_not_followed(
     assert (bench.repo.path / "src").is_symlink() and (tmp_path / "src" / "app.py").read_text().startswith("line 0")
 
 
+async def test_what_a_sparse_checkout_leaves_out_stays_out_of_it(merged: tuple[Bench, MergeIntent]) -> None:
+    (bench, intent), root = merged, merged[0].repo.path
+    git(root, "sparse-checkout", "set", "--no-cone", "/*", "!/src/")
+    assert not (root / "src").exists()
+    outcome = (await bench.worktrees.recover_merge(bench.repo, intent)).outcome
+    assert outcome is RecoveryOutcome.ROLLED_BACK  # it had not begun
+    for wanted, tip in ((False, intent.old), (True, intent.new)):
+        (root / ".git/index.lock").touch()
+        (root / "new").write_text("added\n")
+        await bench.worktrees.recover_merge(bench.repo, intent, wanted=wanted)
+        assert (git(root, "rev-parse", "main"), git(root, "status", "--porcelain")) == (tip, "")
+        assert (root / "new").exists() == wanted and not (root / "src").exists()
+
+
 @pytest.mark.parametrize("done", [True, False])
 async def test_a_merge_of_a_branch_that_is_checked_out_nowhere_is_done_or_not(
     worktrees: Worktrees, repo: Repository, done: bool

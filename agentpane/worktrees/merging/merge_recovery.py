@@ -263,7 +263,7 @@ class _Settling:
         assert self.place.work_tree is not None
         root, there = self.place.work_tree, State.OLD if side == OLD_SIDE else State.NEW
         looked = {path: each.looked for path, each in found.items()}
-        todo = [each for each in changes if found[each.path].state is not there]
+        todo = [each for each in changes if found[each.path].state not in {there, State.LEFT_OUT}]
         away = [each.path for each in todo if each.status == "D"]
         coming = {each.path: self.folder / side / each.path for each in todo if each.status != "D"}
         try:

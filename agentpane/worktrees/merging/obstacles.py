@@ -111,14 +111,29 @@ async def _missing(
     named |= {path: barrier for path, barrier in barriers.items() if barrier is not None}
     if not named:
         return ()
+    laid_out = (await listed(git, place)).laid_out
+    return tuple(sorted({named[path] for path in named.keys() & laid_out}))
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The files of an index. left_out: those that a sparse checkout does not have."""
+
+    laid_out: frozenset[str]
+    left_out: frozenset[str]
+
+
+async def listed(git: GitRunner, place: Place) -> Listed:
     known = await git.run(place, "ls-files", "-v", "-z")
-    there = await asyncio.to_thread(_laid_out, known.stdout)
-    return tuple(sorted({named[path] for path in named.keys() & there}))
+    return await asyncio.to_thread(_listed, known.stdout)
 
 
-def _laid_out(output: bytes) -> set[str]:
-    """Read what `git ls-files -v -z` prints, without what a sparse checkout leaves out, which is marked `S`."""
-    return {decode_path(line[2:]) for line in split_z(output) if line[:1] not in b"Ss"}
+def _listed(output: bytes) -> Listed:
+    """Read what `git ls-files -v -z` prints; `S` marks what is left out."""
+    sides: tuple[set[str], set[str]] = (set(), set())
+    for line in split_z(output):
+        sides[line[:1] in b"Ss"].add(decode_path(line[2:]))
+    return Listed(*map(frozenset, sides))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from agentpane.worktrees.git.files import open_regular
 from agentpane.worktrees.git.runner import LONG_TIMEOUT, GitRunner, Place
 from agentpane.worktrees.keeping.ground import Ground, Seen, ways_to
 from agentpane.worktrees.merging.laying import look
+from agentpane.worktrees.merging.obstacles import listed
 from agentpane.worktrees.values import MergeIntent
 
 _CHUNK = 1024 * 1024
@@ -28,6 +29,7 @@ class State(Enum):
     NEW = 2
     PART = 3  # the beginning of the new one, or nothing: git takes a file away before it writes it anew
     OTHER = 4
+    LEFT_OUT = 5  # a sparse checkout does not have it
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,10 @@ async def compare(
     """What each file holds. `folder`, which is empty, holds both sides afterwards, in OLD_SIDE and NEW_SIDE."""
     assert place.work_tree is not None
     await _lay_both_sides(git, place, intent, changes, folder)
-    return await asyncio.to_thread(_compare_all, place.work_tree, folder, changes)
+    found = await asyncio.to_thread(_compare_all, place.work_tree, folder, changes)
+    absent = {path for path, each in found.items() if each == Found(State.PART, None)}
+    left_out = absent & (await listed(git, place)).left_out if absent else ()
+    return found | dict.fromkeys(left_out, Found(State.LEFT_OUT, None))
 
 
 async def _lay_both_sides(
