@@ -128,9 +128,14 @@ class Use:
 
 
 def stale_reasons(status: WorktreeStatus, use: Use, now: datetime) -> tuple[StaleReason, ...]:
-    """Why a worktree may go; nothing while it is in use, is kept ready, or is there no more."""
-    if use.in_use or status in {WorktreeStatus.POOLED, WorktreeStatus.AWAY, WorktreeStatus.REMOVED}:
+    """Why a worktree may go; nothing while it is in use, or is there no more.
+
+    One that is kept ready serves the next card of its project for as long as that is on the board.
+    """
+    if use.in_use or status in {WorktreeStatus.AWAY, WorktreeStatus.REMOVED}:
         return ()
+    if status is WorktreeStatus.POOLED:
+        return (StaleReason.OFF_BOARD,) if use.off_board else ()
     idle = now - use.used_at >= IDLE
     told = {
         StaleReason.IDLE: idle,

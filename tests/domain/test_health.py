@@ -55,9 +55,10 @@ def test_a_worktree_may_go_for_a_reason(found: Use, reasons: tuple[StaleReason, 
     ),
 )
 def test_what_is_in_use_kept_ready_or_gone_is_never_stale(status: WorktreeStatus, found: Use) -> None:
-    stays = {WorktreeStatus.POOLED, WorktreeStatus.AWAY, WorktreeStatus.REMOVED}
-    if found.in_use or status in stays:
+    if found.in_use or status in {WorktreeStatus.AWAY, WorktreeStatus.REMOVED}:
         assert stale_reasons(status, found, NOW) == ()
+    elif status is WorktreeStatus.POOLED:
+        assert stale_reasons(status, found, NOW) == ((StaleReason.OFF_BOARD,) if found.off_board else ())
 
 
 def test_a_finding_keeps_its_name_and_shares_it_with_no_other() -> None:

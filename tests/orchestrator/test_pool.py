@@ -218,6 +218,29 @@ async def test_a_project_leaves_no_ready_worktree_behind_whenever_it_goes(
             assert len(git(repository, "worktree", "list").splitlines()) == 1
 
 
+async def test_a_project_stays_on_the_board_while_a_worktree_is_made_in_it(
+    data: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_away = Cancelling.put_away
+    async with running(data, {}) as bench:
+        project, core = await bench.project(repository), bench.engine.services.core
+        base = git(repository, "rev-parse", "main")
+        new = worktrees.NewWorktree(project.id, None, "restored", "main", base, str(repository / "restored"))
+
+        async def put_away_too_early(cancelling: Cancelling, leaving: Project) -> None:
+            await put_away(cancelling, leaving)
+            await core.db.write(worktrees.create, new, core.clock.now())
+
+        with monkeypatch.context() as early:
+            early.setattr(Cancelling, "put_away", put_away_too_early)
+            with pytest.raises(AgentPaneError) as caught:
+                await bench.engine.do(c.RemoveProject(project.id, purge=True))
+        assert caught.value.code is ErrorCode.RESOURCE_LOCKED and "still on the board" in caught.value.hint
+        assert [each.record.tool for each in await bench.engine.do(c.ListAudit(project.id))] == ["project.add"]
+        await bench.engine.do(c.RemoveProject(project.id, purge=True))
+        assert await bench.engine.do(c.ListProjects()) == ()
+
+
 async def test_what_was_being_made_when_the_engine_ended_is_ready_again_or_gone(
     data: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -196,7 +196,7 @@ def _refused(checkout: Checkout, intent: MergeIntent, paths: tuple[str, ...], sa
     reason, cause = said.stderr.decode("utf-8", "replace").strip(), cause_of(said.stderr)
     return MergeRefused(
         cause.code if cause else ErrorCode.MERGE_CHECKOUT_DIRTY,
-        f"{f'{cause.what} ' if cause else ''}Git would not move the checkout {checkout.path}: {reason} "
+        f"{f'{cause.what} ' if cause else ''}Git would not move the checkout {checkout.path}: {reason.rstrip('.')}. "
         "Nothing has been changed.",
         cause.hint if cause else _HIDDEN if b"would be overwritten" in said.stderr else _UNDER_WAY,
     )
