@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 QUIET_S = 10.0  # how long nothing may have started before a worktree is made for later
 IDLE = "Nothing was worked on in it for 14 days, so none is kept ready until a card of it starts."
-UNUSED = "They are made after its first card has started."
+UNUSED = "None is kept ready before the first card of the project has started."
 
 
 class Pool:
@@ -170,19 +170,21 @@ class Pool:
         path = root / f"ready-{new_id()[:8]}"
         new = worktrees.NewWorktree(project.id, None, "", tip.branch, tip.sha, str(path))
         row = await self._core.db.write(worktrees.create, new, self._now())
-        async with lock_of(self._core, row.id):
-            await self._fill(row, repository, tip)
+        try:
+            async with lock_of(self._core, row.id):
+                await self._fill(row, repository, tip)
+        except BaseException as error:
+            words = error.message if isinstance(error, AgentPaneError) else "It was stopped while it was being made."
+            fields: dict[str, object] = {"last_error": words}
+            if (await self._workspaces.unmade.settle(row, repository, None)).gone:
+                fields |= {"status": WorktreeStatus.REMOVED, "removed_at": self._now()}
+            await self._core.db.write(partial(worktrees.set_fields, worktree_id=row.id, at=self._now(), **fields))
+            raise
         told = {"state": "ready", "path": row.path, "base": tip.sha}
         await self._core.audit(self._core.record("worktree.create", project.id, actor="engine", input=dict(told)))
 
     async def _fill(self, row: WorktreeRow, repository: Repository, tip: BranchTip) -> None:
-        try:
-            made = await self._core.git.ready.make(repository, Path(row.path), tip.sha, row.id)
-        except BaseException as error:
-            words = error.message if isinstance(error, AgentPaneError) else "It was stopped while it was being made."
-            gone = {"status": WorktreeStatus.REMOVED, "removed_at": self._now(), "last_error": words}
-            await self._core.db.write(partial(worktrees.set_fields, worktree_id=row.id, at=self._now(), **gone))
-            raise
+        made = await self._core.git.ready.make(repository, Path(row.path), tip.sha, row.id)
         fields = {"status": WorktreeStatus.POOLED, "path": str(made.path), "git_dir": str(made.git_dir)}
         await self._core.db.write(partial(worktrees.set_fields, worktree_id=row.id, at=self._now(), **fields))
 
