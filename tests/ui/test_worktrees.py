@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QApplication, QComboBox
+from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QScrollArea
 
 from agentpane.api import commands, events
 from agentpane.domain.health import DoctorReport, Finding, StaleReason, WorktreeEntry
@@ -118,7 +118,9 @@ def test_what_the_bin_holds_is_restored_at_once_and_deleted_after_a_word(stage: 
     toast = stage.find("toast")
     assert toast.geometry().right() < stage.find("recovery.r1.restore").mapTo(stage.window, QPoint()).x()
     stage.click("recovery.r1.delete")
-    stage.sheet("confirm_sheet")
+    asked = " ".join(label.text() for label in stage.sheet("confirm_sheet").findChildren(QLabel))
+    assert "“Fix the parser”\n\nKept when the card was stopped  ·  " in asked and "\n4 files, 31.0 kB\n" in asked
+    assert "Also kept: 2 commits that no branch holds, what was staged" in asked
     stage.click("confirm_sheet.act")
     stage.until(lambda: not stage.shown("recovery.r1"))
     assert "is empty" in stage.text("worktrees.kept.about")
@@ -130,9 +132,37 @@ def test_the_doctor_is_heard_and_mends_only_what_he_is_told_to(stage: Stage) -> 
     assert stage.text("rail.worktrees") == "Worktrees, The doctor found 2 things"
     assert not stage.shown("finding.foreign-1.mend") and not stage.shown("finding.expires-1.mend")
     stage.click("finding.stale-1.mend")
-    stage.until(lambda: not stage.shown("finding.stale-1"))
+    stage.until(lambda: not stage.shown("finding.stale-1.mend"))
     assert stage.done(commands.Repair) == [commands.Repair(("stale-1",))]
     stage.until(lambda: stage.text("toast") == "Mended.")
+
+
+def test_what_is_looked_at_stays_in_its_place_while_lines_come_and_go(stage: Stage) -> None:
+    filled(stage, LEFT, *(replace(LEFT, id=f"stale-{at}") for at in range(2, 12)))
+    stage.window.resize(1200, 600)
+    stage.settle()
+    page = stage.find("worktrees.scroll")
+    assert isinstance(page, QScrollArea)
+    bar, mend = page.verticalScrollBar(), stage.find("finding.stale-1.mend")
+    at = mend.mapTo(stage.window, mend.rect().center())
+    stage.click("finding.stale-1.mend")
+    stage.until(lambda: not stage.shown("finding.stale-1.mend"))
+    stage.until(lambda: stage.text("toast") == "Mended.")
+    stage.settle()
+    assert bar.value() == 0 and "Mended." in stage.text("finding.stale-1")
+    under = stage.window.childAt(at)
+    assert under is not None and not under.objectName().endswith(".mend")
+
+    bar.setValue(bar.maximum())
+    stage.settle()
+    top = stage.find("recovery.r1").mapTo(stage.window, QPoint()).y()
+    stage.engine.worktrees["w0"] = replace(stage.engine.worktrees["w1"], id="w0")
+    stage.click("recovery.r1.restore")
+    stage.until(lambda: stage.shown("worktree.w0"))
+    stage.settle()
+    assert stage.find("recovery.r1").mapTo(stage.window, QPoint()).y() == top
+    stage.click("worktrees.look")
+    stage.until(lambda: not stage.shown("finding.stale-1"))
 
 
 def test_return_pressed_twice_mends_no_more_than_the_one_thing(stage: Stage) -> None:
@@ -140,7 +170,7 @@ def test_return_pressed_twice_mends_no_more_than_the_one_thing(stage: Stage) -> 
     filled(stage, LEFT, other)
     stage.find("finding.stale-1.mend").setFocus(Qt.FocusReason.TabFocusReason)
     stage.press(Qt.Key.Key_Return)
-    stage.until(lambda: not stage.shown("finding.stale-1"))
+    stage.until(lambda: not stage.shown("finding.stale-1.mend"))
     stage.press(Qt.Key.Key_Return)
     stage.press(Qt.Key.Key_Space)
     stage.until(lambda: stage.text("toast") == "Mended.")
@@ -166,7 +196,7 @@ def test_entering_the_page_asks_the_doctor_anew_and_what_is_gone_meanwhile_is_no
     stage.engine.publish(events.HealthChanged(report(LEFT)))
     stage.until(lambda: stage.shown("finding.stale-1"))
     stage.click("finding.stale-1.mend")
-    stage.until(lambda: not stage.shown("finding.stale-1"))
+    stage.until(lambda: not stage.shown("finding.stale-1.mend"))
     stage.until(lambda: stage.text("toast") == "It was in order already. Nothing had to be done.")
     said = doctor_words(replace(report(LEFT), at=NOW), looking=True)
     assert said.startswith("The doctor found 1 thing. Looked at ") and said.endswith(". Looking again …")

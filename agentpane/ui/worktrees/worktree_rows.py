@@ -16,13 +16,20 @@ from agentpane.ui.worktrees import worktree_words as words
 Act = Callable[[], object]
 
 
-class FindingRow(Frame):
-    """What the doctor found, where, how large it is, and what would mend it."""
+class Row(Frame):
+    """One line of the page."""
 
-    def __init__(self, finding: Finding, mend: Act) -> None:
+
+class FindingRow(Row):
+    """What the doctor found, where, how large it is, and what would mend it; or that it has been mended."""
+
+    def __init__(self, finding: Finding, mend: Act, done: str = "") -> None:
+        """done: what has become of it."""
         super().__init__("inset", across=True, margin=12, spacing=12)
         self.setObjectName(f"finding.{finding.id}")
         icon, token = ("info", "accent") if finding.notice else ("alert", "attention")
+        if done:
+            icon, token = "check-circle", "success"
         mark = IconLabel(icon, token)
         self.box.addWidget(mark, 0, Qt.AlignmentFlag.AlignTop)
         parts = stack(Label(finding.what, wrap=True, selectable=True), spacing=4)
@@ -30,19 +37,18 @@ class FindingRow(Frame):
         if finding.size_bytes:
             where = f"{figures.size(finding.size_bytes)}  ·  {where}"
         parts.addWidget(ElidedLabel(where, "small", Qt.TextElideMode.ElideMiddle))
-        if finding.fix:
-            parts.addWidget(Label(finding.fix, "small", wrap=True, selectable=True))
+        way = done or finding.fix
+        if way:
+            parts.addWidget(Label(way, "small", wrap=True, selectable=True))
         self.box.addLayout(parts, 1)
-        if finding.repairable:
+        if finding.repairable and not done:
             button = Button(self.tr("Mend"), name=f"finding.{finding.id}.mend", tip=finding.fix, pressed=mend)
             button.describe(self.tr("Mend: {0}").format(one_line(finding.what)))
             self.box.addWidget(button)
-        self.setAccessibleName(
-            ". ".join(part for part in (one_line(finding.what), where, one_line(finding.fix)) if part)
-        )
+        self.setAccessibleName(". ".join(part for part in (one_line(finding.what), where, one_line(way)) if part))
 
 
-class WorktreeRow(Frame):
+class WorktreeRow(Row):
     """A worktree: whose it is, where, its size, and why it may go."""
 
     def __init__(self, entry: WorktreeEntry, project: str, remove: Act, open_it: Act) -> None:
@@ -81,7 +87,7 @@ class WorktreeRow(Frame):
         self.setAccessibleName(", ".join((title, *(mark for mark, _ in marks), about, where)))
 
 
-class RecoveryRow(Frame):
+class RecoveryRow(Row):
     """A recovery snapshot: what it was kept from, how large and old it is, and how long it stays."""
 
     def __init__(self, kept: RecoverySnapshot, project: str, restore: Act, delete: Act) -> None:

@@ -106,6 +106,15 @@ def recovery_facts(kept: RecoverySnapshot) -> str:
     return "  ·  ".join((files, figures.size(kept.size_bytes), figures.ago(kept.created_at), goes))
 
 
+def lost_words(kept: RecoverySnapshot) -> str:
+    """All that goes with a snapshot, and which of several of the same card it is."""
+    facts = (recovery_reason(kept), figures.moment(kept.created_at), one_line(kept.project))
+    files = figures.plural(kept.files, tr("{0} file"), tr("{0} files"))
+    held = (f"{files}, {figures.size(kept.size_bytes)}", beside_words(kept.beside))
+    lines = ("  ·  ".join(fact for fact in facts if fact), *held, tr("It cannot be had back after this."))
+    return "\n\n".join((f"“{recovery_title(kept)}”", "\n".join(line for line in lines if line)))
+
+
 def beside_words(beside: Beside) -> str:
     """What is kept besides files, and the repositories inside whose history is not; empty where that is nothing."""
     found: list[str] = []

@@ -28,7 +28,8 @@ from agentpane.ui.parts.scroll_page import ScrollPage
 from agentpane.ui.parts.sheet import open_sheet
 from agentpane.ui.sheets.ask_sheets import ConfirmSheet
 from agentpane.ui.worktrees import worktree_words as words
-from agentpane.ui.worktrees.worktree_rows import FindingRow, RecoveryRow, WorktreeRow
+from agentpane.ui.worktrees.steady import steady
+from agentpane.ui.worktrees.worktree_rows import FindingRow, RecoveryRow, Row, WorktreeRow
 
 T = TypeVar("T")
 FIRST = 40  # lines of a list that are shown before the rest is asked for
@@ -79,6 +80,8 @@ class Part(Frame):
             return
         self._shown = shown
         focused = focused_within(self)
+        if focused:
+            self._heading.setFocus(Qt.FocusReason.OtherFocusReason)  # Qt scrolls to whatever it gives the keys to
         self.act.setVisible(acts)
         clear(self._lines)
         some = items if self._all or len(items) <= FIRST + 1 else items[:FIRST]
@@ -136,6 +139,8 @@ class WorktreesPage(QWidget):
         )
         self._looking = False
         self._restoring: set[str] = set()
+        self._listed: tuple[Finding, ...] = ()
+        self._mended: dict[str, str] = {}  # what became of findings; their lines stay until somebody looks again
         self._looked_at = -LOOK_AFTER_S  # on the clock that only goes forward
         self._fill_projects()
         self._compose()
@@ -171,6 +176,7 @@ class WorktreesPage(QWidget):
 
     def enter(self) -> None:
         """Read what there is and have the doctor look; what he found last stays until he has."""
+        self._mended, self._listed = {}, ()
         if time.monotonic() - self._looked_at >= LOOK_AFTER_S:
             self._desk.jobs.start(self._look_again(), self.tr("Looking for what is wrong"), _expected)
         self.refresh()
@@ -201,18 +207,24 @@ class WorktreesPage(QWidget):
         pool: PoolStatus | None = None
         if project:
             pool = await do(commands.GetPool(project))
-        self.worktrees.show_lines(entries, self._entry_line, words.pool_words(pool) if pool else "", project)
-        self.kept.show_lines(kept, self._kept_line, among=project)
+        with steady(self._body, Row):
+            self.worktrees.show_lines(entries, self._entry_line, words.pool_words(pool) if pool else "", project)
+            self.kept.show_lines(kept, self._kept_line, among=project)
         self.total.show_text(words.whole_size(entries, kept))
         self._hold_keys()
 
     def _show_health(self) -> None:
         report = self._desk.known.health
-        self.findings.setVisible(report is not None or self._looking)
         found = report.findings if report is not None else ()
-        ordered = tuple(sorted(found, key=lambda finding: finding.notice))
+        there = {one.id for one in found}
+        mended = tuple(one for one in self._listed if one.id in self._mended and one.id not in there)
+        places = {one.id: at for at, one in enumerate(self._listed)}
+        self._listed = tuple(sorted((*found, *mended), key=lambda one: (places.get(one.id, len(places)), one.notice)))
         told, several = words.doctor_words(report, looking=self._looking), len(_mendable(found)) > 1
-        self.findings.show_lines(ordered, self._finding_line, told, acts=several)
+        lines = tuple((one, "" if one.id in there else self._mended[one.id]) for one in self._listed)
+        with steady(self._body, Row):
+            self.findings.setVisible(report is not None or self._looking)
+            self.findings.show_lines(lines, self._finding_line, told, acts=several)
 
     def _event(self, event: object) -> None:
         changes = events.TaskChanged | events.TaskRemoved | events.RecoveriesChanged
@@ -235,8 +247,9 @@ class WorktreesPage(QWidget):
 
     # Lines
 
-    def _finding_line(self, finding: Finding) -> QWidget:
-        return FindingRow(finding, partial(self._mend, (finding,)))
+    def _finding_line(self, line: tuple[Finding, str]) -> QWidget:
+        finding, done = line
+        return FindingRow(finding, partial(self._mend, (finding,)), done)
 
     def _entry_line(self, entry: WorktreeEntry) -> QWidget:
         several = "" if self.project.currentData() else one_line(entry.project)
@@ -252,6 +265,7 @@ class WorktreesPage(QWidget):
     # Acts
 
     def _look(self) -> None:
+        self._mended, self._listed = {}, ()
         self._desk.jobs.start(self._look_again(), self.tr("Looking for what is wrong"))
 
     async def _look_again(self) -> None:
@@ -282,6 +296,8 @@ class WorktreesPage(QWidget):
         ):
             return
         report = await self._desk.link.do(commands.Repair(tuple(one.id for one in findings)))
+        done, order = self.tr("Mended."), self.tr("It was in order already. Nothing had to be done.")
+        self._mended |= {one.id: done if one.done else order for one in report.repairs}
         self._desk.known.take_health(report)
         self._tell(report.repairs, frozenset(finding.id for finding in report.findings))
         self.refresh()
@@ -343,12 +359,7 @@ class WorktreesPage(QWidget):
         self.refresh()
 
     async def _delete(self, kept: RecoverySnapshot) -> None:
-        title, size = words.recovery_title(kept), figures.size(kept.size_bytes)
-        if await self._sure(
-            self.tr("Delete it for good?"),
-            self.tr("What was kept of “{0}” ({1}) cannot be had back after this.").format(title, size),
-            self.tr("Delete"),
-        ):
+        if await self._sure(self.tr("Delete it for good?"), words.lost_words(kept), self.tr("Delete")):
             await self._desk.link.do(commands.DeleteRecovery(kept.id))
             self._desk.toasts.say(self.tr("Deleted from the recovery bin."))
             self.refresh()
