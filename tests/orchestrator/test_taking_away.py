@@ -142,7 +142,7 @@ async def test_a_restore_that_was_cut_off_is_found_by_its_mark_and_taken_back(
         Path(row.path).mkdir(parents=True)  # so that it is restored beside
         kept = next(each for each in await bench.engine.do(c.ListRecoveries(home.project.id)) if each.ref == ref)
 
-        async def killed(*given: object) -> None:
+        async def killed(*given: object, **named: object) -> None:
             raise AgentPaneError(ErrorCode.INTERNAL, "as if it had been killed here")
 
         with monkeypatch.context() as until_then:

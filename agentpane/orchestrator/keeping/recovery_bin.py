@@ -123,7 +123,7 @@ class RecoveryBin:
             found = await self._core.db.read(read)
         return found
 
-    async def delete(self, command: c.DeleteRecovery) -> RecoverySnapshot:
+    async def delete(self, command: c.DeleteRecovery, actor: str = "person") -> RecoverySnapshot:
         """Take a snapshot out of the bin. Where its repository is gone, only the row is left to go."""
         kept = await self.get(command.recovery)
         try:
@@ -131,7 +131,7 @@ class RecoveryBin:
         except AgentPaneError as error:
             if error.code not in NOWHERE:
                 raise
-        await self._forget(kept, "person", "recovery.delete")
+        await self._forget(kept, actor, "recovery.delete")
         return kept
 
     async def get(self, recovery: str) -> RecoverySnapshot:

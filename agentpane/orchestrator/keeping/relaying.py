@@ -13,6 +13,7 @@ from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.keeping.branch_back import branch_back
 from agentpane.orchestrator.keeping.recovery_bin import RecoveryBin
+from agentpane.orchestrator.keeping.unmade import Unmade
 from agentpane.worktrees import CreatedWorktree, Repository, Worktree
 
 
@@ -23,18 +24,21 @@ async def lay_again(
 
     What git's record of the old one still holds is in the recovery bin then. A branch that is gone too is made again
     where that record knows it to have been.
-    Raises WORKTREE_CREATION_FAILED; the row is then what it was.
+    Raises WORKTREE_CREATION_FAILED; the row is then what it was, unless somebody has put something into the new one
+    that cannot be kept: see `Unmade.settle`.
     """
     await branch_back(core, row, repository)
     await core.git.check_place(repository, Path(row.path), row.id)
     await bin_.keep_record(row, repository, "its folder was gone")
-    begun: dict[str, object] = {"status": WorktreeStatus.CREATING, "git_dir": None, "removed_at": None}
-    await _store(core, row, begun)
+    begun = await _store(core, row, {"status": WorktreeStatus.CREATING, "git_dir": None, "removed_at": None})
     try:
         again = await core.git.attach_worktree(repository, Path(row.path), row.branch, row.copied, row.id)
-    except BaseException:
-        before = {"status": row.status, "git_dir": row.git_dir, "removed_at": row.removed_at}
-        await _store(core, row, {**before, "last_error": row.last_error})
+    except BaseException as error:
+        left = await Unmade(core, bin_).settle(begun, repository, None)
+        if left.gone:
+            before = {"status": row.status, "git_dir": row.git_dir, "removed_at": row.removed_at}
+            await _store(core, row, {**before, "last_error": row.last_error})
+        left.tell(error)
         raise
     fields: dict[str, object] = {"status": WorktreeStatus.ACTIVE, "deps_installed": False, "init_script_run": False}
     fields |= {"path": str(again.path), "git_dir": str(again.git_dir), "env_copied": bool(again.copied)}

@@ -126,6 +126,7 @@ class Removal:
             await self.core.git.remove_worktree(repository, worktree, late=late)
         except BaseException as error:
             there = WorktreeStatus.ACTIVE if row.branch else WorktreeStatus.POOLED
+            there = row.status if row.status is WorktreeStatus.CREATING else there  # no run is to take it up
             stays = there if worktree.path.is_dir() else WorktreeStatus.REMOVING
             words = error.message if isinstance(error, AgentPaneError) else "It was stopped while it was being removed."
             await self.core.db.write(worktrees.set_fields, row.id, now(), status=stays, last_error=words)

@@ -15,6 +15,7 @@ from agentpane.api import commands as c
 from agentpane.db import audit, projects, recoveries, tasks, worktrees
 from agentpane.domain.board import Column
 from agentpane.domain.branches import recovered_branch
+from agentpane.domain.diff import FileChange
 from agentpane.domain.ids import ProjectId
 from agentpane.domain.json import JsonObject
 from agentpane.domain.limits import invalid
@@ -28,6 +29,7 @@ from agentpane.orchestrator.blobs import BlobStore
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.keeping import relaying
 from agentpane.orchestrator.keeping.recovery_bin import RecoveryBin
+from agentpane.orchestrator.keeping.unmade import Unmade
 from agentpane.orchestrator.sessions import note
 from agentpane.orchestrator.workspaces.workspace import worktree_root
 from agentpane.worktrees import CreatedWorktree, Repository, WorktreePlan
@@ -116,7 +118,6 @@ class Restoring:
     ) -> CreatedWorktree:
         """Make the worktree and lay the work out; what cannot be done whole is taken back."""
         git = self.core.git
-        made: CreatedWorktree | None = None
         new_branch = await git.branch_tip(repository, row.branch) is None
         try:
             if task is None:
@@ -127,14 +128,39 @@ class Restoring:
                 made = await git.attach_worktree(repository, Path(row.path), row.branch, (), row.id)
             await git.lay_out_recovery(repository, made.worktree, kept.parent, kept.sha)
         except BaseException as error:
-            if made is not None:
-                await git.remove_worktree(repository, made.worktree, kept.parent if new_branch else None)
             words = error.message if isinstance(error, AgentPaneError) else "It was stopped while it was restored."
+            left = await Unmade(self.core, self.bin).settle(row, repository, kept.parent if new_branch else None)
+            with suppress(AgentPaneError):
+                left = replace(left, ref=await self._beyond(kept, row, repository)) if left.ref else left
             now = self.core.clock.now()
-            gone = {"status": WorktreeStatus.REMOVED, "removed_at": now, "last_error": words}
-            await self.core.db.write(lambda db: worktrees.set_fields(db, row.id, now, **gone))
+            fields: dict[str, object] = {"last_error": words}
+            if left.gone:
+                fields |= {"status": WorktreeStatus.REMOVED, "removed_at": now}
+            await self.core.db.write(partial(worktrees.set_fields, worktree_id=row.id, at=now, **fields))
+            left.tell(error)
             raise
         return made
+
+    async def _beyond(self, kept: RecoverySnapshot, row: WorktreeRow, repository: Repository) -> str | None:
+        """Take out of the bin what was put there of a restore that failed, and is in the restored snapshot.
+
+        Returns the ref of what is left of it, which somebody has put into the worktree meanwhile.
+        """
+        mine = {(each.path, each.new_mode, each.new_sha) for each in await self._changes(kept, repository)}
+        ref = None
+        for made in await self.core.db.read(recoveries.for_project, row.project_id):
+            if made.branch != row.branch or made.created_at < row.updated_at or made.id == kept.id:
+                continue
+            files = {(each.path, each.new_mode, each.new_sha) for each in await self._changes(made, repository)}
+            alone = made.beside.staged or made.beside.histories or made.beside.loose
+            if made.parent == kept.parent and not alone and files <= mine:
+                await self.bin.delete(c.DeleteRecovery(made.id), "engine")
+            else:
+                ref = made.ref
+        return ref
+
+    async def _changes(self, snapshot: RecoverySnapshot, repository: Repository) -> tuple[FileChange, ...]:
+        return await self.core.git.diff_files(repository, snapshot.parent, snapshot.sha)
 
     async def _stored(
         self, kept: RecoverySnapshot, row: WorktreeRow, task: Task | None, made: CreatedWorktree

@@ -23,6 +23,7 @@ from agentpane.orchestrator.keeping import relaying
 from agentpane.orchestrator.keeping.left_alone import check_its_folder, why_left_alone
 from agentpane.orchestrator.keeping.recovery_bin import RecoveryBin
 from agentpane.orchestrator.keeping.removal import Removal, as_worktree
+from agentpane.orchestrator.keeping.unmade import Unmade
 from agentpane.orchestrator.merging.resolutions import Resolutions
 from agentpane.orchestrator.runs import prompts
 from agentpane.orchestrator.runs.telling import TellingSandbox
@@ -46,6 +47,7 @@ class Workspaces:
         self._handover = handover
         self._bin = bin_
         self._resolutions = Resolutions(core, bin_)
+        self.unmade = Unmade(core, bin_)
         self.take_away = Removal(core, bin_, self._resolutions).take_away
 
     async def ready(
@@ -62,6 +64,8 @@ class Workspaces:
         Raises AgentPaneError with a WORKTREE_ code; what was half made is recorded as `error`.
         """
         row = await relaying.taken_back(self._core, task, repository)
+        if row is not None and row.status is WorktreeStatus.CREATING:  # what was in it could not be kept when it failed
+            row = await self.unmade.take_away(row, repository, "not made to the end")
         if row is not None and await relaying.is_its_own(self._core, task, row, repository):
             row, worktree = await self._found(row, repository, recorder)
         else:
@@ -229,8 +233,13 @@ class Workspaces:
             return row, await self._core.git.create_worktree(repository, plan, partial(relaying.named, self._core, row))
         except BaseException as error:
             words = error.message if isinstance(error, AgentPaneError) else "It was stopped while it was being made."
+            left = await self.unmade.settle(row, repository, new.base_sha)
+            status = {"status": WorktreeStatus.ERROR} if left.gone else {}
             now = self._core.clock.now()
-            await self._core.db.write(worktrees.set_fields, row.id, now, status=WorktreeStatus.ERROR, last_error=words)
+            await self._core.db.write(
+                partial(worktrees.set_fields, worktree_id=row.id, at=now, last_error=words, **status)
+            )
+            left.tell(error)
             raise
 
     def _store_made(

@@ -10,6 +10,7 @@ import errno
 import os
 import re
 import secrets
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -28,7 +29,13 @@ from agentpane.worktrees.values import ListedWorktree, Repository, Worktree
 
 _NAME = re.compile(r"[0-9a-f]{16}")
 _SECOND = 1_000_000_000
-_TICK = 20_000_000  # the times of files come from a clock that may be so many nanoseconds late
+_FILES_CLOCK = 5  # CLOCK_REALTIME_COARSE, by which Linux writes down the times of files
+_TICK = 20_000_000  # elsewhere that clock may be so many nanoseconds late
+
+
+def clock_of_files() -> int:
+    """A time that is not after any that a file gets from here on, in nanoseconds."""
+    return time.clock_gettime_ns(_FILES_CLOCK) if sys.platform == "linux" else time.time_ns() - _TICK
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +46,7 @@ class Late:
     """
 
     keep: Callable[[Worktree], Awaitable[None]]
-    since: int = field(default_factory=lambda: time.time_ns() - _TICK)
+    since: int = field(default_factory=clock_of_files)
 
 
 async def remove_worktree(

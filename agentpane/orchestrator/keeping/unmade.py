@@ -1,0 +1,87 @@
+"""What is left of a worktree that was not made to the end: somebody has put something into it, which is kept first."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from agentpane.db import worktrees
+from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
+from agentpane.errors import AgentPaneError
+from agentpane.orchestrator.core import Core
+from agentpane.orchestrator.keeping.recovery_bin import RecoveryBin
+from agentpane.orchestrator.keeping.removal import Removal
+from agentpane.orchestrator.merging.resolutions import Resolutions
+from agentpane.worktrees import Repository
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """gone: nothing of the worktree is left. ref: where in the recovery bin lies what was in it, if anything was."""
+
+    path: str
+    gone: bool
+    ref: str | None = None
+
+    def tell(self, error: BaseException) -> None:
+        """Let the error that ended the making say what became of it."""
+        if not isinstance(error, AgentPaneError) or (self.gone and self.ref is None):
+            return
+        kept = f"is in the recovery bin ({self.ref})" if self.gone else f"is still there, in {self.path}"
+        error.message = f"{error.message} What somebody has put into the worktree meanwhile {kept}."
+        error.args = (error.message,)
+        error.details |= {"left": not self.gone, "recovery": self.ref}
+
+
+@dataclass(frozen=True, slots=True)
+class Unmade:
+    core: Core
+    bin: RecoveryBin
+
+    async def found(self, row: WorktreeRow, repository: Repository) -> WorktreeRow | None:
+        """The row with what git had made by then; None where nothing of it is left."""
+        left = await self.core.git.inspection.left_record(repository, Path(row.path), row.id)
+        if left is None:
+            return None
+        await self.core.git.inspection.take_on(left)
+        made = left.worktree
+        fields = {"path": str(made.path), "git_dir": str(made.git_dir), "branch": made.branch or row.branch}
+        return await self.core.db.write(
+            partial(worktrees.set_fields, worktree_id=row.id, at=self.core.clock.now(), **fields)
+        )
+
+    async def take_away(self, row: WorktreeRow, repository: Repository, reason: str) -> WorktreeRow:
+        """Take it away, with a branch on which nothing was committed. Raises as `Removal.take_away` does."""
+        if row.git_dir is None:
+            row = await self.found(row, repository) or row
+        # A branch that was laid out again has commits of its own.
+        unused = row.branch and await self.core.git.branch_tip(repository, row.branch) == row.base_sha
+        await self._take_away(row, repository, reason, row.base_sha if unused else None)
+        return await self.core.db.read(worktrees.get, row.id)
+
+    async def settle(self, row: WorktreeRow, repository: Repository, branch_at: str | None) -> Left:
+        """Take away what a making that has just failed has left.
+
+        What cannot be kept stays, and its row is `creating` still: then the next run of its card tries again, or the
+        next start of the engine.
+        branch_at: delete its branch too, if it is at this commit.
+        """
+        try:
+            left = await self.found(row, repository)
+            if left is None:
+                return Left(row.path, gone=True)
+            ref = await self._take_away(left, repository, "not made to the end", branch_at)
+        except AgentPaneError as error:
+            log.warning("the worktree %s stays half made: %s", row.path, error.message)
+            return Left(row.path, gone=False)
+        return Left(row.path, gone=True, ref=ref)
+
+    async def _take_away(self, row: WorktreeRow, repository: Repository, reason: str, at: str | None) -> str | None:
+        # A conflict that is being resolved is written into it again when its card goes on.
+        leaves = WorktreeStatus.REMOVED if row.merging is None else WorktreeStatus.AWAY
+        removal = Removal(self.core, self.bin, Resolutions(self.core, self.bin))
+        return await removal.take_away(row, repository, reason, delete_branch_at=at, leaves=leaves)

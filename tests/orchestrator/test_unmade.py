@@ -1,0 +1,149 @@
+"""What somebody puts into a worktree whose making fails is in the recovery bin, in the engine that goes on living."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from agentpane.api import commands as c
+from agentpane.db import worktrees
+from agentpane.domain.runs import RunStatus
+from agentpane.domain.worktrees import WorktreeStatus
+from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.orchestrator.keeping.recovery_bin import RecoveryBin
+from agentpane.worktrees import Repository, Worktree, Worktrees
+from agentpane.worktrees.trees import create
+from agentpane.worktrees.trees import pool as trees_pool
+from tests.backends.wire import say
+from tests.orchestrator.conftest import Bench, git, running, scripted
+from tests.orchestrator.test_health import house
+
+FAILED = AgentPaneError(ErrorCode.STORE_FULL, "As if the disk were full.")
+
+
+def precious(folder: Path) -> None:
+    (folder / "thesis.md").write_text("precious\n")
+
+
+@pytest.fixture
+def fails(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Let the copying into a fresh worktree fail, after somebody has put a file there; or not any more."""
+    copy = create.copy_into
+
+    async def failing(git: object, repo: Repository, worktree: Worktree, listed: object) -> tuple[str, ...]:
+        precious(worktree.path)
+        raise AgentPaneError(ErrorCode.WORKTREE_ENV_COPY_FAILED, "As if it could not be copied.")
+
+    return lambda wanted: monkeypatch.setattr(create, "copy_into", failing if wanted else copy)
+
+
+async def kept(bench: Bench, repository: Path) -> list[str]:
+    """Where `thesis.md` lies in the recovery bin; twice where it was written a moment before it was kept."""
+    found = await bench.engine.do(c.ListRecoveries(None))
+    assert all(git(repository, "show", f"{each.ref}:thesis.md") == "precious" for each in found)
+    return [each.ref for each in found]
+
+
+async def test_a_run_whose_worktree_cannot_be_made_keeps_what_somebody_put_there_and_says_where(
+    data: Path, repository: Path, fails: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*given: object, **named: object) -> str | None:
+        raise FAILED
+
+    with scripted([say("Done.")]) as server:
+        async with running(data, server.environment) as bench:
+            project, core = await bench.project(repository), bench.engine.services.core
+            card = await bench.card(project)
+            fails(True)
+            task = await bench.settled(await bench.start(card))
+            refs = await kept(bench, repository)
+            assert task.runs[-1].status is RunStatus.ERROR
+            assert any(f"in the recovery bin ({ref})" in str(task.runs[-1].error) for ref in refs)
+            row = await core.db.read(worktrees.for_task, card.card.id)
+            assert row is not None and row.status is WorktreeStatus.ERROR and not os.path.exists(row.path)
+            assert git(repository, "branch", "--list", "agentpane/*") == ""
+
+            with monkeypatch.context() as while_it_is_full:
+                while_it_is_full.setattr(RecoveryBin, "keep", full)
+                task = await bench.settled(await bench.engine.do(c.ResumeRun(card.card.id)))
+                row = await core.db.read(worktrees.for_task, card.card.id)
+                assert row is not None and row.status is WorktreeStatus.CREATING
+                assert f"is still there, in {row.path}" in str(task.runs[-1].error)
+                assert (Path(row.path) / "thesis.md").read_text() == "precious\n"
+            fails(False)
+            task = await bench.settled(await bench.engine.do(c.ResumeRun(card.card.id)))
+            assert task.runs[-1].status is not RunStatus.ERROR, task.runs[-1].error
+            assert (
+                len(await kept(bench, repository)) > len(refs) and not (Path(str(task.worktree)) / "thesis.md").exists()
+            )
+
+
+async def test_one_that_is_made_again_is_what_it_was_and_what_was_put_there_meanwhile_is_kept(
+    data: Path, repository: Path, fails: Callable[[bool], None]
+) -> None:
+    async with running(data, {}) as bench:
+        home = await house(bench, repository)
+        row, services = await home.worktree("a card"), bench.engine.services
+        repo = await services.core.git.open_repository(repository)
+        shutil.rmtree(row.path)
+        fails(True)
+        with pytest.raises(AgentPaneError, match="recovery bin"):
+            await services.mending.workspaces.make_again(row, repo)
+        after = await home.row(row)
+        assert (after.status, after.git_dir) == (row.status, row.git_dir) and not Path(row.path).exists()
+        assert await kept(bench, repository)
+        fails(False)
+        again, _ = await services.mending.workspaces.make_again(after, repo)
+        assert again.status is WorktreeStatus.ACTIVE and (Path(row.path) / "a.txt").exists()
+
+
+async def test_what_is_put_into_work_that_is_being_restored_is_kept_beside_it_when_that_fails(
+    data: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lay_out = Worktrees.lay_out_recovery
+
+    async def half(git_: Worktrees, repo: Repository, worktree: Worktree, parent: str, commit: str) -> None:
+        await lay_out(git_, repo, worktree, parent, commit)
+        if somebody:
+            precious(worktree.path)
+        raise FAILED
+
+    async with running(data, {}) as bench:
+        home = await house(bench, repository)
+        row, services = await home.worktree("a card"), bench.engine.services
+        repo = await services.core.git.open_repository(repository)
+        (Path(row.path) / "new.txt").write_text("x\n")
+        await services.mending.workspaces.take_away(row, repo, "test", delete_branch_at=row.base_sha)
+        before = await bench.engine.do(c.ListRecoveries(None))
+        monkeypatch.setattr(Worktrees, "lay_out_recovery", half)
+        for somebody in (False, True):
+            with pytest.raises(AgentPaneError, match="As if the disk were full"):
+                await bench.engine.do(c.RestoreRecovery(before[0].id))
+            beside = [each for each in await bench.engine.do(c.ListRecoveries(None)) if each not in before]
+            assert bool(beside) is somebody
+        assert git(repository, "show", f"{beside[0].ref}:thesis.md") == "precious"
+        assert (await home.row(row)).status is WorktreeStatus.REMOVED and not Path(row.path).exists()
+        assert git(repository, "branch", "--list", "agentpane/*") == ""
+
+
+async def test_one_that_was_to_be_kept_ready_goes_and_what_was_put_there_is_kept(
+    data: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(worktree: Worktree, base_sha: str) -> None:
+        precious(worktree.path)
+        raise FAILED
+
+    monkeypatch.setattr(trees_pool, "put_seal", failing)
+    async with running(data, {}) as bench:
+        home = await house(bench, repository)
+        services = bench.engine.services
+        repo = await services.core.git.open_repository(repository)
+        tip = await services.core.git.base_branch(repo, "main")
+        with pytest.raises(AgentPaneError):
+            await services.pool._make(home.project, repo, tip, repository / ".worktrees")
+        assert await kept(bench, repository)
+        assert git(repository, "worktree", "list", "--porcelain").count("worktree ") == 1
