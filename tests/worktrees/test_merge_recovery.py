@@ -277,7 +277,8 @@ async def test_what_a_cut_merge_left_under_a_later_one_goes_once_the_person_has_
     (root / "src/app.py").write_text("mine\n")
     (root / "notes").write_text("mine too\n")
     git(root, "add", "notes")
-    assert (await bench.worktrees.recover_merge(bench.repo, intent)).outcome is RecoveryOutcome.NEEDS_PERSON
+    left = await bench.worktrees.recover_merge(bench.repo, intent)
+    assert (left.outcome, left.paths) == (RecoveryOutcome.NEEDS_PERSON, ("src/app.py",))
     assert (root / "new").exists() and not (root / "run.sh").exists()
     recovery = await bench.worktrees.recover_merge(bench.repo, intent, looked=True)
     assert (recovery.outcome, recovery.paths) == (RecoveryOutcome.ROLLED_BACK, ("src/app.py",))

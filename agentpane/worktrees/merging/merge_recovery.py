@@ -178,7 +178,7 @@ class _Settling:
                 f"The merge was cut short in {place.work_tree}, and files were changed there since; "
                 "they were left as they are."
             )
-            return MergeRecovery(RecoveryOutcome.NEEDS_PERSON, message, paths=foreign or part)
+            return MergeRecovery(RecoveryOutcome.NEEDS_PERSON, message, paths=foreign or part or begun.of(State.NEW))
         if not self.again:
             lock_of(place.git_dir).unlink(missing_ok=True)
         if not foreign and wanted:
