@@ -23,7 +23,7 @@ class Places(QObject):
     """The board with the task's panel beside it, the review, the worktrees, the costs, the settings."""
 
     changed = Signal(str)  # board, review, worktrees, costs or settings
-    keys_left = Signal()  # the panel that had them is closed
+    closed = Signal(bool)  # the panel; whether it had the keys
 
     def __init__(self, desk: Desk, pages: QStackedWidget, side: QSplitter) -> None:
         super().__init__(pages)
@@ -152,8 +152,7 @@ class Places(QObject):
             self.panel.leave()
             self.panel.hide()
             self._desk.acts.refresh()
-            if had_keys:
-                self.keys_left.emit()
+            self.closed.emit(had_keys)
 
     def focus_panel(self) -> None:
         if self.panel is not None and self._open:

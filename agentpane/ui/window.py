@@ -138,7 +138,7 @@ class MainWindow(QMainWindow):
         acts.bin_requested.connect(self.places.show_worktrees)
         acts.more_requested.connect(lambda task: self.flows.give_more(task))
         self.places.changed.connect(self._place_changed)
-        self.places.keys_left.connect(self.board.focus_board)
+        self.places.closed.connect(self._panel_closed)
         self.strips.key_requested.connect(lambda: self.flows.ask_key())
         self.strips.trust_requested.connect(lambda project, digest: self.flows.trust(project, digest))
         self._connect_flows()
@@ -288,13 +288,25 @@ class MainWindow(QMainWindow):
 
     def _place_changed(self, place: str) -> None:
         self.rail.show_place(place)
-        self.desk.toasts.keep_left(self.rail if place == "worktrees" else None)
+        self._place_toasts()
         self.desk.acts.refresh()
         if place == "board" and self._place != "board":
             if self.desk.acts.task_id:
                 self.board.select(self.desk.acts.task_id)
             self.board.focus_board()
         self._place = place
+
+    def _place_toasts(self) -> None:
+        """Where they cover neither the buttons of lines nor a foot."""
+        places = self.places
+        left = self.rail if places.worktrees_shown is not None else None
+        foot = places.review_shown is not None or (places.on_board and bool(places.task_shown))
+        self.desk.toasts.stand(beside=left, over_foot=foot)
+
+    def _panel_closed(self, had_keys: bool) -> None:
+        self._place_toasts()
+        if had_keys:
+            self.board.focus_board()
 
     def _back(self) -> None:
         sheet = open_sheet(self)

@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
 
 from agentpane.api import commands, events
 from agentpane.domain.board import Column
-from agentpane.domain.review import FileDiff
+from agentpane.domain.review import ApproveOutcome, ApproveResult, FileDiff, MergeStrategy
 from agentpane.domain.runs import PauseReason, RunStatus
 from agentpane.domain.sessions import EventKind
 from agentpane.domain.tasks import Task
@@ -419,3 +419,36 @@ def test_the_keys_stay_with_the_card_when_the_button_that_had_them_goes(stage: S
     assert focused is not None and focused.objectName() == f"tabs.{window.places.panel.tabs.current}"
     stage.press(Qt.Key.Key_Escape)
     assert QApplication.focusWidget() is stage.view(Column.WAITING_APPROVAL)
+
+
+def test_what_is_said_unasked_stands_low_and_above_the_feet(stage: Stage) -> None:
+    task = waiting(stage, "Waits").card.id
+    window = stage.open()
+    window.desk.toasts.say("Done.")
+    low = stage.find("toast").geometry().bottom()
+    assert window.height() - low < 40
+    window.desk.acts.open_requested.emit(task)
+    assert stage.find("toast").geometry().bottom() < low - 80  # the foot of the panel
+    stage.window.places.close_task()
+    assert stage.find("toast").geometry().bottom() == low
+    window.desk.acts.review_requested.emit(task)
+    window.desk.toasts.say("Done.")
+    assert stage.find("toast").geometry().bottom() < low - 80
+
+
+def test_what_became_of_a_merge_keeps_the_same_gap_as_what_stands_below_it(stage: Stage) -> None:
+    task = waiting(stage, "Waits").card.id
+    refused = ApproveOutcome(task, ApproveResult.REFUSED, None, ("b.txt",), "MERGE_CHECKOUT_DIRTY", "Edits.", "")
+    stage.engine.outcomes[task] = refused
+    window = stage.open()
+    window.desk.acts.review_requested.emit(task)
+    stage.settle()
+    review = window.places.review_shown
+    assert review is not None and review.standing.height() == 0
+    window.desk.acts.approve(task, None, MergeStrategy.MERGE)
+    stage.until(lambda: stage.shown("review.outcome"))
+    stage.settle()
+    assert review.outcome.y() == 8 and review.standing.height() == review.outcome.height() + 16
+    stage.click("review.outcome.close")
+    stage.settle()
+    assert review.standing.height() == 0

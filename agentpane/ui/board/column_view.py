@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QEvent, QModelIndex, QPoint, QRect, Qt, Signal
+from PySide6.QtCore import QEvent, QModelIndex, QPoint, QRect, QRectF, Qt, Signal
 from PySide6.QtGui import (
     QColor,
     QDrag,
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from PySide6.QtGui import QContextMenuEvent
 
 REFUSED_ALPHA = 215
+UNDER_ICON = 28
+WORDS_FLAGS = int(Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop | Qt.TextFlag.TextWordWrap)
 
 
 class ColumnView(QListView):
@@ -289,9 +291,12 @@ class ColumnView(QListView):
         dim.setAlpha(REFUSED_ALPHA)
         painter.fillRect(self.viewport().rect(), dim)
         if landing is Landing.REVIEW:
-            self._paint_words(painter, self.tr("Let go here to open the review."), "accent", "eye")
+            words, token, icon_name = self.tr("Let go here to open the review."), "accent", "eye"
         else:
-            self._paint_words(painter, self._carry.reason(self.column), "text" if here else "muted", "info")
+            words, token, icon_name = self._carry.reason(self.column), "text" if here else "muted", "info"
+        if self._cards.rowCount():
+            self._paint_plate(painter, words)
+        self._paint_words(painter, words, token, icon_name)
 
     def _paint_gap(self, painter: QPainter, gap: int) -> None:
         count = self._cards.rowCount()
@@ -304,16 +309,26 @@ class ColumnView(QListView):
         painter.setPen(QPen(IconStore.current().look.colour("accent"), 3, c=Qt.PenCapStyle.RoundCap))
         painter.drawLine(4, max(top, 2), self.viewport().width() - 4, max(top, 2))
 
+    def _paint_plate(self, painter: QPainter, words: str) -> None:
+        """Cover the cards where words with an icon are painted over them."""
+        look = IconStore.current().look
+        area = self.viewport().rect().adjusted(20, 24 + UNDER_ICON, -20, -24)
+        painter.setFont(look.text_font(0.94))
+        height = painter.boundingRect(area, WORDS_FLAGS, words).height()
+        painter.setBrush(look.colour("surface"))
+        painter.setPen(QPen(look.colour("border"), 1))
+        plate = QRectF(8.5, 10.5, self.viewport().width() - 17, 24 + UNDER_ICON + height)
+        painter.drawRoundedRect(plate, 6, 6)
+
     def _paint_words(self, painter: QPainter, words: str, token: str, icon_name: str = "") -> None:
         store = IconStore.current()
         area = self.viewport().rect().adjusted(20, 24, -20, -24)
         if icon_name:
             store.draw(painter, icon_name, store.look.colour(token), area.center().x() - 10, area.top(), 20)
-            area.adjust(0, 28, 0, 0)
+            area.adjust(0, UNDER_ICON, 0, 0)
         painter.setFont(store.look.text_font(0.94))
         painter.setPen(store.look.colour(token))
-        flags = Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop | Qt.TextFlag.TextWordWrap
-        painter.drawText(area, int(flags), words)
+        painter.drawText(area, WORDS_FLAGS, words)
 
     def _picture(self, box: QRect) -> QPixmap:
         whole = self.viewport().grab(box.adjusted(0, 0, 0, -GAP))

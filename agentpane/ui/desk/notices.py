@@ -15,7 +15,7 @@ LETTER_MS = 60  # a long one stays as long as it takes to read
 TOAST_WIDTH = 296  # no wider than the last column: the one where work waits stays uncovered
 MOST_TOASTS = 3
 AT_EDGE = 16
-ABOVE_FOOT = 136  # the feet of the pages, where one writes and decides, stay free
+ABOVE_FOOT = 136  # the feet of the panel and the review
 ICONS = {
     "note": ("info", "accent"),
     "ask": ("alert", "attention"),
@@ -80,16 +80,14 @@ class Toast(Frame):
 
 
 class Toasts(QObject):
-    """Shows toasts at the right end of a window, above the pages' feet, the newest lowest.
-
-    A page whose lines end in buttons has them at its left: see `keep_left`.
-    """
+    """Shows toasts low at the right end of a window, the newest lowest; `stand` says where else."""
 
     def __init__(self, host: QWidget) -> None:
         super().__init__(host)
         self._host = host
         self._shown: list[Toast] = []
         self._beside: QWidget | None = None
+        self._over_foot = False
         host.installEventFilter(self)
 
     def say(
@@ -116,9 +114,9 @@ class Toasts(QObject):
         for toast in [shown for shown in self._shown if task and shown.task == task]:
             self._take_away(toast)
 
-    def keep_left(self, beside: QWidget | None) -> None:
-        """Show them at the left, beside a widget, low; None: at the right again."""
-        self._beside = beside
+    def stand(self, *, beside: QWidget | None = None, over_foot: bool = False) -> None:
+        """beside: at the left, beside this, where lines end in buttons. over_foot: over a place to write and decide."""
+        self._beside, self._over_foot = beside, over_foot
         self._place()
 
     def clear(self) -> None:
@@ -141,7 +139,7 @@ class Toasts(QObject):
 
     def _place(self) -> None:
         beside = self._beside
-        bottom = self._host.height() - (ABOVE_FOOT if beside is None else AT_EDGE)
+        bottom = self._host.height() - (ABOVE_FOOT if self._over_foot else AT_EDGE)
         for toast in reversed(self._shown):
             toast.resize(TOAST_WIDTH, toast.heightForWidth(TOAST_WIDTH))
             bottom -= toast.height()

@@ -124,6 +124,8 @@ QPushButton[kind="tab"]:hover {{ color: {t.text}; }}
 QPushButton[kind="tab"]:checked {{ color: {t.text}; border-bottom-color: {t.accent}; }}
 QPushButton[kind="tab"]:focus {{ background: {t.hover}; border-bottom-color: {t.accent}; }}
 QPushButton[kind="segment"] {{ border-radius: 0; font-weight: 400; color: {t.muted}; background: transparent; }}
+QPushButton[kind="segment"][end="first"] {{ border-top-left-radius: 6px; border-bottom-left-radius: 6px; }}
+QPushButton[kind="segment"][end="last"] {{ border-top-right-radius: 6px; border-bottom-right-radius: 6px; }}
 QPushButton[kind="segment"]:checked {{ background: {t.selected}; color: {t.text}; border-color: {t.accent}; }}
 QPushButton[icononly="true"] {{ padding: 5px; min-width: 18px; }}
 QPushButton[icononly="true"]:focus {{ padding: 4px; }}

@@ -26,6 +26,8 @@ class OneOf(QObject):
             button.setCheckable(True)
             button.installEventFilter(self)
             self.buttons[key] = button
+        for end, key in (("first", choices[0][0]), ("last", choices[-1][0])):
+            self.buttons[key].setProperty("end", end)
         self.current = ""
         self.show_choice(choices[0][0])
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QEvent, QObject, Qt, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
@@ -138,11 +138,24 @@ class StandingBox(QWidget):
         self.checks = StandingStrip("checks", actions, unfolded=False)
         self.overlaps = StandingStrip("overlaps", actions, unfolded=False)
         self.commits = StandingStrip("commits", actions, unfolded=False)
+        self._first: QWidget | None = None
         self._layout = layout = QVBoxLayout(self)
         layout.setContentsMargins(16, 0, 16, 0)
         layout.setSpacing(6)
         for strip in self._strips():
             layout.addWidget(strip)
+
+    def begin_with(self, box: QWidget) -> None:
+        """Have a box of somebody else's above the strips."""
+        self._layout.insertWidget(0, box)
+        box.installEventFilter(self)
+        self._first = box
+
+    @override
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() in {QEvent.Type.ShowToParent, QEvent.Type.HideToParent}:
+            self._fit_margins()
+        return False
 
     def show_task(self, task: Task) -> None:
         card, target = task.card, task.base_branch or ""
@@ -173,7 +186,8 @@ class StandingBox(QWidget):
         return self.conflicts, self.checks, self.overlaps, self.commits
 
     def _fit_margins(self) -> None:
-        shown = any(not strip.isHidden() for strip in self._strips())
+        first = () if self._first is None else (self._first,)
+        shown = any(not part.isHidden() for part in (*first, *self._strips()))
         self._layout.setContentsMargins(16, 8 if shown else 0, 16, 8 if shown else 0)
 
     def _show_conflicts(self, conflicts: tuple[Conflict, ...], target: str) -> None:

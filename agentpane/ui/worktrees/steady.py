@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QApplication, QScrollArea, QWidget
 
 @contextmanager
 def steady(area: QScrollArea, lines: type[QWidget]) -> Iterator[None]:
-    """Change lines in a scrolled page inside of this. The line that has the keys stays in its place, or the first in view.
+    """Inside of this lines change in a scrolled page: that which has the keys stays in its place, or the first in view.
 
     A line is found again by its name; where it is gone, nothing is scrolled.
     """

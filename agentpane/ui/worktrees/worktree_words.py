@@ -110,9 +110,10 @@ def lost_words(kept: RecoverySnapshot) -> str:
     """All that goes with a snapshot, and which of several of the same card it is."""
     facts = (recovery_reason(kept), figures.moment(kept.created_at), one_line(kept.project))
     files = figures.plural(kept.files, tr("{0} file"), tr("{0} files"))
-    held = (f"{files}, {figures.size(kept.size_bytes)}", beside_words(kept.beside))
-    lines = ("  ·  ".join(fact for fact in facts if fact), *held, tr("It cannot be had back after this."))
-    return "\n\n".join((f"“{recovery_title(kept)}”", "\n".join(line for line in lines if line)))
+    held = f"{files}, {figures.size(kept.size_bytes)}"
+    lines = ("  ·  ".join(fact for fact in facts if fact), held, beside_words(kept.beside))
+    about = "\n".join(line for line in lines if line)
+    return "\n\n".join((f"“{recovery_title(kept)}”", about, tr("It cannot be had back after this.")))
 
 
 def beside_words(beside: Beside) -> str:

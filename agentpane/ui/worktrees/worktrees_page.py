@@ -128,6 +128,9 @@ class WorktreesPage(QWidget):
         self.look = Button(self.tr("Look again"), icon_name="retry", name="worktrees.look", pressed=self._look)
         self.findings = Part("findings", self.tr("Doctor"), self.tr("Nothing is wrong."))
         self.findings.act.setText(self.tr("Mend all"))
+        keeps_room = self.findings.act.sizePolicy()
+        keeps_room.setRetainSizeWhenHidden(True)  # the lines below it stay where they are
+        self.findings.act.setSizePolicy(keeps_room)
         self.findings.act.clicked.connect(self._mend_all)
         self.worktrees = Part(
             "list", self.tr("Worktrees"), self.tr("There is none. A card gets its own when it is started.")
