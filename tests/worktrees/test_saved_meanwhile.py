@@ -14,7 +14,7 @@ import pytest
 from agentpane.worktrees import MergeIntent, MergeRefused, RecoveryOutcome, Worktrees
 from agentpane.worktrees.git.runner import GitOutput, GitRunner
 from agentpane.worktrees.merging.checkout import GaveUp
-from agentpane.worktrees.merging.laying import holding, look, put
+from agentpane.worktrees.merging.laying import beside, holding, look, put
 from agentpane.worktrees.merging.obstacles import changes_between, seen
 from agentpane.worktrees.merging.taking_back import take_back
 from agentpane.worktrees.places import Checkout
@@ -66,6 +66,19 @@ def begin(root: Path) -> None:
     (root / ".git/index.lock").touch()
     (root / "new").write_text("added\n")
     (root / "run.sh").unlink()
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_what_an_engine_left_beside_a_file_that_was_killed_while_it_settled_a_merge_goes(
+    merged: tuple[Bench, MergeIntent], wanted: bool
+) -> None:
+    (bench, intent), root = merged, merged[0].repo.path
+    begin(root)
+    for path in ("readme.md", "src/app.py", "new"):
+        (root / path).with_name(beside(Path(path).name)).write_text("all n")
+    settled = await bench.worktrees.recover_merge(bench.repo, intent, wanted=wanted)
+    assert settled.outcome is (RecoveryOutcome.COMPLETED if wanted else RecoveryOutcome.ROLLED_BACK)
+    assert git(root, "status", "--porcelain") == ""
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ What somebody has written since the file was looked at stays, and is told of. No
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
-import secrets
 import shutil
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
@@ -73,9 +73,9 @@ def put(root: Path, path: str, looked: Seen | None, make: Make) -> bool:
 
 
 def _put(folder: int, name: str, looked: Seen | None, make: Make) -> bool:
-    temporary = f".agentpane-{secrets.token_hex(4)}"
-    there = looked
+    temporary, there = beside(name), looked
     try:
+        _remove(temporary, folder)
         try:
             make(temporary, folder)
         except OSError as error:
@@ -114,6 +114,20 @@ def _add(temporary: str, name: str, folder: int) -> bool:
     finally:
         _remove(temporary, folder)
     return True
+
+
+def beside(name: str) -> str:
+    """What the new content of a file is called before it has the file's name; nobody else gives such a name."""
+    return f".agentpane-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}"
+
+
+def sweep(root: Path, paths: Iterable[str]) -> None:
+    """Remove what an engine that was killed has left beside these files."""
+    for whole in map(PurePosixPath, paths):
+        left = whole.with_name(beside(whole.name))
+        if look(root, str(left)) is not None:
+            with suppress(OSError), open_folder(root, whole.parent) as folder:
+                _remove(left.name, folder)
 
 
 def take(root: Path, path: str, looked: Seen | None) -> bool:

@@ -21,7 +21,7 @@ from agentpane.worktrees.git.files import read_small
 from agentpane.worktrees.git.notes import Note, explained
 from agentpane.worktrees.git.runner import GitError, GitRunner, Place
 from agentpane.worktrees.merging.checkout import lock_of, place_of
-from agentpane.worktrees.merging.laying import lay
+from agentpane.worktrees.merging.laying import lay, sweep
 from agentpane.worktrees.merging.obstacles import changes_between, paths_in, refresh
 from agentpane.worktrees.merging.sides import NEW_SIDE, OLD_SIDE, Found, State, compare
 from agentpane.worktrees.places import head_branch
@@ -206,6 +206,8 @@ class _Settling:
         """How far the merge came in its checkout."""
         git, place, intent = self.git, self.place, self.intent
         changes = await _changes(git, self.repo, intent.old, intent.new)
+        assert place.work_tree is not None
+        await asyncio.to_thread(sweep, place.work_tree, [each.path for each in changes])
         found_head = await git.run(place, "rev-parse", "--verify", "--quiet", "HEAD", ok=(0, 1))
         head = found_head.line if found_head.exit_code == 0 else intent.old
         if head != intent.old:  # what has been committed there since is not half done
