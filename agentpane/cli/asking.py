@@ -12,7 +12,7 @@ from agentpane.cli import shapes, words
 from agentpane.cli.pane import Pane, line
 from agentpane.domain.board import Column
 from agentpane.domain.gitpaths import display_path
-from agentpane.domain.keeping import Cancelled, Going
+from agentpane.domain.keeping import Going
 from agentpane.domain.tasks import Task
 
 
@@ -26,7 +26,9 @@ def put_back(pane: Pane, task: Task, yes: bool, position: int | None = None) -> 
         "branch_known": done.going.branch_known,  # whether it could be looked which branch keeps its commits, if any
         "ignored_gone": done.going.ignored,  # null: that could not be found out
     }
-    pane.result({**shapes.task(done.task), **said}, "\n".join([words.task(done.task), *_told(done)]))
+    bin_ = "What it held beyond its branch is in the recovery bin: agentpane recovery restore"
+    kept = [] if done.kept is None else [f"{bin_} {done.kept.id}"]
+    pane.result({**shapes.task(done.task), **said}, "\n".join([words.task(done.task), *kept, *told(done.going)]))
 
 
 def _may_go(pane: Pane, task: Task) -> bool:
@@ -50,13 +52,9 @@ def question(counts: str, going: Going) -> str:
     return f"The diff ({counts}) is put aside; {stays}{goes}. Cancel?"
 
 
-def _told(done: Cancelled) -> list[str]:
+def told(going: Going) -> list[str]:
     """What has become of the branch of a card that was stopped, and of the files in its worktree."""
     said: list[str] = []
-    going = done.going
-    if done.kept is not None:
-        bin_ = "What it held beyond its branch is in the recovery bin: agentpane recovery restore"
-        said.append(f"{bin_} {done.kept.id}")
     if going.branch is not None:
         said.append(f"Its commits stay on branch {line(going.branch)}; the next run begins another.")
     if going.ignored:

@@ -104,7 +104,7 @@ def test_an_event_is_told_in_words(kind: EventKind, data: JsonObject, shown: str
         (
             NOT_KNOWN,
             "AgentPane cannot look whether a branch holds its commits, and what git ignores in its worktree may go",
-            [],
+            ["What git ignored there, if anything, went with the worktree: AgentPane could not look."],
         ),
         (Going(branch_known=False), "AgentPane cannot look whether a branch holds its commits", []),
     ],
