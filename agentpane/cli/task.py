@@ -93,7 +93,10 @@ def move(
     ctx: typer.Context,
     task: Ref,
     column: Annotated[Column, typer.Argument(metavar="COLUMN", help="backlog or in_progress.")],
-    position: Annotated[int | None, typer.Option(help="0 is the top; else the end of the column.")] = None,
+    position: Annotated[
+        int | None,
+        typer.Option(help="0 is the top; else the end, of the backlog the top when a card comes back to it."),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask, even when a diff waits for approval.")] = False,
 ) -> None:
     """Move a card as a drag does: into In Progress starts a run, back to the backlog is what cancel does."""
