@@ -18,7 +18,7 @@ from agentpane.domain.recoveries import Beside, RecoveryId, RecoverySnapshot
 from agentpane.domain.worktrees import WorktreeStatus
 from agentpane.ui.desk.notices import Toast
 from agentpane.ui.parts.sheet import open_sheet
-from agentpane.ui.worktrees.worktree_words import doctor_words, entry_title
+from agentpane.ui.worktrees.worktree_words import doctor_words, entry_title, report_words
 from tests.ui.conftest import Stage
 
 NOW = datetime.now(UTC)
@@ -129,6 +129,7 @@ def test_what_the_bin_holds_is_restored_at_once_and_deleted_after_a_word(stage: 
 def test_the_doctor_is_heard_and_mends_only_what_he_is_told_to(stage: Stage) -> None:
     filled(stage, LEFT, FOREIGN, EXPIRES)
     assert stage.text("worktrees.findings.about") == "The doctor found 2 things, and 1 more is worth knowing."
+    assert report_words((EXPIRES,)) == "Nothing is wrong, 1 thing is worth knowing."
     assert stage.text("rail.worktrees") == "Worktrees, The doctor found 2 things"
     assert not stage.shown("finding.foreign-1.mend") and not stage.shown("finding.expires-1.mend")
     stage.click("finding.stale-1.mend")

@@ -44,7 +44,7 @@ class KeptLine(QWidget):
         self._kept = next((one for one in kept if one.task_id == task.card.id), None)
         self._show_restoring()
         if self._kept is not None:
-            words = self.tr("What its worktree held is in the recovery bin, kept {0}.")
+            words = self.tr("What it held is in the recovery bin, kept {0}.")
             self._words.show_text(words.format(figures.ago(self._kept.created_at)))
         self.show_card(task.card)
 

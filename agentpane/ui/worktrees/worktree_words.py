@@ -95,6 +95,17 @@ def recovery_reason(kept: RecoverySnapshot) -> str:
         "retry afresh": tr("Kept when the agent began afresh"),
         "project remove": tr("Kept when the project was removed"),
         "no longer kept ready": tr("Kept when a worktree was no longer kept ready"),
+        "changed while it was kept ready": tr("Kept when a worktree had changed while it was kept ready"),
+        "before a conflict was written": tr("Kept before a conflict was written into the worktree"),
+        "before a resolution was abandoned": tr("Kept before a resolution was abandoned"),
+        "its folder was gone": tr("Kept when the worktree's folder was gone"),
+        "restore": tr("Kept before other work was restored in its place"),
+        "undo": tr("Kept when the merge was undone"),
+        "not made to the end": tr("Kept when the worktree could not be made"),
+        "cut off by the end of the engine": tr("Kept when the engine had ended while it was made"),
+        "a person removed the worktree": tr("Kept when the worktree was removed"),
+        "the doctor took it away": tr("Kept when the doctor took the worktree away"),
+        "found by the doctor": tr("Found by the doctor"),
     }
     return known.get(kept.reason) or tr("Kept: {0}").format(one_line(kept.reason))
 
@@ -168,10 +179,11 @@ def report_words(findings: tuple[Finding, ...]) -> str:
     """How much is wrong, and how much is only worth knowing."""
     bad, notices = len(wrong(findings)), sum(finding.notice for finding in findings)
     words = found_words(findings) if bad else tr("Nothing is wrong")
-    if notices:
-        words += ", " + figures.plural(
-            notices, tr("and {0} more is worth knowing"), tr("and {0} more are worth knowing")
-        )
+    if notices and bad:
+        more = tr("and {0} more is worth knowing"), tr("and {0} more are worth knowing")
+        words += ", " + figures.plural(notices, *more)
+    elif notices:
+        words += ", " + figures.plural(notices, tr("{0} thing is worth knowing"), tr("{0} things are worth knowing"))
     return f"{words}."
 
 
