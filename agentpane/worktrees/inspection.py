@@ -42,10 +42,15 @@ _SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 @dataclass(frozen=True, slots=True)
 class LeftRecord:
-    """git's record of a worktree whose creation was cut off. marked: whose it is stands in it."""
+    """git's record of a worktree whose creation was cut off.
+
+    marked: whose it is stands in it. there: its folder leads to it, or git was killed before it did. Where neither is
+    so, it may be the record of an earlier one, whose folder is away: on a disk that is not mounted, say.
+    """
 
     worktree: Worktree
     marked: bool
+    there: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +227,8 @@ def _left_record(repo: Repository, path: Path, mark: str) -> LeftRecord | None:
     worktree = Worktree(whole, git_dir, head_branch(git_dir) or "", mark)
     found = identity.mark_of(git_dir)
     if found is not None:
-        return LeftRecord(worktree, True) if found == mark else None
+        there = identity.points_to(whole) == git_dir or begun.is_begun(git_dir)
+        return LeftRecord(worktree, True, there) if found == mark else None
     with suppress(OSError):
         if begun.is_begun(git_dir) and begun.holds_nothing(whole):
             return LeftRecord(worktree, False)

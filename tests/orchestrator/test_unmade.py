@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agentpane.api import commands as c
-from agentpane.db import worktrees
+from agentpane.db import tasks, worktrees
 from agentpane.domain.runs import RunStatus
 from agentpane.domain.worktrees import WorktreeStatus
 from agentpane.errors import AgentPaneError, ErrorCode
@@ -99,6 +99,42 @@ async def test_one_that_is_made_again_is_what_it_was_and_what_was_put_there_mean
         fails(False)
         again, _ = await services.mending.workspaces.make_again(after, repo)
         assert again.status is WorktreeStatus.ACTIVE and (Path(row.path) / "a.txt").exists()
+
+
+@pytest.mark.parametrize("killed", [False, True])
+async def test_one_whose_disk_is_away_is_not_made_again_and_goes_on_when_the_disk_is_back(
+    data: Path, repository: Path, killed: bool
+) -> None:
+    async with running(data, {}) as bench:
+        home = await house(bench, repository)
+        row, services = await home.worktree("a card"), bench.engine.services
+        await services.core.db.write(tasks.set_fields, row.task_id, services.core.clock.now(), worktree_id=row.id)
+        row = await home.row(row)
+        repo = await services.core.git.open_repository(repository)
+        path, disk = Path(row.path), Path(row.path).parent
+        precious(path)
+        (path / "staged.txt").write_text("staged\n")
+        git(path, "add", "staged.txt")
+        os.rename(disk, repository / "away")
+        disk.write_text("nobody may make folders here\n")
+        if killed:  # over the first thing that is written down
+            await home.put(row, status=WorktreeStatus.CREATING, git_dir=None)
+            await services.unfinished.run()
+        else:
+            with pytest.raises(AgentPaneError) as caught:
+                await services.mending.workspaces.make_again(row, repo)
+            assert "somebody" not in caught.value.message and "recovery" not in caught.value.details
+        kept = await bench.engine.do(c.ListRecoveries(None))
+        assert [each.reason for each in kept] == ([] if killed else ["its folder was gone"])
+        after = await home.row(row)
+        assert (after.status, after.git_dir, after.last_error) == (row.status, row.git_dir, row.last_error)
+
+        disk.unlink()
+        os.rename(repository / "away", disk)
+        assert git(path, "status", "--porcelain").split() == ["A", "staged.txt", "??", "thesis.md"]
+        assert await services.mending.workspaces.why_not_ours(after, repo) is None
+        ref = await services.mending.workspaces.take_away(after, repo, "test")
+        assert git(repository, "show", f"{ref}:thesis.md") == "precious" and not path.exists()
 
 
 async def test_what_is_put_into_work_that_is_being_restored_is_kept_beside_it_when_that_fails(

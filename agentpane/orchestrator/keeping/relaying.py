@@ -24,8 +24,9 @@ async def lay_again(
 
     What git's record of the old one still holds is in the recovery bin then. A branch that is gone too is made again
     where that record knows it to have been.
-    Raises WORKTREE_CREATION_FAILED; the row is then what it was, unless somebody has put something into the new one
-    that cannot be kept: see `Unmade.settle`.
+    Raises WORKTREE_CREATION_FAILED; the row is then what it was, and so is git's record of the old one where git has
+    not come to make another. Where somebody has put something into the new one that cannot be kept: see
+    `Unmade.settle`.
     """
     await branch_back(core, row, repository)
     await core.git.check_place(repository, Path(row.path), row.id)
@@ -34,7 +35,7 @@ async def lay_again(
     try:
         again = await core.git.attach_worktree(repository, Path(row.path), row.branch, row.copied, row.id)
     except BaseException as error:
-        left = await Unmade(core, bin_).settle(begun, repository, None)
+        left = await Unmade(core, bin_).settle(begun, repository, None, again=True)
         if left.gone:
             before = {"status": row.status, "git_dir": row.git_dir, "removed_at": row.removed_at}
             await _store(core, row, {**before, "last_error": row.last_error})

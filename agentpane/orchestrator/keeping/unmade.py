@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 
-from agentpane.db import worktrees
+from agentpane.db import unsettled, worktrees
 from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
 from agentpane.errors import AgentPaneError
 from agentpane.orchestrator.core import Core
+from agentpane.orchestrator.keeping.half_made import found, left_of
 from agentpane.orchestrator.keeping.recovery_bin import RecoveryBin
 from agentpane.orchestrator.keeping.removal import Removal
 from agentpane.orchestrator.merging.resolutions import Resolutions
@@ -42,43 +41,49 @@ class Unmade:
     core: Core
     bin: RecoveryBin
 
-    async def found(self, row: WorktreeRow, repository: Repository) -> WorktreeRow | None:
-        """The row with what git had made by then; None where nothing of it is left."""
-        left = await self.core.git.inspection.left_record(repository, Path(row.path), row.id)
-        if left is None:
-            return None
-        await self.core.git.inspection.take_on(left)
-        made = left.worktree
-        fields = {"path": str(made.path), "git_dir": str(made.git_dir), "branch": made.branch or row.branch}
-        return await self.core.db.write(
-            partial(worktrees.set_fields, worktree_id=row.id, at=self.core.clock.now(), **fields)
-        )
-
     async def take_away(self, row: WorktreeRow, repository: Repository, reason: str) -> WorktreeRow:
-        """Take it away, with a branch on which nothing was committed. Raises as `Removal.take_away` does."""
+        """Take it away, with a branch on which nothing was committed. Raises as `Removal.take_away` does.
+
+        A card's worktree of which nothing was laid out again yet is what it was: its folder may be away, and come back.
+        """
         if row.git_dir is None:
-            row = await self.found(row, repository) or row
+            left = await left_of(self.core, row, repository)
+            if left is not None:
+                again = not left.there and await self._is_its_own(row, repository)
+                row = await found(self.core, row, left, WorktreeStatus.ACTIVE if again else row.status)
+                if again:
+                    return row
         # A branch that was laid out again has commits of its own.
         unused = row.branch and await self.core.git.branch_tip(repository, row.branch) == row.base_sha
         await self._take_away(row, repository, reason, row.base_sha if unused else None)
         return await self.core.db.read(worktrees.get, row.id)
 
-    async def settle(self, row: WorktreeRow, repository: Repository, branch_at: str | None) -> Left:
+    async def settle(
+        self, row: WorktreeRow, repository: Repository, branch_at: str | None, *, again: bool = False
+    ) -> Left:
         """Take away what a making that has just failed has left.
 
         What cannot be kept stays, and its row is `creating` still: then the next run of its card tries again, or the
         next start of the engine.
         branch_at: delete its branch too, if it is at this commit.
+        again: it has been there before, and a record whose folder is away is of that one; it stays.
         """
         try:
-            left = await self.found(row, repository)
-            if left is None:
+            left = await left_of(self.core, row, repository)
+            if left is None or (again and not left.there):
                 return Left(row.path, gone=True)
-            ref = await self._take_away(left, repository, "not made to the end", branch_at)
-        except AgentPaneError as error:
-            log.warning("the worktree %s stays half made: %s", row.path, error.message)
+            row = await found(self.core, row, left)
+            ref = await self._take_away(row, repository, "not made to the end", branch_at)
+        except (AgentPaneError, OSError) as error:
+            log.warning("the worktree %s stays half made: %s", row.path, error)
             return Left(row.path, gone=False)
         return Left(row.path, gone=True, ref=ref)
+
+    async def _is_its_own(self, row: WorktreeRow, repository: Repository) -> bool:
+        """Whether a card counts it as its worktree since long, and can go on in it."""
+        if row.task_id is None or not await self.core.db.read(unsettled.is_the_tasks, row.task_id, row.id):
+            return False
+        return await self.core.git.branch_tip(repository, row.branch) is not None
 
     async def _take_away(self, row: WorktreeRow, repository: Repository, reason: str, at: str | None) -> str | None:
         # A conflict that is being resolved is written into it again when its card goes on.
