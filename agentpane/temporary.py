@@ -131,13 +131,21 @@ def _has_mark(folder: int, name: str) -> bool:
         os.close(mark)
 
 
+def _used(folder: int) -> float:
+    """When something was last put into the folder that is used, or taken out of it."""
+    try:
+        return os.stat(INNER, dir_fd=folder, follow_symlinks=False).st_mtime
+    except OSError:
+        return 0.0
+
+
 def _when_unheld(path: Path, fresh_s: float, act: Callable[[Path], None]) -> bool:
     """Act on a folder that a process of this user has made and nobody holds; whether it is one."""
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         status = os.fstat(folder)
         ours = status.st_uid == os.getuid() and _has_mark(folder, path.name)
-        if ours and time.time() - status.st_mtime >= fresh_s:
+        if ours and time.time() - max(status.st_mtime, _used(folder)) >= fresh_s:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
             act(path)
             return True

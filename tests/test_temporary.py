@@ -59,6 +59,14 @@ def test_what_a_killed_process_left_is_swept_and_what_is_held_is_not(temporary: 
         assert held.exists() and not left.exists()
 
 
+def test_one_that_was_used_a_moment_ago_is_not_swept_however_old_it_is(temporary: Path) -> None:
+    left = left_by_a_killed_process()
+    os.utime(left, (0, 0))
+    assert left_behind() == ()
+    os.utime(left / INNER, (0, 0))
+    assert left_behind() == (left,)
+
+
 def test_what_a_person_has_made_is_left_alone_whatever_it_is_called(temporary: Path) -> None:
     left = left_by_a_killed_process()
     copied = left.with_name("agentpane-command-evidence")
@@ -107,7 +115,8 @@ def test_what_is_fresh_or_not_ours_by_name_or_a_link_is_left_alone(temporary: Pa
     sweep()
     assert left.exists()  # it may be one that somebody is just making
     old = time.time() - 3600
-    os.utime(left, (old, old))
+    for folder in (left, left / INNER):
+        os.utime(folder, (old, old))
     sweep()
     assert sorted(path.name for path in temporary.iterdir()) == [
         *("agentpane-bench-abc", "agentpane-git-file", "agentpane-git-link", "agentpane-notes"),

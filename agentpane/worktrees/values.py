@@ -190,12 +190,16 @@ class Conflicted:
 
 @dataclass(frozen=True, slots=True)
 class MergeRefused:
-    """The merge was not done, and nothing has been touched."""
+    """The merge was not done, and nothing has been touched.
+
+    open: something has, and its intent has to be settled; what the person has not committed is kept.
+    """
 
     code: ErrorCode
     message: str
     hint: str = ""
     paths: tuple[str, ...] = ()
+    open: bool = False
 
 
 @dataclass(frozen=True, slots=True)

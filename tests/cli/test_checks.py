@@ -104,7 +104,7 @@ def test_checks_are_set_and_run_by_the_commands_and_a_killed_engine_leaves_nothi
     asking = pane.start("check", task, "--json")
     until(lambda: bool(naps()))
     (left,) = pane.folder.scratch.iterdir()
-    assert (left / "tree" / "b.txt").exists()
+    assert (left / "in" / "tree" / "b.txt").exists()
     os.kill(int(json.loads(pane.folder.door.read_bytes())["pid"]), signal.SIGKILL)
     assert b"ENGINE_UNREACHABLE" in asking.communicate(timeout=BOUND_S)[0] and asking.returncode == 6
     until(lambda: not naps())

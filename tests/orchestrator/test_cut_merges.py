@@ -23,6 +23,9 @@ from agentpane.orchestrator.keeping.recovery_bin import RecoveryBin
 from agentpane.orchestrator.merging.checks import Checks
 from agentpane.orchestrator.merging.merge_gate import Gate
 from agentpane.orchestrator.workspaces.mending import Mending
+from agentpane.worktrees import MergeRecovery, RecoveryOutcome
+from agentpane.worktrees.merging import moving
+from agentpane.worktrees.merging.checkout import CutShort
 from tests.backends.wire import say, use
 from tests.orchestrator.conftest import Bench, git, running, scripted
 
@@ -50,6 +53,32 @@ async def two_cards(bench: Bench, repository: Path, other: Mapping[str, str]) ->
     one = await bench.reviewed(await bench.start(await bench.card(project, "One")))
     card = await bench.card(project, "Two")
     return one, await bench.reviewed(await bench.engine.do(c.StartRun(card.card.id, environment=other)))
+
+
+async def test_a_merge_that_is_cut_short_and_cannot_be_settled_at_once_stays_open_and_is_settled_by_the_next_try(
+    data: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with scripted(WRITE, DONE) as server:
+        async with running(data, server.environment) as bench:
+            task = await bench.reviewed(await bench.start(await bench.card(await bench.project(repository))))
+
+            async def gives_up(*given: object) -> CutShort:
+                (repository / "new.txt").write_text("hello\n")
+                return CutShort()
+
+            async def asks(*given: object) -> MergeRecovery:
+                return MergeRecovery(RecoveryOutcome.NEEDS_PERSON, "Files were written again and again.")
+
+            with monkeypatch.context() as patched:
+                patched.setattr(moving, "fast_forward", gives_up)
+                patched.setattr(moving, "recover_merge", asks)
+                refused = await bench.engine.do(c.Approve(task.card.id))
+            assert (refused.result, refused.code) == (ApproveResult.REFUSED, ErrorCode.MERGE_CHECKOUT_DIRTY)
+            (left,) = await bench.engine.services.core.db.read(merges.unsettled)
+            assert left.state is MergeState.INTENT
+            assert "merged already" in (await bench.engine.do(c.Approve(task.card.id))).message
+            assert (await bench.engine.do(c.GetTask(task.card.id))).card.column is Column.VERIFIED
+            assert git(repository, "status", "--porcelain") == ""
 
 
 async def killed_before_the_branch(bench: Bench, task: Task, checkout: Path) -> None:

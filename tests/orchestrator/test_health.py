@@ -253,7 +253,7 @@ async def test_recoveries_locks_trash_and_outputs_are_compared_too(
         (left / MARK).write_text(left.name)
         for file in (lock, unused, used, left / INNER / "index"):
             file.write_text("x")
-        for path in (lock, unused, used, left):
+        for path in (lock, unused, used, left, left / INNER):
             os.utime(path, (long_ago, long_ago))
         await home.put(row, last_error=f"see {'b' * 64}")
         report = await home.report()

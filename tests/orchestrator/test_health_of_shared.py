@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from agentpane.api import commands as c
 from agentpane.db import worktrees
 from agentpane.domain.health import HealthCode
 from agentpane.domain.worktrees import WorktreeStatus
+from agentpane.worktrees import Repository
+from agentpane.worktrees.inspection import Inspection
 from tests.orchestrator.conftest import git, running
 from tests.orchestrator.test_health import House, temporary  # noqa: F401 - a folder of its own for each test here
 
@@ -42,7 +46,7 @@ async def test_what_one_project_has_is_not_foreign_to_another_in_the_same_reposi
 
 
 async def test_a_ready_worktree_that_no_row_speaks_of_goes_on_consent_and_another_stays(
-    data: Path, repository: Path
+    data: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running(data, {}) as bench:
         home, core = House(bench, await bench.project(repository), repository), bench.engine.services.core
@@ -63,6 +67,19 @@ async def test_a_ready_worktree_that_no_row_speaks_of_goes_on_consent_and_anothe
         assert told[str(used.path)].code == HealthCode.WORKTREE_FOREIGN and not told[str(used.path)].repairable
         found = told[str(lost.path)]
         assert found.code == HealthCode.WORKTREE_STALE and found.repairable and found.size_bytes
+        looked = Inspection.marked
+
+        async def and_another_engine_gives_it_to_a_card(self: Inspection, repo: Repository) -> object:
+            marked = await looked(self, repo)
+            git(lost.path, "switch", "-q", "-C", "of-a-card")
+            return marked
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Inspection, "marked", and_another_engine_gives_it_to_a_card)
+            refused = (await bench.engine.do(c.Repair((found.id,)))).repairs
+        assert [each.done for each in refused] == [False] and lost.path.exists() and lost.git_dir.exists()
+        git(lost.path, "switch", "-q", "--detach")
+        git(repository, "branch", "-q", "-D", "of-a-card")
         await home.mend(found)
         assert not lost.path.exists() and not lost.git_dir.exists() and used.path.is_dir()
         (kept,) = await bench.engine.do(c.ListRecoveries(home.project.id))

@@ -49,7 +49,8 @@ def test_an_engine_works_with_the_tier_that_was_chosen_and_sweeps_what_a_killed_
     home, left = session_folder / f"tier-{tier}", tmp_path / "agentpane-command-was_left"
     (left / INNER).mkdir(parents=True)
     (left / MARK).write_text(left.name)
-    os.utime(left, (0, 0))
+    for folder in (left, left / INNER):
+        os.utime(folder, (0, 0))
     try:
         _, report = pane(home, "doctor", AGENTPANE_SANDBOX=tier, TMPDIR=str(tmp_path))
         assert report["sandbox_tier"] == tier

@@ -18,6 +18,7 @@ from agentpane.db.worktrees import NewWorktree
 from agentpane.domain.health import HealthCode
 from agentpane.domain.ids import WorktreeId
 from agentpane.domain.worktrees import WorktreeStatus
+from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.health.ailments import Ailment, Ward, ailment
 from agentpane.orchestrator.health.sizes import Sizes
@@ -76,6 +77,13 @@ class Foreign:
     async def _take_away(self, ward: Ward, record: MarkedRecord) -> str:
         """With a row of its own first: where it cannot be taken away, it is a ready one of this project."""
         found = record.worktree
+        if record not in await self.core.git.inspection.marked(ward.repository):
+            raise AgentPaneError(
+                ErrorCode.RESOURCE_LOCKED,
+                f"The worktree {found.path} was given to a card meanwhile, or taken away. Nothing has changed.",
+                "Look again: agentpane doctor",
+                {"path": str(found.path)},
+            )
         new = NewWorktree(ward.project.id, None, "", ward.project.base_branch, record.ready_at or "", str(found.path))
         git_dir, now = str(found.git_dir), self.core.clock.now()
         row = await self.core.db.write(pool.adopt, WorktreeId(found.mark), new, git_dir, now)

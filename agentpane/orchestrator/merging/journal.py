@@ -15,7 +15,7 @@ from agentpane.domain.merges import MergeId, MergeKind, MergeRecord, MergeState
 from agentpane.domain.review import MergeStrategy
 from agentpane.domain.tasks import Task
 from agentpane.orchestrator.core import Core
-from agentpane.worktrees import MergeIntent
+from agentpane.worktrees import Merged, MergeIntent, MergeRefused, Undone
 
 
 class OpenMergesError(Exception):
@@ -65,9 +65,10 @@ class Journal:
         )
         self.ids.append(await self.core.db.write(_intend, new, self.core.clock.now(), tuple(self.ids)))
 
-    async def end(self, *, moved: bool) -> None:
-        """Write down what has come to nothing: all of it, or all but the last where that has `moved`."""
-        for given_up in self.ids[:-1] if moved else self.ids:
+    async def end(self, outcome: object) -> None:
+        """Write down what has come to nothing: all of it, or all but the last where that has moved or is still open."""
+        open_ = isinstance(outcome, MergeRefused) and outcome.open
+        for given_up in self.ids[:-1] if open_ or isinstance(outcome, (Merged, Undone)) else self.ids:
             await self.core.db.write(merges.finish, given_up, MergeState.ROLLED_BACK, self.core.clock.now())
 
 

@@ -119,7 +119,8 @@ class Recovery:
     async def _make_room(self, merge: MergeRecord) -> MergeRefused | None:
         """Settle a merge that another act found open. Returns why it stays open."""
         act = "The undoing of a merge" if merge.kind is MergeKind.UNDO else "A merge"
-        cut_off = f"{act} into {merge.target_ref} was cut off before, and is not settled:"
+        whose = await self._title(merge)
+        cut_off = f"{act} into {merge.target_ref}{whose} was cut off before, and is not settled:"
         try:
             found = await self._settle(merge, _OPEN)
         except (AgentPaneError, OSError) as error:
@@ -129,6 +130,11 @@ class Recovery:
                 return None
             code, why, hint, paths = ErrorCode.MERGE_CHECKOUT_DIRTY, found.message, _SET_RIGHT, found.paths
         return MergeRefused(code, f"{cut_off} {why} Nothing has been changed.", hint, paths)
+
+    async def _title(self, merge: MergeRecord) -> str:
+        if merge.task_id is None:
+            return ""
+        return f" (“{(await self.core.task(merge.task_id)).card.title}”)"
 
     async def settle(self, merge: MergeRecord) -> MergeRecovery | None:
         """Settle a merge that the person has looked at. None where it has been. The caller holds the task's lock."""

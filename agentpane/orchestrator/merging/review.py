@@ -215,7 +215,7 @@ class Review:
         outcome: MergeOutcome | None = None
         with contextlib.suppress(_GateMovedError):
             outcome = await self.core.git.merge(repository, plan, write)
-        await journal.end(moved=isinstance(outcome, Merged))
+        await journal.end(outcome)
         match outcome:
             case Merged():
                 intent = journal.ids[-1] if journal.ids else None  # none: the person has merged it by hand

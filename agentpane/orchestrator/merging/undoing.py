@@ -46,7 +46,7 @@ class Undoing:
                 merge.target_ref, merge.old_sha, merge.new_sha, merge.reviewed_sha, task.runs[-1].id, subject
             )
             outcome = await self.core.git.undo(repository, plan, journal.write)
-            await journal.end(moved=not isinstance(outcome, MergeRefused))
+            await journal.end(outcome)
             if isinstance(outcome, MergeRefused):
                 details: JsonObject = {"paths": list(outcome.paths)}
                 raise AgentPaneError(outcome.code, outcome.message, outcome.hint, details)

@@ -139,8 +139,10 @@ def _settled(recovery: MergeRecovery) -> MergeRefused | TargetMoved | None:
         return None
     if recovery.outcome is RecoveryOutcome.ROLLED_BACK:
         return TargetMoved()
-    hint = "Look at these files, and try again when the checkout is as you want it."
-    return MergeRefused(ErrorCode.MERGE_CHECKOUT_DIRTY, recovery.message, hint, recovery.paths)
+    hint = (
+        "Look at these files, and try again when the checkout is as you want it; what was cut short is settled first."
+    )
+    return MergeRefused(ErrorCode.MERGE_CHECKOUT_DIRTY, recovery.message, hint, recovery.paths, open=True)
 
 
 def _refuse_checkouts(target: str, held: list[Checkout]) -> MergeRefused | None:
