@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from agentpane.worktrees import MergeIntent, MergeRefused, RecoveryOutcome, Worktrees
-from agentpane.worktrees.git.runner import GitOutput, GitRunner
-from agentpane.worktrees.merging.checkout import GaveUp
+from agentpane.worktrees.git.runner import GitError, GitOutput, GitRunner
+from agentpane.worktrees.merging.checkout import CutShort, GaveUp
 from agentpane.worktrees.merging.laying import beside, holding, look, put
 from agentpane.worktrees.merging.obstacles import changes_between, seen
 from agentpane.worktrees.merging.taking_back import take_back
@@ -153,6 +153,91 @@ async def test_whatever_kinds_of_files_git_had_written_are_taken_back(worktrees:
     recovery = await worktrees.recover_merge(repo, intent, wanted=False)
     assert recovery.outcome is RecoveryOutcome.ROLLED_BACK and not recovery.paths
     assert {path: (root / path).read_bytes() for path in files} == contents and git(root, "status", "--porcelain") == ""
+
+
+STEERED = dict.fromkeys(("a.txt", "c.up", "kept/d.txt", "kept/deep/e.txt", "sub/f.txt"), b"one\n")
+STEERING = (
+    {".gitattributes": b"*.txt text eol=crlf\n*.up filter=up\n", "kept/deep/.gitattributes": b"*.txt -text\n"},
+    {"sub/.gitattributes": b"*.txt text eol=crlf\n"},
+)
+
+
+def laid_out(root: Path) -> dict[str, bytes]:
+    paths = {*STEERED, *STEERING[0], *STEERING[1]}
+    return {path: (root / path).read_bytes() for path in sorted(paths) if (root / path).exists()}
+
+
+@pytest.mark.parametrize("turned", [False, True])
+async def test_a_merge_that_changes_attributes_is_finished_or_taken_back_with_the_bytes_that_git_writes(
+    worktrees: Worktrees, tmp_path: Path, masked_host: Path, monkeypatch: pytest.MonkeyPatch, turned: bool
+) -> None:
+    before, after = STEERING[::-1] if turned else STEERING
+    files = STEERED | before | {"tools/up": b"#!/bin/sh\ntr a-z A-Z\n"}
+    program = frozenset({"tools/up"})
+    repo = await worktrees.make_repository(tmp_path / "repo", files, "First\n", executable=program)
+    bench, root = await bench_of(worktrees, repo), repo.path
+    (root / "kept/.gitattributes").write_bytes(b"*.txt text eol=crlf\n")  # nobody has committed it
+    (root / ".git/info/exclude").write_text("/.worktrees/\n/kept/.gitattributes\n")
+    for path in before:
+        (bench.path / path).unlink()
+    for path, content in (after | {path: content * 2 for path, content in STEERED.items()}).items():
+        (bench.path / path).write_bytes(content)
+    new = (await bench.snap()).sha
+    with (masked_host / ".gitconfig").open("a") as config:
+        config.write('[filter "up"]\n\tsmudge = ./tools/up\n\tclean = tr A-Z a-z\n')
+    intent = MergeIntent("run1", "main", bench.base, new, new, root, repo.git_dir)
+    runner, place = worktrees._git, Checkout(root, repo.git_dir, False)
+    for path in STEERED:
+        (root / path).unlink()
+    git(root, "checkout", "-q", "--", ".")
+    old_side = laid_out(root)
+    git(root, "read-tree", "-m", "-u", bench.base, new)
+    new_side = laid_out(root)
+    git(root, "read-tree", "-m", "-u", new, bench.base)
+    assert laid_out(root) == old_side and {new_side["c.up"], old_side["c.up"] * 2} == {b"one\none\n", b"ONE\nONE\n"}
+    changes = await changes_between(runner, repo, bench.base, new)
+    assert len(changes) == 8
+
+    def cut_off_after(number: int) -> None:
+        for change in changes[:number]:
+            (root / change.path).unlink(missing_ok=True)
+            if change.path in new_side:
+                (root / change.path).parent.mkdir(exist_ok=True)
+                (root / change.path).write_bytes(new_side[change.path])
+
+    def is_as_it_was() -> bool:
+        return laid_out(root) == old_side and git(root, "status", "--porcelain") == ""
+
+    assert is_as_it_was()
+    for number in (1, 4):
+        lay = seen(root, changes)
+        cut_off_after(number)
+        gave_up = GaveUp(GitOutput(128, b"", b"fatal: No space left on device"), lay, False)
+        refused = await take_back(runner, repo, place, intent, gave_up)
+        assert isinstance(refused, MergeRefused) and not refused.paths and is_as_it_was()
+        cut_off_after(number)
+        (root / ".git/index.lock").touch()
+        settled = await worktrees.recover_merge(repo, intent, wanted=False)
+        assert (settled.outcome, settled.paths) == (RecoveryOutcome.ROLLED_BACK, ()) and is_as_it_was()
+        cut_off_after(number)
+        (root / ".git/index.lock").touch()
+        assert (await worktrees.recover_merge(repo, intent)).outcome is RecoveryOutcome.COMPLETED
+        assert laid_out(root) == new_side and git(root, "status", "--porcelain") == ""
+        git(root, "reset", "-q", "--hard", bench.base)
+        assert is_as_it_was()
+    lay = seen(root, changes)
+    cut_off_after(4)
+    half = laid_out(root)
+
+    def full(*_given: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("agentpane.worktrees.merging.attributes._stand_in", full)
+    gave_up = GaveUp(GitOutput(128, b"", b"fatal: No space left on device"), lay, False)
+    assert isinstance(await take_back(runner, repo, place, intent, gave_up), CutShort)
+    with pytest.raises(GitError, match="No space left on device"):
+        await worktrees.recover_merge(repo, intent)
+    assert laid_out(root) == half and git(root, "rev-parse", "main") == bench.base
 
 
 def test_on_a_full_disk_a_file_gives_way_to_what_was_there_before_unless_it_was_saved_meanwhile(

@@ -54,6 +54,8 @@ class Place:
     whole: bool = False
     # sha1 or sha256: only the objects of `common_dir` are there, and none of the repository's settings or attributes.
     objects_alone: str | None = None
+    # What git takes for the work tree in its place; whose word a setting is still goes by the work tree.
+    stand_in: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +225,7 @@ class GitRunner:
         folder = cwd or self._private / "empty"
         pinned: list[str] = []
         if place is not None:
-            folder = place.work_tree or self._private / "empty"
+            folder = place.stand_in or place.work_tree or self._private / "empty"
             git_dir, common_dir = self._folders(place)
             environment["GIT_COMMON_DIR"] = str(common_dir)
             pinned = [f"--git-dir={git_dir}", f"--work-tree={folder}"]

@@ -13,14 +13,19 @@ from agentpane.worktrees.git.runner import LONG_TIMEOUT, GitRunner, Place
 Wanted = tuple[str, str, str]
 
 
-async def contents_of(git: GitRunner, place: Place, wanted: Sequence[Wanted]) -> Mapping[Wanted, bytes]:
-    """What git would write for each of them, after filters and line endings. One that it cannot make is left out."""
-    plain = [each for each in wanted if each[1] == LINK]
-    filtered = [each for each in wanted if each[1] != LINK and "\n" not in each[0]]
+async def contents_of(
+    git: GitRunner, place: Place, wanted: Sequence[Wanted], *, as_stored: bool = False
+) -> Mapping[Wanted, bytes]:
+    """What git would write for each of them, after filters and line endings. One that it cannot make is left out.
+
+    as_stored: before those.
+    """
+    plain = [each for each in wanted if as_stored or each[1] == LINK]
+    filtered = [each for each in wanted if not as_stored and each[1] != LINK and "\n" not in each[0]]
     found = await _many(git, place, plain, "--batch") | await _many(git, place, filtered, "--batch", "--filters")
     for each in wanted:
         if each not in found:
-            shape = ("blob",) if each[1] == LINK else ("--filters", f"--path={each[0]}")
+            shape = ("blob",) if as_stored or each[1] == LINK else ("--filters", f"--path={each[0]}")
             said = await git.run(place, "cat-file", *shape, each[2], ok=range(-64, 256), timeout=LONG_TIMEOUT)
             if said.exit_code == 0:
                 found[each] = said.stdout

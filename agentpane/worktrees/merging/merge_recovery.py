@@ -20,10 +20,11 @@ from agentpane.domain.gitpaths import shown_paths
 from agentpane.worktrees.git.files import read_small
 from agentpane.worktrees.git.notes import Note, explained
 from agentpane.worktrees.git.runner import GitError, GitRunner, Place
+from agentpane.worktrees.merging.attributes import NEW_SIDE, OLD_SIDE
 from agentpane.worktrees.merging.checkout import lock_of, place_of
 from agentpane.worktrees.merging.laying import lay, sweep
 from agentpane.worktrees.merging.obstacles import changes_between, paths_in, refresh
-from agentpane.worktrees.merging.sides import NEW_SIDE, OLD_SIDE, Found, State, compare
+from agentpane.worktrees.merging.sides import Found, State, compare
 from agentpane.worktrees.places import head_branch
 from agentpane.worktrees.refs.processes import may_be_held
 from agentpane.worktrees.repository import branch_tip, is_ancestor
@@ -65,11 +66,13 @@ async def recover_merge(
     if not await _let_go(repo, lock):
         return _locked(lock)
     place = place_of(repo, intent.checkout, intent.checkout_git_dir)
-    went_on = tip != intent.old
     for attempt in range(_TIMES):
-        async with git.scratch() as folder:
-            settling = _Settling(git, repo, place, intent, folder, again=attempt > 0)
-            settled = await settling.settle(wanted, looked, went_on)
+        try:
+            async with git.scratch() as folder:
+                settling = _Settling(git, repo, place, intent, folder, again=attempt > 0)
+                settled = await settling.settle(wanted, looked, went_on=tip != intent.old)
+        except OSError as error:
+            raise _unwritten(intent.checkout, error) from error
         if settled is not None:
             return settled
     message = f"Files in {place.work_tree} were written again and again while the merge was being settled."

@@ -14,12 +14,12 @@ from agentpane.domain.diff import FileChange, encode_path
 from agentpane.worktrees.git.files import open_regular
 from agentpane.worktrees.git.runner import LONG_TIMEOUT, GitRunner, Place
 from agentpane.worktrees.keeping.ground import Ground, Seen, ways_to
+from agentpane.worktrees.merging.attributes import NEW_SIDE, OLD_SIDE, sided
 from agentpane.worktrees.merging.laying import look
 from agentpane.worktrees.merging.obstacles import listed
 from agentpane.worktrees.values import MergeIntent
 
 _CHUNK = 1024 * 1024
-OLD_SIDE, NEW_SIDE = "old", "new"
 
 
 class State(Enum):
@@ -56,12 +56,13 @@ async def _lay_both_sides(
     git: GitRunner, place: Place, intent: MergeIntent, changes: Sequence[FileChange], folder: Path
 ) -> None:
     sides = ((OLD_SIDE, intent.old, "A"), (NEW_SIDE, intent.new, "D"))
-    for name, commit, absent in sides:
-        index = folder / f"{name}.index"
-        paths = b"".join(encode_path(change.path) + b"\0" for change in changes if change.status != absent)
-        await git.run(place, "read-tree", commit, index=index)
-        prefix = f"--prefix={folder / name}/"
-        await git.run(place, "checkout-index", prefix, "-z", "--stdin", stdin=paths, index=index, timeout=LONG_TIMEOUT)
+    async with sided(git, place, changes) as places:
+        for name, commit, absent in sides:
+            index, seen_so = folder / f"{name}.index", places[name]
+            paths = b"".join(encode_path(change.path) + b"\0" for change in changes if change.status != absent)
+            await git.run(place, "read-tree", commit, index=index)
+            shape = ("checkout-index", f"--prefix={folder / name}/", "-z", "--stdin")
+            await git.run(seen_so, *shape, stdin=paths, index=index, timeout=LONG_TIMEOUT)
 
 
 def _compare_all(root: Path, folder: Path, changes: Sequence[FileChange]) -> dict[str, Found]:

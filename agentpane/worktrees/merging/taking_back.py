@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -22,9 +22,10 @@ from agentpane.errors import ErrorCode
 from agentpane.worktrees.git.config import TRUE
 from agentpane.worktrees.git.errors import cause_of
 from agentpane.worktrees.git.files import open_regular
-from agentpane.worktrees.git.runner import GitRunner
+from agentpane.worktrees.git.runner import GitError, GitRunner, Place
 from agentpane.worktrees.keeping.exact import AT_ONCE, sizes
 from agentpane.worktrees.keeping.ground import Ground, Seen
+from agentpane.worktrees.merging.attributes import NEW_SIDE, OLD_SIDE, sided
 from agentpane.worktrees.merging.checkout import CutShort, GaveUp, place_of, switch
 from agentpane.worktrees.merging.expected import Wanted, contents_of
 from agentpane.worktrees.merging.laying import holding, look, put, take
@@ -53,24 +54,45 @@ async def take_back(
     links = (await git.configuration(place)).get("core.symlinks", "true").lower() in TRUE
     way = _Back(checkout.path, gave_up.before, links)
     written = await asyncio.to_thread(way.written, changes)
-    # What the move has added goes first: it takes room, and may lie where folders were.
-    added, others = [each for each in written if each.status == "A"], [each for each in written if each.status != "A"]
-    left: dict[str, _Left] = {}
-    for some in (added, others):
-        known = await sizes(git, place, {sha for each in some for sha in _blobs(each)})
-        for batch in _batches(some, known):
-            expected = await contents_of(git, place, [each for change in batch for each in _sides(change).values()])
-            left |= await asyncio.to_thread(way.take_back, batch, expected)
+    try:
+        async with sided(git, place, changes) as places:
+            left = await _lay_back(git, place, places, way, written)
+    except (GitError, OSError):  # it cannot be told what the files are to hold
+        return CutShort()
     await refresh(git, place)
     if _Left.UNWRITTEN in left.values():
         return CutShort()
     return _refused(checkout, gave_up, tuple(path for path, how in left.items() if how is _Left.FOREIGN))
 
 
+async def _lay_back(
+    git: GitRunner, place: Place, places: Mapping[str, Place], way: _Back, written: Sequence[FileChange]
+) -> dict[str, _Left]:
+    # What the move has added goes first: it takes room, and may lie where folders were.
+    added, others = [each for each in written if each.status == "A"], [each for each in written if each.status != "A"]
+    left: dict[str, _Left] = {}
+    for some in (added, others):
+        known = await sizes(git, place, {sha for each in some for sha in _blobs(each)})
+        for batch in _batches(some, known):
+            expected: dict[Wanted, bytes] = {}
+            for seen_so, wanted in _by_place(places, batch).items():
+                expected |= await contents_of(git, seen_so, wanted)
+            left |= await asyncio.to_thread(way.take_back, batch, expected)
+    return left
+
+
+def _by_place(places: Mapping[str, Place], batch: Iterable[FileChange]) -> Mapping[Place, list[Wanted]]:
+    found: dict[Place, list[Wanted]] = {place: [] for place in places.values()}
+    for change in batch:
+        for name, side in _sides(change).items():
+            found[places[name]].append(side)
+    return found
+
+
 def _sides(change: FileChange) -> dict[str, Wanted]:
     """What the move writes at the path, and what was there."""
     new, old = (change.path, change.new_mode, change.new_sha), (change.path, change.old_mode, change.old_sha)
-    return {name: side for name, side in (("new", new), ("old", old)) if side[2].strip("0")}
+    return {name: side for name, side in ((NEW_SIDE, new), (OLD_SIDE, old)) if side[2].strip("0")}
 
 
 def _blobs(change: FileChange) -> list[str]:
@@ -116,14 +138,14 @@ class _Back:
     def _take_back(self, change: FileChange, expected: Mapping[Wanted, bytes]) -> _Left:
         path, was, sides = change.path, self.before[change.path], _sides(change)
         looked = look(self.root, path)
-        if not self._is_of_the_move(path, looked, expected.get(sides["new"]) if "new" in sides else None):
+        if not self._is_of_the_move(path, looked, expected.get(sides[NEW_SIDE]) if NEW_SIDE in sides else None):
             return _Left.FOREIGN
         is_file = was is not None and not stat.S_ISDIR(was[1])
         act = None
         if change.status == "A" and not is_file:
             act = partial(take, self.root, path, looked)
         elif change.status != "A" and is_file:
-            content = expected.get(sides["old"])
+            content = expected.get(sides[OLD_SIDE])
             if content is None:
                 return _Left.UNWRITTEN
             link = change.old_mode == LINK and self.links
