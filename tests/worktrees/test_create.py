@@ -319,6 +319,24 @@ async def test_what_somebody_put_into_a_worktree_whose_making_fails_stays_with_i
     assert not plan.path.exists() and records(repo) == ["one"]
 
 
+@pytest.mark.parametrize(("text", "left"), [("# Sam", False), ("", False), ("# Mine", True)])
+async def test_a_file_that_git_was_cut_off_in_the_midst_of_is_no_ones_work(
+    worktrees: Worktrees, repo: Repository, monkeypatch: pytest.MonkeyPatch, text: str, left: bool
+) -> None:
+    plan = plan_in(repo, "one", git(repo.path, "rev-parse", "HEAD"))
+
+    async def fails(git_: GitRunner, repo: Repository, worktree: Worktree, commit: str, gently: bool) -> None:
+        (worktree.path / "readme.md").write_text(text)
+        raise GitError("no room", ("git", "reset"), 128, b"error: unable to write file readme.md")
+
+    monkeypatch.setattr(create, "set_to", fails)
+    with pytest.raises(AgentPaneError) as caught:
+        await worktrees.create_worktree(repo, plan)
+    assert caught.value.details["left"] is left and caught.value.hint.startswith("Nothing was left behind.") is not left
+    assert plan.path.exists() is left and records(repo) == (["one"] if left else [])
+    assert (await worktrees.branch_tip(repo, plan.branch) is None) is not left
+
+
 async def test_a_link_in_the_base_cannot_lead_a_copy_out_of_the_worktree(
     worktrees: Worktrees, repo: Repository
 ) -> None:

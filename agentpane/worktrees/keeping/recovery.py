@@ -18,6 +18,7 @@ from agentpane.worktrees.git.runner import LONG_TIMEOUT, GitError, GitRunner, Pl
 from agentpane.worktrees.keeping import contents, exact, histories, inner, record_commits
 from agentpane.worktrees.places import head_branch, inside, objects_of, registered_git_dir
 from agentpane.worktrees.repository import branch_tip, commit_tree, is_ancestor
+from agentpane.worktrees.trees.leftover import is_beginning
 from agentpane.worktrees.values import Recovery, Repository, Worktree
 
 STAGED = b"What was staged in the worktree\n"  # the message of the commit that has it
@@ -178,7 +179,7 @@ async def _not_begun(git: GitRunner, place: Place, index: Path, paths: Sequence[
     for path, file in there.items():
         if path in blobs and file.is_file() and not file.is_symlink():
             wanted = (await git.run(place, "cat-file", "blob", blobs[path], ok=(0, 128))).stdout
-            if await asyncio.to_thread(_is_begun, file, wanted):
+            if await asyncio.to_thread(is_beginning, file, wanted):
                 continue
         found.append(path)
     return found
@@ -186,14 +187,6 @@ async def _not_begun(git: GitRunner, place: Place, index: Path, paths: Sequence[
 
 def _there(root: Path, paths: Iterable[str]) -> dict[str, Path]:
     return {path: root / path for path in paths if os.path.lexists(root / path)}
-
-
-def _is_begun(file: Path, wanted: bytes) -> bool:
-    """Whether a file holds the beginning of what is wanted there, and no more."""
-    if file.stat().st_size >= len(wanted):
-        return False
-    with file.open("rb") as opened:
-        return wanted.startswith(opened.read(len(wanted)))
 
 
 async def staged_alone(

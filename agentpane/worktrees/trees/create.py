@@ -29,8 +29,6 @@ from agentpane.worktrees.trees.identity import leave_mark, mark_of, points_to
 from agentpane.worktrees.trees.leftover import holds_others
 from agentpane.worktrees.values import CreatedWorktree, Repository, Worktree, WorktreePlan
 
-# A worktree of ours holds every file of its branch, whatever the person's own checkout leaves out.
-WHOLE = {"core.sparseCheckout": "false"}
 Named = Callable[[str], Awaitable[object]]
 BUSY = 1.5  # programs that want to run, for each core
 
@@ -121,7 +119,7 @@ async def create_detached(
 async def set_to(git: GitRunner, repo: Repository, worktree: Worktree, commit: str, gently: bool) -> None:
     """Give the worktree the files of a commit, and let them look as if they had long been there."""
     busy = gently or os.getloadavg()[0] > BUSY * (os.cpu_count() or 1)
-    config = {**WHOLE, **ONE_WORKER} if busy else WHOLE
+    config = ONE_WORKER if busy else None
     reset = ("reset", "--hard", "--quiet", commit)
     await git.run(inside(repo, worktree), *reset, config=config, timeout=LONG_TIMEOUT, gently=gently)
     await _age(repo, worktree)
@@ -130,7 +128,7 @@ async def set_to(git: GitRunner, repo: Repository, worktree: Worktree, commit: s
 async def move_on(git: GitRunner, repo: Repository, ready: Worktree, commit: str) -> None:
     """The same for one on no branch that has files already, gently. Raises GitError rather than lose an edit."""
     move = ("checkout", "--quiet", "--detach", "--no-overwrite-ignore", commit, "--")
-    await git.run(inside(repo, ready), *move, config={**WHOLE, **ONE_WORKER}, timeout=LONG_TIMEOUT, gently=True)
+    await git.run(inside(repo, ready), *move, config=ONE_WORKER, timeout=LONG_TIMEOUT, gently=True)
     await _age(repo, ready)
 
 

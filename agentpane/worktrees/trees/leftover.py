@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from agentpane.domain.diff import decode_path, parse_raw, split_z
+from agentpane.domain.diff import FileChange, decode_path, parse_raw, split_z
 from agentpane.errors import AgentPaneError
 from agentpane.worktrees.git.files import read_line
 from agentpane.worktrees.git.runner import LONG_TIMEOUT, GitRunner, Place
@@ -16,7 +16,7 @@ from agentpane.worktrees.places import inside
 from agentpane.worktrees.trees import begun
 from agentpane.worktrees.values import Repository, Worktree
 
-_WHOLE = {"core.sparseCheckout": "false"}
+_CLOSED = b"could not open directory"
 
 
 async def holds_others(
@@ -24,7 +24,7 @@ async def holds_others(
 ) -> bool:
     """Whether there is anything in it that neither git nor the copying put there, or git's record of it says more.
 
-    Where that cannot be found out, and where a file is only half there, there may be.
+    Where that cannot be found out, there may be. A file that git has begun to write is git's.
     copied: the files and folders that are copied from the person's checkout, which may have begun.
     head: what its HEAD was made to say; None: whatever it says.
     """
@@ -35,7 +35,7 @@ async def holds_others(
             return True
         place = inside(repo, worktree)
         if await asyncio.to_thread((worktree.git_dir / "index").exists):
-            found = await _beyond_index(git, place)
+            found = await _not_laid_out(git, place)
             return found is None or not await asyncio.to_thread(_are_copies, repo, worktree, found, copied)
         return await _beyond_head(git, place)
     except (AgentPaneError, OSError):
@@ -46,27 +46,59 @@ def _is_empty(worktree: Worktree) -> bool:
     return set(os.listdir(worktree.path)) <= {".git"} and not (worktree.git_dir / "index").exists()
 
 
-async def _beyond_index(git: GitRunner, place: Place) -> list[str] | None:
-    """The files that git did not lay out as they are; None where something is staged."""
+async def beyond_index(git: GitRunner, place: Place) -> list[str]:
+    """What differs from HEAD, as git's status tells it with its two letters; every file that git ignores counts.
+
+    A folder that git may not look into counts as well, without a name.
+    """
     shape = ("status", "--porcelain", "-z", "--untracked-files=all", "--ignored", "--no-renames")
-    listed = await git.run(place, *shape, config=_WHOLE, timeout=LONG_TIMEOUT)
+    listed = await git.run(place, *shape, timeout=LONG_TIMEOUT)
     records = [decode_path(record) for record in split_z(listed.stdout)]
+    return [*records, "?? "] if _CLOSED in listed.stderr else records
+
+
+def is_beginning(file: Path, wanted: bytes) -> bool:
+    """Whether a file holds the beginning of what is wanted there, and no more."""
+    if file.stat().st_size >= len(wanted):
+        return False
+    with file.open("rb") as opened:
+        return wanted.startswith(opened.read(len(wanted)))
+
+
+async def _not_laid_out(git: GitRunner, place: Place) -> list[str] | None:
+    """The files that git did not lay out as they are; None where something is staged."""
+    records = await beyond_index(git, place)
     if any(record[0] not in " ?!" for record in records):
         return None
     return [record[3:] for record in records if record[:2] != " D"]
 
 
 async def _beyond_head(git: GitRunner, place: Place) -> bool:
-    """The same where git has not come to write down what it has laid out."""
+    """Whether there is more than what git has laid out, where it has not come to write that down."""
     async with git.scratch() as folder:
         index = folder / "index"
-        await git.run(place, "read-tree", "HEAD", index=index, config=_WHOLE)
+        await git.run(place, "read-tree", "HEAD", index=index)
         refresh = ("update-index", "-q", "--refresh", "--ignore-submodules")
-        await git.run(place, *refresh, index=index, config=_WHOLE, ok=(0, 1), timeout=LONG_TIMEOUT)
+        await git.run(place, *refresh, index=index, ok=(0, 1), timeout=LONG_TIMEOUT)
         raw = ("diff-files", "--raw", "-z", "--no-abbrev", "--ignore-submodules=all", "--no-ext-diff", "--no-renames")
-        changed = await git.run(place, *raw, index=index, config=_WHOLE)
-        others = await git.run(place, "ls-files", "--others", "-z", index=index, config=_WHOLE)
-    return bool(others.stdout) or any(change.status != "D" for change in parse_raw(changed.stdout))
+        changed = parse_raw((await git.run(place, *raw, index=index)).stdout)
+        others = await git.run(place, "ls-files", "--others", "-z", index=index)
+    if others.stdout or _CLOSED in others.stderr:
+        return True
+    for change in changed:
+        if change.status != "D" and not await _is_cut_off(git, place, change):
+            return True
+    return False
+
+
+async def _is_cut_off(git: GitRunner, place: Place, change: FileChange) -> bool:
+    """Whether git was cut off in the midst of writing a file."""
+    assert place.work_tree is not None
+    file = place.work_tree / change.path
+    if change.status != "M" or change.old_mode != change.new_mode or file.is_symlink() or not file.is_file():
+        return False
+    wanted = await git.run(place, "cat-file", "blob", change.old_sha)
+    return await asyncio.to_thread(is_beginning, file, wanted.stdout)
 
 
 def _are_copies(repo: Repository, worktree: Worktree, paths: Collection[str], copied: Collection[str]) -> bool:

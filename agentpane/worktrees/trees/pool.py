@@ -22,6 +22,7 @@ from agentpane.worktrees.repository import branch_tip
 from agentpane.worktrees.trees import create, exclude
 from agentpane.worktrees.trees.copying import copy_into
 from agentpane.worktrees.trees.identity import points_to, why_not_its_folder, why_not_ours
+from agentpane.worktrees.trees.leftover import beyond_index
 from agentpane.worktrees.trees.remove import delete_branch
 from agentpane.worktrees.trees.seal import break_seal, is_sealed, put_seal
 from agentpane.worktrees.values import Repository, Worktree
@@ -71,13 +72,12 @@ class Ready:
 
     async def is_untouched(self, repo: Repository, worktree: Worktree) -> bool:
         """Whether the worktree holds exactly the files of its HEAD, and none that git ignores either."""
-        shape = ("status", "--porcelain", "-z", "--untracked-files=all", "--ignored", "--no-renames")
-        return not (await self._git.run(inside(repo, worktree), *shape, config=create.WHOLE)).stdout
+        return not await beyond_index(self._git, inside(repo, worktree))
 
     async def ignored(self, repo: Repository, worktree: Worktree) -> tuple[str, ...]:
         """The files in a worktree that git ignores; of a folder that is ignored as a whole its name alone."""
         shape = ("ls-files", "--others", "--ignored", "--exclude-standard", "--directory", "-z")
-        listed = await self._git.run(inside(repo, worktree), *shape, config=create.WHOLE)
+        listed = await self._git.run(inside(repo, worktree), *shape)
         return tuple(decode_path(name) for name in split_z(listed.stdout))
 
     async def free_branch(self, repo: Repository, wanted: str) -> NewBranch | None:
