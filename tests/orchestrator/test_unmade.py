@@ -82,6 +82,33 @@ async def test_a_run_whose_worktree_cannot_be_made_keeps_what_somebody_put_there
             )
 
 
+async def test_a_branch_that_cannot_be_deleted_for_want_of_room_goes_once_the_files_are_gone_or_the_row_says_so(
+    data: Path, repository: Path, fails: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delete, trash, room = Worktrees.delete_branch, repository / ".git" / "agentpane" / "trash", True
+
+    async def delete_branch(git_: Worktrees, repo: Repository, branch: str, expected: str) -> None:
+        if os.listdir(trash) or not room:
+            raise AgentPaneError(ErrorCode.WORKTREE_REMOVAL_FAILED, "The branch could not be deleted: no room.")
+        await delete(git_, repo, branch, expected)
+
+    async with running(data, {}) as bench:
+        home, core = await house(bench, repository), bench.engine.services.core
+        repo, base = await core.git.open_repository(repository), git(repository, "rev-parse", "main")
+        fails(True)
+        monkeypatch.setattr(Worktrees, "delete_branch", delete_branch)
+        for room in (True, False):
+            task = await bench.card(home.project)
+            path = str(repository / ".worktrees" / "one")
+            new = worktrees.NewWorktree(home.project.id, task.card.id, "agentpane/one", "main", base, path)
+            with pytest.raises(AgentPaneError):
+                await bench.engine.services.mending.workspaces._checked_out(new, repo, ())
+            row = await core.db.read(worktrees.for_task, task.card.id)
+            assert row is not None and row.status is WorktreeStatus.ERROR and row.last_error is not None
+            assert (await core.git.branch_tip(repo, "agentpane/one") is None) is room
+            assert row.last_error.endswith("The branch could not be deleted: no room.") is not room
+
+
 async def test_one_that_is_made_again_is_what_it_was_and_what_was_put_there_meanwhile_is_kept(
     data: Path, repository: Path, fails: Callable[[bool], None]
 ) -> None:

@@ -20,7 +20,7 @@ from agentpane.domain.ids import ProjectId
 from agentpane.domain.json import JsonObject
 from agentpane.domain.limits import invalid
 from agentpane.domain.projects import Project
-from agentpane.domain.recoveries import RecoverySnapshot, RestoredWork
+from agentpane.domain.recoveries import RecoveryId, RecoverySnapshot, RestoredWork
 from agentpane.domain.sessions import EventKind
 from agentpane.domain.tasks import Task
 from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
@@ -129,11 +129,12 @@ class Restoring:
             await git.lay_out_recovery(repository, made.worktree, kept.parent, kept.sha)
         except BaseException as error:
             words = error.message if isinstance(error, AgentPaneError) else "It was stopped while it was restored."
+            before = {each.id for each in await self.core.db.read(recoveries.for_project, row.project_id)}
             left = await Unmade(self.core, self.bin).settle(row, repository, kept.parent if new_branch else None)
             with suppress(AgentPaneError):
-                left = replace(left, ref=await self._beyond(kept, row, repository)) if left.ref else left
+                left = replace(left, ref=await self._beyond(kept, row, repository, before)) if left.ref else left
             now = self.core.clock.now()
-            fields: dict[str, object] = {"last_error": words}
+            fields: dict[str, object] = {"last_error": left.noted(words)}
             if left.gone:
                 fields |= {"status": WorktreeStatus.REMOVED, "removed_at": now}
             await self.core.db.write(partial(worktrees.set_fields, worktree_id=row.id, at=now, **fields))
@@ -141,15 +142,18 @@ class Restoring:
             raise
         return made
 
-    async def _beyond(self, kept: RecoverySnapshot, row: WorktreeRow, repository: Repository) -> str | None:
+    async def _beyond(
+        self, kept: RecoverySnapshot, row: WorktreeRow, repository: Repository, before: set[RecoveryId]
+    ) -> str | None:
         """Take out of the bin what was put there of a restore that failed, and is in the restored snapshot.
 
+        before: what was in the bin when it failed.
         Returns the ref of what is left of it, which somebody has put into the worktree meanwhile.
         """
         mine = {(each.path, each.new_mode, each.new_sha) for each in await self._changes(kept, repository)}
         ref = None
         for made in await self.core.db.read(recoveries.for_project, row.project_id):
-            if made.branch != row.branch or made.created_at < row.updated_at or made.id == kept.id:
+            if made.branch != row.branch or made.id in before:
                 continue
             files = {(each.path, each.new_mode, each.new_sha) for each in await self._changes(made, repository)}
             alone = made.beside.staged or made.beside.histories or made.beside.loose

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass
 
 from agentpane.db import unsettled, worktrees
@@ -20,11 +21,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """gone: nothing of the worktree is left. ref: where in the recovery bin lies what was in it, if anything was."""
+    """gone: nothing of the worktree is left. ref: where in the recovery bin lies what was in it, if anything was.
+
+    stays: why its branch is there all the same, or what lies in its place.
+    """
 
     path: str
     gone: bool
     ref: str | None = None
+    stays: str | None = None
+
+    def noted(self, words: str) -> str:
+        """Why there is no worktree, with what is left of it, for its row."""
+        return f"{words} {self.stays}" if self.stays else words
 
     def tell(self, error: BaseException) -> None:
         """Let the error that ended the making say what became of it."""
@@ -77,7 +86,19 @@ class Unmade:
         except (AgentPaneError, OSError) as error:
             log.warning("the worktree %s stays half made: %s", row.path, error)
             return Left(row.path, gone=False)
-        return Left(row.path, gone=True, ref=ref)
+        return Left(row.path, gone=True, ref=ref, stays=await self._stays(row, repository, branch_at))
+
+    async def _stays(self, row: WorktreeRow, repository: Repository, branch_at: str | None) -> str | None:
+        """What `Removal` has left, and why. A full disk has room for deleting the branch once the files are gone."""
+        stays = (await self.core.db.read(worktrees.get, row.id)).last_error
+        if stays is None or branch_at is None:
+            return stays
+        await self.core.git.settled()
+        try:
+            await self.core.git.delete_branch(repository, row.branch, branch_at)
+        except AgentPaneError:
+            return stays
+        return stays if os.path.lexists(row.path) else None
 
     async def _is_its_own(self, row: WorktreeRow, repository: Repository) -> bool:
         """Whether a card counts it as its worktree since long, and can go on in it."""

@@ -175,8 +175,9 @@ class Pool:
                 await self._fill(row, repository, tip)
         except BaseException as error:
             words = error.message if isinstance(error, AgentPaneError) else "It was stopped while it was being made."
-            fields: dict[str, object] = {"last_error": words}
-            if (await self._workspaces.unmade.settle(row, repository, None)).gone:
+            left = await self._workspaces.unmade.settle(row, repository, None)
+            fields: dict[str, object] = {"last_error": left.noted(words)}
+            if left.gone:
                 fields |= {"status": WorktreeStatus.REMOVED, "removed_at": self._now()}
             await self._core.db.write(partial(worktrees.set_fields, worktree_id=row.id, at=self._now(), **fields))
             raise

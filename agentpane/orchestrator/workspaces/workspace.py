@@ -237,7 +237,7 @@ class Workspaces:
             status = {"status": WorktreeStatus.ERROR} if left.gone else {}
             now = self._core.clock.now()
             await self._core.db.write(
-                partial(worktrees.set_fields, worktree_id=row.id, at=now, last_error=words, **status)
+                partial(worktrees.set_fields, worktree_id=row.id, at=now, last_error=left.noted(words), **status)
             )
             left.tell(error)
             raise
