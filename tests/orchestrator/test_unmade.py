@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -15,7 +16,8 @@ from agentpane.domain.runs import RunStatus
 from agentpane.domain.worktrees import WorktreeStatus
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.keeping.recovery_bin import RecoveryBin
-from agentpane.worktrees import Repository, Worktree, Worktrees
+from agentpane.orchestrator.keeping.removal import as_worktree
+from agentpane.worktrees import Repository, Worktree, Worktrees, inspection
 from agentpane.worktrees.trees import create
 from agentpane.worktrees.trees import pool as trees_pool
 from tests.backends.wire import say
@@ -191,6 +193,59 @@ async def test_what_is_put_into_work_that_is_being_restored_is_kept_beside_it_wh
         assert git(repository, "show", f"{beside[0].ref}:thesis.md") == "precious"
         assert (await home.row(row)).status is WorktreeStatus.REMOVED and not Path(row.path).exists()
         assert git(repository, "branch", "--list", "agentpane/*") == ""
+
+
+async def test_a_restore_that_fails_leaves_in_the_bin_what_it_has_kept_of_the_record_before(
+    data: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lay_out = Worktrees.lay_out_recovery
+
+    async def full(*given: object) -> None:
+        await lay_out(*given)  # type: ignore[arg-type]
+        raise FAILED
+
+    async with running(data, {}) as bench:
+        home = await house(bench, repository)
+        row, services = await home.worktree("a card"), bench.engine.services
+        repo, path = await services.core.git.open_repository(repository), Path(row.path)
+        (path / "new.txt").write_text("x\n")
+        await services.bin.keep(row.task_id, row, as_worktree(row), repo, "test")
+        (kept,) = await bench.engine.do(c.ListRecoveries(None))
+        git(path, "checkout", "-q", "--detach")
+        git(path, "add", "new.txt")
+        shutil.rmtree(path)
+        await home.put(row, status=WorktreeStatus.ERROR)
+        monkeypatch.setattr(Worktrees, "lay_out_recovery", full)
+        with pytest.raises(AgentPaneError, match="As if the disk were full"):
+            await bench.engine.do(c.RestoreRecovery(kept.id))
+        after = await bench.engine.do(c.ListRecoveries(None))
+        assert sorted(each.reason for each in after) == ["restore", "test"]
+        assert (await home.row(row)).status is WorktreeStatus.REMOVED and not path.exists()
+
+
+async def test_one_of_which_no_record_can_be_found_when_its_making_fails_is_found_when_it_is_taken_away(
+    data: Path, repository: Path, fails: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(*given: object) -> None:
+        raise OSError(errno.EIO, "as if the disk could not be read")
+
+    async with running(data, {}) as bench:
+        home, core = await house(bench, repository), bench.engine.services.core
+        repo, base = await core.git.open_repository(repository), git(repository, "rev-parse", "main")
+        workspaces = bench.engine.services.mending.workspaces
+        task = await bench.card(home.project)
+        path = repository / ".worktrees" / "one"
+        new = worktrees.NewWorktree(home.project.id, task.card.id, "agentpane/one", "main", base, str(path))
+        fails(True)
+        with monkeypatch.context() as meanwhile, pytest.raises(AgentPaneError, match="could not be copied"):
+            meanwhile.setattr(inspection, "_left_record", unreadable)
+            await workspaces._checked_out(new, repo, ())
+        row = await core.db.read(worktrees.for_task, task.card.id)
+        assert row is not None and (row.status, row.git_dir) == (WorktreeStatus.CREATING, None)
+        assert "could not be copied" in str(row.last_error) and (path / "thesis.md").exists()
+        ref = await workspaces.take_away(row, repo, "test", delete_branch_at=base)
+        assert git(repository, "show", f"{ref}:thesis.md") == "precious" and not path.exists()
+        assert await core.git.branch_tip(repo, "agentpane/one") is None
 
 
 async def test_one_that_was_to_be_kept_ready_goes_and_what_was_put_there_is_kept(

@@ -131,7 +131,7 @@ class Restoring:
             words = error.message if isinstance(error, AgentPaneError) else "It was stopped while it was restored."
             before = {each.id for each in await self.core.db.read(recoveries.for_project, row.project_id)}
             left = await Unmade(self.core, self.bin).settle(row, repository, kept.parent if new_branch else None)
-            with suppress(AgentPaneError):
+            with suppress(AgentPaneError, OSError):
                 left = replace(left, ref=await self._beyond(kept, row, repository, before)) if left.ref else left
             now = self.core.clock.now()
             fields: dict[str, object] = {"last_error": left.noted(words)}

@@ -96,7 +96,7 @@ class Unmade:
         await self.core.git.settled()
         try:
             await self.core.git.delete_branch(repository, row.branch, branch_at)
-        except AgentPaneError:
+        except (AgentPaneError, OSError):
             return stays
         return stays if os.path.lexists(row.path) else None
 
