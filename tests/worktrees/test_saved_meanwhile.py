@@ -240,6 +240,31 @@ async def test_a_merge_that_changes_attributes_is_finished_or_taken_back_with_th
     assert laid_out(root) == half and git(root, "rev-parse", "main") == bench.base
 
 
+async def test_a_file_that_had_not_the_line_ends_that_git_gives_it_comes_back_with_them_and_is_no_edit(
+    worktrees: Worktrees, tmp_path: Path
+) -> None:
+    files = {".gitattributes": b"*.txt text eol=crlf\n", "a.txt": b"one\ntwo\n"}
+    repo = await worktrees.make_repository(tmp_path / "repo", files, "First\n")
+    bench, root = await bench_of(worktrees, repo), repo.path
+    (bench.path / "a.txt").write_bytes(b"one\ntwo\nthree\n")
+    new = (await bench.snap()).sha
+    intent = MergeIntent("run1", "main", bench.base, new, new, root, repo.git_dir)
+    assert (root / "a.txt").read_bytes() == b"one\ntwo\n" and git(root, "status", "--porcelain") == ""
+    index = (root / ".git/index").read_bytes()
+    before = seen(root, await changes_between(worktrees._git, repo, bench.base, new))
+    (root / "a.txt").write_bytes(b"one\r\ntwo\r\nthr")
+    gave_up = GaveUp(GitOutput(128, b"", b"fatal: No space left on device"), before, False)
+    refused = await take_back(worktrees._git, repo, Checkout(root, repo.git_dir, False), intent, gave_up)
+    assert isinstance(refused, MergeRefused) and not refused.paths
+    assert (root / "a.txt").read_bytes() == b"one\r\ntwo\r\n" and git(root, "status", "--porcelain") == ""
+    (root / ".git/index").write_bytes(index)
+    (root / ".git/index.lock").touch()
+    (root / "a.txt").write_bytes(b"one\r\ntwo\r\nthr")
+    settled = await worktrees.recover_merge(repo, intent, wanted=False)
+    assert settled.outcome is RecoveryOutcome.ROLLED_BACK and not settled.paths
+    assert (root / "a.txt").read_bytes() == b"one\r\ntwo\r\n" and git(root, "status", "--porcelain") == ""
+
+
 def test_on_a_full_disk_a_file_gives_way_to_what_was_there_before_unless_it_was_saved_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

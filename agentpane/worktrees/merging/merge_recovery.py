@@ -23,7 +23,7 @@ from agentpane.worktrees.git.runner import GitError, GitRunner, Place
 from agentpane.worktrees.merging.attributes import NEW_SIDE, OLD_SIDE
 from agentpane.worktrees.merging.checkout import lock_of, place_of
 from agentpane.worktrees.merging.laying import lay, sweep
-from agentpane.worktrees.merging.obstacles import changes_between, paths_in, refresh
+from agentpane.worktrees.merging.obstacles import changes_between, paths_in, refresh_laid
 from agentpane.worktrees.merging.sides import Found, State, compare
 from agentpane.worktrees.places import head_branch
 from agentpane.worktrees.refs.processes import may_be_held
@@ -275,7 +275,7 @@ class _Settling:
             left = await asyncio.to_thread(lay, root, looked, away, coming)
         except OSError as error:
             raise _unwritten(root, error) from error
-        await refresh(self.git, self.place)
+        await refresh_laid(self.git, self.place, coming.keys() - {*left})
         return left
 
 

@@ -54,6 +54,27 @@ async def refresh(git: GitRunner, place: Place) -> bool:
     return done.exit_code >= 0
 
 
+async def refresh_laid(git: GitRunner, place: Place, paths: Collection[str]) -> None:
+    """Let the index know files that were just laid out for it, also where their size is another than it remembers.
+
+    Git takes such a file for edited, and looks at its content only where the entry remembers nothing.
+    """
+    await refresh(git, place)
+    anything = range(-64, 256)
+    differing = await git.run(place, "diff-files", *_NAMES, ok=anything, timeout=LONG_TIMEOUT)
+    unlike = await asyncio.to_thread(paths_in, differing.stdout) & {*paths}
+    if unlike:
+        held = await git.run(place, "ls-files", "--stage", "-z", ok=anything)
+        again = await asyncio.to_thread(_entries_of, held.stdout, unlike)
+        await git.run(place, "update-index", "-z", "--index-info", stdin=again, ok=anything)
+        await refresh(git, place)
+
+
+def _entries_of(output: bytes, paths: Collection[str]) -> bytes:
+    """Of what `git ls-files --stage -z` prints, the entries of these paths, for `update-index --index-info`."""
+    return b"".join(line + b"\0" for line in split_z(output) if decode_path(line.partition(b"\t")[2]) in paths)
+
+
 async def in_the_way(git: GitRunner, repo: Repository, place: Place, old: str, new: str) -> tuple[str, ...]:
     """The files of a move from `old` to `new` that are edited or staged, and whatever else lies where it would write.
 

@@ -29,7 +29,7 @@ from agentpane.worktrees.merging.attributes import NEW_SIDE, OLD_SIDE, sided
 from agentpane.worktrees.merging.checkout import CutShort, GaveUp, place_of, switch
 from agentpane.worktrees.merging.expected import Wanted, contents_of
 from agentpane.worktrees.merging.laying import holding, look, put, take
-from agentpane.worktrees.merging.obstacles import changes_between, refresh, seen
+from agentpane.worktrees.merging.obstacles import changes_between, refresh_laid, seen
 from agentpane.worktrees.places import Checkout
 from agentpane.worktrees.values import MergeIntent, MergeRefused, Repository
 
@@ -59,7 +59,7 @@ async def take_back(
             left = await _lay_back(git, place, places, way, written)
     except (GitError, OSError):  # it cannot be told what the files are to hold
         return CutShort()
-    await refresh(git, place)
+    await refresh_laid(git, place, [path for path, how in left.items() if how is _Left.AS_IT_WAS])
     if _Left.UNWRITTEN in left.values():
         return CutShort()
     return _refused(checkout, gave_up, tuple(path for path, how in left.items() if how is _Left.FOREIGN))
