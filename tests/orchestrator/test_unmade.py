@@ -12,6 +12,7 @@ import pytest
 
 from agentpane.api import commands as c
 from agentpane.db import tasks, worktrees
+from agentpane.domain.health import HealthCode
 from agentpane.domain.runs import RunStatus
 from agentpane.domain.worktrees import WorktreeStatus
 from agentpane.errors import AgentPaneError, ErrorCode
@@ -22,7 +23,7 @@ from agentpane.worktrees.trees import create
 from agentpane.worktrees.trees import pool as trees_pool
 from tests.backends.wire import say
 from tests.orchestrator.conftest import Bench, git, running, scripted
-from tests.orchestrator.test_health import house
+from tests.orchestrator.test_health import OLD, house
 
 FAILED = AgentPaneError(ErrorCode.STORE_FULL, "As if the disk were full.")
 
@@ -130,9 +131,9 @@ async def test_one_that_is_made_again_is_what_it_was_and_what_was_put_there_mean
         assert again.status is WorktreeStatus.ACTIVE and (Path(row.path) / "a.txt").exists()
 
 
-@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize("killed", ["", "unfinished", "doctor"])
 async def test_one_whose_disk_is_away_is_not_made_again_and_goes_on_when_the_disk_is_back(
-    data: Path, repository: Path, killed: bool
+    data: Path, repository: Path, killed: str
 ) -> None:
     async with running(data, {}) as bench:
         home = await house(bench, repository)
@@ -147,8 +148,12 @@ async def test_one_whose_disk_is_away_is_not_made_again_and_goes_on_when_the_dis
         os.rename(disk, repository / "away")
         disk.write_text("nobody may make folders here\n")
         if killed:  # over the first thing that is written down
-            await home.put(row, status=WorktreeStatus.CREATING, git_dir=None)
-            await services.unfinished.run()
+            await home.put(row, status=WorktreeStatus.CREATING, git_dir=None, at=row.updated_at - OLD)
+            if killed == "doctor":
+                half = next(each for each in (await home.report()).findings if each.code == HealthCode.WORKTREE_CUT_OFF)
+                await bench.engine.do(c.Repair((half.id,)))
+            else:
+                await services.unfinished.run()
         else:
             with pytest.raises(AgentPaneError) as caught:
                 await services.mending.workspaces.make_again(row, repo)

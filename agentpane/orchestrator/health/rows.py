@@ -189,14 +189,8 @@ class Rows:
 
     async def _take_away(self, ward: Ward, row: WorktreeRow) -> str:
         await check_unchanged(self.core, row)
-        left = await self.core.git.inspection.left_record(ward.repository, Path(row.path), row.id)
-        if row.git_dir is None and left is not None:
-            await self.core.git.inspection.take_on(left)
-            stored = {"path": str(left.worktree.path), "git_dir": str(left.worktree.git_dir)}
-            if left.worktree.branch:
-                stored["branch"] = left.worktree.branch
-            now = self.core.clock.now()
-            row = await self.core.db.write(partial(worktrees.set_fields, worktree_id=row.id, at=now, **stored))
+        if await self.workspaces.unmade.as_before(row, ward.repository) is not None:
+            return "Nothing of it was laid out again. Its folder is away, and what git knows of it is kept."
         ref = await self.workspaces.take_away(row, ward.repository, REASON, actor="person")
         gone = not os.path.lexists(row.path)
         kept = f" What it held is kept as {ref}." if ref else ""

@@ -14,7 +14,7 @@ from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.core import Core
 from agentpane.orchestrator.keeping.branch_back import branch_back
-from agentpane.orchestrator.keeping.half_made import found, left_of
+from agentpane.orchestrator.keeping.half_made import with_record
 from agentpane.orchestrator.keeping.holding import reserved
 from agentpane.orchestrator.keeping.recovery_bin import RecoveryBin
 from agentpane.orchestrator.merging.resolutions import Resolutions
@@ -63,9 +63,7 @@ class Removal:
         delete_branch_at: str | None,
         leaves: WorktreeStatus,
     ) -> str | None:
-        if repository is not None and row.git_dir is None and row.status is WorktreeStatus.CREATING:
-            left = await left_of(self.core, row, repository)
-            row = row if left is None else await found(self.core, row, left)
+        row = row if repository is None else await with_record(self.core, row, repository)
         if repository is None or row.git_dir is None:
             if repository is None:
                 await self._let_go(row, "its repository is away")

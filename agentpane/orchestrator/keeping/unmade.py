@@ -10,7 +10,7 @@ from agentpane.db import unsettled, worktrees
 from agentpane.domain.worktrees import WorktreeRow, WorktreeStatus
 from agentpane.errors import AgentPaneError
 from agentpane.orchestrator.core import Core
-from agentpane.orchestrator.keeping.half_made import found, left_of
+from agentpane.orchestrator.keeping.half_made import found, left_of, with_record
 from agentpane.orchestrator.keeping.recovery_bin import RecoveryBin
 from agentpane.orchestrator.keeping.removal import Removal
 from agentpane.orchestrator.merging.resolutions import Resolutions
@@ -55,17 +55,21 @@ class Unmade:
 
         A card's worktree of which nothing was laid out again yet is what it was: its folder may be away, and come back.
         """
-        if row.git_dir is None:
-            left = await left_of(self.core, row, repository)
-            if left is not None:
-                again = not left.there and await self._is_its_own(row, repository)
-                row = await found(self.core, row, left, WorktreeStatus.ACTIVE if again else row.status)
-                if again:
-                    return row
+        before = await self.as_before(row, repository)
+        if before is not None:
+            return before
+        row = await with_record(self.core, row, repository)
         # A branch that was laid out again has commits of its own.
         unused = row.branch and await self.core.git.branch_tip(repository, row.branch) == row.base_sha
         await self._take_away(row, repository, reason, row.base_sha if unused else None)
         return await self.core.db.read(worktrees.get, row.id)
+
+    async def as_before(self, row: WorktreeRow, repository: Repository) -> WorktreeRow | None:
+        """The row of a card's worktree that was to be laid out again, as it was; None where anything of it was."""
+        left = await left_of(self.core, row, repository) if row.git_dir is None else None
+        if left is None or left.there or not await self._is_its_own(row, repository):
+            return None
+        return await found(self.core, row, left, WorktreeStatus.ACTIVE)
 
     async def settle(
         self, row: WorktreeRow, repository: Repository, branch_at: str | None, *, again: bool = False
