@@ -387,6 +387,18 @@ async def test_a_worktree_whose_folder_was_deleted_can_be_attached_again(worktre
     assert (again.path / "readme.md").is_file()
 
 
+async def test_a_record_outlives_its_folder_where_nothing_may_be_written_in_its_place(
+    worktrees: Worktrees, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.rename(bench.path, bench.path.with_name("away"))
+    may = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != bench.path.parent and may(path, mode))
+    with pytest.raises(AgentPaneError, match="Nothing may be written in"):
+        await worktrees.attach_worktree(bench.repo, bench.path, bench.made.branch, (), bench.made.mark)
+    os.rename(bench.path.with_name("away"), bench.path)
+    assert git(bench.path, "status", "--porcelain") == ""
+
+
 async def test_attaching_a_branch_that_is_gone_touches_nothing(worktrees: Worktrees, repo: Repository) -> None:
     with pytest.raises(AgentPaneError) as caught:
         await worktrees.attach_worktree(repo, repo.path / ".worktrees" / "one", "agentpane/gone-abc123")

@@ -202,6 +202,12 @@ def _prepare(path: Path) -> tuple[Path, tuple[Path, ...]]:
             f"The folder {path.parent} cannot be made: {error.strerror}.",
             "Set another folder for worktrees in the project.",
         ) from error
+    if not os.access(path.parent, os.W_OK | os.X_OK):  # git drops its record of an earlier one before it finds that out
+        raise AgentPaneError(
+            ErrorCode.WORKTREE_CREATION_FAILED,
+            f"Nothing may be written in {path.parent}, so no worktree was made there.",
+            "Look at who may write there, or set another folder for worktrees in the project.",
+        )
     return Path(os.path.realpath(path.parent)) / path.name, tuple(missing)
 
 
