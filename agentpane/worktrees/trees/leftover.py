@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from agentpane.domain.diff import FileChange, decode_path, parse_raw, split_z
+from agentpane.domain.diff import decode_path, split_z
 from agentpane.errors import AgentPaneError
 from agentpane.worktrees.git.files import read_line
 from agentpane.worktrees.git.runner import LONG_TIMEOUT, GitRunner, Place
@@ -46,13 +46,14 @@ def _is_empty(worktree: Worktree) -> bool:
     return set(os.listdir(worktree.path)) <= {".git"} and not (worktree.git_dir / "index").exists()
 
 
-async def beyond_index(git: GitRunner, place: Place) -> list[str]:
+async def beyond_index(git: GitRunner, place: Place, index: Path | None = None) -> list[str]:
     """What differs from HEAD, as git's status tells it with its two letters; every file that git ignores counts.
 
+    index: another than the worktree's own.
     A folder that git may not look into counts as well, without a name.
     """
     shape = ("status", "--porcelain", "-z", "--untracked-files=all", "--ignored", "--no-renames")
-    listed = await git.run(place, *shape, timeout=LONG_TIMEOUT)
+    listed = await git.run(place, *shape, index=index, timeout=LONG_TIMEOUT)
     records = [decode_path(record) for record in split_z(listed.stdout)]
     return [*records, "?? "] if _CLOSED in listed.stderr else records
 
@@ -78,26 +79,20 @@ async def _beyond_head(git: GitRunner, place: Place) -> bool:
     async with git.scratch() as folder:
         index = folder / "index"
         await git.run(place, "read-tree", "HEAD", index=index)
-        refresh = ("update-index", "-q", "--refresh", "--ignore-submodules")
-        await git.run(place, *refresh, index=index, ok=(0, 1), timeout=LONG_TIMEOUT)
-        raw = ("diff-files", "--raw", "-z", "--no-abbrev", "--ignore-submodules=all", "--no-ext-diff", "--no-renames")
-        changed = parse_raw((await git.run(place, *raw, index=index)).stdout)
-        others = await git.run(place, "ls-files", "--others", "-z", index=index)
-    if others.stdout or _CLOSED in others.stderr:
-        return True
-    for change in changed:
-        if change.status != "D" and not await _is_cut_off(git, place, change):
+        records = await beyond_index(git, place, index)
+    for record in records:
+        if record[:2] != " D" and not (record[:2] == " M" and await _is_cut_off(git, place, record[3:])):
             return True
     return False
 
 
-async def _is_cut_off(git: GitRunner, place: Place, change: FileChange) -> bool:
-    """Whether git was cut off in the midst of writing a file."""
+async def _is_cut_off(git: GitRunner, place: Place, path: str) -> bool:
+    """Whether git was cut off in the midst of writing a file of its HEAD."""
     assert place.work_tree is not None
-    file = place.work_tree / change.path
-    if change.status != "M" or change.old_mode != change.new_mode or file.is_symlink() or not file.is_file():
+    file = place.work_tree / path
+    if file.is_symlink() or not file.is_file():
         return False
-    wanted = await git.run(place, "cat-file", "blob", change.old_sha)
+    wanted = await git.run(place, "cat-file", "blob", f"HEAD:{path}")
     return await asyncio.to_thread(is_beginning, file, wanted.stdout)
 
 
