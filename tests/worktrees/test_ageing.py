@@ -95,6 +95,7 @@ def test_an_index_of_another_form_is_left_as_it_is(tree: Path) -> None:
     whole = index.read_bytes()
     assert not age_files(tree, index, size_of_names(tree)) and index.read_bytes() == whole
     git(tree, "update-index", "--index-version", "2")
-    torn = index.read_bytes()[:-1] + b"\0"
+    whole = index.read_bytes()
+    torn = whole[:-1] + bytes([whole[-1] ^ 1])
     index.write_bytes(torn)
     assert not age_files(tree, index, size_of_names(tree)) and index.read_bytes() == torn
