@@ -129,12 +129,15 @@ async def test_a_run_is_not_stopped_for_a_cancel_that_is_refused_or_can_be_resum
     def works(now: Task) -> bool:
         return now.runs[-1].status is RunStatus.RUNNING and now.runs[-1].turns > 0
 
-    sleeps = [use("Bash", command="sleep 600")]
+    def sleeping(now: Task) -> bool:  # else what happens to the worktree keeps the command from starting
+        return works(now) and (place(now) / "begun").exists()
+
+    sleeps = [use("Bash", command="touch begun; sleep 600")]
     with scripted(*[sleeps for _ in range(9)]) as server:
         async with running(data, server.environment) as bench:
             card = await bench.card(await bench.project(repository))
             cancel = c.CancelTask(card.card.id)
-            task = await bench.until(await bench.start(card), works)
+            task = await bench.until(await bench.start(card), sleeping)
             after = await refused(bench, task, cancel, foreign)
             assert works(after) and bench.engine.services.supervisor.active == 1
             after = await refused(bench, task, cancel, unreadable)
