@@ -20,13 +20,14 @@ from pathlib import Path
 
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.temporary import delete
+from agentpane.worktrees.git.config import WHOLE
 from agentpane.worktrees.git.runner import LONG_TIMEOUT, GitError, GitRunner, Place
 from agentpane.worktrees.places import objects_of
 from agentpane.worktrees.trees.ageing import age_files
 from agentpane.worktrees.trees.copying import copy_listed
 from agentpane.worktrees.values import Repository
 
-_WHOLE = {"core.sparseCheckout": "false", "core.splitIndex": "false"}
+_ONE_INDEX = {**WHOLE, "core.splitIndex": "false"}
 # How text and modes come to the disk: a check's own git sees the files as unchanged only if it knows the same.
 _TAKEN_OVER = ("autocrlf", "eol", "filemode", "ignorecase", "precomposeunicode", "safecrlf", "symlinks")
 _INFO = ("attributes", "exclude")
@@ -106,7 +107,7 @@ async def set_scratch_back(git: GitRunner, repo: Repository, scratch: Scratch, t
 
 async def _read_tree(git: GitRunner, repo: Repository, files: Path, index: Path, tree: str) -> None:
     place = Place(repo.common_dir, repo.common_dir, files, allowed_filters=repo.allowed_filters)
-    await git.run(place, "read-tree", "--reset", "-u", tree, index=index, config=_WHOLE, timeout=LONG_TIMEOUT)
+    await git.run(place, "read-tree", "--reset", "-u", tree, index=index, config=_ONE_INDEX, timeout=LONG_TIMEOUT)
 
 
 def _look(files: Path) -> dict[str, Seen | None]:
