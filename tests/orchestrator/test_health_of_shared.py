@@ -13,7 +13,9 @@ from agentpane.domain.worktrees import WorktreeStatus
 from agentpane.worktrees import Repository
 from agentpane.worktrees.inspection import Inspection
 from tests.orchestrator.conftest import git, running
-from tests.orchestrator.test_health import House, temporary  # noqa: F401 - a folder of its own for each test here
+from tests.orchestrator.test_health import House
+
+pytestmark = pytest.mark.usefixtures("temporary")
 
 
 async def test_what_one_project_has_is_not_foreign_to_another_in_the_same_repository(

@@ -18,7 +18,8 @@ from agentpane.orchestrator.workspaces import mending
 from agentpane.worktrees.git.child import Child
 from tests.orchestrator.conftest import BOUND, git, running
 from tests.orchestrator.test_health import House, house
-from tests.orchestrator.test_health import temporary as temporary
+
+pytestmark = pytest.mark.usefixtures("temporary")
 
 
 @asynccontextmanager

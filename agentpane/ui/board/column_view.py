@@ -114,9 +114,6 @@ class ColumnView(QListView):
         if index.isValid():
             self.update(index)
 
-    def restyle(self) -> None:
-        self.viewport().update()
-
     # Keys
 
     @override

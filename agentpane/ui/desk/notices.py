@@ -47,9 +47,6 @@ class Banner(Frame):
         self.box.addWidget(button)
         return button
 
-    def add_close(self, tip: str, act: Callable[[], object]) -> None:
-        self.box.addWidget(IconButton("x", tip, name=f"{self.objectName()}.close", pressed=act))
-
 
 class Toast(Frame):
     """One outcome, in words. It goes after a while, or when it is pressed away. task: the one that it is about."""
