@@ -188,6 +188,18 @@ def test_pausing_resuming_and_stopping_reach_the_engine(stage: Stage) -> None:
     stage.until(lambda: stage.titles(Column.BACKLOG) == ["One"])
 
 
+def test_the_buttons_of_the_foot_are_whole_however_many_there_are(stage: Stage) -> None:
+    project = stage.engine.add_project()
+    task = stage.engine.add_task(project.id, "One")
+    stage.engine.start(task.card.id, RunStatus.ERROR)
+    window = stage.open()
+    window.desk.acts.open_requested.emit(task.card.id)
+    stage.until(lambda: stage.shown("button.task.finish"))
+    for name in ("stop", "afresh", "finish", "message", "resume"):
+        button = stage.find(f"button.task.{name}")
+        stage.until(lambda button=button: button.width() >= button.sizeHint().width())
+
+
 def test_a_run_that_changed_nothing_says_so_and_can_be_tried_again(stage: Stage) -> None:
     project = stage.engine.add_project()
     task = stage.engine.add_task(project.id, "One")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from PySide6.QtCore import QTimer, Signal
-from PySide6.QtGui import QEnterEvent
+from PySide6.QtGui import QEnterEvent, QResizeEvent
 from PySide6.QtWidgets import QFrame, QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
 
 from agentpane.api import commands, events
@@ -49,6 +49,7 @@ FOOT: tuple[tuple[str, str], ...] = (
 )
 WAYS = ("task.resolve", "task.hand_over")  # on from a conflict; in a line of their own above the foot's
 ICON_ONLY = frozenset({"task.plan"})  # there is no room for its words beside the others
+GIVE_WAY = ("task.message", "task.afresh", "task.finish", "task.edit")  # lose their words in turn where it is narrow
 FIRST_TAB = {
     Column.BACKLOG: "description",
     Column.IN_PROGRESS: "session",
@@ -205,6 +206,21 @@ class TaskPanel(QFrame):
                 across.addWidget(button)
         return self._foot_bar
 
+    @override
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Let the foot's buttons have their words as far as there is room."""
+        shown = [self._buttons[action_id] for action_id, _ in FOOT if not self._buttons[action_id].isHidden()]
+        for action_id in GIVE_WAY:
+            self._buttons[action_id].show_icon_only(False)
+        for action_id in GIVE_WAY:
+            if sum(button.sizeHint().width() + 8 for button in shown) + 16 <= self.width():
+                return
+            self._buttons[action_id].show_icon_only(True)
+
     def _show_card(self, card: TaskCard) -> None:
         if card.column is not self._column_shown:
             self._column_shown = card.column
@@ -231,6 +247,7 @@ class TaskPanel(QFrame):
         for action_id, button in self._buttons.items():
             button.setVisible(action_id in wanted)
         self._foot_bar.setVisible(any(action_id in wanted for action_id in self._buttons))
+        self._make_room()
         self.session.show_card(card)
 
     def _touched(self, task_id: str) -> None:
