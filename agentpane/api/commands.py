@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from agentpane.api.archiving import ArchiveTask as ArchiveTask
+from agentpane.api.archiving import UnarchiveTask as UnarchiveTask
 from agentpane.api.checking import ListRepositoryChecks as ListRepositoryChecks
 from agentpane.api.checking import RunChecks as RunChecks
 from agentpane.api.checking import StopChecks as StopChecks
@@ -218,10 +220,11 @@ class AddTask(Command[Task]):
 
 @dataclass(frozen=True, slots=True)
 class ListTasks(Command[tuple[TaskCard, ...]]):
-    """The cards of a project, by column and position."""
+    """The cards of a project, by column and position. archived: those off the board instead, the newest first."""
 
     project: str
     column: Column | None = None
+    archived: bool = False
 
 
 @dataclass(frozen=True, slots=True)

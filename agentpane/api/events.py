@@ -47,8 +47,11 @@ class TaskChanged:
 
 @dataclass(frozen=True, slots=True)
 class TaskRemoved:
+    """The card is deleted, or archived. `renumbered`: as for TaskChanged."""
+
     task_id: str
     project_id: str
+    renumbered: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,7 @@ def task(value: Task) -> Shape:
         "labels": list(card.labels),
         "column": card.column.value,
         "position": card.position,
+        "archived_at": _time(card.archived_at),
         "agent": card.agent,
         "branch": value.branch,
         "base_branch": value.base_branch,

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from agentpane.api.client import Client
-from agentpane.api.commands import AddTask, GetTask, ListRecoveries, ListTasks, MoveTask
+from agentpane.api.command import Command
+from agentpane.api.commands import AddTask, ArchiveTask, GetTask, ListRecoveries, ListTasks, MoveTask, UnarchiveTask
 from agentpane.cli import commands, shapes, turns, words
 from agentpane.cli.asking import put_back
-from agentpane.cli.pane import Pane, model_environment, project_ref, table
+from agentpane.cli.pane import Pane, line, model_environment, project_ref, table
 from agentpane.cli.project import Ref as ProjectRef
 from agentpane.domain.board import COLUMN_TITLES, Column
 from agentpane.domain.tasks import Task, TaskCard
+from agentpane.errors import AgentPaneError
 
 Ref = Annotated[str, typer.Argument(metavar="T", help="A task: its id or the beginning of it.")]
+Refs = Annotated[list[str], typer.Argument(metavar="T", help="Tasks: their ids or the beginnings of them.")]
 
 AT_ONCE = 50
 
 
 def register(app: typer.Typer) -> None:
-    noun = commands.group(app, "task", "The cards of a project: add, list, show, move, reset.")
+    noun = commands.group(app, "task", "The cards of a project: add, list, show, move, reset, archive.")
     commands.add(
         noun,
         "add",
@@ -32,6 +36,8 @@ def register(app: typer.Typer) -> None:
         'task add . "Tidy up" -d - < notes.md',
     )
     commands.add(noun, "list", list_, "task list shop", "task list shop --column waiting_approval --json")
+    commands.add(noun, "archive", archive, "task archive k3x9", "task archive k3x9 p0q2 z8w1")
+    commands.add(noun, "unarchive", unarchive, "task unarchive k3x9")
     commands.add(noun, "show", show, "task show k3x9")
     commands.add(noun, "move", move, "task move k3x9 in_progress", "task move k3x9 backlog --position 0 --yes")
     commands.add(noun, "reset", turns.reset, "task reset k3x9 1a2b3c4d")
@@ -61,10 +67,11 @@ def list_(
     ctx: typer.Context,
     project: ProjectRef,
     column: Annotated[Column | None, typer.Option(help="Only this column.")] = None,
+    archived: Annotated[bool, typer.Option("--archived", help="The archived ones instead, the newest first.")] = False,
 ) -> None:
     """List a project's cards, by column and position."""
     pane: Pane = ctx.obj
-    command = ListTasks(project_ref(project), column)
+    command = ListTasks(project_ref(project), column, archived)
     if pane.for_people:
         pane.say(_board(pane.call(lambda client: client.do(command))))
         return
@@ -108,6 +115,33 @@ def move(
     command = MoveTask(found.card.id, column, position, model_environment(), yes)
     moved = pane.call(lambda client: client.do(command))
     pane.result(shapes.task(moved), words.task(moved))
+
+
+def archive(ctx: typer.Context, tasks: Refs) -> None:
+    """Take cards of the backlog or of Verified off the board; their sessions stay."""
+    _each(ctx.obj, "Archived", [ArchiveTask(ref) for ref in tasks])
+
+
+def unarchive(ctx: typer.Context, tasks: Refs) -> None:
+    """Put archived cards back on the board, at the top of their columns."""
+    _each(ctx.obj, "Back on the board", [UnarchiveTask(ref) for ref in tasks])
+
+
+def _each(pane: Pane, said: str, wanted: Sequence[Command[Task]]) -> None:
+    """Carry these out one after the other. The first that is refused ends it, and the error says which were done."""
+    done: list[Task] = []
+
+    async def act(client: Client) -> None:
+        for command in wanted:
+            try:
+                done.append(await client.do(command))
+            except AgentPaneError as error:
+                before = f" {said} before that: {', '.join(task.card.id for task in done)}." if done else ""
+                raise AgentPaneError(error.code, error.message, error.hint + before, error.details) from error
+
+    pane.call(act)
+    lines = [f"{said}: {line(task.card.title)} ({task.card.id})" for task in done]
+    pane.result([shapes.task(task) for task in done], "\n".join(lines))
 
 
 def _standard_input() -> str:

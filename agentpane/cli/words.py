@@ -89,7 +89,7 @@ def task(value: Task) -> str:
         {
             "id": card.id,
             "title": card.title,
-            "column": COLUMN_TITLES[card.column],
+            "column": COLUMN_TITLES[card.column] + (", archived" if card.archived_at is not None else ""),
             "labels": ", ".join(card.labels),
             "agent": card.agent,
             "branch": value.branch,

@@ -1,4 +1,4 @@
-"""Tasks: stored, found, changed and put in order; as cards and whole."""
+"""Tasks: stored, found, changed and put in order; whole, or one of them as a card."""
 
 from __future__ import annotations
 
@@ -6,29 +6,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BindParameter, Row, and_, bindparam, case, func, insert, select, update
+from sqlalchemy import BindParameter, Row, and_, bindparam, func, insert, select, update
 from sqlalchemy import Connection as Connection
 from sqlalchemy import delete as delete_from
 
-from agentpane.db import checks, runs
-from agentpane.db.references import AnyRow, AnySelect, by_prefix, new_id
-from agentpane.db.schema import (
-    AgentTable,
-    ApprovalTable,
-    EventTable,
-    ProjectTable,
-    RunTable,
-    TaskTable,
-    WorktreeTable,
-)
-from agentpane.domain.approvals import ApprovalState
+from agentpane.db import card_rows, runs
+from agentpane.db.references import by_prefix, new_id
+from agentpane.db.schema import ProjectTable, TaskTable, WorktreeTable
 from agentpane.domain.board import Column
-from agentpane.domain.checks import CheckResult
 from agentpane.domain.ids import AgentId, ProjectId, SessionId, TaskId
-from agentpane.domain.runs import PauseReason, RunStatus
-from agentpane.domain.sessions import EventKind
-from agentpane.domain.tasks import RunBrief, Task, TaskCard
-from agentpane.domain.worktrees import WorktreeStatus
+from agentpane.domain.tasks import Task, TaskCard
 from agentpane.errors import AgentPaneError, ErrorCode
 
 _T = TaskTable
@@ -65,93 +52,7 @@ _SETTABLE = frozenset(
 )
 
 
-def _cards() -> AnySelect:
-    """Cards with their newest run, its place in the queue, their agent's name and their open approvals."""
-    newest = (
-        select(func.max(RunTable.number))
-        .where(RunTable.task_id == _T.id, RunTable.depth == 0)
-        .correlate(_T)
-        .scalar_subquery()
-    )
-    queue = (
-        select(
-            RunTable.id,
-            func.row_number()
-            .over(partition_by=RunTable.project_id, order_by=(RunTable.queued_at, RunTable.number))
-            .label("place"),
-        )
-        .where(RunTable.depth == 0, RunTable.status == RunStatus.QUEUED)
-        .cte("queue")
-    )
-    asked = (
-        select(ApprovalTable.task_id, func.count().label("pending"))
-        .where(ApprovalTable.state == ApprovalState.PENDING)
-        .group_by(ApprovalTable.task_id)
-        .cte("asked")
-    )
-    newest_question = (
-        select(func.json_extract(EventTable.data, "$.question"))
-        .where(EventTable.session_id == _T.session_id, EventTable.kind == EventKind.QUESTION)
-        .order_by(EventTable.seq.desc())
-        .limit(1)
-        .correlate(_T)
-        .scalar_subquery()
-    )
-    return (
-        select(
-            _T.id,
-            _T.project_id,
-            _T.title,
-            _T.labels,
-            _T.column,
-            _T.position,
-            _T.agent_id,
-            AgentTable.name,
-            _T.files_changed,
-            _T.lines_added,
-            _T.lines_removed,
-            _T.rejection_count,
-            _T.conflicts,
-            _T.code,
-            func.coalesce(asked.c.pending, 0),
-            _T.updated_at,
-            _T.todos,
-            _T.overlaps,
-            WorktreeTable.merging,
-            WorktreeTable.status,
-            RunTable.status,
-            RunTable.turn_count,
-            RunTable.turn_limit,
-            RunTable.cost_usd,
-            RunTable.started_at,
-            RunTable.completed_at,
-            queue.c.place,
-            RunTable.pause_reason,
-            RunTable.sandbox_tier,
-            RunTable.error_type,
-            RunTable.error,
-            RunTable.paused_at,
-            RunTable.backend,
-            RunTable.context_used,
-            RunTable.context_window,
-            case((RunTable.pause_reason == PauseReason.QUESTION, newest_question)),
-            RunTable.rested_ms,
-        )
-        .select_from(_T)
-        .outerjoin(AgentTable, AgentTable.id == _T.agent_id)
-        .outerjoin(WorktreeTable, WorktreeTable.id == _T.worktree_id)
-        .outerjoin(RunTable, and_(RunTable.task_id == _T.id, RunTable.number == newest))
-        .outerjoin(queue, queue.c.id == RunTable.id)
-        .outerjoin(asked, asked.c.task_id == _T.id)
-    )
-
-
-# A card does not show a worktree while its files are laid out: what a person wrote there could be written over.
-_NONE_YET_OR_NO_MORE = (WorktreeStatus.CREATING, WorktreeStatus.REMOVED)
 _WANTED: BindParameter[Any] = bindparam("wanted")
-_CARD = _cards().where(_T.id == _WANTED)
-_CARDS = _cards().where(_T.project_id == _WANTED, _PRESENT).order_by(_T.position)
-_CARDS_OF_COLUMN = _CARDS.where(_T.column == bindparam("of_column"))
 _WHOLE = (
     select(
         _T.description,
@@ -168,11 +69,12 @@ _WHOLE = (
         _T.approved_by,
     )
     .outerjoin(
-        WorktreeTable, and_(WorktreeTable.id == _T.worktree_id, WorktreeTable.status.not_in(_NONE_YET_OR_NO_MORE))
+        WorktreeTable,
+        and_(WorktreeTable.id == _T.worktree_id, WorktreeTable.status.not_in(card_rows.NONE_YET_OR_NO_MORE)),
     )
     .where(_T.id == _WANTED)
 )
-_PLACE = select(_T.project_id, _T.column, _T.position).where(_T.id == _WANTED)
+_PLACE = select(_T.project_id, _T.column, _T.position, _T.archived_at).where(_T.id == _WANTED)
 _LENGTH = select(func.count()).where(_T.project_id == _WANTED, _T.column == bindparam("of_column"), _PRESENT)
 _UPDATE = update(_T).where(_T.id == _WANTED)
 _SPAN = (
@@ -185,6 +87,7 @@ _SPAN = (
 _IN_SPAN = select(_T.id, _T.position).where(*_SPAN).order_by(_T.position)
 _SHIFT = update(_T).where(*_SPAN).values(position=_T.position + bindparam("step"), updated_at=bindparam("at"))
 _NO_END = 2**62
+_Place = Row[str, Column, int, datetime | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,21 +144,10 @@ def resolve(connection: Connection, ref: str) -> TaskId:
 
 def card(connection: Connection, task_id: TaskId) -> TaskCard:
     """Raises AgentPaneError with TASK_NOT_FOUND."""
-    row = connection.execute(_CARD, {"wanted": task_id}).one_or_none()
-    if row is None:
+    found = card_rows.one(connection, task_id)
+    if found is None:
         raise not_found(task_id)
-    return _card(row, checks.shown_on_card(connection, task_id))
-
-
-def cards(connection: Connection, project_id: ProjectId, column: Column | None) -> tuple[TaskCard, ...]:
-    """The cards of a project, or of one column of it, by column and position. Two queries."""
-    query = _CARDS if column is None else _CARDS_OF_COLUMN
-    wanted = {"wanted": project_id} if column is None else {"wanted": project_id, "of_column": column}
-    checked = checks.shown_on_cards(connection, project_id)
-    made = [_card(row, checked.get(row.id, ())) for row in connection.execute(query, wanted)]
-    order = {name: index for index, name in enumerate(Column)}
-    made.sort(key=lambda one: order[one.column])
-    return tuple(made)
+    return found
 
 
 def get(connection: Connection, task_id: TaskId) -> Task:
@@ -300,14 +192,22 @@ def delete(connection: Connection, task_id: TaskId, at: datetime) -> tuple[tuple
     """Delete a card; those below it move up. Returns the cards whose positions changed."""
     place = _place(connection, task_id)
     connection.execute(delete_from(_T).where(_T.id == task_id))
-    return _shift(connection, place.project_id, place.column, place.position + 1, None, -1, at)
+    return _close_gap(connection, place, at)
 
 
 def archive(connection: Connection, task_id: TaskId, at: datetime) -> tuple[tuple[str, int], ...]:
     """Hide a card from the board; those below it move up. Returns the cards whose positions changed."""
     place = _place(connection, task_id)
-    connection.execute(update(_T).where(_T.id == task_id).values(archived_at=at, updated_at=at))
-    return _shift(connection, place.project_id, place.column, place.position + 1, None, -1, at)
+    connection.execute(_UPDATE, {"wanted": task_id, "archived_at": at, "updated_at": at})
+    return _close_gap(connection, place, at)
+
+
+def unarchive(connection: Connection, task_id: TaskId, at: datetime) -> tuple[tuple[str, int], ...]:
+    """Put an archived card at the top of its column again. Returns the cards whose positions changed."""
+    place = _place(connection, task_id)
+    renumbered = _shift(connection, place.project_id, place.column, 0, None, 1, at)
+    connection.execute(_UPDATE, {"wanted": task_id, "archived_at": None, "position": 0, "updated_at": at})
+    return renumbered
 
 
 def move(connection: Connection, task_id: TaskId, column: Column, position: int | None, at: datetime) -> Moved:
@@ -340,7 +240,7 @@ def not_found(ref: str) -> AgentPaneError:
     )
 
 
-def _place(connection: Connection, task_id: TaskId) -> Row[str, Column, int]:
+def _place(connection: Connection, task_id: TaskId) -> _Place:
     row = connection.execute(_PLACE, {"wanted": task_id}).one_or_none()
     if row is None:
         raise not_found(task_id)
@@ -349,6 +249,13 @@ def _place(connection: Connection, task_id: TaskId) -> Row[str, Column, int]:
 
 def _length(connection: Connection, project_id: str, column: Column) -> int:
     return int(connection.execute(_LENGTH, {"wanted": project_id, "of_column": column}).scalar_one())
+
+
+def _close_gap(connection: Connection, place: _Place, at: datetime) -> tuple[tuple[str, int], ...]:
+    """Move those up that stood below a card which has left the board; an archived one had left no gap."""
+    if place.archived_at is not None:
+        return ()
+    return _shift(connection, place.project_id, place.column, place.position + 1, None, -1, at)
 
 
 def _shift(
@@ -360,34 +267,3 @@ def _shift(
     if found:
         connection.execute(_SHIFT, {**span, "step": step, "at": at})
     return tuple((row.id, row.position + step) for row in found)
-
-
-def _card(row: AnyRow, checked: tuple[CheckResult, ...]) -> TaskCard:
-    values = tuple(row)
-    run = None if values[20] is None else RunBrief(*values[20:])
-    (task_id, project_id, title, labels, column, position, agent_id, agent, files, added, removed) = values[:11]
-    (rejections, conflicts, code, pending, updated_at, todos, overlaps, merging, worktree) = values[11:20]
-    return TaskCard(
-        id=TaskId(task_id),
-        project_id=ProjectId(project_id),
-        title=title,
-        labels=labels,
-        column=column,
-        position=position,
-        agent_id=agent_id,
-        agent=agent,
-        run=run,
-        files_changed=files,
-        lines_added=added,
-        lines_removed=removed,
-        rejection_count=rejections,
-        conflicts=conflicts,
-        code=code,
-        approvals_pending=pending,
-        updated_at=updated_at,
-        todos=todos,
-        checks=checked,
-        overlaps=overlaps,
-        resolving=None if merging is None or worktree is WorktreeStatus.CREATING else merging.shown,
-        restored=column is Column.BACKLOG and worktree is not None and worktree not in _NONE_YET_OR_NO_MORE,
-    )

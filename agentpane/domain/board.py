@@ -34,6 +34,7 @@ class BoardEvent(StrEnum):
     HAND_OVER = "hand_over"  # its conflict, to its agent
     TAKE_BACK = "take_back"  # from there, unresolved
     UNDO = "undo"
+    ARCHIVE = "archive"
 
 
 TRANSITIONS: Mapping[tuple[Column, BoardEvent], Column] = {
@@ -46,6 +47,9 @@ TRANSITIONS: Mapping[tuple[Column, BoardEvent], Column] = {
     (Column.IN_PROGRESS, BoardEvent.TAKE_BACK): Column.WAITING_APPROVAL,
     (Column.WAITING_APPROVAL, BoardEvent.CANCEL): Column.BACKLOG,
     (Column.VERIFIED, BoardEvent.UNDO): Column.WAITING_APPROVAL,
+    # Off the board, and from there back to the column in which it was.
+    (Column.VERIFIED, BoardEvent.ARCHIVE): Column.VERIFIED,
+    (Column.BACKLOG, BoardEvent.ARCHIVE): Column.BACKLOG,
 }
 
 # A card reaches VERIFIED only by merging, and WAITING_APPROVAL only by an agent's work, so no drag may put it there.
@@ -63,7 +67,7 @@ WAYS_ON: Mapping[Column, str] = {
     Column.IN_PROGRESS: "It comes to review when its agent ends with a diff; where its run has stopped, resume it. "
     "It can be cancelled.",
     Column.WAITING_APPROVAL: "Approve its diff to merge it, or reject it with a reason for its agent to go on with.",
-    Column.VERIFIED: "Undo its merge to review it once more.",
+    Column.VERIFIED: "Undo its merge to review it once more, or archive it.",
 }
 
 
@@ -76,6 +80,16 @@ def after(column: Column, event: BoardEvent) -> Column:
     if target is None:
         raise invalid_transition(column, f"“{event}” does not apply to a card in {COLUMN_TITLES[column]}.")
     return target
+
+
+def archived(task_id: str) -> AgentPaneError:
+    """What is said when something else is wanted of an archived card than to see it or to have it back."""
+    return AgentPaneError(
+        ErrorCode.TASK_INVALID_TRANSITION,
+        "This card is archived.",
+        hint=f"Put it back on the board first: agentpane task unarchive {task_id}. Nothing has changed.",
+        details={"task": task_id, "archived": True},
+    )
 
 
 def drag_refusal(source: Column, target: Column) -> str | None:

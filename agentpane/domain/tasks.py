@@ -77,6 +77,7 @@ class TaskCard:
     overlaps: tuple[Overlap, ...] = ()  # with other cards that wait or run
     resolving: Resolving | None = None  # while a conflict is being resolved in its worktree
     restored: bool = False  # what was restored lies in its worktree, and the next run goes on from there
+    archived_at: datetime | None = None  # it is off the board since then
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from agentpane.api import commands as c
 from agentpane.api.events import TaskRemoved
-from agentpane.db import agents, projects, tasks
-from agentpane.domain.board import Column, check_drag, invalid_transition
+from agentpane.db import agents, card_rows, merges, projects, tasks
+from agentpane.domain.board import BoardEvent, Column, after, check_drag, invalid_transition
 from agentpane.domain.limits import TASK_DESCRIPTION, TASK_TITLE, check_labels, check_line, check_text, invalid
 from agentpane.domain.tasks import Task, TaskCard
 from agentpane.errors import AgentPaneError, ErrorCode
@@ -52,7 +52,9 @@ class Board:
 
     async def cards(self, command: c.ListTasks) -> tuple[TaskCard, ...]:
         return await self.core.db.read(
-            lambda db: tasks.cards(db, projects.resolve(db, command.project), command.column)
+            lambda db: card_rows.of_project(
+                db, projects.resolve(db, command.project), command.column, archived=command.archived
+            )
         )
 
     async def get(self, command: c.GetTask) -> Task:
@@ -62,7 +64,7 @@ class Board:
         """Change a card. Title and description are what an agent was given, so they change in the backlog only."""
         task = await self.core.task(command.task)
         async with self.core.task_locks.of(task.card.id):
-            return await self._edit(await self.core.task(task.card.id), command)
+            return await self._edit(await self.core.task_on_board(task.card.id), command)
 
     async def _edit(self, task: Task, command: c.EditTask) -> Task:
         if (command.title is not None or command.description is not None) and task.card.column is not Column.BACKLOG:
@@ -92,30 +94,63 @@ class Board:
     async def delete(self, command: c.DeleteTask) -> Task:
         task = await self.core.task(command.task)
         async with self.core.task_locks.of(task.card.id):
-            return await self._delete(await self.core.task(task.card.id))
+            return await self._delete(await self.core.task_on_board(task.card.id))
 
     async def _delete(self, task: Task) -> Task:
         if task.card.column is not Column.BACKLOG or task.runs:
             raise AgentPaneError(
                 ErrorCode.TASK_NOT_IN_COLUMN,
                 "Only a card of the backlog that was never run can be deleted; this one has a history.",
-                hint="Leave it in the backlog. Nothing has changed.",
+                hint=f"Archive it: agentpane task archive {task.card.id}. Nothing has changed.",
             )
-        await self.core.db.write(tasks.delete, task.card.id, self.core.clock.now())
-        self.core.bus.publish(TaskRemoved(task.card.id, task.card.project_id))
+        renumbered = await self.core.db.write(tasks.delete, task.card.id, self.core.clock.now())
+        self.core.bus.publish(TaskRemoved(task.card.id, task.card.project_id, renumbered))
         await self.core.announce_project(task.card.project_id)
         return task
+
+    async def archive(self, command: c.ArchiveTask) -> Task:
+        """See `commands.ArchiveTask`."""
+        task = await self.core.task(command.task)
+        async with self.core.task_locks.of(task.card.id):
+            task = await self.core.task_on_board(task.card.id)
+            after(task.card.column, BoardEvent.ARCHIVE)
+            if any(merge.task_id == task.card.id for merge in await self.core.db.read(merges.unsettled)):
+                raise invalid_transition(
+                    task.card.column,
+                    "Its merge, or the undoing of it, was cut off before and is not settled.",
+                    "The Worktrees page says what it waits for, as does: agentpane doctor.",
+                )
+            if task.is_restored:
+                raise invalid_transition(
+                    task.card.column,
+                    f"What was restored lies in its worktree {task.worktree}.",
+                    "Run the card, or take the worktree away on the Worktrees page, which keeps what is in it.",
+                )
+            renumbered = await self.core.db.write(tasks.archive, task.card.id, self.core.clock.now())
+            await self.core.announce_task(task.card.id, renumbered)
+            return await self.core.task(task.card.id)
+
+    async def unarchive(self, command: c.UnarchiveTask) -> Task:
+        """See `commands.UnarchiveTask`."""
+        task = await self.core.task(command.task)
+        async with self.core.task_locks.of(task.card.id):
+            task = await self.core.task(task.card.id)
+            if task.card.archived_at is None:
+                return task
+            renumbered = await self.core.db.write(tasks.unarchive, task.card.id, self.core.clock.now())
+            await self.core.announce_task(task.card.id, renumbered)
+            return await self.core.task(task.card.id)
 
     async def move(self, command: c.MoveTask) -> Task:
         """Carry out a drag. Raises TASK_INVALID_TRANSITION when the rules forbid it; then nothing has moved."""
         if command.position is not None and command.position < 0:
             raise invalid("position", "A position is 0 (the top) or greater.")
-        task = await self.core.task(command.task)
+        task = await self.core.task_on_board(command.task)
         source = task.card.column
         check_drag(source, command.column)
         if source == command.column:
             async with self.core.task_locks.of(task.card.id):
-                task = await self.core.task(task.card.id)
+                task = await self.core.task_on_board(task.card.id)
                 if task.card.column is not command.column:
                     raise invalid_transition(task.card.column, "The card has moved on meanwhile.")
                 return await self._reorder(task, command.position)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from agentpane.api import commands as c
 from agentpane.api.events import ProjectRemoved
-from agentpane.db import agents, approvals, audit, projects, tasks, worktrees
+from agentpane.db import agents, approvals, audit, card_rows, projects, worktrees
 from agentpane.domain.agents import Agent, BackendName
 from agentpane.domain.board import Column
 from agentpane.domain.configs import check_agent_config, check_config
@@ -159,7 +159,7 @@ class Catalog:
         Raises PROJECT_HAS_RUNNING_AGENTS while a run is alive; then nothing has changed. And what `_take_off` raises.
         """
         project = await self._project(command.project)
-        cards = await self.core.db.read(tasks.cards, project.id, None)
+        cards = await self.core.db.read(card_rows.of_project, project.id, None)
         _check_nothing_alive(cards)
         for card in cards:
             if card.column in {Column.IN_PROGRESS, Column.WAITING_APPROVAL}:
@@ -184,7 +184,7 @@ class Catalog:
 
         def store(connection: projects.Connection) -> None:
             # A run may have been queued since the look above, and work restored.
-            _check_nothing_alive(tasks.cards(connection, project.id, None))
+            _check_nothing_alive(card_rows.of_project(connection, project.id, None))
             _check_nothing_left(worktrees.all_for_project(connection, project.id))
             (projects.purge if purge else projects.archive)(connection, project.id, self.core.clock.now())
             audit.append(connection, (entry,))

@@ -8,12 +8,13 @@ import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from agentpane.api.events import AgentChanged, ProjectChanged, TaskChanged
+from agentpane.api.events import AgentChanged, ProjectChanged, TaskChanged, TaskRemoved
 from agentpane.clock import Clock
 from agentpane.db import agents, audit, projects, settings, tasks
 from agentpane.db.connection import Database
 from agentpane.domain.agents import Agent, model_in_use
 from agentpane.domain.audit import AuditRecord, ToolStatus
+from agentpane.domain.board import archived
 from agentpane.domain.ids import AgentId, ProjectId, TaskId
 from agentpane.domain.json import JsonObject
 from agentpane.domain.tasks import Task, TaskCard
@@ -53,9 +54,12 @@ class Core:
     async def announce_task(
         self, task_id: TaskId, renumbered: tuple[tuple[str, int], ...] = (), *, counts: bool = True
     ) -> TaskCard:
-        """Publish the card as the database has it, and its project's counts."""
+        """Publish the card as the database has it, and its project's counts. An archived one is off the board."""
         card = await self.db.read(tasks.card, task_id)
-        self.bus.publish(TaskChanged(card, renumbered))
+        if card.archived_at is None:
+            self.bus.publish(TaskChanged(card, renumbered))
+        else:
+            self.bus.publish(TaskRemoved(card.id, card.project_id, renumbered))
         if counts:
             await self.announce_project(card.project_id)
         return card
@@ -74,6 +78,13 @@ class Core:
     async def task(self, ref: str) -> Task:
         """The task that a reference names. Raises TASK_NOT_FOUND."""
         return await self.db.read(lambda c: tasks.get(c, tasks.resolve(c, ref)))
+
+    async def task_on_board(self, ref: str) -> Task:
+        """The same, to act on it. Raises TASK_INVALID_TRANSITION too, where it is archived."""
+        task = await self.task(ref)
+        if task.card.archived_at is not None:
+            raise archived(task.card.id)
+        return task
 
     async def audit(self, *records: AuditRecord) -> None:
         await self.db.write(audit.append, records)

@@ -45,6 +45,8 @@ def handlers(s: Services) -> dict[type[Command[Any]], Handler]:
         c.GetTask: s.board.get,
         c.EditTask: s.board.edit,
         c.DeleteTask: s.board.delete,
+        c.ArchiveTask: s.recovery.first(s.board.archive, finish=False),
+        c.UnarchiveTask: s.board.unarchive,
         c.MoveTask: files.before(
             s.recovery.first(s.board.move, finish=False),
             "task",

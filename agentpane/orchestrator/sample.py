@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from agentpane.api import commands as c
-from agentpane.db import projects, tasks
+from agentpane.db import card_rows, projects, tasks
 from agentpane.domain.board import Column
 from agentpane.domain.demo import DemoReady
 from agentpane.domain.ids import TaskId
@@ -34,7 +34,7 @@ class Sample:
 
     async def _playable(self, project: Project) -> DemoReady | None:
         title = next(card.title for card in sample_cards() if card.plays)
-        for card in await self.core.db.read(tasks.cards, project.id, Column.BACKLOG):
+        for card in await self.core.db.read(card_rows.of_project, project.id, Column.BACKLOG):
             if card.title == title:
                 return DemoReady(project.id, card.id, project.path)
         return None

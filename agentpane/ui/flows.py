@@ -20,6 +20,7 @@ from agentpane.domain.review import MergeStrategy
 from agentpane.domain.runs import ACTIVE, LIVE, RunStatus
 from agentpane.domain.tasks import TaskCard
 from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.ui.archiving import Archiving
 from agentpane.ui.cards.going_words import going_words
 from agentpane.ui.cards.standing_words import what_keeps
 from agentpane.ui.desk.acts import short
@@ -50,6 +51,7 @@ class Flows(QObject):
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk.window)
         self._desk = desk
+        self.archiving = Archiving(desk)
         self._drafts: dict[str, TaskDraft] = {}  # what was typed for a project's next task and not made
         self._folder = ""  # where a project was last chosen
 

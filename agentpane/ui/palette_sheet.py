@@ -132,13 +132,15 @@ class EntryDelegate(QStyledItemDelegate):
                 box.top() + (box.height() - 16) // 2,
                 16,
             )
-        painter.setFont(store.look.text_font())
-        painter.setPen(store.look.colour("text"))
         middle = Qt.AlignmentFlag.AlignVCenter
-        painter.drawText(box.adjusted(36, 0, -120, 0), middle, one_line(entry.text))
         painter.setFont(store.look.text_font(0.88))
         painter.setPen(store.look.colour("muted"))
         painter.drawText(box.adjusted(0, 0, -12, 0), middle | Qt.AlignmentFlag.AlignRight, entry.detail)
+        words = box.adjusted(36, 0, -24 - painter.fontMetrics().horizontalAdvance(entry.detail), 0)
+        painter.setFont(store.look.text_font())
+        painter.setPen(store.look.colour("text"))
+        fitted = painter.fontMetrics().elidedText(one_line(entry.text), Qt.TextElideMode.ElideRight, words.width())
+        painter.drawText(words, middle, fitted)
         painter.restore()
 
 

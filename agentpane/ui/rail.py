@@ -15,6 +15,7 @@ from agentpane.ui.desk.link import LinkState
 from agentpane.ui.look.icons import IconStore
 from agentpane.ui.parts import figures
 from agentpane.ui.parts.controls import Button, IconButton, IconLabel, Label, Pressable, clear, row
+from agentpane.ui.parts.initials import initials
 from agentpane.ui.parts.overriding import override
 from agentpane.ui.parts.plain import one_line, plain_tip
 from agentpane.ui.worktrees.worktree_words import found_words, wrong
@@ -29,17 +30,18 @@ PLACE_IN_RAIL = {"review": "board"}  # a review is opened from the board and goe
 class ProjectRow(Pressable):
     """One project: its name, and how many of its runs work, wait for the person, or have failed."""
 
-    def __init__(self, project: Project, chosen: bool, narrow: bool) -> None:
+    def __init__(self, project: Project) -> None:
         super().__init__()
         self.setObjectName(f"project.{project.id}")
         self.setCheckable(True)
         self.setProperty("kind", "nav")
         self.setFixedHeight(ROW_HEIGHT)
-        self.show_project(project, chosen, narrow)
+        self.show_project(project, False)
 
-    def show_project(self, project: Project, chosen: bool, narrow: bool) -> None:
+    def show_project(self, project: Project, chosen: bool, initials: str = "") -> None:
+        """initials: what stands for its name where there is no room for it; empty: there is."""
         self.project = project
-        self._narrow = narrow
+        self.initials = initials
         self.updateGeometry()
         self.setChecked(chosen)
         words = [words for *_, words in self._marks()]
@@ -49,7 +51,7 @@ class ProjectRow(Pressable):
 
     @override
     def sizeHint(self) -> QSize:
-        return QSize(NARROW - 16 if self._narrow else WIDE - 16, ROW_HEIGHT)
+        return QSize(NARROW - 16 if self.initials else WIDE - 16, ROW_HEIGHT)
 
     @override
     def minimumSizeHint(self) -> QSize:
@@ -64,7 +66,7 @@ class ProjectRow(Pressable):
         look = store.look
         box = self.rect()
         marks = self._marks()
-        if self._narrow:
+        if self.initials:
             self._paint_narrow(painter, marks)
             return
         name = "film" if self.project.recorded else "folder"
@@ -94,7 +96,7 @@ class ProjectRow(Pressable):
         painter.drawRoundedRect(box, 6, 6)
         painter.setPen(look.colour("text"))
         painter.setFont(look.text_font(0.9, strong=True))
-        painter.drawText(box, Qt.AlignmentFlag.AlignCenter, one_line(self.project.name)[:1].upper())
+        painter.drawText(box, Qt.AlignmentFlag.AlignCenter, self.initials)
         if marks:
             painter.setPen(QPen(look.colour("surface"), 2))
             painter.setBrush(look.colour(marks[-1][1]))
@@ -160,12 +162,13 @@ class Rail(QFrame):
         current = known.current.id if known.current else ""
         if [line.project.id for line in self._rows] != [project.id for project in wanted]:
             self._make_rows(wanted)
-        for line, project in zip(self._rows, wanted, strict=True):
-            line.show_project(project, project.id == current, self.narrow)
+        short = initials([one_line(project.name) for project in wanted])
+        for line, project, letters in zip(self._rows, wanted, short, strict=True):
+            line.show_project(project, project.id == current, letters if self.narrow else "")
 
     def _make_rows(self, projects: list[Project]) -> None:
         clear(self._list)
-        self._rows = [ProjectRow(project, False, self.narrow) for project in projects]
+        self._rows = [ProjectRow(project) for project in projects]
         for line in self._rows:
             line.clicked.connect(partial(self._asked, line))
             self._list.addWidget(line)

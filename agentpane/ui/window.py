@@ -12,7 +12,6 @@ from PySide6.QtWidgets import QHBoxLayout, QMainWindow, QSplitter, QStackedWidge
 
 from agentpane.api import events
 from agentpane.domain.board import Column
-from agentpane.domain.tasks import TaskCard
 from agentpane.ui.board.board_page import BoardPage
 from agentpane.ui.connecting import ConnectingPage
 from agentpane.ui.desk.actions import REVIEW_ACTIONS, Actions
@@ -30,7 +29,7 @@ from agentpane.ui.parts.sheet import open_sheet
 from agentpane.ui.places import Places
 from agentpane.ui.rail import Rail
 from agentpane.ui.strips import Strips
-from agentpane.ui.worktrees.worktree_words import expiring_words, found_words, wrong
+from agentpane.ui.telling import Telling
 
 if TYPE_CHECKING:
     from agentpane.ui.flows import Flows
@@ -61,7 +60,6 @@ class MainWindow(QMainWindow):
         self._fold_wish: bool | None = None
         self._leaving = False
         self._place = ""
-        self._told: frozenset[str] = frozenset()  # findings of the doctor that were spoken of
         self._flows: Flows | None = None
         self._loading: asyncio.Task[object] | None = None
         self.jobs = Jobs(loop, self)
@@ -106,6 +104,7 @@ class MainWindow(QMainWindow):
         across.addLayout(stack(self.pages, spacing=0), 1)
         self.setCentralWidget(body)
         self._veil = DropVeil(self)
+        self._telling = Telling(desk, lambda: self.places.task_shown, lambda: self.places.worktrees_shown is not None)
 
     def _connect(self) -> None:
         desk, actions, acts = self.desk, self.desk.actions, self.desk.acts
@@ -115,8 +114,6 @@ class MainWindow(QMainWindow):
         desk.known.loaded.connect(self._loaded)
         desk.known.current_changed.connect(self._name)
         desk.known.settings_changed.connect(lambda: Look.current().choose(desk.known.settings.theme))
-        desk.known.card_moved.connect(self._moved)
-        desk.known.health_changed.connect(self._health_changed)
         self.jobs.failed.connect(lambda error, what: self.flows.show_error(error, what))
         self.connecting.again_requested.connect(desk.link.try_again)
         self.rail.project_requested.connect(self._show_project)
@@ -162,9 +159,12 @@ class MainWindow(QMainWindow):
         acts.edit_requested.connect(lambda task: self.flows.edit_task(task))
         acts.stop_requested.connect(lambda task: self.flows.stop(task))
         acts.delete_requested.connect(lambda task: self.flows.delete(task))
+        acts.archive_requested.connect(lambda task: self.flows.archiving.archive([task]))
         acts.afresh_requested.connect(lambda task: self.flows.afresh(task))
         acts.set_back_requested.connect(lambda *asked: self.flows.set_back(*asked))
         actions.on("task.new", lambda: self.flows.new_task(Column.BACKLOG))
+        actions.on("archive.all", lambda: self.flows.archiving.archive_verified())
+        actions.on("archive.open", lambda: self.flows.archiving.show())
         actions.on("project.add", lambda: self.flows.add_project())
         actions.on("palette", lambda: self.flows.palette())
         actions.on("projects", lambda: self.flows.projects())
@@ -208,33 +208,12 @@ class MainWindow(QMainWindow):
     def _event(self, event: object) -> None:
         if isinstance(event, events.WindowRaised):
             self.come_to_front()
-        elif isinstance(event, events.RecoveriesExpiring):
-            look = (self.tr("Look"), self.places.show_worktrees)
-            self.desk.toasts.say(expiring_words(event.recoveries), "note", look)
 
     def come_to_front(self) -> None:
         self.setWindowState(self.windowState() & ~Qt.WindowState.WindowMinimized)
         self.show()
         self.raise_()
         self.activateWindow()
-
-    def _moved(self, card: TaskCard, was: Column) -> None:
-        """Say that a card has come to wait for the person."""
-        if card.column is Column.WAITING_APPROVAL and self.places.task_shown != card.id:
-            words = self.tr("Ready for review: {0}").format(short(card.title))
-            review = (self.tr("Review"), lambda: self.places.show_review(card.id))
-            self.desk.toasts.say(words, "review", review, card.id)
-        elif was is Column.WAITING_APPROVAL:
-            self.desk.toasts.drop(card.id)
-
-    def _health_changed(self) -> None:
-        """Say that the doctor found something, once for each thing."""
-        health = self.desk.known.health
-        found = frozenset(one.id for one in wrong(health.findings)) if health is not None else frozenset()
-        if health is not None and found - self._told and self.places.worktrees_shown is None:
-            look = (self.tr("Look"), self.places.show_worktrees)
-            self.desk.toasts.say(f"{found_words(health.findings)}.", "note", look)
-        self._told |= found
 
     # Places
 

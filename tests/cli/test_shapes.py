@@ -105,6 +105,7 @@ def test_a_task() -> None:
         "labels": ["bug"],
         "column": "in_progress",
         "position": 0,
+        "archived_at": None,
         "agent": "Claude",
         "branch": "agentpane/fix-it-abc123",
         "base_branch": "main",

@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection
 
-from agentpane.db import agents, approvals, audit, projects, runs, tasks
+from agentpane.db import agents, approvals, audit, card_rows, projects, runs, tasks
 from agentpane.db.engine import connect
 from agentpane.domain.agents import AgentConfig, BackendName
 from agentpane.domain.approvals import ApprovalState
@@ -61,7 +61,7 @@ def test_a_path_is_one_project_until_it_is_archived_and_then_comes_back_with_its
     assert projects.resolve(connection, world.project.id, archived=True) == world.project.id
     again = projects.create(connection, projects.NewProject("Again", "/srv/demo", "main"), LATER)
     assert (again.id, again.name) == (world.project.id, "Again")
-    assert [card.id for card in tasks.cards(connection, again.id, None)] == [world.task.card.id]
+    assert [card.id for card in card_rows.of_project(connection, again.id, None)] == [world.task.card.id]
 
 
 def test_a_project_is_found_by_id_prefix_name_or_path(connection: Connection, world: World) -> None:
@@ -291,7 +291,8 @@ def test_a_card_shows_its_newest_run_its_place_in_the_queue_and_its_open_approva
 ) -> None:
     second = tasks.create(connection, tasks.NewTask(world.project.id, "Second"), NOW).card.id
     runs.create(connection, world.new_run(second), LATER)
-    places = {card.id: card.run.queue_place for card in tasks.cards(connection, world.project.id, None) if card.run}
+    board = card_rows.of_project(connection, world.project.id, None)
+    places = {card.id: card.run.queue_place for card in board if card.run}
     assert places == {world.task.card.id: 1, second: 2}
     runs.set_status(connection, run.id, RunStatus.STARTING, LATER)
     runs.set_status(connection, run.id, RunStatus.RUNNING, LATER)
@@ -318,17 +319,44 @@ def test_cards_come_by_column_and_position_and_a_deleted_one_leaves_no_gap(
     tasks.move(connection, made[3], Column.VERIFIED, 0, NOW)
     tasks.move(connection, made[0], Column.IN_PROGRESS, 0, NOW)
     assert tasks.delete(connection, made[1], NOW) == ((made[2], 1),)
-    board = [(card.column, card.position, card.id) for card in tasks.cards(connection, world.project.id, None)]
+    board = [(card.column, card.position, card.id) for card in card_rows.of_project(connection, world.project.id, None)]
     assert board == [
         (Column.BACKLOG, 0, world.task.card.id),
         (Column.BACKLOG, 1, made[2]),
         (Column.IN_PROGRESS, 0, made[0]),
         (Column.VERIFIED, 0, made[3]),
     ]
-    assert [card.id for card in tasks.cards(connection, world.project.id, Column.VERIFIED)] == [made[3]]
+    assert [card.id for card in card_rows.of_project(connection, world.project.id, Column.VERIFIED)] == [made[3]]
     tasks.archive(connection, made[3], NOW)
-    assert tasks.cards(connection, world.project.id, Column.VERIFIED) == ()
+    assert card_rows.of_project(connection, world.project.id, Column.VERIFIED) == ()
     assert tasks.get(connection, made[3]).card.id == made[3]
+
+
+def test_an_archived_card_leaves_no_gap_and_comes_back_to_the_top_of_its_column(
+    connection: Connection, world: World
+) -> None:
+    made = [tasks.create(connection, tasks.NewTask(world.project.id, f"T{n}"), NOW).card.id for n in range(3)]
+    assert tasks.archive(connection, made[0], LATER) == ((made[1], 1), (made[2], 2))
+    assert [
+        (card.id, card.archived_at) for card in card_rows.of_project(connection, world.project.id, None, archived=True)
+    ] == [(made[0], LATER)]
+    assert tasks.unarchive(connection, made[0], LATER) == ((world.task.card.id, 1), (made[1], 2), (made[2], 3))
+    shown = [(card.position, card.id) for card in card_rows.of_project(connection, world.project.id, None)]
+    assert shown == [(0, made[0]), (1, world.task.card.id), (2, made[1]), (3, made[2])]
+    assert card_rows.of_project(connection, world.project.id, None, archived=True) == ()
+
+
+def test_archived_cards_come_newest_first_and_one_that_is_deleted_moves_nobody(
+    connection: Connection, world: World
+) -> None:
+    made = [tasks.create(connection, tasks.NewTask(world.project.id, f"T{n}"), NOW).card.id for n in range(2)]
+    tasks.archive(connection, made[0], NOW)
+    tasks.archive(connection, made[1], LATER)
+    off = card_rows.of_project(connection, world.project.id, Column.BACKLOG, archived=True)
+    assert [card.id for card in off] == [made[1], made[0]]
+    assert card_rows.of_project(connection, world.project.id, Column.VERIFIED, archived=True) == ()
+    assert tasks.delete(connection, made[0], LATER) == ()
+    assert tasks.card(connection, world.task.card.id).position == 0
 
 
 def test_ten_thousand_cards_are_read_in_two_queries_in_under_half_a_second(
@@ -351,7 +379,7 @@ def test_ten_thousand_cards_are_read_in_two_queries_in_under_half_a_second(
     assert isinstance(driver, sqlite3.Connection)
     driver.set_trace_callback(queries.append)
     began = perf_counter()
-    cards = tasks.cards(connection, world.project.id, None)
+    cards = card_rows.of_project(connection, world.project.id, None)
     took = perf_counter() - began
     driver.set_trace_callback(None)
     assert len(cards) == 10_001
@@ -398,7 +426,7 @@ def test_positions_stay_dense_and_in_order_whatever_is_moved(
         assert task_id not in dict(moved.renumbered)
         shown |= {other: (shown[other][0], at) for other, at in moved.renumbered}
         shown[task_id] = (moved.card.column, moved.card.position)
-        stored = tasks.cards(connection, project_id, None)
+        stored = card_rows.of_project(connection, project_id, None)
         assert [card.id for card in stored] == [one for column_ in Column for one in expected[column_]]
         for column_ in Column:
             assert [card.position for card in stored if card.column is column_] == list(range(len(expected[column_])))

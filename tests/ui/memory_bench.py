@@ -18,7 +18,7 @@ from agentpane.api import events as e
 from agentpane.api.command import Command
 from agentpane.domain.agents import Agent, AgentConfig, BackendName, DetectedBackend, ModelChoice
 from agentpane.domain.approvals import Approval, ApprovalState
-from agentpane.domain.board import Column, check_drag
+from agentpane.domain.board import BoardEvent, Column, after, check_drag
 from agentpane.domain.budgets import Standing
 from agentpane.domain.checks import CheckResult
 from agentpane.domain.costs import CostGroup, CostLine
@@ -191,7 +191,8 @@ class MemoryEngine:
         )  # fmt: skip
 
     def column(self, project: str, column: Column) -> list[Task]:
-        found = [task for task in self.tasks.values() if task.card.project_id == project and task.card.column is column]
+        here = [task for task in self.tasks.values() if task.card.project_id == project]
+        found = [task for task in here if task.card.column is column and task.card.archived_at is None]
         return sorted(found, key=lambda task: task.card.position)
 
     # Changing things
@@ -434,6 +435,9 @@ class MemoryBench:
         return (ModelChoice("claude-sonnet-5", 3.0, 15.0, True), ModelChoice("claude-opus-5", None, None, False))
 
     def _ListTasks(self, command: c.ListTasks) -> tuple[TaskCard, ...]:
+        if command.archived:
+            cards = [task.card for task in self._engine.tasks.values() if task.card.project_id == command.project]
+            return tuple(card for card in cards if card.archived_at is not None)
         columns = (command.column,) if command.column else tuple(Column)
         return tuple(task.card for column in columns for task in self._engine.column(command.project, column))
 
@@ -454,6 +458,19 @@ class MemoryBench:
             fields["labels"] = command.labels
         whole = {} if command.description is None else {"description": command.description}
         return self._engine.change(command.task, whole=whole, **fields)
+
+    def _ArchiveTask(self, command: c.ArchiveTask) -> Task:
+        task = self._engine.tasks[command.task]
+        after(task.card.column, BoardEvent.ARCHIVE)
+        task = replace(task, card=replace(task.card, archived_at=self._engine.now()))
+        self._engine.tasks[command.task] = task
+        self._engine.publish(e.TaskRemoved(task.card.id, task.card.project_id))
+        return task
+
+    def _UnarchiveTask(self, command: c.UnarchiveTask) -> Task:
+        task = self._engine.tasks[command.task]
+        self._engine.tasks[command.task] = replace(task, card=replace(task.card, archived_at=None))
+        return self._engine.put(command.task, task.card.column, 0)
 
     def _DeleteTask(self, command: c.DeleteTask) -> Task:
         task = self._engine.tasks.pop(command.task)

@@ -119,11 +119,83 @@ def test_deleting_asks_first(stage: Stage) -> None:
     stage.until(lambda: not stage.shown("panel"))
 
 
+def merged(stage: Stage, *titles: str) -> list[str]:
+    """Verified cards, the first at the top; their ids."""
+    project = stage.engine.add_project()
+    made = [stage.engine.add_task(project.id, title).card.id for title in titles]
+    for position, task_id in enumerate(made):
+        stage.engine.start(task_id, RunStatus.COMPLETED)
+        stage.engine.put(task_id, Column.VERIFIED, position)
+    return made
+
+
+def test_an_archived_card_leaves_the_board_and_a_word_puts_it_back(stage: Stage) -> None:
+    one, _ = merged(stage, "One", "Two")
+    window = stage.open()
+    window.desk.acts.open_requested.emit(one)
+    stage.click("button.task.archive")
+    stage.until(lambda: stage.titles(Column.VERIFIED) == ["Two"])
+    stage.until(lambda: not stage.shown("panel"))
+    assert stage.find("toast").accessibleName() == "Archived: One"
+    stage.click("toast.action")
+    stage.until(lambda: stage.titles(Column.VERIFIED) == ["One", "Two"])
+    card = stage.view(Column.VERIFIED).current_card()
+    assert card is not None and card.id == one
+
+
+def test_every_verified_card_is_archived_after_a_question_and_each_is_found_again(stage: Stage) -> None:
+    merged(stage, "One", "Two", "Three")
+    stage.engine.add_task(next(iter(stage.engine.projects)), "Planned")
+    stage.open()
+    stage.click("archive.verified")
+    stage.sheet("confirm_sheet")
+    stage.click("confirm_sheet.cancel")
+    assert not stage.done(commands.ArchiveTask)
+    stage.click("archive.verified")
+    stage.sheet("confirm_sheet")
+    stage.click("confirm_sheet.act")
+    stage.until(lambda: not stage.titles(Column.VERIFIED))
+    assert not stage.shown("archive.verified") and stage.view(Column.VERIFIED).hasFocus()
+    assert stage.titles(Column.BACKLOG) == ["Planned"]
+    stage.trigger("archive.open")
+    stage.sheet("palette")
+    stage.write("palette.field", "two")
+    stage.press(Qt.Key.Key_Return)
+    stage.until(lambda: stage.titles(Column.VERIFIED) == ["Two"])
+    stage.click("toast.close")
+
+
+def test_what_was_archived_before_one_is_refused_is_said(stage: Stage) -> None:
+    one, two, three = merged(stage, "One", "Two", "Three")
+    window = stage.open()
+    stage.engine.put(two, Column.WAITING_APPROVAL, 0)  # undone from a terminal meanwhile
+    window.flows.archiving.archive([one, two, three])
+    stage.sheet("error_sheet")
+    assert "archive" in stage.text("error_sheet.message")
+    assert "Archived: One" in [each.accessibleName() for each in toasts(stage)]
+    assert stage.titles(Column.VERIFIED) == ["Three"]
+
+
+def test_an_empty_archive_and_nothing_verified_are_said_in_words(stage: Stage) -> None:
+    stage.engine.add_project()
+    stage.open()
+    stage.trigger("archive.open")
+    stage.until(lambda: stage.shown("toast"))
+    assert stage.find("toast").accessibleName() == "No card of this project is archived."
+    stage.trigger("archive.all")
+    stage.until(lambda: "No card is verified." in [each.accessibleName() for each in toasts(stage)])
+
+
+def toasts(stage: Stage) -> list[QWidget]:
+    return stage.window.findChildren(QWidget, "toast")
+
+
 BUTTONS = (
     "run",
     "plan",
     "edit",
     "delete",
+    "archive",
     "pause",
     "resume",
     "afresh",
@@ -147,7 +219,8 @@ BUTTONS = (
         (Column.IN_PROGRESS, RunStatus.ERROR, None, {"resume", "afresh", "finish", "message", "stop"}),
         (Column.IN_PROGRESS, RunStatus.INTERRUPTED, None, {"resume", "afresh", "finish", "message", "stop"}),
         (Column.WAITING_APPROVAL, RunStatus.COMPLETED, None, {"review", "approve", "reject"}),
-        (Column.VERIFIED, RunStatus.COMPLETED, None, set()),
+        (Column.BACKLOG, RunStatus.CANCELLED, None, {"run", "plan", "edit", "archive"}),
+        (Column.VERIFIED, RunStatus.COMPLETED, None, {"archive"}),
     ],
 )
 def test_the_panel_offers_exactly_what_applies(

@@ -15,7 +15,9 @@ from agentpane.domain.engine import KeySource, KeyStatus
 from agentpane.domain.runs import RunStatus
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.ui.desk.link import LinkState
+from agentpane.ui.parts.initials import initials
 from agentpane.ui.parts.sheet import open_sheet
+from agentpane.ui.rail import ProjectRow
 from tests.ui.conftest import BUTTONS, Stage
 
 # What the offscreen platform cannot do, a real one can.
@@ -112,6 +114,34 @@ def test_the_rail_changes_the_shown_project_and_shows_what_happens_in_each(stage
     stage.engine.start(task.card.id)
     stage.until(lambda: text_of(stage, f"project.{second.id}") == "storefront, 1 running")
     assert text_of(stage, f"project.{first.id}") == "ledger"
+
+
+def test_projects_stand_by_name_whenever_they_came_and_keep_apart_where_there_is_no_room(stage: Stage) -> None:
+    for name in ("shop", "backend"):
+        stage.engine.add_project(name)
+    window = stage.open(width=1000)
+    added = stage.engine.add_project("Backup")
+    stage.engine.count(added.id)
+    stage.until(lambda: added.id in window.desk.known.projects)
+    stage.until(lambda: len(window.rail.findChildren(ProjectRow)) == 3)
+    in_rail = sorted(window.rail.findChildren(ProjectRow), key=lambda row: row.y())
+    assert [row.accessibleName() for row in in_rail] == ["backend", "Backup", "shop"]
+    assert [row.initials for row in in_rail] == ["BE", "BU", "S"]
+
+
+@pytest.mark.parametrize(
+    ("names", "short"),
+    [
+        (["one"], ["O"]),
+        (["web", "api"], ["W", "A"]),
+        (["shop-api", "shop-web", "notes"], ["SA", "SW", "N"]),
+        (["same", "same"], ["SA", "SA"]),
+        (["a", "ab"], ["A", "AB"]),
+        (["", "日本", "日記"], ["", "日本", "日記"]),
+    ],
+)
+def test_names_that_begin_alike_get_a_letter_that_tells_them_apart(names: list[str], short: list[str]) -> None:
+    assert initials(names) == short
 
 
 def test_an_engine_that_dies_is_reported_and_its_return_is_caught_up_with(stage: Stage) -> None:

@@ -84,7 +84,8 @@ class Restoring:
         except AgentPaneError:
             return None
         row = await self.core.db.read(worktrees.for_task, kept.task_id)
-        if task.card.column is not Column.BACKLOG or row is None or row.status not in FREE or row.branch != kept.branch:
+        off_board = task.card.column is not Column.BACKLOG or task.card.archived_at is not None
+        if off_board or row is None or row.status not in FREE or row.branch != kept.branch:
             return None
         if kept.base_sha != row.base_sha:  # built on another commit of the base branch, which is not the card's work
             return None

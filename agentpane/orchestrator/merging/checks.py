@@ -16,7 +16,7 @@ from functools import partial
 
 from agentpane.api import commands as c
 from agentpane.api.events import CatchUp, ProjectChanged, Published, TaskChanged, TaskRemoved
-from agentpane.db import checks, tasks
+from agentpane.db import card_rows, checks, tasks
 from agentpane.domain.board import Column
 from agentpane.domain.checks import STOPPED, UNDER_WAY, Check, CheckResult, CheckState, may_run_unasked, progress
 from agentpane.domain.ids import ProjectId, TaskId
@@ -104,7 +104,7 @@ class Checks:
 
     async def _show_outdated(self, project_id: ProjectId) -> None:
         """Look at each card that waits, and run nothing."""
-        cards = await self._core.db.read(tasks.cards, project_id, Column.WAITING_APPROVAL)
+        cards = await self._core.db.read(card_rows.of_project, project_id, Column.WAITING_APPROVAL)
         any_set = bool(cards) and await self._surveyor.any_set(project_id)
         for card in cards:
             if card.id in self._jobs:

@@ -34,7 +34,7 @@ class Undoing:
         """See `commands.Undo`. Raises OpenMergesError too; then nothing has changed."""
         task = await self.core.task(command.task)
         async with self.core.task_locks.of(task.card.id):
-            task = await self.core.task(task.card.id)
+            task = await self.core.task_on_board(task.card.id)
             after(task.card.column, BoardEvent.UNDO)
             merge = await self._merge_of(task)
             await check_free(self.core, task, merge.target_ref)

@@ -82,7 +82,7 @@ class Dispatcher:
         """
         task = await self._core.task(command.task)
         async with self._core.task_locks.of(task.card.id):
-            task = await self._core.task(task.card.id)
+            task = await self._core.task_on_board(task.card.id)
             live = live_run(task.runs)
             if live is not None:
                 raise AgentPaneError(

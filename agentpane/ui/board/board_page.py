@@ -28,7 +28,6 @@ from agentpane.ui.cards.card_text import places_words
 from agentpane.ui.desk.actions import applicable
 from agentpane.ui.desk.desk import Desk
 from agentpane.ui.look.icons import icon
-from agentpane.ui.parts import figures
 from agentpane.ui.parts.controls import (
     ActionButton,
     Chip,
@@ -202,6 +201,7 @@ class BoardPage(QWidget):
             frame = self.columns[column]
             frame.view.empty_text = words
             frame.new_requested.connect(self.new_requested)
+            frame.archive_requested.connect(self._desk.actions["archive.all"].trigger)
             frame.view.opened.connect(self.entered)
             frame.view.chosen.connect(self._desk.acts.open_requested)
             frame.view.primary_requested.connect(self.primary_requested)
@@ -301,7 +301,7 @@ class BoardPage(QWidget):
     def _show_counts(self) -> None:
         counts = self._model.counts()
         for column, frame in self.columns.items():
-            frame.count.show_text(figures.count(counts[column]))
+            frame.show_count(counts[column])
         self._show_places()
 
     def _show_places(self) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSize, Signal
+from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import QFrame, QSizePolicy, QVBoxLayout, QWidget
 
 from agentpane.domain.board import COLUMN_TITLES, Column
 from agentpane.ui.board.column_view import ColumnView
 from agentpane.ui.look.tokens import COLUMN_ICONS, COLUMN_TOKENS
+from agentpane.ui.parts import figures
 from agentpane.ui.parts.controls import Chip, FittingLabel, IconButton, IconLabel, Label, row
 from agentpane.ui.parts.overriding import override
 
@@ -19,6 +20,7 @@ class ColumnFrame(QFrame):
     """One column: its name, how many cards it has and may have, and its list."""
 
     new_requested = Signal(object)
+    archive_requested = Signal()  # every card of it
 
     def __init__(self, view: ColumnView) -> None:
         super().__init__()
@@ -45,6 +47,12 @@ class ColumnFrame(QFrame):
             head.addWidget(
                 IconButton("plus", words, name=f"new.{column.value}", pressed=lambda: self.new_requested.emit(column))
             )
+        elif column is Column.VERIFIED:
+            self._archive = IconButton(
+                "archive", self.tr("Archive all"), name="archive.verified", pressed=self.archive_requested.emit
+            )
+            self._archive.hide()
+            head.addWidget(self._archive)
         else:
             head.addSpacing(6)
         holder = QWidget()
@@ -58,6 +66,13 @@ class ColumnFrame(QFrame):
         inner.setContentsMargins(8, 0, 8, 4)
         inner.addWidget(view)
         layout.addLayout(inner)
+
+    def show_count(self, number: int) -> None:
+        self.count.show_text(figures.count(number))
+        if self.view.column is Column.VERIFIED:
+            if not number and self._archive.hasFocus():
+                self.view.setFocus(Qt.FocusReason.OtherFocusReason)
+            self._archive.setVisible(number > 0)
 
     @override
     def minimumSizeHint(self) -> QSize:

@@ -49,6 +49,7 @@ ACTIONS: tuple[ActionSpec, ...] = (
     ActionSpec("place.costs", GO, QT_TRANSLATE_NOOP("actions", "Costs"), ("Ctrl+3",), "coin"),
     ActionSpec("place.settings", GO, QT_TRANSLATE_NOOP("actions", "Settings"), ("Ctrl+4", "Ctrl+,"), "settings"),
     ActionSpec("project.add", GO, QT_TRANSLATE_NOOP("actions", "Add project"), ("Ctrl+O",), "folder-plus"),
+    ActionSpec("archive.open", GO, QT_TRANSLATE_NOOP("actions", "Archived tasks"), (), "archive"),
     ActionSpec("find", GO, QT_TRANSLATE_NOOP("actions", "Find"), ("Ctrl+F",), "search"),
     ActionSpec("back", GO, QT_TRANSLATE_NOOP("actions", "Back"), ("Esc",), "arrow-left"),
     ActionSpec("task.new", TASK, QT_TRANSLATE_NOOP("actions", "New task"), ("Ctrl+T",), "plus"),
@@ -63,6 +64,8 @@ ACTIONS: tuple[ActionSpec, ...] = (
     ActionSpec("task.stop", TASK, QT_TRANSLATE_NOOP("actions", "Stop"), ("Ctrl+.",), "stop"),
     ActionSpec("task.edit", TASK, QT_TRANSLATE_NOOP("actions", "Edit"), ("Ctrl+E",), "edit"),
     ActionSpec("task.delete", TASK, QT_TRANSLATE_NOOP("actions", "Delete"), ("Ctrl+Del",), "trash"),
+    ActionSpec("task.archive", TASK, QT_TRANSLATE_NOOP("actions", "Archive"), (), "archive"),
+    ActionSpec("archive.all", TASK, QT_TRANSLATE_NOOP("actions", "Archive all verified"), (), "archive"),
     ActionSpec("task.review", REVIEW, QT_TRANSLATE_NOOP("actions", "Review"), ("Ctrl+D",), "eye"),
     ActionSpec("task.approve", REVIEW, QT_TRANSLATE_NOOP("actions", "Approve"), ("Ctrl+Return",), "check"),
     ActionSpec("task.reject", REVIEW, QT_TRANSLATE_NOOP("actions", "Reject"), ("Ctrl+Shift+Return",), "x"),
@@ -136,8 +139,8 @@ def applicable(card: TaskCard | None) -> frozenset[str]:
         return frozenset()
     match card.column:
         case Column.BACKLOG:
-            deletable = {"task.delete"} if card.run is None else set()
-            return frozenset({"task.open", "task.run", "task.plan", "task.edit", *deletable})
+            away = {"task.delete"} if card.run is None else {"task.archive"} if not card.restored else set()
+            return frozenset({"task.open", "task.run", "task.plan", "task.edit", *away})
         case Column.IN_PROGRESS:
             at_rest = card.run is not None and card.run.status not in {RunStatus.QUEUED, *ACTIVE}
             resolving = {"task.abandon", *({"task.take"} if at_rest else ())} if card.resolving is not None else set()
@@ -150,7 +153,7 @@ def applicable(card: TaskCard | None) -> frozenset[str]:
                 {"task.open", "task.review", "task.folder", *verdict, *_of_conflict(card), *_of_checks(card)}
             )
         case Column.VERIFIED:
-            return frozenset({"task.open", "task.undo"})
+            return frozenset({"task.open", "task.undo", "task.archive"})
 
 
 def _of_conflict(card: TaskCard) -> set[str]:

@@ -46,6 +46,7 @@ class Acts(QObject):
     reject_requested = Signal(str)
     stop_requested = Signal(str)
     delete_requested = Signal(str)
+    archive_requested = Signal(str)
     afresh_requested = Signal(str)
     set_back_requested = Signal(str, str, str)  # task, snapshot of a turn, what is said of it
     bin_requested = Signal()
@@ -77,6 +78,7 @@ class Acts(QObject):
             ("task.reject", self.reject_requested),
             ("task.stop", self.stop_requested),
             ("task.delete", self.delete_requested),
+            ("task.archive", self.archive_requested),
             ("task.afresh", self.afresh_requested),
         ):
             self._actions.on(action_id, partial(self._announce, signal))

@@ -163,8 +163,9 @@ class Known(QObject):
         self.settings_changed.emit()
 
     def apply_project(self, project: Project) -> None:
-        """Take a project's state in; the first one becomes the shown one."""
-        self.projects[project.id] = project
+        """Take a project's state in; the first one becomes the shown one. They are kept by name, as the engine does."""
+        taken = self.projects | {project.id: project}
+        self.projects = {one.id: one for one in sorted(taken.values(), key=lambda one: one.name.lower())}
         if self.current is None or self.current.id == project.id:
             self.current = project
             self.current_changed.emit()
@@ -180,6 +181,7 @@ class Known(QObject):
             return
         if isinstance(event, events.TaskRemoved):
             self.board.drop(event.task_id)
+            self.board.renumber(event.renumbered)
         elif event.card.project_id == self.current.id:
             known = self.board.card(event.card.id)
             if known is None or event.card.updated_at >= known.updated_at:

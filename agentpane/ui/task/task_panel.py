@@ -33,6 +33,7 @@ TICK_MS = 1_000
 # In their order from the left; the last one is the main one.
 FOOT: tuple[tuple[str, str], ...] = (
     ("task.delete", "danger"),
+    ("task.archive", ""),
     ("task.stop", "danger"),
     ("task.edit", ""),
     ("task.pause", ""),
