@@ -214,7 +214,10 @@ MergeOutcome = Merged | Conflicted | MergeRefused | TreeChanged
 
 @dataclass(frozen=True, slots=True)
 class UndoPlan:
-    """A merge to take back: it took `target` from `old` to `merge`. message: of the commit that reverts it, if any."""
+    """A merge to take back: it took `target` from `old` to `merge`.
+
+    message: of the commit that reverts it, if any; again: of the one on top, which holds the change for its review.
+    """
 
     target: str
     old: str
@@ -222,6 +225,7 @@ class UndoPlan:
     reviewed: str
     run_id: str
     message: str
+    again: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,8 @@ async def test_what_came_after_stays_and_approving_again_changes_something(data:
             assert not (repository / "new.txt").exists() and (repository / "later").exists()
             assert "Revert" in git(repository, "log", "-1", "--format=%s", "main")
             assert undone.snapshot != task.snapshot and undone.card.files_changed == 1
+            assert undone.snapshot is not None
+            assert git(repository, "log", "-1", "--format=%s", undone.snapshot) == f"Reapply “{task.card.title}”"
             assert (await bench.engine.do(c.Approve(task.card.id))).result is ApproveResult.MERGED
             assert (repository / "new.txt").read_text() == "hello\n"
             assert (await bench.engine.do(c.Undo(task.card.id))).card.column is Column.WAITING_APPROVAL

@@ -206,7 +206,7 @@ class Trial:
         """Undone at once, everything is as it was before; tried with every other case."""
         if of.seed % 2 or merged.commit == merged.old_target:
             return
-        plan = UndoPlan("main", merged.old_target, merged.commit, done.reviewed, done.run_id, "Back")
+        plan = UndoPlan("main", merged.old_target, merged.commit, done.reviewed, done.run_id, "Back", "Again\n")
         undone = await self.worktrees.undo(self.repo, plan, Journal())
         assert isinstance(undone, Undone) and undone.exact, f"not undone: {undone}"
         back = self._state()

@@ -89,7 +89,9 @@ class Scene:
         thing.do(self.repo.path, self.outside)
         before = self.state()
         if back:
-            undone = await self.worktrees.undo(self.repo, UndoPlan("main", to, old, old, "run", "Back\n"), Journal())
+            undone = await self.worktrees.undo(
+                self.repo, UndoPlan("main", to, old, old, "run", "Back\n", "Again\n"), Journal()
+            )
             outcome = undone if isinstance(undone, MergeRefused) else "moved"
             assert isinstance(undone, MergeRefused | Undone)
         else:

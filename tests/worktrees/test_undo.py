@@ -35,7 +35,7 @@ async def merged_with_a_deletion(bench: Bench) -> UndoPlan:
 async def approved(bench: Bench, plan: MergePlan) -> UndoPlan:
     outcome = await bench.worktrees.merge(bench.repo, plan, Journal())
     assert isinstance(outcome, Merged)
-    return UndoPlan("main", outcome.old_target, outcome.commit, plan.reviewed, plan.run_id, "Revert it\n")
+    return UndoPlan("main", outcome.old_target, outcome.commit, plan.reviewed, plan.run_id, "Revert it\n", "Again\n")
 
 
 @pytest.mark.parametrize("strategy", ["merge", "squash", "ff"])

@@ -41,10 +41,10 @@ class Undoing:
             project = await self.core.db.read(projects.get, task.card.project_id)
             repository = await self.core.git.open_repository(Path(project.path))
             journal = Journal(self.core, task, merge.strategy, MergeKind.UNDO)
-            subject = f"Revert “{task.card.title}”\n\nTask: {task.card.id}\nThis reverts {merge.new_sha}.\n"
-            plan = UndoPlan(
-                merge.target_ref, merge.old_sha, merge.new_sha, merge.reviewed_sha, task.runs[-1].id, subject
-            )
+            revert = f"Revert “{task.card.title}”\n\nTask: {task.card.id}\nThis reverts {merge.new_sha}.\n"
+            again = f"Reapply “{task.card.title}”\n\nTask: {task.card.id}\nThis is the change of {merge.new_sha}.\n"
+            shas = (merge.old_sha, merge.new_sha, merge.reviewed_sha)
+            plan = UndoPlan(merge.target_ref, *shas, task.runs[-1].id, revert, again)
             outcome = await self.core.git.undo(repository, plan, journal.write)
             await journal.end(outcome)
             if isinstance(outcome, MergeRefused):

@@ -71,8 +71,8 @@ async def _by_a_commit(
     if tree == now:
         return _refused(f"What was merged is not in {display_path(plan.target)} any more.", "There is nothing to undo.")
     revert = (await git.run(place, "commit-tree", tree, "-p", tip, stdin=text)).line
-    subject = f"Again: {plan.message}".encode("utf-8", "replace")
-    again = (await git.run(place, "commit-tree", now, "-p", revert, stdin=subject)).line
+    reapplied = plan.again.encode("utf-8", "replace")
+    again = (await git.run(place, "commit-tree", now, "-p", revert, stdin=reapplied)).line
     pinned = await _pin(git, repo, plan, again)
     if isinstance(pinned, MergeRefused):
         return pinned

@@ -82,7 +82,7 @@ async def main(top: Path) -> None:
     merged = await card.merge(snapshot)
     assert isinstance(merged, Merged)
     after = persons(folder)
-    plan = UndoPlan("main", card.base, merged.commit, snapshot.sha, "run-one", "Revert\n")
+    plan = UndoPlan("main", card.base, merged.commit, snapshot.sha, "run-one", "Revert\n", "Again\n")
     disk.full()
     told["undo"] = await said(lambda: work.undo(repo, plan, Journal()))
     disk.free()

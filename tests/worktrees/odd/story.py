@@ -90,7 +90,9 @@ async def told(card: Card, agent: Agent, checkout: Path | None) -> tuple[str, ..
     assert isinstance(merged, Merged), merged
     expected = git(where, "merge-tree", "--write-tree", card.base, snapshot.sha).split()[0]
     assert git(where, "--no-replace-objects", "rev-parse", f"refs/heads/{card.branch}^{{tree}}") == expected
-    plan = UndoPlan(card.branch, merged.old_target, merged.commit, snapshot.sha, f"run-{path.name}", "Revert\n")
+    plan = UndoPlan(
+        card.branch, merged.old_target, merged.commit, snapshot.sha, f"run-{path.name}", "Revert\n", "Again\n"
+    )
     undone = await work.undo(repo, plan, Journal())
     assert isinstance(undone, Undone) and undone.exact, undone
     assert git(where, "rev-parse", f"refs/heads/{card.branch}") == card.base

@@ -77,7 +77,7 @@ async def test_a_checkout_of_which_a_part_may_not_be_written_is_as_it_was_after_
     assert isinstance(merged, Merged)
     before = kept(card)
     shut.chmod(0o500)
-    plan = UndoPlan("main", card.base, merged.commit, snapshot.sha, "run-one", "Revert\n")
+    plan = UndoPlan("main", card.base, merged.commit, snapshot.sha, "run-one", "Revert\n", "Again\n")
     again = await bound.undo(card.repo, plan, Journal())
     assert isinstance(again, MergeRefused) and again.code is ErrorCode.RESOURCE_LOCKED, again
     assert kept(card) == before

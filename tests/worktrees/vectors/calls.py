@@ -230,7 +230,7 @@ def _merge(target: str, strategy: str) -> Callable[[At], Awaitable[Answer]]:
 
 def _undo(target: str) -> Callable[[At], Awaitable[Answer]]:
     async def make(at: At) -> Answer:
-        plan = UndoPlan(target, at.scene.first, at.scene.merged, at.scene.reviewed, target, "Undo")
+        plan = UndoPlan(target, at.scene.first, at.scene.merged, at.scene.reviewed, target, "Undo", "Again\n")
         undone = await at.git.undo(at.repo, plan, _no_journal)
         if isinstance(undone, MergeRefused):
             raise Refused(undone.message)
@@ -246,7 +246,7 @@ async def _undo_checkout(at: At) -> Answer:
     if not isinstance(merged, Merged):
         raise Refused(getattr(merged, "message", "conflicts"))
     there, old = _on_disk(at.scene.repo), merged.old_target
-    back = UndoPlan("main", old, merged.commit, at.scene.reviewed, "main", "Undo")
+    back = UndoPlan("main", old, merged.commit, at.scene.reviewed, "main", "Undo", "Again\n")
     undone = await at.git.undo(at.repo, back, _no_journal)
     if isinstance(undone, MergeRefused):
         raise Refused(undone.message)
