@@ -31,7 +31,7 @@ class Archiving(QObject):
         self._start(self._archive(task_ids), self.tr("Archiving"))
 
     def archive_verified(self) -> None:
-        """Take every verified card off the board, after a question."""
+        """Take every verified card off the board; more than one after a question."""
         if open_sheet(self._desk.window) is None:
             self._start(self._archive_verified(), self.tr("Archiving"))
 
@@ -59,9 +59,10 @@ class Archiving(QObject):
         if not cards:
             self._desk.toasts.say(self.tr("No card is verified."), "note")
             return
-        title = figures.plural(
-            len(cards), self.tr("Archive one verified card?"), self.tr("Archive {0} verified cards?")
-        )
+        if len(cards) == 1:  # as by its own menu
+            await self._archive([cards[0].id])
+            return
+        title = self.tr("Archive {0} verified cards?").format(figures.count(len(cards)))
         words = self.tr(
             "They leave the board; their sessions and costs stay. “Archived tasks” in the menu puts each of them back."
         )

@@ -165,6 +165,14 @@ def test_every_verified_card_is_archived_after_a_question_and_each_is_found_agai
     stage.click("toast.close")
 
 
+def test_a_single_verified_card_is_archived_without_a_question(stage: Stage) -> None:
+    merged(stage, "One")
+    stage.open()
+    stage.click("archive.verified")
+    stage.until(lambda: not stage.titles(Column.VERIFIED))
+    assert not stage.shown("confirm_sheet") and stage.find("toast").accessibleName() == "Archived: One"
+
+
 def test_what_was_archived_before_one_is_refused_is_said(stage: Stage) -> None:
     one, two, three = merged(stage, "One", "Two", "Three")
     window = stage.open()
