@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from agentpane.api.command import Command
@@ -12,56 +11,22 @@ from agentpane.api.commands import AddTask, BackupDatabase, GetPatch, GetStatus,
 from agentpane.api.events import CatchUp, Event, Published
 from agentpane.domain.board import Column
 from agentpane.domain.engine import EngineStatus
-from agentpane.domain.ids import ProjectId, TaskId
+from agentpane.domain.ids import TaskId
 from agentpane.domain.review import PatchChunk
 from agentpane.domain.tasks import Task, TaskCard
 from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.bus import EventBus
+from tests.bare import bare_card, bare_task
 
 R = TypeVar("R")
 
-MOMENT = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
-
 
 def make_card(number: int, title: str = "Fix it", column: Column = Column.BACKLOG) -> TaskCard:
-    return TaskCard(
-        id=TaskId(f"task{number}"),
-        project_id=ProjectId("project1"),
-        title=title,
-        labels=(),
-        column=column,
-        position=number,
-        agent_id=None,
-        agent=None,
-        run=None,
-        files_changed=None,
-        lines_added=None,
-        lines_removed=None,
-        rejection_count=0,
-        conflicts=(),
-        code=None,
-        approvals_pending=0,
-        updated_at=MOMENT,
-    )
+    return bare_card(id=TaskId(f"task{number}"), title=title, column=column, position=number)
 
 
 def make_task(card: TaskCard, description: str = "") -> Task:
-    return Task(
-        card=card,
-        description=description,
-        branch=None,
-        base_branch="main",
-        base_sha=None,
-        worktree=None,
-        snapshot=None,
-        merge_commit=None,
-        rejection_reason=None,
-        session_id=None,
-        created_at=MOMENT,
-        approved_at=None,
-        approved_by=None,
-        runs=(),
-    )
+    return bare_task(card, description=description)
 
 
 class MemoryWorkbench:

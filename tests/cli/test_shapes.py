@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -25,32 +24,14 @@ from agentpane.domain.runs import PauseReason, Run, RunError, RunStatus
 from agentpane.domain.sessions import EventKind, SessionEvent
 from agentpane.domain.tasks import RunBrief, Task, TaskCard
 from agentpane.errors import AgentPaneError, ErrorCode
+from tests.bare import AT, bare_card, bare_task
 
-AT = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 NOT_UTF8 = b"caf\xe9.txt"
 
 
 def card(**changes: Any) -> TaskCard:
-    made = TaskCard(
-        id=TaskId("task1"),
-        project_id=ProjectId("project1"),
-        title="Fix it",
-        labels=("bug",),
-        column=Column.IN_PROGRESS,
-        position=0,
-        agent_id=AgentId("agent1"),
-        agent="Claude",
-        run=None,
-        files_changed=None,
-        lines_added=None,
-        lines_removed=None,
-        rejection_count=0,
-        conflicts=(),
-        code=None,
-        approvals_pending=0,
-        updated_at=AT,
-    )
-    return replace(made, **changes)
+    agent: dict[str, Any] = {"agent_id": AgentId("agent1"), "agent": "Claude"}
+    return replace(bare_card(labels=("bug",), column=Column.IN_PROGRESS, **agent), **changes)
 
 
 def run(status: RunStatus, error: RunError | None = None, pause: PauseReason | None = None) -> Run:
@@ -77,20 +58,12 @@ def run(status: RunStatus, error: RunError | None = None, pause: PauseReason | N
 
 
 def task(*runs: Run, **changes: Any) -> Task:
-    return Task(
-        card=card(**changes),
+    return bare_task(
+        card(**changes),
         description="Please.",
         branch="agentpane/fix-it-abc123",
-        base_branch="main",
         base_sha="a" * 40,
         worktree="/repo/.worktrees/fix-it",
-        snapshot=None,
-        merge_commit=None,
-        rejection_reason=None,
-        session_id=None,
-        created_at=AT,
-        approved_at=None,
-        approved_by=None,
         runs=runs,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 from PySide6.QtCore import QCoreApplication, QEvent, QMimeData, QPointF, Qt
@@ -20,7 +21,8 @@ from agentpane.ui.look.theme import Look
 from agentpane.ui.parts.sheet import Sheet, open_sheet
 from agentpane.ui.session.session_blocks import CallBlock
 from agentpane.ui.window import MainWindow
-from tests.ui.memory_bench import MemoryEngine
+from tests.ui.memory_bench import connect
+from tests.ui.memory_engine import MemoryEngine
 
 PATIENCE_S = 40.0
 
@@ -31,7 +33,7 @@ class Stage:
     def __init__(self, loop: asyncio.AbstractEventLoop, engine: MemoryEngine) -> None:
         self.loop = loop
         self.engine = engine
-        self.window = MainWindow(loop, engine.connect)
+        self.window = MainWindow(loop, partial(connect, engine))
 
     def open(self, width: int = 1600, height: int = 1000) -> MainWindow:
         """Show the window and wait until it has read the board."""

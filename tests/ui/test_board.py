@@ -18,7 +18,7 @@ from agentpane.domain.runs import PAUSED_PLACE_SECONDS, RunStatus
 from agentpane.ui.board.carry import Landing
 from agentpane.ui.cards.board_model import BoardModel, ColumnModel, Role
 from tests.ui.conftest import Drag, Stage
-from tests.ui.memory_bench import MemoryEngine
+from tests.ui.memory_engine import MemoryEngine
 
 MIDDLE = QPointF(100, 400)
 FATAL = QAbstractItemModelTester.FailureReportingMode.Fatal

@@ -9,7 +9,7 @@ from agentpane.domain.board import Column
 from agentpane.domain.runs import PauseReason, RunStatus
 from agentpane.domain.tasks import RunBrief, TaskCard, Todo, TodoState
 from agentpane.ui.cards import card_text
-from tests.ui.memory_bench import MemoryEngine
+from tests.ui.memory_engine import MemoryEngine
 
 TODOS = (
     Todo("Read the parser", TodoState.COMPLETED),

@@ -20,7 +20,7 @@ from agentpane.ui.review.diff_paint import file_words
 from agentpane.ui.review.diff_view import DiffView
 from agentpane.ui.review.file_list import FileModel
 from tests.ui.conftest import Stage
-from tests.ui.memory_bench import SHA
+from tests.ui.memory_engine import SHA
 from tests.ui.patches import FILES, MODES, MODES_PATCH, PATCH, long_patch
 
 
