@@ -6,6 +6,7 @@ import asyncio
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from agentpane.domain.runs import PauseReason, RunStatus
 from agentpane.domain.sessions import EventKind
 from agentpane.domain.tasks import Task
 from agentpane.errors import AgentPaneError, ErrorCode
+from agentpane.worktrees import Worktrees
 from tests.backends.wire import say, use
 from tests.orchestrator.conftest import BOUND, Bench, git, running, scripted
 from tests.orchestrator.test_programs import agent_in, asked
@@ -181,6 +183,32 @@ async def test_an_agent_that_begins_anew_finds_the_worktree_as_its_work_began(da
             (back,) = [event.data for event in await bench.session(task) if event.data.get("state") == "set_back"]
             assert (back["sha"], back["recovery"], back["files"]) == (task.base_sha, kept.ref, 3)
             assert server.requests[1].messages == server.requests[0].messages
+
+
+async def test_what_is_saved_while_a_worktree_is_set_back_is_named_beside_what_was_kept_before(
+    data: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Worktrees.set_back
+
+    async def met_by_a_person(*given: Any) -> int:
+        _, _, worktree, _, _, keep = given[:6]
+        await keep(())
+        (worktree.path / "late.txt").write_text("late\n")
+        return await whole(*given)
+
+    monkeypatch.setattr(Worktrees, "set_back", met_by_a_person)
+    with scripted(ONE, THREE, DONE) as server:
+        async with running(data, server.environment) as bench:
+            task = await paused(bench, repository, 1)
+            (place(task) / "mine.txt").write_text("mine\n")
+            (turn,) = await bench.engine.do(c.ListTurns(task.card.id))
+            await bench.engine.do(c.ResetWorktree(task.card.id, turn.sha))
+            later, first = await bench.engine.do(c.ListRecoveries())
+            (back,) = [event.data for event in await bench.session(task) if event.data.get("state") == "set_back"]
+            assert back["recovery"] == f"{first.ref}, {later.ref}"
+            assert git(repository, "show", f"{first.ref}:mine.txt") == "mine"
+            assert git(repository, "show", f"{later.ref}:late.txt") == "late"
+            assert not (place(task) / "late.txt").exists()
 
 
 async def test_an_agent_that_begins_anew_does_not_find_the_commits_of_a_worktree_that_was_taken_away(

@@ -100,15 +100,16 @@ class SettingBack:
         await self._check_base(row, commit, repository)
         worktree = as_worktree(row)
         await branch_back(self.core, row, repository, task.snapshot, row.base_sha)  # else there is no HEAD
-        kept: list[str | None] = []
+        kept: list[str] = []  # more than one where something was saved meanwhile
 
         async def keep(also: tuple[str, ...]) -> None:
             away = commit if branch else None
-            kept.append(await self.bin.keep(task.card.id, row, worktree, repository, reason, also, away))
+            ref = await self.bin.keep(task.card.id, row, worktree, repository, reason, also, away)
+            kept.extend([ref] if ref is not None else [])
 
         stays = (*row.copied, *stays)
         changed = await self.core.git.set_back(repository, worktree, commit, stays, keep, branch)
-        output: JsonObject = {"sha": commit, "files": changed, "recovery": next(filter(None, reversed(kept)), None)}
+        output: JsonObject = {"sha": commit, "files": changed, "recovery": ", ".join(kept) or None}
         data = {**told, **output, "path": row.path, "branch": row.branch}
         await note(self.core, self.blobs, task, run.id, EventKind.WORKTREE, data)
         entry = self.core.record(
