@@ -25,6 +25,6 @@ class ArchiveTask(Command[Task]):
 
 @dataclass(frozen=True, slots=True)
 class UnarchiveTask(Command[Task]):
-    """Put an archived card at the top of the column in which it was. One that is on the board stays as it is."""
+    """Put an archived card back into its column, where it stood or at the end. One on the board stays as it is."""
 
     task: str

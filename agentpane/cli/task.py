@@ -123,7 +123,7 @@ def archive(ctx: typer.Context, tasks: Refs) -> None:
 
 
 def unarchive(ctx: typer.Context, tasks: Refs) -> None:
-    """Put archived cards back on the board, at the top of their columns."""
+    """Put archived cards back on the board, each into the column that it was in."""
     _each(ctx.obj, "Back on the board", [UnarchiveTask(ref) for ref in tasks])
 
 

@@ -140,6 +140,12 @@ def get(connection: Connection, project_id: ProjectId) -> Project:
     return _project(row, _counts(connection, project_id))
 
 
+def on_board(connection: Connection, project_id: ProjectId) -> Project | None:
+    """The project; None when it is archived, or there is none."""
+    live = connection.execute(select(_P.id).where(_P.id == project_id, _LIVE)).first()
+    return None if live is None else get(connection, project_id)
+
+
 def resolve(connection: Connection, ref: str, *, archived: bool = False) -> ProjectId:
     """The project that an id, a unique beginning of one, a name or a path means.
 

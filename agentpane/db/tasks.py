@@ -203,10 +203,11 @@ def archive(connection: Connection, task_id: TaskId, at: datetime) -> tuple[tupl
 
 
 def unarchive(connection: Connection, task_id: TaskId, at: datetime) -> tuple[tuple[str, int], ...]:
-    """Put an archived card at the top of its column again. Returns the cards whose positions changed."""
+    """Put an archived card back into its column, where it stood or at the end. Returns the cards that moved down."""
     place = _place(connection, task_id)
-    renumbered = _shift(connection, place.project_id, place.column, 0, None, 1, at)
-    connection.execute(_UPDATE, {"wanted": task_id, "archived_at": None, "position": 0, "updated_at": at})
+    position = min(place.position, _length(connection, place.project_id, place.column))
+    renumbered = _shift(connection, place.project_id, place.column, position, None, 1, at)
+    connection.execute(_UPDATE, {"wanted": task_id, "archived_at": None, "position": position, "updated_at": at})
     return renumbered
 
 

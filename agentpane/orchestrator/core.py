@@ -65,7 +65,10 @@ class Core:
         return card
 
     async def announce_project(self, project_id: ProjectId) -> None:
-        self.bus.publish(ProjectChanged(await self.db.read(projects.get, project_id)))
+        """Publish the project as the database has it. An archived one is off the board whatever its cards do."""
+        project = await self.db.read(projects.on_board, project_id)
+        if project is not None:
+            self.bus.publish(ProjectChanged(project))
 
     async def announce_agent(self, agent_id: AgentId) -> None:
         self.bus.publish(AgentChanged(await self.agent(agent_id)))

@@ -11,6 +11,7 @@ from PySide6.QtCore import QObject
 from agentpane.api import commands, events
 from agentpane.domain.board import COLUMN_TITLES, Column
 from agentpane.domain.tasks import Task, TaskCard
+from agentpane.errors import AgentPaneError
 from agentpane.ui.desk.acts import short
 from agentpane.ui.desk.desk import Desk
 from agentpane.ui.palette_sheet import Entry, PaletteSheet
@@ -46,8 +47,14 @@ class Archiving(QObject):
     async def _archive(self, task_ids: Sequence[str]) -> None:
         done: list[Task] = []
         try:
-            for task_id in task_ids:
-                done.append(await self._desk.link.do(commands.ArchiveTask(task_id)))
+            for task_id in reversed(task_ids):  # from below, so that no card moves up for each
+                if self._desk.known.board.card(task_id) is None:  # it has left the board meanwhile
+                    continue
+                try:
+                    done.append(await self._desk.link.do(commands.ArchiveTask(task_id)))
+                except AgentPaneError as error:
+                    if not error.details.get("archived"):  # by somebody else, which is as well
+                        raise
         finally:
             if done:
                 back = partial(self.put_back, [task.card.id for task in done])
@@ -77,6 +84,8 @@ class Archiving(QObject):
         if not cards:
             self._desk.toasts.say(self.tr("No card of this project is archived."), "note")
             return
+        if open_sheet(self._desk.window) is not None or self._desk.known.current != project:
+            return  # the person has gone on meanwhile
         words = self.tr("Put an archived card back on the board")
         sheet = PaletteSheet(self._desk.window, [self._entry(card) for card in cards], words)
         sheet.open(sheet.field)
@@ -89,7 +98,7 @@ class Archiving(QObject):
     async def _put_back(self, task_ids: Sequence[str]) -> None:
         done: list[Task] = []
         try:
-            for task_id in reversed(task_ids):  # each goes to the top
+            for task_id in reversed(task_ids):  # the last that went is the first that comes: it goes where it stood
                 done.append(await self._desk.link.do(commands.UnarchiveTask(task_id)))
         finally:
             if done:

@@ -332,17 +332,15 @@ def test_cards_come_by_column_and_position_and_a_deleted_one_leaves_no_gap(
     assert tasks.get(connection, made[3]).card.id == made[3]
 
 
-def test_an_archived_card_leaves_no_gap_and_comes_back_to_the_top_of_its_column(
-    connection: Connection, world: World
-) -> None:
+def test_an_archived_card_leaves_no_gap_and_comes_back_to_where_it_stood(connection: Connection, world: World) -> None:
     made = [tasks.create(connection, tasks.NewTask(world.project.id, f"T{n}"), NOW).card.id for n in range(3)]
     assert tasks.archive(connection, made[0], LATER) == ((made[1], 1), (made[2], 2))
     assert [
         (card.id, card.archived_at) for card in card_rows.of_project(connection, world.project.id, None, archived=True)
     ] == [(made[0], LATER)]
-    assert tasks.unarchive(connection, made[0], LATER) == ((world.task.card.id, 1), (made[1], 2), (made[2], 3))
+    assert tasks.unarchive(connection, made[0], LATER) == ((made[1], 2), (made[2], 3))
     shown = [(card.position, card.id) for card in card_rows.of_project(connection, world.project.id, None)]
-    assert shown == [(0, made[0]), (1, world.task.card.id), (2, made[1]), (3, made[2])]
+    assert shown == [(0, world.task.card.id), (1, made[0]), (2, made[1]), (3, made[2])]
     assert card_rows.of_project(connection, world.project.id, None, archived=True) == ()
 
 
@@ -397,9 +395,10 @@ def boards(folder: DataFolder) -> Iterator[tuple[Connection, ProjectId]]:
         yield opened, projects.create(opened, projects.NewProject("Moves", "/srv/moves", "main"), NOW).id
 
 
-Step = tuple[int, Column, int | None]
+Step = tuple[int, Column | None, int | None]  # a card, and where it goes; no column: into the archive, or out of it
 STEPS = st.lists(
-    st.tuples(st.integers(0, 6), st.sampled_from(Column), st.one_of(st.none(), st.integers(-2, 9))), max_size=12
+    st.tuples(st.integers(0, 6), st.sampled_from([*Column, None]), st.one_of(st.none(), st.integers(-2, 9))),
+    max_size=12,
 )
 
 
@@ -414,18 +413,29 @@ def test_positions_stay_dense_and_in_order_whatever_is_moved(
     expected: dict[Column, list[str]] = {column: [] for column in Column}
     expected[Column.BACKLOG] = list(made)
     shown: dict[str, tuple[Column, int]] = {task_id: (Column.BACKLOG, place) for place, task_id in enumerate(made)}
+    away: dict[str, tuple[Column, int]] = {}
     for number, column, position in steps:
         task_id = made[number]
-        moved = tasks.move(connection, task_id, column, position, LATER)
-        for cards in expected.values():
-            if task_id in cards:
-                cards.remove(task_id)
-        place = len(expected[column]) if position is None else max(0, min(position, len(expected[column])))
-        expected[column].insert(place, task_id)
+        if column is None and task_id not in away:
+            was, at = away[task_id] = shown.pop(task_id)
+            expected[was].remove(task_id)
+            renumbered = tasks.archive(connection, task_id, LATER)
+        elif task_id in away:
+            was, at = away.pop(task_id)
+            expected[was].insert(at, task_id)
+            renumbered = tasks.unarchive(connection, task_id, LATER)
+        else:
+            assert column is not None
+            expected[shown[task_id][0]].remove(task_id)
+            place = len(expected[column]) if position is None else max(0, min(position, len(expected[column])))
+            expected[column].insert(place, task_id)
+            renumbered = tasks.move(connection, task_id, column, position, LATER).renumbered
         # A board that applies what was announced shows what the database holds.
-        assert task_id not in dict(moved.renumbered)
-        shown |= {other: (shown[other][0], at) for other, at in moved.renumbered}
-        shown[task_id] = (moved.card.column, moved.card.position)
+        assert task_id not in dict(renumbered)
+        shown |= {other: (shown[other][0], at) for other, at in renumbered}
+        if task_id not in away:
+            card = tasks.card(connection, task_id)
+            shown[task_id] = (card.column, card.position)
         stored = card_rows.of_project(connection, project_id, None)
         assert [card.id for card in stored] == [one for column_ in Column for one in expected[column_]]
         for column_ in Column:

@@ -18,7 +18,7 @@ from agentpane.domain.review import ApproveResult, MergeStrategy
 from agentpane.domain.tasks import Task
 from agentpane.errors import AgentPaneError, ErrorCode
 from tests.backends.wire import say, use
-from tests.orchestrator.conftest import BOUND, Bench, git, running, scripted
+from tests.orchestrator.conftest import BOUND, Bench, git, make_repository, running, scripted
 from tests.orchestrator.test_keeping import paused
 
 WRITE = [use("Write", file_path="new.txt", content="hello\n")]
@@ -85,6 +85,7 @@ async def test_a_card_of_the_backlog_is_archived_whether_it_was_run_or_not(data:
                 await refused(bench, command)
             await bench.engine.do(c.UnarchiveTask(ran.card.id))
             assert await shown(bench, third) == [ran.card.id, third.card.id]
+            assert await shown(bench, third, archived=True) == [second.card.id]
             assert (await bench.engine.do(c.DeleteTask(third.card.id))).card.id == third.card.id
 
 
@@ -152,3 +153,22 @@ async def test_who_listens_hears_which_card_went_and_which_moved_up(data: Path, 
                 if isinstance(each, e.Published) and isinstance(each.event, e.TaskChanged):
                     assert (each.event.card.id, each.event.renumbered) == (above.card.id, ((below.card.id, 1),))
                     break
+
+
+async def test_the_cards_of_a_project_that_was_removed_do_not_bring_it_back(data: Path, repository: Path) -> None:
+    with scripted() as server:
+        async with running(data, server.environment) as bench, asyncio.timeout(BOUND):
+            project = await bench.project(repository)
+            card = await bench.card(project)
+            await bench.engine.do(c.ArchiveTask(card.card.id))
+            await bench.engine.do(c.RemoveProject(project.id))
+            news = bench.engine.events()
+            await bench.engine.do(c.UnarchiveTask(card.card.id))
+            other = await bench.project(make_repository(repository.with_name("other")))
+            heard = []
+            async for each in news:
+                if isinstance(each, e.Published) and isinstance(each.event, e.ProjectChanged):
+                    heard.append(each.event.project.id)
+                    if each.event.project.id == other.id:
+                        break
+            assert project.id not in heard

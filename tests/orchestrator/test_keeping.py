@@ -204,8 +204,8 @@ async def test_what_is_saved_while_a_worktree_is_set_back_is_named_beside_what_w
             (turn,) = await bench.engine.do(c.ListTurns(task.card.id))
             await bench.engine.do(c.ResetWorktree(task.card.id, turn.sha))
             later, first = await bench.engine.do(c.ListRecoveries())
-            (back,) = [event.data for event in await bench.session(task) if event.data.get("state") == "set_back"]
-            assert back["recovery"] == f"{first.ref}, {later.ref}"
+            told = {str(event.data.get("state")): event.data.get("recovery") for event in await bench.session(task)}
+            assert (told["set_back"], told["worktree_kept"]) == (first.ref, later.ref)
             assert git(repository, "show", f"{first.ref}:mine.txt") == "mine"
             assert git(repository, "show", f"{later.ref}:late.txt") == "late"
             assert not (place(task) / "late.txt").exists()

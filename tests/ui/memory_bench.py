@@ -16,7 +16,7 @@ from agentpane.api import events as e
 from agentpane.api.command import Command
 from agentpane.domain.agents import Agent, BackendName, DetectedBackend, ModelChoice
 from agentpane.domain.approvals import Approval, ApprovalState
-from agentpane.domain.board import BoardEvent, Column, after, check_drag
+from agentpane.domain.board import BoardEvent, Column, after, archived, check_drag
 from agentpane.domain.budgets import Standing
 from agentpane.domain.checks import CheckResult
 from agentpane.domain.costs import CostLine
@@ -207,6 +207,8 @@ class MemoryBench:
     def _ArchiveTask(self, command: c.ArchiveTask) -> Task:
         task = self._engine.tasks[command.task]
         after(task.card.column, BoardEvent.ARCHIVE)
+        if task.card.archived_at is not None:
+            raise archived(task.card.id)
         task = replace(task, card=replace(task.card, archived_at=self._engine.now()))
         self._engine.tasks[command.task] = task
         self._engine.publish(e.TaskRemoved(task.card.id, task.card.project_id))
@@ -215,7 +217,7 @@ class MemoryBench:
     def _UnarchiveTask(self, command: c.UnarchiveTask) -> Task:
         task = self._engine.tasks[command.task]
         self._engine.tasks[command.task] = replace(task, card=replace(task.card, archived_at=None))
-        return self._engine.put(command.task, task.card.column, 0)
+        return self._engine.put(command.task, task.card.column, task.card.position)
 
     def _DeleteTask(self, command: c.DeleteTask) -> Task:
         task = self._engine.tasks.pop(command.task)

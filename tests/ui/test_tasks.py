@@ -180,8 +180,36 @@ def test_what_was_archived_before_one_is_refused_is_said(stage: Stage) -> None:
     window.flows.archiving.archive([one, two, three])
     stage.sheet("error_sheet")
     assert "archive" in stage.text("error_sheet.message")
-    assert "Archived: One" in [each.accessibleName() for each in toasts(stage)]
-    assert stage.titles(Column.VERIFIED) == ["Three"]
+    assert "Archived: Three" in [each.accessibleName() for each in toasts(stage)]
+    assert stage.titles(Column.VERIFIED) == ["One"]
+
+
+def test_a_card_that_went_meanwhile_keeps_no_other_on_the_board_and_all_come_back_in_order(
+    stage: Stage,
+) -> None:
+    one, two, three, four = merged(stage, "One", "Two", "Three", "Four")
+    window = stage.open()
+    stage.engine.tasks[two] = replace(
+        stage.engine.tasks[two], card=replace(stage.engine.tasks[two].card, archived_at=stage.engine.now())
+    )  # in a terminal, and not heard of yet
+    window.flows.archiving.archive([one, two, three, four, "gone"])
+    stage.until(lambda: stage.titles(Column.VERIFIED) == ["Two"])
+    assert not stage.shown("error_sheet")
+    assert [command.task for command in stage.done(commands.ArchiveTask)] == [four, three, two, one]  # type: ignore[attr-defined]
+    stage.click("toast.action")
+    stage.until(lambda: stage.titles(Column.VERIFIED) == ["One", "Two", "Three", "Four"])
+
+
+def test_a_panel_closes_over_a_card_that_was_archived_while_nothing_was_heard(stage: Stage) -> None:
+    one, _ = merged(stage, "One", "Two")
+    window = stage.open()
+    window.desk.acts.open_requested.emit(one)
+    stage.until(lambda: stage.shown("panel"))
+    card = stage.engine.tasks[one].card
+    stage.engine.tasks[one] = replace(stage.engine.tasks[one], card=replace(card, archived_at=stage.engine.now()))
+    window.desk.link.stale.emit()
+    stage.until(lambda: not stage.shown("panel"))
+    assert stage.titles(Column.VERIFIED) == ["Two"]
 
 
 def test_an_empty_archive_and_nothing_verified_are_said_in_words(stage: Stage) -> None:

@@ -109,9 +109,12 @@ class SettingBack:
 
         stays = (*row.copied, *stays)
         changed = await self.core.git.set_back(repository, worktree, commit, stays, keep, branch)
-        output: JsonObject = {"sha": commit, "files": changed, "recovery": ", ".join(kept) or None}
+        output: JsonObject = {"sha": commit, "files": changed, "recovery": kept[0] if kept else None}
         data = {**told, **output, "path": row.path, "branch": row.branch}
         await note(self.core, self.blobs, task, run.id, EventKind.WORKTREE, data)
+        for ref in kept[1:]:
+            later: JsonObject = {"state": "worktree_kept", "recovery": ref}
+            await note(self.core, self.blobs, task, run.id, EventKind.STATE, later)
         entry = self.core.record(
             "worktree.set_back",
             task.card.project_id,

@@ -133,12 +133,15 @@ class BoardModel(QAbstractListModel):
 
     def renumber(self, positions: Sequence[tuple[str, int]]) -> None:
         """Other cards' positions, changed by a move."""
+        changed: list[int] = []
         for task_id, position in positions:
             if task_id in self._rest:
                 self._rest[task_id] = replace(self._rest[task_id], position=position)
             elif (row := self._rows.get(task_id)) is not None and self._cards[row].position != position:
                 self._cards[row] = replace(self._cards[row], position=position)
-                self.dataChanged.emit(self.index(row), self.index(row), [Role.POSITION])
+                changed.append(row)
+        if changed:
+            self.dataChanged.emit(self.index(min(changed)), self.index(max(changed)), [Role.POSITION])
 
     def drop(self, task_id: str) -> None:
         """The card is gone."""

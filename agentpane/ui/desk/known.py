@@ -6,6 +6,7 @@ It reads everything at the start and after a gap, and applies events in between.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 from PySide6.QtCore import QObject, Signal
 
@@ -58,7 +59,7 @@ class Known(QObject):
             self.first_start = True
             await do(commands.PrepareDemo())
             projects = await do(commands.ListProjects())
-        self.projects = {project.id: project for project in projects}
+        self.projects = _by_name(projects)
         self.settings = await do(commands.GetSettings())
         self.key = await do(commands.GetKeyStatus(environment=model_environment()))
         self.approvals = {approval.id: approval for approval in await do(commands.ListApprovals())}
@@ -163,9 +164,8 @@ class Known(QObject):
         self.settings_changed.emit()
 
     def apply_project(self, project: Project) -> None:
-        """Take a project's state in; the first one becomes the shown one. They are kept by name, as the engine does."""
-        taken = self.projects | {project.id: project}
-        self.projects = {one.id: one for one in sorted(taken.values(), key=lambda one: one.name.lower())}
+        """Take a project's state in; the first one becomes the shown one."""
+        self.projects = _by_name((self.projects | {project.id: project}).values())
         if self.current is None or self.current.id == project.id:
             self.current = project
             self.current_changed.emit()
@@ -196,3 +196,8 @@ class Known(QObject):
         else:
             self.approvals.pop(approval.id, None)
         self.approvals_changed.emit(approval.task_id)
+
+
+def _by_name(projects: Iterable[Project]) -> dict[str, Project]:
+    """By id, in the order of their names."""
+    return {project.id: project for project in sorted(projects, key=lambda project: project.name.lower())}

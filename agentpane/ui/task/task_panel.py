@@ -273,6 +273,9 @@ class TaskPanel(QFrame):
         task = await self._desk.link.do(commands.GetTask(task_id))
         if task_id != self.task_id:
             return
+        if task.card.archived_at is not None:  # while nothing was heard of it
+            self.close_requested.emit()
+            return
         self._show_card(task.card)
         self.description.show_task(task)
         self.runs.show_runs(task.runs)
