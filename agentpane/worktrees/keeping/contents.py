@@ -19,6 +19,7 @@ from agentpane.errors import ErrorCode
 from agentpane.worktrees.git.runner import LONG_TIMEOUT, GitError, GitRunner, Place
 from agentpane.worktrees.keeping import own_index
 from agentpane.worktrees.keeping.exact import beyond_a_link
+from agentpane.worktrees.trees.folding import without_file
 
 LISTING_TIMEOUT = 120.0
 
@@ -125,6 +126,7 @@ async def list_changes(git: GitRunner, place: Place, index: Path, staged: Iterab
     gone = {change.path: (change.old_mode, change.old_sha) for change in changes if change.status == "D"}
     left_out = await own_index.left_out(git, place, (*gone, *(path for path in rest if path not in there)))
     paths -= left_out.keys()
+    paths -= await without_file(git, place, index, paths)
     special, replaced = await asyncio.to_thread(_kinds, place.work_tree, paths)
     paths.update(name for name in names if not name.endswith("/"))
     nested = sorted({*(name.rstrip("/") for name in folders), *replaced})

@@ -14,6 +14,7 @@ from agentpane.worktrees.git.files import read_line
 from agentpane.worktrees.git.runner import LONG_TIMEOUT, GitRunner, Place
 from agentpane.worktrees.places import inside
 from agentpane.worktrees.trees import begun
+from agentpane.worktrees.trees.folding import without_file
 from agentpane.worktrees.values import Repository, Worktree
 
 _CLOSED = b"could not open directory"
@@ -55,6 +56,8 @@ async def beyond_index(git: GitRunner, place: Place, index: Path | None = None) 
     shape = ("status", "--porcelain", "-z", "--untracked-files=all", "--ignored", "--no-renames")
     listed = await git.run(place, *shape, index=index, timeout=LONG_TIMEOUT)
     records = [decode_path(record) for record in split_z(listed.stdout)]
+    shared = await without_file(git, place, index, [record[3:] for record in records if record[1] in "MDT"])
+    records = [record for record in records if record[0] != " " or record[3:] not in shared]
     return [*records, "?? "] if _CLOSED in listed.stderr else records
 
 
