@@ -48,16 +48,17 @@ def test_after_a_removal_that_failed_the_card_goes_on_in_the_same_worktree(stage
 def test_cards_are_archived_seen_and_put_back(stage: Stage) -> None:
     repo = stage.repository()
     one = stage.task(repo)
-    two, three = [stage.do(AddTask(str(repo), title)).card.id for title in ("Two", "Three")]
+    two, three, four = [stage.do(AddTask(str(repo), title)).card.id for title in ("Two", "Three", "Four")]
     said = stage.pane("task", "archive", one, two)
     assert said.status == 0 and said.text.count("Archived: ") == 2 and f"({one})" in said.text
     archived = stage.pane.json("task", "list", str(repo), "--archived", "--column", "backlog")
     assert [card["id"] for card in archived] == [two, one] and archived[0]["archived_at"] is not None
     assert "Backlog, archived" in stage.pane("task", "show", one).text
-    refused = stage.pane("task", "archive", three, one, "--json")
+    assert stage.pane.json("task", "list", str(repo), "--archived", "--column", "verified") == []
+    refused = stage.pane("task", "archive", three, one, four, "--json")
     assert refused.code == "TASK_INVALID_TRANSITION"
     assert f"task unarchive {one}" in (hint := refused.document["error"]["hint"])
     assert hint.endswith(f"Archived before that: {three}.")
     (back,) = stage.pane.json("task", "unarchive", one)
     assert (back["column"], back["archived_at"]) == ("backlog", None)
-    assert [card.id for card in stage.do(ListTasks(str(repo)))] == [one]
+    assert {card.id for card in stage.do(ListTasks(str(repo)))} == {one, four}

@@ -7,16 +7,35 @@ from pathlib import Path
 
 import pytest
 
-from agentpane.worktrees import NothingChanged, Snapshot, Worktrees
+from agentpane.worktrees import NothingChanged, Worktrees
 from agentpane.worktrees.git.runner import GitRunner
 from agentpane.worktrees.places import inside
+from agentpane.worktrees.trees import folding
 from agentpane.worktrees.trees.folding import Folder, folds, sharing
 from agentpane.worktrees.trees.leftover import beyond_index
 from tests.worktrees.conftest import git
-from tests.worktrees.odd.story import card_of
+from tests.worktrees.odd.story import Card, card_of
 from tests.worktrees.odd.test_kinds import made
 
 TRACKED = ("Dir/x", "NAME", "Name", "dir/x", "other", "stra\u00dfe", "STRASSE")
+
+
+class Folded(Folder):
+    """The folder as a disk shows it that finds each name in any case."""
+
+    def about(self, path: str) -> os.stat_result | None:
+        return super().about(self._real(path))
+
+    def spells(self, path: str) -> bool:
+        folder, _, name = path.rpartition("/")
+        return super().spells("/".join(part for part in (self._real(folder), name) if part))
+
+    def _real(self, path: str) -> str:
+        at = ""
+        for part in path.split("/"):
+            here = os.listdir(self.root / at) if (self.root / at).is_dir() else []
+            at = os.path.join(at, next((name for name in here if name.casefold() == part.casefold()), part))
+        return at
 
 
 @pytest.mark.parametrize(
@@ -24,56 +43,75 @@ TRACKED = ("Dir/x", "NAME", "Name", "dir/x", "other", "stra\u00dfe", "STRASSE")
     [
         (("Name", "other"), {"NAME", "other"}, {"NAME"}),
         (("NAME",), {"NAME", "Name"}, {"Name"}),
-        (("NAME", "Name"), {"NAME", "Name"}, set()),  # the disk keeps them apart
-        ((), {"NAME", "Name"}, {"NAME"}),  # the one file of both is gone
-        (("nAmE",), {"NAME", "Name"}, {"NAME"}),
-        (("Dir/x",), {"Dir/x", "dir/x"}, {"dir/x"}),
+        ((), {"NAME", "Name"}, set()),  # the one file of both was taken away
+        (("nAmE",), {"NAME", "Name"}, set()),
+        (("Dir/x",), {"Dir/x", "dir/x"}, {"Dir/x"}),  # of one folder for both, with what was laid out last
         (("Other",), {"other"}, set()),  # another spelling of a name that is alone
         (("stra\u00dfe",), {"STRASSE", "stra\u00dfe"}, {"STRASSE"}),
     ],
 )
-def test_the_name_that_is_spelled_as_on_disk_has_the_file(
+def test_the_name_that_was_laid_out_last_has_the_file(
     tmp_path: Path, on_disk: tuple[str, ...], changed: set[str], without: set[str]
 ) -> None:
-    for name in on_disk:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("x")
-    assert sharing(Folder(tmp_path), changed, TRACKED) == without
+    lay(tmp_path, *on_disk)
+    assert sharing(Folded(tmp_path), changed, TRACKED) == without
 
 
-def test_a_disk_that_keeps_such_names_apart_is_known(tmp_path: Path) -> None:
-    (tmp_path / ".git").mkdir()
-    (tmp_path / ".GIT").mkdir()
+@pytest.mark.parametrize("on_disk", [("NAME", "Name"), ("Name",), ("NAME",), ("Dir/x", "dir/x")])
+def test_where_the_disk_tells_them_apart_every_change_counts(tmp_path: Path, on_disk: tuple[str, ...]) -> None:
+    lay(tmp_path, *on_disk)
+    assert sharing(Folder(tmp_path), set(TRACKED), TRACKED) == set()
+
+
+def test_two_names_of_one_file_are_no_disk_that_folds(tmp_path: Path) -> None:
+    lay(tmp_path, ".git", "Name")
     assert not folds(tmp_path)
+    os.link(tmp_path / ".git", tmp_path / ".GIT")
+    os.link(tmp_path / "Name", tmp_path / "NAME")
+    assert not folds(tmp_path)
+    assert sharing(Folder(tmp_path), {"NAME"}, TRACKED) == set()
 
 
-async def test_a_snapshot_and_a_recovery_leave_such_a_name_as_it_is(worktrees: Worktrees, tmp_path: Path) -> None:
+def test_what_a_link_leads_to_and_what_cannot_be_listed_hides_no_change(tmp_path: Path) -> None:
+    lay(tmp_path, "away/x")
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "Dir").symlink_to(tmp_path / "away")
+    assert sharing(Folded(tmp_path / "tree"), {"Dir/x", "dir/x"}, TRACKED) == set()
+    assert sharing(Folded(tmp_path / "nowhere"), {"NAME", "Name"}, TRACKED) == set()
+
+
+async def card_on_a_folding_disk(worktrees: Worktrees, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Card:
     folder = made(tmp_path / "repo", {"NAME": b"upper\n", "Name": b"lower\n", "other": b"1\n"})
-
     card = await card_of(worktrees, await worktrees.open_repository(folder))
-    path, repo = card.made.path, card.repo
-    os.link(path / ".git", path / ".GIT")  # as a disk that folds case would show it, and one of the two files alone
-    (folder / ".git" / "info" / "exclude").write_text(".GIT\n.worktrees\n")
-    (path / "NAME").unlink()
-    assert folds(path)
-    run = card.git.snapshot(repo, card.made.worktree, card.base, "run", "Snapshot\n")
-    assert isinstance(await run, NothingChanged)
-    assert await worktrees.recovery_snapshot(repo, card.made.worktree, "kept") is None
+    (card.made.path / "NAME").unlink()  # one of the two is all that such a disk holds
+    monkeypatch.setattr(folding, "folds", lambda _: True)
+    monkeypatch.setattr(folding, "Folder", Folded)
+    return card
+
+
+async def test_what_git_says_of_a_name_without_a_file_is_in_no_snapshot_and_no_recovery(
+    worktrees: Worktrees, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = await card_on_a_folding_disk(worktrees, tmp_path, monkeypatch)
+    path, repo, kept = card.made.path, card.repo, worktrees.recovery_snapshot
+    nothing = await worktrees.snapshot(repo, card.made.worktree, card.base, "run", "Snapshot\n")
+    assert isinstance(nothing, NothingChanged)
+    assert await kept(repo, card.made.worktree, "one") is None
+    runner = GitRunner()
+    assert await beyond_index(runner, inside(repo, card.made.worktree)) == []
     (path / "other").write_text("2\n")
     (path / "Name").write_text("changed\n")
     snapshot = await card.snapshot()
-    assert isinstance(snapshot, Snapshot)
     assert [file.path for file in await worktrees.diff_files(repo, card.base, snapshot.sha)] == ["Name", "other"]
-    assert git(folder, "show", f"{snapshot.sha}:NAME") == "upper"
+    assert git(repo.path, "show", f"{snapshot.sha}:NAME") == "upper"
+    (path / "Name").unlink()  # the file of both
+    gone = await card.snapshot()
+    assert [file.path for file in await worktrees.diff_files(repo, snapshot.sha, gone.sha)] == ["NAME", "Name"]
+    assert await beyond_index(runner, inside(repo, card.made.worktree)) == []
+    runner.close()
 
 
-async def test_a_worktree_is_no_less_untouched_for_such_a_name(worktrees: Worktrees, tmp_path: Path) -> None:
-    folder = made(tmp_path / "repo", {"NAME": b"upper\n", "Name": b"lower\n"})
-    repo = await worktrees.open_repository(folder)
-    ready = await worktrees.ready.make(repo, folder / ".worktrees" / "ready", git(folder, "rev-parse", "main"), "mark")
-    (ready.path / "NAME").unlink()
-    git_alone = GitRunner()
-    assert await beyond_index(git_alone, inside(repo, ready)) == [" D NAME"]
-    os.link(ready.path / ".git", ready.path / ".GIT")
-    assert await beyond_index(git_alone, inside(repo, ready)) == ["?? .GIT"]
-    git_alone.close()
+def lay(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(exist_ok=True, parents=True)
+        (root / name).write_text("x")

@@ -1,7 +1,7 @@
 """Disks that do not tell names apart by their case: of two tracked names that are one file there, one has no file.
 
-Git takes that file for the content of both. The name that is spelled as the file is on disk has it; what git says of
-the other is nobody's change.
+Git takes that file for the content of both. The name that git has laid out last has it; what git says of the other is
+nobody's change, as long as the file is there. Where it is gone, both are.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,31 +18,44 @@ from agentpane.domain.diff import decode_path, split_z
 from agentpane.worktrees.git.runner import GitRunner, Place
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Folder:
-    """The names in the folders below `root`, as they are spelled on disk."""
+    """What lies below `root`, and how it is spelled there. Blocks."""
 
     root: Path
     _names: dict[str, frozenset[str]] = field(default_factory=dict)
 
-    def spells(self, path: str) -> bool:
-        """Whether something lies at a path that is spelled exactly so, its folders too."""
+    def about(self, path: str) -> os.stat_result | None:
+        """What lies at a path, however it is spelled; None where nothing does, or a link leads there."""
         parts = path.split("/")
-        return all(part in self._in("/".join(parts[:depth])) for depth, part in enumerate(parts))
+        if any(os.path.islink(self.root / "/".join(parts[:depth])) for depth in range(1, len(parts))):
+            return None
+        try:
+            return os.lstat(self.root / path)
+        except OSError:
+            return None
 
-    def _in(self, folder: str) -> frozenset[str]:
+    def spells(self, path: str) -> bool:
+        """Whether the last part of a path is spelled so in its folder."""
+        folder, _, name = path.rpartition("/")
         if folder not in self._names:
-            found: list[str] = []
             with suppress(OSError):
-                found = os.listdir(self.root / folder)
-            self._names[folder] = frozenset(found)
-        return self._names[folder]
+                self._names[folder] = frozenset(os.listdir(self.root / folder))
+        return name in self._names.get(folder, ())
+
+    def spells_whole(self, path: str) -> bool:
+        parts = path.split("/")
+        return all(self.spells("/".join(parts[:depth])) for depth in range(1, len(parts) + 1))
 
 
 def folds(root: Path) -> bool:
-    """Whether the disk of a checkout takes names for the same that differ in case. Blocks."""
+    """Whether the disk of a checkout takes names for the same that differ in case. Blocks.
+
+    One that lists both of them does not, though they may be one file by a hard link.
+    """
     try:
-        return os.path.samestat(os.lstat(root / ".git"), os.lstat(root / ".GIT"))
+        same = os.path.samestat(os.lstat(root / ".git"), os.lstat(root / ".GIT"))
+        return same and ".GIT" not in os.listdir(root)
     except OSError:
         return False
 
@@ -61,22 +74,30 @@ async def without_file(git: GitRunner, place: Place, index: Path | None, changed
 
 
 def sharing(folder: Folder, changed: Collection[str], tracked: Iterable[str]) -> set[str]:
-    """Those of the changed paths that share their file with another tracked name, which has it. Blocks.
-
-    Of names that have no file any more, it was that of the last: git lays files out in the order of their bytes.
-    """
+    """Those of the changed paths that share their file with another tracked name, which has it. Blocks."""
     wanted = {_folded(path) for path in changed}
     groups: dict[str, list[str]] = {}
     for path in tracked:
         key = _folded(path)
         if key in wanted:
             groups.setdefault(key, []).append(path)
-    found: set[str] = set()
-    for group in groups.values():
-        if len(group) > 1:
-            own = [path for path in group if folder.spells(path)] or [max(group, key=os.fsencode)]
-            found.update(set(group).difference(own))
-    return found.intersection(changed)
+    return {path for group in groups.values() if len(group) > 1 for path in _others(folder, group) if path in changed}
+
+
+def _others(folder: Folder, group: Sequence[str]) -> Iterator[str]:
+    """Those of the names that are the file of another one of them.
+
+    Git lays them out in the order of their bytes, and makes no folder anew that is there in another spelling.
+    """
+    spelled = [path for path in group if folder.spells(path) and folder.about(path) is not None]
+    if not spelled or sum(folder.spells_whole(path) for path in spelled) > 1:  # the disk keeps them apart
+        return
+    owner = max(spelled, key=os.fsencode)
+    its = folder.about(owner)
+    for path in group:
+        about = folder.about(path)
+        if path != owner and its is not None and about is not None and os.path.samestat(its, about):
+            yield path
 
 
 def _folded(path: str) -> str:
