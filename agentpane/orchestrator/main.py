@@ -25,7 +25,7 @@ from agentpane.errors import AgentPaneError, ErrorCode
 from agentpane.orchestrator.engine import Engine
 from agentpane.orchestrator.maintenance import Maintenance
 from agentpane.paths import DataFolder, data_folder
-from agentpane.sandbox import detect
+from agentpane.sandbox import detect, end_orphans
 from agentpane.temporary import sweep
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,8 @@ async def live(folder: DataFolder, serve: bool) -> int:
     life = Life(idle_seconds(os.environ), serve)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, life.ended.set)
-    asyncio.get_running_loop().run_in_executor(None, sweep)  # nobody waits for it
+    for cleaning in (sweep, end_orphans):
+        asyncio.get_running_loop().run_in_executor(None, cleaning)  # nobody waits for it
     try:
         engine = await Engine.open(folder, SystemClock(), await asyncio.to_thread(detect, wanted_tier(os.environ)))
     except AgentPaneError as problem:

@@ -11,6 +11,7 @@ from agentpane.sandbox.detect import detect, why_not_confined
 from agentpane.sandbox.environment import tool_environment
 from agentpane.sandbox.landlocked import LandlockSandbox, find_landlock
 from agentpane.sandbox.strays import MARK as COMMAND_MARK
+from agentpane.sandbox.strays import end_orphans
 from agentpane.sandbox.watchdog import Appetite
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Sandbox",
     "SandboxCommand",
     "detect",
+    "end_orphans",
     "find_bubblewrap",
     "find_landlock",
     "tool_environment",

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from agentpane.domain.sandbox import NO_NETWORK, NetworkMode, Tier
 from agentpane.errors import AgentPaneError, ErrorCode
-from agentpane.sandbox import ceiling, seccomp
+from agentpane.sandbox import ceiling, seccomp, strays
 from agentpane.sandbox.command import Outcome, Process, SandboxCommand
 from agentpane.sandbox.conversation import LINE_LIMIT, converse
 from agentpane.sandbox.environment import DEFAULT_PATH, shell
@@ -120,7 +120,9 @@ class _Confined:
         """Start it held back, take hold of its first process, set the limits, then let it go."""
         command = set_inside(command)
         self._gateway = gateway(command.network)
-        environment = {**command.environment, **({} if self._gateway is None else self._gateway.environment)}
+        # A bubblewrap that has not bound itself to its parent yet outlives it.
+        environment = {**command.environment, strays.MARK: strays.new_mark()}
+        environment.update({} if self._gateway is None else self._gateway.environment)
         status_out, status_in = os.pipe()
         go_out, go_in = os.pipe()
         handed_over = [status_in, go_out]

@@ -14,7 +14,7 @@ import pytest
 import uvloop
 
 from agentpane.domain.sandbox import Tier
-from agentpane.sandbox import BareSandbox, Sandbox
+from agentpane.sandbox import BareSandbox, Sandbox, end_orphans
 
 from .conftest import Order, Runaways, ready, until
 
@@ -139,3 +139,37 @@ def test_killing_the_engine_ends_every_command(
     until(lambda: runaways.alive() == [], "the end of the command's processes")
     _, left = psutil.wait_procs(below, timeout=10)
     assert left == []
+
+
+async def test_what_a_command_starts_carries_the_mark_of_its_engine(sandbox: Sandbox, order: Order) -> None:
+    told = await sandbox.run(order("echo $AGENTPANE_COMMAND"))
+    engine, began, number = told.output.decode().split()[-1].split(".")
+    assert (int(engine), int(began), len(number)) == (os.getpid(), ticks(os.getpid()), 32)
+
+
+def test_what_a_killed_engine_has_left_is_known_by_its_mark_and_ended_by_the_next() -> None:
+    engine, number = subprocess.Popen(["sleep", "600"]), "0" * 32
+    marks = {
+        "of one that died": f"{engine.pid}.{ticks(engine.pid)}.{number}",
+        "of one whose number another has": f"{os.getpid()}.{ticks(os.getpid()) - 1}.{number}",
+        "of one that lives": f"{os.getpid()}.{ticks(os.getpid())}.{number}",
+        "of nobody": "somebody's own",
+    }
+    engine.kill()
+    engine.wait()
+    left = {whose: subprocess.Popen(["sleep", "600"], env={"AGENTPANE_COMMAND": mark}) for whose, mark in marks.items()}
+    left["unmarked"] = subprocess.Popen(["sleep", "600"])
+    try:
+        end_orphans()
+        for whose in ("of one that died", "of one whose number another has"):
+            assert left[whose].wait(10) == -signal.SIGKILL
+        assert all(left[whose].poll() is None for whose in ("of one that lives", "of nobody", "unmarked"))
+    finally:
+        for process in left.values():
+            process.kill()
+            process.wait()
+
+
+def ticks(pid: int) -> int:
+    """When a process was started, as the system counts it."""
+    return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
