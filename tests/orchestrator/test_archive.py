@@ -14,21 +14,12 @@ from agentpane.api.command import Command
 from agentpane.db import merges
 from agentpane.domain.board import Column
 from agentpane.domain.merges import MergeKind
-from agentpane.domain.review import ApproveResult, MergeStrategy
+from agentpane.domain.review import MergeStrategy
 from agentpane.domain.tasks import Task
 from agentpane.errors import AgentPaneError, ErrorCode
-from tests.backends.wire import say, use
 from tests.orchestrator.conftest import BOUND, Bench, git, make_repository, running, scripted
 from tests.orchestrator.test_keeping import paused
-
-WRITE = [use("Write", file_path="new.txt", content="hello\n")]
-DONE = [say("Done.")]
-
-
-async def verified(bench: Bench, repository: Path) -> Task:
-    task = await bench.reviewed(await bench.start(await bench.card(await bench.project(repository))))
-    assert (await bench.engine.do(c.Approve(task.card.id))).result is ApproveResult.MERGED
-    return await bench.engine.do(c.GetTask(task.card.id))
+from tests.orchestrator.test_undo import DONE, WRITE, approved
 
 
 async def shown(bench: Bench, task: Task, *, archived: bool = False) -> list[str]:
@@ -47,7 +38,7 @@ async def test_a_merged_card_leaves_the_board_and_its_merge_can_be_undone_once_i
 ) -> None:
     with scripted(WRITE, DONE) as server:
         async with running(data, server.environment) as bench:
-            task = await verified(bench, repository)
+            task = await approved(bench, repository)
             archived = await bench.engine.do(c.ArchiveTask(task.card.id))
             assert archived.card.archived_at is not None and archived.card.column is Column.VERIFIED
             assert (await shown(bench, task), await shown(bench, task, archived=True)) == ([], [task.card.id])
@@ -118,7 +109,7 @@ async def test_what_is_kept_of_an_archived_card_is_restored_beside_it(data: Path
 async def test_a_card_whose_merge_is_not_settled_stays_on_the_board(data: Path, repository: Path) -> None:
     with scripted(WRITE, DONE) as server:
         async with running(data, server.environment) as bench:
-            task = await verified(bench, repository)
+            task = await approved(bench, repository)
             (done,) = await bench.engine.services.core.db.read(merges.for_task, task.card.id)
 
             def cut_off(connection: merges.Connection) -> None:
