@@ -26,7 +26,7 @@ from agentpane.domain.recoveries import RecoverySnapshot
 from agentpane.domain.review import ApproveOutcome, DiffSummary, FileDiff
 from agentpane.domain.runs import ACTIVE, AgentStatus, AgentType, PauseReason, Run, RunStatus
 from agentpane.domain.sessions import EventKind, SessionEvent
-from agentpane.domain.tasks import RunBrief, Task
+from agentpane.domain.tasks import RunBrief, Task, TaskCard
 from agentpane.errors import AgentPaneError
 from tests.bare import bare_card, bare_task
 
@@ -127,19 +127,9 @@ class MemoryEngine:
     def add_task(
         self, project: str, title: str, column: Column = Column.BACKLOG, *, description: str = "", **fields: Any
     ) -> Task:
-        agent = next(agent for agent in self.agents.values() if agent.project_id == project)
-        card = bare_card(
-            id=TaskId(self.new_id("t")),
-            project_id=ProjectId(project),
-            title=title,
-            column=column,
-            position=len(self.column(project, column)),
-            agent_id=agent.id,
-            agent=agent.name,
-            updated_at=self.now(),
-        )
+        card = self._card(project, title, column, len(self.column(project, column)))
         task = bare_task(
-            replace(card, **fields),
+            replace(card, **{"updated_at": self.now(), **fields}),
             description=description,
             session_id=SessionId(self.new_id("s")),
             created_at=self.now(),
@@ -150,8 +140,12 @@ class MemoryEngine:
 
     def add_task_fast(self, project: str, title: str, column: Column, position: int) -> None:
         """The same for thousands of cards: nobody is asked where the column ends."""
+        card = self._card(project, title, column, position)
+        self.tasks[card.id] = bare_task(card, created_at=START)
+
+    def _card(self, project: str, title: str, column: Column, position: int) -> TaskCard:
         agent = next(agent for agent in self.agents.values() if agent.project_id == project)
-        card = bare_card(
+        return bare_card(
             id=TaskId(self.new_id("t")),
             project_id=ProjectId(project),
             title=title,
@@ -161,7 +155,6 @@ class MemoryEngine:
             agent=agent.name,
             updated_at=START,
         )
-        self.tasks[card.id] = bare_task(card, created_at=START)
 
     def column(self, project: str, column: Column) -> list[Task]:
         here = [task for task in self.tasks.values() if task.card.project_id == project]
